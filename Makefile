@@ -9,6 +9,9 @@ endif
 ifdef FUZZ
 BUILD := build/fuzz
 endif
+ifdef TSAN
+BUILD := build/tsan
+endif
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)')
@@ -32,7 +35,7 @@ TMPFILESDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/tmpfiles.d,/etc/
 MAKEFLAGS += --no-print-directory
 
 # Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
-SELF_SUFFICIENT := help deps demo demo-pair check check-asan fuzz bench floods clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest
+SELF_SUFFICIENT := help deps demo demo-pair check check-asan check-tsan fuzz bench floods clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
@@ -55,6 +58,10 @@ CC := $(CLANG)
 ALL_CFLAGS += -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
 	-Wno-gnu-variable-sized-type-not-at-end -Wno-missing-field-initializers
 ALL_LDFLAGS += -fsanitize=address,undefined
+endif
+ifdef TSAN
+ALL_CFLAGS += -O1 -fsanitize=thread -fno-omit-frame-pointer
+ALL_LDFLAGS += -fsanitize=thread
 endif
 ifdef COV
 ALL_CFLAGS += -O0 --coverage
@@ -83,6 +90,8 @@ FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out tests/fuzz/fuzz_% tests/fuzz/stand_in_%,$(wildcard tests/fuzz/*.c))))
 FUZZ_LBD_OBJS := $(filter-out %/main.o,$(LBD_OBJS))
 TESTS := $(UNIT_TESTS) $(LBCTL_TESTS) $(PACKET_TESTS)
+# What runs on the thread of the tasks beside the loop: tests/run runs all of them that are built.
+TSAN_TESTS := $(addprefix $(BUILD)/tests/unit/,host/test_tasks host/test_loop state/test_state_tasks attach/test_watch dataplane/test_dataplane_pauses)
 TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
 BENCH_NS := $(BUILD)/tools/bench_ns
 BENCH_NS_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tools/ns/*.c)))
@@ -92,12 +101,13 @@ BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuf
 COMMANDS := $(BUILD)/lbctl $(BUILD)/lbd-backend
 COMMAND_TEXTS := $(foreach kind,8 bash zsh fish,$(COMMANDS:=.$(kind)))
 
-.PHONY: demo-pair all tests tools fuzzers fuzz bench-programs bpf-programs FORCE deps demo check check-asan bench floods vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest clean distclean help
+.PHONY: demo-pair all tests tools fuzzers fuzz tsan-tests bench-programs bpf-programs FORCE deps demo check check-asan check-tsan bench floods vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest clean distclean help
 
 all: $(BUILD)/lbd $(COMMANDS) $(COMMAND_TEXTS) $(BUILD)/lbd.yaml.5 ## build lbd, lbctl, lbd-backend, man pages and completions into build/
 
 tests: all tools $(TESTS)
 fuzzers: $(FUZZERS) # with FUZZ=1
+tsan-tests: $(BUILD)/lbd $(TSAN_TESTS) # with TSAN=1
 tools: $(TOOLS) $(BUILD)/pass.bpf.o
 bpf-programs: $(BPF_PROGRAMS)
 bench-programs: $(BENCH_NS) $(BUILD)/drop.bpf.o $(BUILD)/bounce.bpf.o $(BUILD)/live.bpf.o
@@ -185,8 +195,11 @@ $(UNIT_TESTS) $(PACKET_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD
 
 # The control socket's target has a stand-in for the room that attaches.
 FUZZ_API := $(BUILD)/tests/fuzz/fuzz_api
-$(FUZZ_API): $(BUILD)/tests/fuzz/stand_in_attach.o $(filter-out %/attach/attach.o %/attach/watch.o %/attach/egress.o,$(FUZZ_LBD_OBJS))
+$(FUZZ_API): $(BUILD)/tests/fuzz/stand_in_attach.o $(filter-out %/attach/attach.o %/attach/watch.o %/attach/egress.o %/attach/facts.o,$(FUZZ_LBD_OBJS))
 $(filter-out $(FUZZ_API),$(FUZZERS)): $(FUZZ_LBD_OBJS)
+# lbctl's converter beside lbd's config, which judges what it prints.
+IMPORT_OBJS := $(filter %/lbctl/core/format.o $(BUILD)/user/lbctl/import/%,$(LBCTL_OBJS))
+$(BUILD)/tests/fuzz/fuzz_import $(filter $(BUILD)/tests/unit/import/%,$(UNIT_TESTS)): $(IMPORT_OBJS)
 # What only drives the tested code needs no coverage, and is much faster without it.
 ifdef FUZZ
 $(SUPPORT_OBJS) $(filter %/packet_check.o %/packet_input.o %/packet_mutate.o %/packet_world.o %/packet_lists.o %/base.o,$(FUZZ_OBJS)) $(BUILD)/tests/fuzz/fuzz_packets.o: \
@@ -238,6 +251,12 @@ check-asan: ## unit, packet and some end-to-end tests under AddressSanitizer and
 	@$(MAKE) -j2 tests SAN=1
 	@E2E=$(E2E) tests/run asan
 
+check-tsan: ## the tests of what takes turns between two threads, under ThreadSanitizer (root)
+	@tools/deps build demo test
+	@$(MAKE) -j2 all tools
+	@$(MAKE) -j2 tsan-tests TSAN=1
+	@setarch -R tests/run tsan
+
 fuzz: ## fuzz targets for an hour each, two at a time; what breaks one is kept in build/fuzz/found (root; TARGET=packets for one, FUZZ_SECONDS=600)
 	@tools/deps build test
 	@$(MAKE) -j2 fuzzers FUZZ=1
@@ -251,7 +270,7 @@ bench: ## ns per packet beside two floors, then requests a second end to end; ta
 floods: ## 8 million forged SYNs, ACKs, datagrams and fragments beside 1000 open and many new connections (root; FLOOD=, RATE=)
 	@tools/deps build demo test
 	@$(MAKE) -j2 tests
-	@FLOOD=$(or $(FLOOD),8000000) RATE=$(or $(RATE),60000) tests/e2e/floods.sh
+	@FLOOD=$(or $(FLOOD),8000000) RATE=$(or $(RATE),60000) QUIET=60 FLOOD_IDLE=yes tests/e2e/floods.sh
 
 mutants: ## faults put in on purpose, one at a time: which of them the tests catch (root; MUTANTS="sweep.c mark" for some; tools/mutants --help)
 	@tools/deps build test
@@ -279,7 +298,7 @@ coverage: ## lines and branches of user/ that the unit tests run, file by file (
 	gcovr --root . --object-directory build/coverage --filter user/ --sort-percentage; exit $$status
 
 compile_commands: ## build/compile_commands.json, for editors and clangd
-	@tools/deps build test
+	@tools/deps build demo test
 	@$(MAKE) --no-print-directory --dry-run --always-make V=1 tests bench-programs | grep -E -- ' -c -o [^ ]+ [^ ]+\.c$$' | \
 		jq -R -s --arg dir "$(CURDIR)" '[split("\n")[] | select(. != "") | {directory: $$dir, command: ., file: (split(" ") | last)}]' \
 		>build/compile_commands.json
@@ -330,6 +349,7 @@ install: all ## install lbd, lbctl, man pages, completions, systemd unit, its us
 	install -D -m 644 dist/lbd.sysusers $(SYSUSERSDIR)/lbd.conf
 	install -D -m 644 dist/lbd.tmpfiles $(TMPFILESDIR)/lbd.conf
 	install -D -m 644 dist/lbd.yaml $(DESTDIR)/etc/lbd/lbd.yaml.example
+	install -d $(DESTDIR)/etc/lbd/conf.d
 	install -D -m 644 -t $(DOCDIR) dist/lbd-shared-interfaces.conf dist/alerts.yml dist/grafana.json dist/announce/*.conf
 	$(if $(DESTDIR),,@getent passwd lbd >/dev/null || systemd-sysusers lbd.conf || \
 		useradd --system $$(getent group lbd >/dev/null && echo -g lbd || echo --user-group) --no-create-home --shell /usr/sbin/nologin lbd)
@@ -347,7 +367,7 @@ uninstall: ## remove what install put there; refuses while lbd runs, and detache
 		$(SYSUSERSDIR)/lbd.conf $(TMPFILESDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example \
 		$(addprefix $(DOCDIR)/,lbd-shared-interfaces.conf alerts.yml grafana.json $(notdir $(wildcard dist/announce/*.conf))) \
 		$(DESTDIR)/etc/systemd/system/multi-user.target.wants/lbd.service
-	-@rmdir $(DOCDIR) $(DESTDIR)/etc/lbd 2>/dev/null || true
+	-@rmdir $(DOCDIR) $(DESTDIR)/etc/lbd/conf.d $(DESTDIR)/etc/lbd 2>/dev/null || true
 
 uninstall-backend: ## remove what install-backend put there; refuses while this host is set up as a backend
 	$(if $(DESTDIR),,@! ls /run/lbd-backend/backend-host-*.json /run/lbd/backend-host-*.json 2>/dev/null | grep . || { echo 'uninstall-backend: this host is set up as a backend: systemctl disable --now lbd-backend@IFACE, or lbd-backend undo --iface IFACE; nothing was removed' >&2; exit 1; })

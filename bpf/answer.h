@@ -102,8 +102,8 @@ static __always_inline void answer_write_v4(struct iphdr *ip, __be32 vip, __be32
 	ip->protocol = protocol;
 	ip->saddr = vip;
 	ip->daddr = client;
-	ip->check =
-	    csum_outer(lb_backend_csum(vip, 0, client, protocol), tos, tot_len, ANSWER_TTL, 0);
+	ip->check = csum_outer(csum_of_constants(client, ANSWER_TTL, protocol),
+			       bpf_htonl(0x45000000 | (__u32)tos << 16 | bpf_ntohs(tot_len)), vip);
 }
 
 /* All but the addresses. */

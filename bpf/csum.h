@@ -14,6 +14,8 @@
 #define CSUM_WORD(high, low) ((__u32)(high) << 8 | (__u32)(low))
 #endif
 
+#define OUTER_TTL 64 /* of a tunnel's header */
+
 /* Folds a sum of up to 65 536 words to 16 bits. */
 static inline __attribute__((always_inline)) __u32 csum_fold(__u32 sum)
 {
@@ -45,27 +47,45 @@ static inline __attribute__((always_inline)) __u16 csum_ttl_decreased(__u16 chec
 	return (__u16)(sum + ((sum + 1) >> 16));
 }
 
-/* lb_backend.csum: the sum of the fields that are the same in every outer IPv4 header to this
- * backend. Version and header length 0x4500 (without TOS), identification 0, DF 0x4000, protocol
- * (without TTL), the source without the bits of `spread`, the destination. src, spread and dst are
- * in wire order, protocol is 4 (IPv4 in IPv4), 41 (IPv6 in IPv4), 17 (GUE) or 47 (GRE). */
-static inline __attribute__((always_inline)) __u32 lb_backend_csum(__be32 src, __be32 spread,
-								   __be32 dst, __u8 protocol)
+/* The 32-bit word of an IPv4 header that holds TTL, protocol and checksum, as loaded from a packet,
+ * with the TTL decreased by one: csum_ttl_decreased on the word. The TTL must be at least 1. */
+static inline __attribute__((always_inline)) __u32 csum_ttl_word(__u32 word)
 {
-	__u32 sum = CSUM_WORD(0x45, 0) + CSUM_WORD(0x40, 0) + CSUM_WORD(0, protocol);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	__u64 sum = (__u64)word + (1 << 16) - 1; /* the checksum is the upper half */
 
-	return csum_fold(sum + csum_halves((__u32)src & ~(__u32)spread) + csum_halves((__u32)dst));
+	return (__u32)(sum + ((sum + (1 << 16)) >> 32 << 16));
+#else
+	return ((word - (1u << 24)) & 0xffff0000) | csum_ttl_decreased((__u16)word);
+#endif
 }
 
-/* The checksum of that header with the remaining fields added. length: of the whole outer packet,
- * wire order; varied: the spread bits of its source. */
-static inline __attribute__((always_inline)) __u16 csum_outer(__u32 backend_csum, __u8 tos,
-							      __be16 length, __u8 ttl, __u32 varied)
+/* Folds a sum of 32-bit words, up to 2^34, to 16 bits. The first line leaves no more than 2^32 + 1:
+ * then each carry of the second is one of the lower half into the upper. */
+static inline __attribute__((always_inline)) __u16 csum_fold_words(__u64 sum)
 {
-	__u32 sum = backend_csum + CSUM_WORD(0, tos) + (__u16)length + CSUM_WORD(ttl, 0) +
-		    csum_halves(varied);
+	sum = (__u64)(__u32)sum + (sum >> 32);
+	return (__u16)((sum + (sum << 16) + (sum >> 16)) >> 16);
+}
 
-	return (__u16)~csum_fold(sum);
+/* The sum of the fields that are the same in every outer IPv4 header to a destination:
+ * identification 0, DF 0x4000, TTL, protocol and the destination; folded. dst: wire order;
+ * protocol: 4 (IPv4 in IPv4), 41 (IPv6 in IPv4), 17 (GUE) or 47 (GRE). With OUTER_TTL it is
+ * lb_backend.csum. */
+static inline __attribute__((always_inline)) __u32 csum_of_constants(__be32 dst, __u8 ttl,
+								     __u8 protocol)
+{
+	__u32 sum = CSUM_WORD(0x40, 0) + CSUM_WORD(ttl, protocol);
+
+	return csum_fold(sum + csum_halves((__u32)dst));
+}
+
+/* The checksum of that header with the remaining fields added. first: its first 32 bits, with TOS
+ * and length; wire order, like src. */
+static inline __attribute__((always_inline)) __u16 csum_outer(__u32 constants, __be32 first,
+							      __be32 src)
+{
+	return (__u16)~csum_fold_words((__u64)constants + (__u32)first + (__u32)src);
 }
 
 #endif

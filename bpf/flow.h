@@ -14,8 +14,6 @@
 #define FLOW_QUIET 8
 /* Ticks after which a SYN may open a new flow on a tuple that looks closed */
 #define FLOW_REUSE_QUIET 112
-/* Ticks without a round of the sweep after which lbd counts as away */
-#define FLOW_LBD_AWAY    16
 #define FLOW_FINGERPRINT (~0ULL << LB_FLOW_FP_SHIFT)
 #define FLOW_TICK(now)   ((__u32)(now)&LB_FLOW_TICK_MASK)
 
@@ -78,9 +76,9 @@ static __always_inline struct lb_turn *turn_of(__u32 service)
 /* The service of a backend; 0: the backend is gone. */
 static __always_inline __u32 owner_of(__u32 backend_id)
 {
-	struct lb_backend *backend = bpf_map_lookup_elem(&backends, &backend_id);
+	struct lb_backend *backend = backend_at(backend_id);
 
-	return backend && backend->flags & LB_BACKEND_USED ? backend->service : 0;
+	return backend->flags & LB_BACKEND_USED ? backend->service : 0;
 }
 
 static __always_inline void flow_count_held(__u32 backend, int by)
@@ -222,7 +220,14 @@ static __always_inline void dirty_set(__u32 bucket)
 		*byte = 1;
 }
 
-static __always_inline void flow_tell_in(__u64 hash, __u32 mask)
+/* Notes that the other nodes have to learn of an entry that was just put into the bucket. */
+static __always_inline void flow_tell_in(__u32 bucket, __u64 entry)
+{
+	if (has_peers && !flow_is(LB_FLOW_STATE(entry), LB_FLOW_YOUNG))
+		dirty_set(bucket);
+}
+
+static __always_inline void flow_tell_by(__u64 hash, __u32 mask)
 {
 	__u32 index = lb_bucket(hash, flow_shift, mask);
 	struct lb_flow_bucket *first = flow_bucket(index);
@@ -232,27 +237,51 @@ static __always_inline void flow_tell_in(__u64 hash, __u32 mask)
 		dirty_set(lb_bucket_other(index, hash, flow_shift));
 }
 
-/* Notes that the other nodes have to learn of the flow's entry. It is in the second bucket only if
- * the first has overflowed; while the table changes its size, in either part. */
-LB_NOINLINE int flow_tell(__u64 hash)
+/* The same for the entry of a flow. It is in the second bucket only if the first has overflowed;
+ * while the table changes its size, in either part. */
+static __always_inline int flow_tell_in_all(__u64 hash)
 {
 	const union lb_flow_masks masks = flow_masks();
 
-	flow_tell_in(hash, masks.put);
+	flow_tell_by(hash, masks.put);
 	if (unlikely(masks.look != masks.put))
-		flow_tell_in(hash, masks.look);
+		flow_tell_by(hash, masks.look);
 	return 0;
 }
 
-/* After a packet: the entry is in another state, or was not told of for so long that the others
- * would soon take it for expired. */
-static __always_inline void flow_tell_change(__u64 hash, __u64 entry, __u32 after, __u32 now,
-					     const struct lb_service *service)
+LB_NOINLINE int flow_tell_peers(__u64 hash)
 {
-	__u32 before = LB_FLOW_STATE(entry);
+	return flow_tell_in_all(hash);
+}
 
-	if (unlikely(before != after || 4 * flow_age(entry, now) > lb_flow_idle(service, before)))
-		flow_tell(hash);
+static __always_inline void flow_tell(__u64 hash)
+{
+	if (has_peers)
+		flow_tell_peers(hash);
+}
+
+/* Ticks without a packet after which a flow's next one may have to be told: idle timeouts are
+ * longer than four times that. Shorter ones are seen by the sweep often enough. */
+#define FLOW_BRISK 8
+
+/* A packet has renewed an entry: the other nodes are told if it is in another state, or its flow
+ * was silent for so long that they would soon take it for expired. */
+LB_NOINLINE int flow_tell_renewed(__u64 hash, __u64 entry, __u64 updated)
+{
+	__u32 state = LB_FLOW_STATE(updated), age = flow_age(entry, LB_FLOW_TICK(updated)), owner;
+	struct lb_service *service;
+
+	if (flow_is(state, LB_FLOW_YOUNG))
+		return 0;
+	if (state == LB_FLOW_STATE(entry)) {
+		if (likely(age <= FLOW_BRISK))
+			return 0;
+		owner = owner_of(LB_FLOW_BACKEND(entry));
+		service = bpf_map_lookup_elem(&services, &owner);
+		if (service && 4 * age <= lb_flow_idle(service, state))
+			return 0;
+	}
+	return flow_tell_in_all(hash); /* inlined, as a call would need more stack */
 }
 
 /* ---- a place for a new entry ---- */
@@ -371,17 +400,17 @@ static __always_inline void flow_mark_overflow(struct lb_flow_bucket *first)
 
 enum flow_fill { FLOW_FULL, FLOW_FILLED, FLOW_RACED };
 
-/* The part in use becomes larger, as it is full here before lbd has seen that it needs more. lbd
- * moves what is in it soon, and can then enlarge it again. If lbd is away: the whole table. False:
- * it is used whole already, or its size is changing. */
-LB_NOINLINE int flow_grow(__u32 now)
+/* The whole table comes into use, as the part is full here before lbd has seen that it needs more.
+ * Not a larger part: new flows could fill that before lbd has moved what is in this one, which
+ * would then find no place there, and a part cannot grow while it is not moved. False: it is used
+ * whole already, or its size is changing. */
+LB_NOINLINE int flow_grow(void)
 {
-	const bool away = now - settings.swept > FLOW_LBD_AWAY;
 	union lb_flow_masks masks = flow_masks(), after = masks;
 
 	if (masks.look != masks.put || masks.put == flow_mask)
 		return false;
-	after.put = away ? flow_mask : masks.put * 2 + 1;
+	after.put = flow_mask;
 	__sync_val_compare_and_swap(&settings.flow_masks.word, masks.word, after.word);
 	return true;
 }
@@ -408,12 +437,13 @@ LB_NOINLINE int flow_evict(__u64 hash, __u64 entry, __u32 now)
 		return FLOW_FULL;
 	victim = flow_victim_in(first, now);
 	other = flow_victim_in(second, now);
-	if (!is_spare(victim / LB_FLOW_WAYS) && !is_spare(other / LB_FLOW_WAYS) && flow_grow(now))
+	if (!is_spare(victim / LB_FLOW_WAYS) && !is_spare(other / LB_FLOW_WAYS) && flow_grow())
 		return FLOW_RACED; /* there is more room now */
 	if (other / LB_FLOW_WAYS > victim / LB_FLOW_WAYS) {
 		flow_mark_overflow(first);
 		first = second;
 		victim = other;
+		index = lb_bucket_other(index, hash, flow_shift);
 	}
 	place = &first->flow[victim % LB_FLOW_WAYS];
 	old = flow_read(place);
@@ -422,6 +452,7 @@ LB_NOINLINE int flow_evict(__u64 hash, __u64 entry, __u32 now)
 		return FLOW_FULL;
 	if (!flow_replace(place, old, entry))
 		return FLOW_RACED;
+	flow_tell_in(index, entry);
 	count_event(LB_EVENT_flow_evicted);
 	if (flow_is(LB_FLOW_STATE(old), LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT)))
 		flow_note_forgotten(owner_of(LB_FLOW_BACKEND(old)), now);
@@ -439,7 +470,8 @@ LB_NOINLINE int flow_fill(__u64 hash, __u64 entry)
 		return FLOW_FULL;
 	place = flow_empty_in(first, &old);
 	if (unlikely(!place)) {
-		second = flow_bucket(lb_bucket_other(index, hash, flow_shift));
+		index = lb_bucket_other(index, hash, flow_shift);
+		second = flow_bucket(index);
 		if (!second)
 			return FLOW_FULL;
 		place = flow_empty_in(second, &old);
@@ -447,7 +479,10 @@ LB_NOINLINE int flow_fill(__u64 hash, __u64 entry)
 			return FLOW_FULL;
 		flow_mark_overflow(first);
 	}
-	return flow_replace(place, old, entry) ? FLOW_FILLED : FLOW_RACED;
+	if (!flow_replace(place, old, entry))
+		return FLOW_RACED;
+	flow_tell_in(index, entry);
+	return FLOW_FILLED;
 }
 
 /* The backend in the flow's entry; 0: the flow has no entry. */
@@ -473,8 +508,6 @@ static __always_inline __u32 flow_insert(__u64 hash, __u32 backend, __u32 state,
 			filled = flow_evict(hash, entry, now);
 		if (likely(filled == FLOW_FILLED)) {
 			count_reason(bpf_get_smp_processor_id(), LB_EVENT_flow_inserted, 0);
-			if (!flow_is(state, LB_FLOW_YOUNG))
-				flow_tell(hash);
 			return backend;
 		}
 		if (filled == FLOW_FULL)
@@ -533,7 +566,11 @@ LB_NOINLINE int flow_renew(__u64 hash, __u64 entry, __u64 updated)
 	if (!place || (found ^ entry) & ~LB_FLOW_OVERFLOW)
 		return false;
 	updated = (updated & ~LB_FLOW_OVERFLOW) | (found & LB_FLOW_OVERFLOW);
-	return __sync_val_compare_and_swap(place, found, updated) == found;
+	if (__sync_val_compare_and_swap(place, found, updated) != found)
+		return false;
+	if (has_peers)
+		flow_tell_renewed(hash, entry, updated);
+	return true;
 }
 
 /* Writes only if tick or state changed. Returns the new state. */
@@ -545,9 +582,12 @@ static __always_inline __u32 flow_refresh_to(__u64 hash, __u64 *place, __u64 ent
 
 	if (updated == entry)
 		return after;
-	if (unlikely(__sync_val_compare_and_swap(place, entry, updated) != entry) &&
-	    !flow_renew(hash, entry, updated))
-		return after;
+	if (unlikely(__sync_val_compare_and_swap(place, entry, updated) != entry)) {
+		if (!flow_renew(hash, entry, updated))
+			return after;
+	} else if (has_peers) {
+		flow_tell_renewed(hash, entry, updated);
+	}
 	if (before == after)
 		return after;
 	flow_count(LB_FLOW_BACKEND(entry), before, -1);

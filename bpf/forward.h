@@ -11,7 +11,6 @@
 #include "maps.h"
 #include "packet.h"
 
-#define OUTER_TTL 64
 /* TTL, protocol and checksum (in wire order) combined into the one word that is written. */
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define OUTER_WORD(ttl, protocol, check) ((__u32)(check) << 16 | (__u32)(protocol) << 8 | (ttl))
@@ -41,11 +40,11 @@ static __always_inline int hop_limit_decrease(const struct packet *p)
 {
 	if (p->family == 4) {
 		struct iphdr *ip = p->l3;
+		__u32 *word = (__u32 *)&ip->ttl; /* TTL, protocol and checksum */
 
 		if (ip->ttl <= 1)
 			return LB_REASON_ttl_exceeded;
-		ip->ttl--;
-		ip->check = csum_ttl_decreased(ip->check);
+		*word = csum_ttl_word(*word);
 	} else {
 		struct ipv6hdr *ip = p->l3;
 
@@ -81,7 +80,7 @@ static __always_inline void link_write(void *data, const struct lb_backend *b, _
 
 static __always_inline __be32 outer_source(const struct lb_backend *b, __be32 base, __u64 hash)
 {
-	return base ^ ((base ^ (__u32)hash) & b->spread);
+	return base | ((__u32)hash & b->spread);
 }
 
 /* Written word by word. The identification is 0: with DF set it has no meaning (RFC 6864). */
@@ -90,15 +89,19 @@ static __always_inline void outer_write_v4(void *to, const struct packet *p, con
 {
 	const struct lb_backend *b = r->backend;
 	__be32 source = outer_source(b, b->outer_src[0], r->hash), *word = to;
-	__u32 tos = p->traffic_class;
+	__be32 first = bpf_htonl(0x45000000 | (__u32)p->traffic_class << 16 | length);
 
-	word[0] = bpf_htonl(0x45000000 | tos << 16 | length);
+	word[0] = first;
 	word[1] = bpf_htonl(IPV4_DF);
-	word[2] =
-	    OUTER_WORD(OUTER_TTL, protocol,
-		       csum_outer(b->csum, tos, bpf_htons(length), OUTER_TTL, source & b->spread));
+	word[2] = OUTER_WORD(OUTER_TTL, protocol, csum_outer(b->csum, first, source));
 	word[3] = source;
 	word[4] = b->outer_dst[0];
+}
+
+/* Two words at once. */
+static __always_inline void copy_two(__be32 *to, const __be32 *from)
+{
+	*(__u64 *)to = *(const __u64 *)from;
 }
 
 static __always_inline void outer_write_v6(void *to, const struct packet *p, const struct route *r,
@@ -110,14 +113,11 @@ static __always_inline void outer_write_v6(void *to, const struct packet *p, con
 
 	word[0] = bpf_htonl(6u << 28 | (__u32)p->traffic_class << 20 | flow_label);
 	word[1] = bpf_htonl(payload << 16 | (__u32)protocol << 8 | OUTER_TTL);
-	word[2] = b->outer_src[0];
-	word[3] = b->outer_src[1];
+	copy_two(word + 2, b->outer_src);
 	word[4] = b->outer_src[2];
 	word[5] = outer_source(b, b->outer_src[3], r->hash);
-	word[6] = b->outer_dst[0];
-	word[7] = b->outer_dst[1];
-	word[8] = b->outer_dst[2];
-	word[9] = b->outer_dst[3];
+	copy_two(word + 6, b->outer_dst);
+	copy_two(word + 8, b->outer_dst + 2);
 }
 
 static __always_inline __u8 inner_protocol(const struct packet *p)

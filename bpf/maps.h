@@ -20,6 +20,11 @@ const volatile __u32 flow_shift = LB_FLOW_FP_SHIFT - 1; /* lb_flow_shift of that
 /* length of a row of `backend_counts`: entries of `backends` */
 const volatile __u32 backend_slots = 2;
 const volatile __u32 service_slots = 2; /* of a row of `service_counts`: entries of `services` */
+const volatile __u32 vip_mask = 0;      /* number of buckets of `vips` - 1 */
+const volatile __u32 front_mask = 31;   /* number of `fronts` - 1: more than slots */
+/* Other nodes are told of flows (`peers` of the config). Where it is 0 the verifier removes what
+ * that costs. */
+const volatile __u8 has_peers = 0;
 
 /* The values of a BPF array begin on a cache line only if the array is mmapable. */
 #define LB_ARRAY(name, value_type, entries)        \
@@ -32,13 +37,10 @@ const volatile __u32 service_slots = 2; /* of a row of `service_counts`: entries
 	} name SEC(".maps")
 
 LB_ARRAY(links, struct lb_link, LB_LINKS);
-LB_ARRAY(vips, struct lb_vip_bucket, 2);
 LB_ARRAY(ports, struct lb_port_bucket, 2);
 LB_ARRAY(services, struct lb_service, 2);
 LB_ARRAY(arena, struct lb_arena_line, 2);
-LB_ARRAY(fronts, struct lb_front_line, 1);
 LB_ARRAY(stamps, struct lb_stamp_line, 1);
-LB_ARRAY(backends, struct lb_backend, 2);
 LB_ARRAY(loads, struct lb_load, 2);
 LB_ARRAY(turns, struct lb_turn, 2);
 LB_ARRAY(flows, struct lb_flow_bucket, 2);
@@ -53,9 +55,39 @@ LB_ARRAY(limits, struct lb_limit, 2);
 LB_ARRAY(sources, struct lb_source_bucket, LB_SOURCE_BUCKETS);
 LB_ARRAY(offenders, struct lb_offender, LB_OFFENDERS);
 
-/* One element that every packet reads: as a variable it has a fixed address, and needs no
- * look-up. */
+/* What every packet reads is in variables, which have fixed addresses. A look-up would put its key
+ * on the stack, load it again and test the result for NULL, all of it between a slot and the
+ * packet's next line of memory. */
 struct lb_settings settings SEC(LB_SETTINGS_MAP);
+struct lb_backend backends[LB_MAX_BACKENDS + 1] SEC(LB_BACKENDS_MAP);
+/* Wide: lbd gives them their length. */
+struct lb_vip_bucket vips[1] SEC(LB_VIPS_MAP);
+__u16 fronts[32] SEC(LB_FRONTS_MAP);
+
+/* The line of a backend; one that is not in use has no flags. */
+static __always_inline struct lb_backend *backend_at(__u32 id)
+{
+	/* hidden: the compiler may know the bits better than the verifier, and drop the mask */
+	asm volatile("" : "+r"(id));
+	return &backends[id & LB_MAX_BACKENDS];
+}
+
+static __always_inline struct lb_vip_bucket *vip_bucket_at(__u32 index)
+{
+	struct lb_vip_bucket *first = vips;
+
+	asm volatile("" : "+r"(first)); /* the compiler knows a length that is not the real one */
+	return first + (index & vip_mask);
+}
+
+/* The front of a slot of the arena. */
+static __always_inline __u32 front_read(__u32 index)
+{
+	__u16 *first = fronts;
+
+	asm volatile("" : "+r"(first));
+	return *(volatile __u16 *)(first + (index & front_mask));
+}
 
 /* The jiffy (63-32) in which a packet last read the clock, and the tick that it read (31-0). */
 __u64 tick_read_last SEC(".data.tick");

@@ -61,9 +61,9 @@ static __always_inline __u32 query_seq(const struct flow_query *q)
 
 static __always_inline struct lb_backend *backend_find(__u32 id)
 {
-	struct lb_backend *backend = bpf_map_lookup_elem(&backends, &id);
+	struct lb_backend *backend = backend_at(id);
 
-	return backend && backend->flags & LB_BACKEND_USABLE ? backend : NULL;
+	return backend->flags & LB_BACKEND_USABLE ? backend : NULL;
 }
 
 /* Whether this service's packets may go to the backend: an entry may name one that has died
@@ -162,9 +162,9 @@ static __always_inline __u32 draw(__u32 below)
 }
 
 /* The least (active + 1) * cost: exact up to LB_EXACT_MEMBERS, above that the better of two drawn
- * at random (Mitzenmacher, "The power of two choices in randomized load balancing", 2001). The
- * search begins at a random member: otherwise the first of several idle ones would get all short
- * flows. */
+ * at random (Mitzenmacher, "The power of two choices in randomized load balancing", 2001), from a
+ * list in which each is as often as its weight says. The search begins at a random member:
+ * otherwise the first of several idle ones would get all short flows. */
 LB_NOINLINE __u32 pick_cost(__u32 service_id)
 {
 	struct lb_service *service = service_of(service_id);
@@ -257,11 +257,12 @@ LB_NOINLINE int affinity_write(__u64 client_hash, __u32 id, __u32 state, __u32 n
 	if (place && LB_FLOW_STATE(old) == LB_FLOW_AFFINITY && LB_FLOW_BACKEND(old) == id)
 		/* it may have expired */
 		return flow_refresh_to(client_hash, place, old, LB_FLOW_AFFINITY, now);
-	if (place) {
-		flow_replace(place, old, flow_entry(client_hash, id, state, now));
-		return state == LB_FLOW_AFFINITY ? flow_tell(client_hash) : 0;
-	}
-	return flow_insert(client_hash, id, state, now);
+	if (!place)
+		return flow_insert(client_hash, id, state, now);
+	flow_replace(place, old, flow_entry(client_hash, id, state, now));
+	if (state == LB_FLOW_AFFINITY)
+		flow_tell(client_hash);
+	return 0;
 }
 
 static __always_inline __u32 pick_with_affinity(const struct flow_query *q,
@@ -372,7 +373,7 @@ static __always_inline __u32 flow_first_state(const struct flow_query *q,
 					      const struct lb_service *service)
 {
 	if (!query_tcp(q))
-		return may_be_older(q, service) ? LB_FLOW_UDP : LB_FLOW_UDP_NEW;
+		return has_peers && may_be_older(q, service) ? LB_FLOW_UDP : LB_FLOW_UDP_NEW;
 	return opens_flow(query_flags(q)) ? LB_FLOW_SYN
 					  : flow_next_state(LB_FLOW_SYN, query_flags(q));
 }
@@ -394,16 +395,17 @@ static __always_inline __u32 flow_record(const struct flow_query *q,
 {
 	__u32 state = flow_first_state(q, service), placed;
 
-	if (!place)
+	if (!place) {
 		placed = flow_insert(q->hash, id, state, q->now);
-	else if (flow_replace(place, old, flow_entry(q->hash, id, state, q->now)))
+	} else if (flow_replace(place, old, flow_entry(q->hash, id, state, q->now))) {
 		placed = id;
-	else
+		if (!flow_is(state, LB_FLOW_YOUNG))
+			flow_tell(q->hash);
+	} else {
 		placed = flow_recorded(q->hash);
+	}
 	if (placed != id && !backend_serves(placed, service))
 		return flow_unplaced(q, service);
-	if (place && !flow_is(state, LB_FLOW_YOUNG))
-		flow_tell(q->hash);
 	return go_to_tracked(q, service, placed) | FLOW_RECORDED;
 }
 
@@ -442,11 +444,13 @@ static __always_inline bool leave_mark(const struct flow_query *q, __u32 keeper,
 {
 	if (known)
 		return true;
-	if (place)
-		return flow_replace(place, mark,
-				    flow_entry(q->hash, keeper, LB_FLOW_HEARD, q->now)) &&
-		       !flow_tell(q->hash);
-	return query_flags(q) & LB_TCP_RST || flow_insert(q->hash, keeper, LB_FLOW_HEARD, q->now);
+	if (!place)
+		return query_flags(q) & LB_TCP_RST ||
+		       flow_insert(q->hash, keeper, LB_FLOW_HEARD, q->now);
+	if (!flow_replace(place, mark, flow_entry(q->hash, keeper, LB_FLOW_HEARD, q->now)))
+		return false;
+	flow_tell(q->hash);
+	return true;
 }
 
 /* A TCP packet of an older flow: it has no entry that decides and opens no new flow. Its flow began
@@ -467,12 +471,9 @@ static __always_inline __u32 flow_older(const struct flow_query *q,
 
 	if (!keeper || (!away && !tracks_always(service) && !syn && (!place || known)))
 		return keeper;
-	if (confirmed) {
-		flow_tell_change(
-		    q->hash, mark,
-		    flow_refresh_to(q->hash, place, mark, mark_next(q, service), q->now), q->now,
-		    service);
-	} else if (!leave_mark(q, keeper, place, known, mark)) {
+	if (confirmed)
+		flow_refresh_to(q->hash, place, mark, mark_next(q, service), q->now);
+	else if (!leave_mark(q, keeper, place, known, mark)) {
 		flow_note_forgotten(query_service(q), q->now);
 		holds = true; /* without a mark it cannot be confirmed later */
 	}
@@ -505,8 +506,6 @@ static __always_inline __u32 flow_tracked(const struct flow_query *q,
 	__u32 again = 0,
 	      after = flow_refresh(q->hash, place, entry, query_flags(q), q->now, query_tcp(q));
 
-	if (!flow_is(after, LB_FLOW_YOUNG))
-		flow_tell_change(q->hash, entry, after, q->now, service);
 	if (unlikely(service->flags & LB_SERVICE_AFFINITY) && before != after &&
 	    flow_is(after, LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP)))
 		return go_to_tracked(q, service, id) | FLOW_PROVED;

@@ -23,9 +23,7 @@ static __always_inline int vip_find_v4(struct route *r, __be32 address)
 
 	r->vip_hash = lb_vip_hash(&address, 4, r->multiplier);
 	index = r->tables->vip_base + (r->vip_hash & r->tables->vip_mask);
-	bucket = bpf_map_lookup_elem(&vips, &index);
-	if (!bucket)
-		return LB_REASON_not_vip;
+	bucket = vip_bucket_at(index);
 #pragma unroll
 	for (i = 0; i < LB_VIP_WAYS; i++) {
 		/* an empty place has no family */
@@ -46,15 +44,13 @@ static __always_inline int vip_find_v6(struct route *r, const struct in6_addr *a
 
 	r->vip_hash = lb_vip_hash(word, 6, r->multiplier);
 	index = r->tables->vip_base + (r->vip_hash & r->tables->vip_mask);
-	bucket = bpf_map_lookup_elem(&vips, &index);
-	if (!bucket)
-		return LB_REASON_not_vip;
+	bucket = vip_bucket_at(index);
 #pragma unroll
 	for (i = 0; i < LB_VIP_WAYS; i++) {
 		struct lb_vip *vip = &bucket->vip[i];
+		const __u64 *half = (const void *)vip->addr, *wanted = (const void *)word;
 
-		if (vip->addr[3] != word[3] || vip->addr[0] != word[0] || vip->addr[1] != word[1] ||
-		    vip->addr[2] != word[2] || vip->family != 6)
+		if (half[1] != wanted[1] || half[0] != wanted[0] || vip->family != 6)
 			continue;
 		r->vip = vip;
 		return LB_CONTINUE;

@@ -15,15 +15,6 @@ static __always_inline __u32 slot_read(__u32 index)
 	return slots ? *(volatile __u32 *)&slots->slot[index & 1] : 0;
 }
 
-/* The slot's front: all that is needed for a stable slot. */
-static __always_inline __u32 front_read(__u32 index)
-{
-	__u32 line = index / 4;
-	struct lb_front_line *slots = bpf_map_lookup_elem(&fronts, &line);
-
-	return slots ? *(volatile __u16 *)&slots->front[index & 3] : 0;
-}
-
 /* Read as one word, so that base and size belong together. */
 static __always_inline __u64 region_read(const __u64 *region)
 {

@@ -34,19 +34,14 @@
 /* The straight word of the packet's service; 0: the long path. */
 static __always_inline __u64 straight_find(const struct packet *p, struct route *r)
 {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	const __u32 port = p->ports >> 16;
-#else
-	const __u32 port = p->ports & 0xffff;
-#endif
-	if (likely(r->vip->main == LB_VIP_MAIN(port, p->protocol)))
+	if (likely(r->vip->main == lb_vip_main(p->ports, p->protocol)))
 		return *(const volatile __u64 *)&r->vip->straight;
 	if (!continues(service_find(r, p->protocol, p->ports)))
 		return 0;
 	return lb_straight(r->service, p->family);
 }
 
-/* ---- the backend; false: the long path ---- */
+/* ---- the backend, usable or not; false: the long path ---- */
 
 /* A packet with one of these flags opens or ends a flow: it changes more of its entry than the
  * tick. */
@@ -68,15 +63,14 @@ static __always_inline __u64 *straight_entry(const struct packet *p, const struc
 	return place && flow_is(LB_FLOW_STATE(*ret_entry), lasting) ? place : NULL;
 }
 
-/* Ticks since the last packet of a flow after which the other nodes may have to be told that it
- * goes on: the long path does that. */
-#define STRAIGHT_BRISK 8
-
-/* Gives the entry the present tick. False: another CPU has changed it. */
+/* Gives the entry the present tick. False: another CPU has changed it, or the other nodes may have
+ * to be told that the flow goes on. */
 static __always_inline bool straight_renew(__u64 *place, __u64 entry, __u32 now)
 {
 	const __u64 renewed = flow_renewed(entry, LB_FLOW_STATE(entry), now);
 
+	if (has_peers && flow_age(entry, now) > FLOW_BRISK)
+		return false;
 	return __sync_val_compare_and_swap(place, entry, renewed) == entry;
 }
 
@@ -96,15 +90,13 @@ static __always_inline bool straight_slot(const struct packet *p, struct route *
 		/* not at the place found: to keep it would cost packets of stable slots
 		 * a register */
 		now = tick_now();
-		if (LB_FLOW_TICK(entry) != FLOW_TICK(now) && flow_age(entry, now) > STRAIGHT_BRISK)
-			return false;
 		if (LB_FLOW_TICK(entry) != FLOW_TICK(now) &&
 		    !flow_renew(r->hash, entry, flow_renewed(entry, LB_FLOW_STATE(entry), now)))
 			return false;
 	}
 	r->backend_id = front;
-	r->backend = backend_find(front);
-	return r->backend;
+	r->backend = backend_at(front);
+	return true;
 }
 
 /* A service that tracks always: the slot does not matter. */
@@ -116,13 +108,12 @@ static __always_inline bool straight_flow(const struct packet *p, struct route *
 	if (!place)
 		return false;
 	r->backend_id = LB_FLOW_BACKEND(entry);
+	/* usable: else the long path would not renew the entry */
 	r->backend = backend_find(r->backend_id);
 	if (!r->backend || r->backend->service != LB_STRAIGHT_UPPER(word))
 		return false;
 	now = tick_now();
-	if (likely(LB_FLOW_TICK(entry) == FLOW_TICK(now)))
-		return true;
-	return flow_age(entry, now) <= STRAIGHT_BRISK && straight_renew(place, entry, now);
+	return likely(LB_FLOW_TICK(entry) == FLOW_TICK(now)) || straight_renew(place, entry, now);
 }
 
 /* ---- sending; LB_CONTINUE: the long path ---- */
@@ -141,22 +132,33 @@ static __always_inline int straight_encap(const struct packet *p, const struct r
 static __always_inline int straight_tunnel(const struct packet *p, const struct route *r,
 					   enum lb_forward tunnel)
 {
-	return r->backend->family == 4 ? straight_encap(p, r, tunnel, 4)
-				       : straight_encap(p, r, tunnel, 6);
+	const __u32 kind = lb_backend_kind(r->backend);
+
+	if (kind == LB_BACKEND_STRAIGHT(4))
+		return straight_encap(p, r, tunnel, 4);
+	return kind == LB_BACKEND_STRAIGHT(6) ? straight_encap(p, r, tunnel, 6) : LB_CONTINUE;
+}
+
+static __always_inline int straight_direct(const struct packet *p, const struct lb_backend *b)
+{
+	const __u32 kind = lb_backend_kind(b);
+
+	if ((kind != LB_BACKEND_STRAIGHT(4) && kind != LB_BACKEND_STRAIGHT(6)) ||
+	    p->length > b->mtu)
+		return LB_CONTINUE;
+	return direct(p, b, ETH_HLEN);
 }
 
 static __always_inline int straight_forward(const struct packet *p, const struct route *r,
 					    __u32 forward)
 {
-	if (unlikely(link_length(r->backend) != ETH_HLEN))
-		return LB_CONTINUE;
 	if (likely(forward == LB_FORWARD_IPIP))
 		return straight_tunnel(p, r, LB_FORWARD_IPIP);
 	if (forward == LB_FORWARD_GUE)
 		return straight_tunnel(p, r, LB_FORWARD_GUE);
 	if (forward == LB_FORWARD_GRE)
 		return straight_tunnel(p, r, LB_FORWARD_GRE);
-	return p->length > r->backend->mtu ? LB_CONTINUE : direct(p, r->backend, ETH_HLEN);
+	return straight_direct(p, r->backend);
 }
 
 /* ---- the packet ---- */
@@ -173,7 +175,6 @@ static __always_inline int straight_send(const struct packet *p, struct route *r
 	if (tracked && p->tcp_flags & STRAIGHT_NOT)
 		return LB_CONTINUE;
 	r->hash = packet_hash(p, &settings.key);
-	r->new_flow = is_syn(p);
 	if (tracked ? !straight_flow(p, r, word) : !straight_slot(p, r, word))
 		return LB_CONTINUE;
 	return straight_forward(p, r, forward);
@@ -207,7 +208,10 @@ static __always_inline int straight_ip(struct packet *p)
 	if (!continues(vip_find(p, &r)))
 		return likely(!is_icmp(p)) ? end(LB_REASON_not_vip, p) : LB_CONTINUE;
 	reason = parse_plain(p) ? straight_serve(p, &r) : LB_CONTINUE;
-	return continues(reason) ? LB_CONTINUE : end_sent(reason, p, &r);
+	if (continues(reason))
+		return LB_CONTINUE;
+	r.new_flow = is_syn(p);
+	return end_sent(reason, p, &r);
 }
 
 /* The XDP action; LB_CONTINUE: the packet takes the long path. */

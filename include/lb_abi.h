@@ -6,20 +6,28 @@
 
 #include <linux/types.h>
 
-#define LB_ABI_VERSION 7
+#define LB_ABI_VERSION 8
 
 /* ---- limits ---- */
 
 #define LB_BACKEND_BITS 15
 /* (service, backend) pairs; ids are 1..; 0 is "none" */
-#define LB_MAX_BACKENDS  ((1 << LB_BACKEND_BITS) - 1)
-#define LB_MAX_SERVICES  16384 /* service ids are 1..; 0 is "none" */
-#define LB_EXACT_MEMBERS 64    /* least-cost search is exact up to here, two choices above */
+#define LB_MAX_BACKENDS ((1 << LB_BACKEND_BITS) - 1)
+#define LB_MAX_SERVICES 16384 /* service ids are 1..; 0 is "none" */
+/* least-cost search is exact up to here; above, the better of two that are drawn at random */
+#define LB_EXACT_MEMBERS 16
 
 /* ---- settings: one element, mmapable ---- */
 
 /* A variable of the program: the map's name in the object file is that of its section. */
 #define LB_SETTINGS_MAP ".data.settings"
+/* Wide maps (user/common/wide.h): one value with all elements. */
+#define LB_VIPS_MAP   ".data.wide.vips"
+#define LB_FRONTS_MAP ".data.wide.fronts"
+/* The only variable of the program that begins as zero: one value with a line for every id that
+ * there can be. libbpf before 1.2 knows no other section for that, and puts the object's name
+ * before the map's: dataplane_map_find. */
+#define LB_BACKENDS_MAP ".bss"
 
 /* What becomes of a packet that nothing takes: its port has no service, or the service has no
  * usable backend. */
@@ -220,7 +228,8 @@ struct lb_service {
 	/* while the ring changes size: the frozen old ring, which has the keepers of untracked
 	 * flows */
 	__u64 old_ring;
-	/* u32 backend ids in the arena. LB_SELECT_TURN: turn list; LB_SELECT_COST: members */
+	/* u32 backend ids in the arena. LB_SELECT_TURN: turn list. LB_SELECT_COST: the members, up
+	 * to LB_EXACT_MEMBERS; of more, each is in the list as often as its weight says */
 	__u64 pick;
 	__u8 select;  /* enum lb_select */
 	__u8 hash;    /* enum lb_hash_fields */
@@ -281,7 +290,17 @@ _Static_assert(__builtin_offsetof(struct lb_service, select) == 24 &&
 #define LB_STRAIGHT_FORWARD(w) ((__u32)(w) >> 27 & 3)
 
 /* lb_vip.main. port: wire order. */
-#define LB_VIP_MAIN(port, protocol) ((__u32)(port) | (__u32)(protocol) << 16)
+#define LB_VIP_MAIN(port, protocol) ((__u32)(port) << 16 | (__u32)(protocol))
+
+/* The same of a packet. ports: the first word of its TCP or UDP header. */
+static inline __u32 lb_vip_main(__u32 ports, __u8 protocol)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return (ports & 0xffff0000) | protocol;
+#else
+	return ports << 16 | protocol;
+#endif
+}
 
 /* family: of the VIP. 0: the service is not straight. */
 static inline __u64 lb_straight(const struct lb_service *s, __u8 family)
@@ -377,10 +396,6 @@ struct lb_arena_line {
  * (bits 0-14) and transition (15). lbd writes the slot first, then its front. */
 #define LB_FRONT_TRANSITION (1u << 15)
 
-struct lb_front_line {
-	__u16 front[4];
-};
-
 static inline __u16 lb_front(__u32 slot)
 {
 	return (__u16)(LB_SLOT_CURRENT(slot) | (slot & LB_SLOT_TRANSITION) >> 16);
@@ -405,6 +420,7 @@ static inline __u32 lb_ring_index(__u64 hash, __u32 size)
 enum lb_backend_flags {
 	LB_BACKEND_USED = 1 << 0,   /* the id is taken */
 	LB_BACKEND_USABLE = 1 << 1, /* alive and has a next hop: packets may be sent to it */
+	LB_BACKEND_TAGGED = 1 << 2, /* vlan_tci is not 0 */
 };
 
 struct lb_backend {
@@ -413,18 +429,27 @@ struct lb_backend {
 	__be16 vlan_tci; /* of the egress link, 0: untagged */
 	__u16 mtu;       /* of the path: the longest outer IP packet, bytes */
 	__u32 ifindex;   /* of the egress link (the device below a VLAN) */
-	/* IPv4 outer: folded one's complement sum of version/ihl, DF, protocol, src prefix and dst,
-	 * as 16-bit words in wire order; the program adds TOS, length, TTL and the spread bits */
+	/* IPv4 outer: folded one's complement sum of DF, TTL, protocol and dst, as 16-bit words in
+	 * wire order; the program adds version, TOS, length and src */
 	__u16 csum;
 	__u16 link_mtu; /* of the egress link; mtu is less if a router has reported so */
 	/* owner: a flow entry that names a backend of another service does not match */
 	__u16 service;
-	__u8 flags;    /* enum lb_backend_flags */
-	__u8 family;   /* of the outer header: 4 or 6 */
-	__be32 spread; /* mask of the bits in the last 32 of outer_src that vary with the flow */
+	__u8 flags;  /* enum lb_backend_flags */
+	__u8 family; /* of the outer header: 4 or 6 */
+	/* mask of the bits in the last 32 of outer_src that vary with the flow: zero there */
+	__be32 spread;
 	__be32 outer_src[4]; /* IPv4: [0] */
 	__be32 outer_dst[4]; /* IPv4: [0]; also the backend's identity */
 };
+
+/* Flags and family as one number: a backend that can be sent to without a tag. */
+#define LB_BACKEND_STRAIGHT(family) ((LB_BACKEND_USED | LB_BACKEND_USABLE) | (__u32)(family) << 8)
+
+static inline __u32 lb_backend_kind(const struct lb_backend *b)
+{
+	return b->flags | (__u32)b->family << 8;
+}
 
 /* ---- paths: path MTUs that routers have reported about tunnel packets ---- */
 

@@ -9,7 +9,7 @@
  *      400  bad argument, unknown field, or a body that is not a JSON object
  *      404  unknown path, service, backend or interface
  *      405  wrong method for this path
- *      409  conflict: the backend exists already, the interface has another XDP program, the driver
+ *      409  conflict: the backend exists already, the service's backends take traffic, the interface has another XDP program, the driver
  *           has no native XDP, the config has no `announce:`, or a limit is reached
  *      422  the config is bad; nothing was changed
  *      507  a run-time change cannot be written to disk; nothing was changed
@@ -18,7 +18,7 @@
  * is answered in the same form with 400, 411, 413, 431, 501, 503 or 505, or closed.
  *
  * GET  /v1/status
- *      { "version", "abi": 6, "pid", "uptime_s", "config": PATH,
+ *      { "version", "abi": 8, "pid", "uptime_s", "config": PATH,
  *        "adopted": bool (took over the pinned maps of a previous lbd),
  *        "starting": bool (the takeover is under way: an earlier program forwards, changes wait),
  *        "overrides": number of run-time changes, "interfaces": [ INTERFACE ],
@@ -26,7 +26,7 @@
  *        "backends", "backends_up" (numbers),
  *        "memory": { "total", "flows", "arena", "services", "backends", "counters",
  *                    "filters" (allow and deny lists), "other" } (bytes),
- *        "flows": { "capacity" (places), "limit": as `limits: flows` has it, half of them,
+ *        "flows": { "capacity" (places), "places" (of them in use), "limit": as `limits: flows` has it, half of them,
  *                   "entries" (at the last sweep),
  *                   "without_place": new flows of the last minute, sent by slot because the
  *                                    table had no place for them,
@@ -65,6 +65,8 @@
  *        "backends", "backends_up", "slots", "slots_in_transition",
  *        "ring_digest": 16 hexadecimal digits; the same config, hash seed and healthy backends
  *                       give the same digest,
+ *        "availability": { "1h", "24h", "30d": null (nothing known) or the share of the time in
+ *                          which it was known and a backend was usable, 0 to 1 },
  *        "limited": bool (holds more than its share of a crowded flow table: its new flows are sent
  *                   by slot),
  *        "packets", "bytes", "flows",
@@ -73,14 +75,23 @@
  *        "limit": null or { "service": null or RATE, "per_source": null or RATE with "v4", "v6"
  *                           (lengths of the prefixes) },
  *        "over_rate", "over_source_rate": new flows dropped above these rates, in packets,
- *        "why": if it is down, why no backend takes flows; else "" }
+ *        "why": if it is down, why no backend takes flows; else "",
+ *        "runtime": bool (added at run time) }
  *      RATE:
  *      { "rate" (new flows per second), "burst" }
  *
+ * Wherever a request names a service it may also give its VIP, VIP:PORT or VIP:PORT/PROTOCOL ("any"
+ * is a port), with brackets around IPv6; if several services have it, the error lists them. Wherever
+ * it gives the "address" of a backend that is there, it may give the backend's name.
+ *
  * GET  /v1/backends?service=NAME (without it: the backends of all services)
+ *      Also, alone or together: down=true (only those that are "down" or "no-next-hop"), filter=TEXT
+ *      (only those in which each word of TEXT occurs: in service, address, name, labels as KEY=VALUE,
+ *      condition or why; at most 256 bytes)
  *      { "backends": [ BACKEND ] }
  *      BACKEND:
- *      { "service", "address", "weight", "effective_weight", "backup": bool,
+ *      { "service", "address", "name": null or text, "labels": { KEY: text }, "weight",
+ *        "effective_weight", "backup": bool,
  *        "condition": "up"|"starting"|"draining"|"drained"|"checking"|"no-next-hop"|"down",
  *        "why", "since_s" (since the condition began), "latency_us" (of health checks),
  *        "packets", "bytes", "flows", "active" (tracked flows), "slots",
@@ -96,7 +107,7 @@
  * GET  /v1/stats
  *      { "reasons": [ { "name", "outcome": "sent"|"passed"|"dropped", "help", "packets",
  *                       "bytes" } ],
- *        "events": [ { "name", "help", "count" } ],
+ *        "events": [ { "name", "help", "count" } ] (of packets),
  *        "sources_over_rate": [ { "service", "prefix": "198.51.100.0/24",
  *                                 "dropped": packets, at most, "dropped_at_least",
  *                                 "last_s": since the last one } ], the 100 with the most }
@@ -104,6 +115,26 @@
  * GET  /v1/top, all of the above in one answer
  *      { "time_ms" (CLOCK_MONOTONIC), "status": { ... }, "services": [ ... ], "backends": [ ... ],
  *        "reasons": [ ... ], "events": [ ... ] }
+ *      lbctl top --once --json makes two of them "interval_ms" apart, and adds to the second "rates"
+ *      (of all, of each SERVICE and BACKEND: null or { "packets", "bits", "flows" } a second) and
+ *      "rate" (of each reason and event: null or a number a second).
+ *
+ * GET  /v1/events?after=SEQ&since_s=SECONDS&service=NAME&wait_s=SECONDS, each optional
+ *      { "events": [ EVENT ], oldest first, a page of them,
+ *        "next": the "after" of the next call, "more": bool (the next call has more at once),
+ *        "missed": bool (events after SEQ are not kept any more, and so not shown) }
+ *      after: only events after this number; since_s: only those of this many seconds until now;
+ *      service: only those of this service and its backends, also if it is gone. wait_s, 0 to 15:
+ *      if there are none, the answer comes with the next one, or empty after this time. At most a
+ *      quarter of the connections wait; one more is refused with 503.
+ *      EVENT (what changed; not to be mixed up with the events of /v1/stats, which packets cause):
+ *      { "seq": its number; numbers grow, over restarts too, but not one by one,
+ *        "time": "2026-11-26T15:36:01.123Z", "time_ms": the same in ms since 1970,
+ *        "kind": "backend-down", ... as in docs/api.md, "level": "info"|"warning"|"error",
+ *        "service", "backend" (address), "interface", "vip": null or what it is about,
+ *        "text": the line of the log, "why": the reason alone, or "",
+ *        "count": how many changes it stands for,
+ *        "uid": null or the user who asked for it, "who": the user's name, or "lbd" }
  *
  * Changes are made one after the other, and each is answered when it is made. Meanwhile GET is
  * answered. 409: 64 changes wait already, or lbd is stopping.
@@ -116,7 +147,9 @@
  * POST /v1/reload          { "lists", "dry_run", "keep": bool (default false) }
  *                          -> { "services", "backends",
  *                          "kept_overrides", "dropped_overrides": numbers of run-time changes,
- *                          "kept", "dropped": [ { "service", "address", "change" } ], 100 in all }
+ *                          "kept", "dropped": [ { "service", "address": null (the change is of the
+ *                          service itself) or text, "name": null or text, "change" } ], 100 in
+ *                          all }
  *                          With "keep": true all run-time changes are kept where their service and
  *                          backend stay, not only drains.
  *                          With "dry_run": true nothing is changed, and the answer also has
@@ -127,15 +160,28 @@
  *                          -> { "services": number of services with lists, "changed": how many of
  *                          them admit other clients now, "prefixes": of all lists }
  * POST /v1/save            {} -> { "path": of the config file, "text": the file with the run-time
- *                          changes in it, "changes": how many, "left": [ { "service", "address",
- *                          "change" } ] it has no place for }. Nothing is written
- * POST /v1/backend/add     { "service", "address", "weight" (default 100) }
+ *                          changes in it, "files": [ { "path", "text" } ], that file and those it
+ *                          includes as far as they change, "changes": how many, "left": [ {
+ *                          "service", "address", "name", "change" } ] there is no place for }.
+ *                          Nothing is written
+ * POST /v1/service/add     a service as the config has it in `services`, with the same keys:
+ *                          { "vip", "protocol", "port", "backends": [ { "address" } ], and if
+ *                          wanted "name", "slots", "algorithm", "hash", "forward", "no-backend",
+ *                          "fragments", "tracking", "affinity", "affinity-timeout",
+ *                          "affinity-mask", "allow", "deny", "idle-timeout", "limit", "slow-start",
+ *                          "panic-threshold", "health" }
+ *                          -> { "service": SERVICE }
+ * POST /v1/service/remove  { "service", "force": bool (default false) } -> { "service": its name }.
+ *                          While its backends take traffic only with "force": true
+ * POST /v1/backend/add     { "service", "address", "weight" (default 100), "name" (default: none),
+ *                            "labels": { KEY: text } (default: none; 8 at most) }
  *                          -> { "backend": BACKEND }
  * POST /v1/backend/remove  { "service", "address", "now", "force": bool (default false) }
- *                          -> { "others": number of other backends that take new flows }. The last
- *                          backend of a service is removed only with "force": true
- * POST /v1/backend/drain   { "service", "address", "on": bool (default true), "force_after_ms"
- *                            (default: no deadline) } -> { "backend": BACKEND }
+ *                          -> { "service", "address", "name", "others": number of other backends that
+ *                          take new flows }. The last backend of a service is removed only with
+ *                          "force": true
+ * POST /v1/backend/drain   { "service", "address", "on": bool (default true), "force_after_ms" or
+ *                            "force_after": "5m" (default: no deadline) } -> { "backend": BACKEND }
  * POST /v1/backend/weight  { "service", "address", "weight" } -> { "backend": BACKEND }
  * POST /v1/node/drain      { "on": bool (default true), "withdraw": bool (default false; with "on":
  *                            the VIPs are not announced any more) } -> { "node": NODE }

@@ -41,7 +41,9 @@ LB_HASH_INLINE __u64 lb_hash_pair_nh(const struct lb_hash_key *key, __u32 at, __
 }
 
 /* Spreads the sum over all bits: slot, bucket and fingerprint are parts of it. It is a bijection,
- * so it adds no collisions. Two rounds of multiply and fold; multipliers from splitmix64. */
+ * so it adds no collisions. Two rounds of multiply and fold; multipliers from splitmix64. The sums
+ * of one client's ports are an arithmetic progression, and one round would leave one in the upper
+ * bits: with an unlucky key, a client's flows in few slots. */
 LB_HASH_INLINE __u64 lb_hash_finish(__u64 h)
 {
 	h = (h ^ h >> 32) * 0xbf58476d1ce4e5b9ULL;

@@ -51,14 +51,20 @@ lab_host() { # NAME
 		net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 2>/dev/null || true
 }
 
-# A cable: NAME's eth0 to the router. Without checksum offload: tunnelled packets need real ones.
+# A cable between two hosts. Without checksum offload: tunnelled packets need real ones.
+lab_link() { # HOST INTERFACE OTHER OTHER-INTERFACE [MTU]
+	local mtu=${5:-1500}
+	ip -n "$(ns "$1")" link add "$2" type veth peer name "$4" netns "$(ns "$3")" || return 1
+	ip -n "$(ns "$1")" link set "$2" mtu "$mtu" up
+	ip -n "$(ns "$3")" link set "$4" mtu "$mtu" up
+	in_ns "$1" ethtool -K "$2" tx off gro off >/dev/null 2>&1
+	in_ns "$3" ethtool -K "$4" tx off gro off >/dev/null 2>&1
+}
+
+# A cable from NAME's eth0 to the router.
 lab_cable() { # NAME IPV4/LEN IPV6/LEN MTU
-	local name=$1 v4=$2 v6=$3 mtu=$4
-	ip -n "$(ns "$name")" link add eth0 type veth peer name "to-$name" netns "$(ns router)"
-	ip -n "$(ns "$name")" link set eth0 mtu "$mtu" up
-	ip -n "$(ns router)" link set "to-$name" mtu "$mtu" up
-	in_ns "$name" ethtool -K eth0 tx off gro off >/dev/null 2>&1
-	in_ns router ethtool -K "to-$name" tx off gro off >/dev/null 2>&1
+	local name=$1 v4=$2 v6=$3
+	lab_link "$name" eth0 router "to-$name" "$4"
 	ip -n "$(ns "$name")" addr add "$v4" dev eth0
 	ip -n "$(ns "$name")" addr add "$v6" dev eth0 nodad
 }

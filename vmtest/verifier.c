@@ -17,6 +17,7 @@
 #include "lb_abi.h"
 #include "lb_reasons.h"
 #include "common/cleanup.h"
+#include "common/wide.h"
 
 #define LOG_SIZE     (16u << 20)
 #define STATS_SIZE   (1u << 20) /* of one program's log of statistics */
@@ -112,6 +113,28 @@ static void set_entries(struct bpf_object *object, const char *name, uint64_t en
 		bpf_map__set_max_entries(map, (uint32_t)entries);
 }
 
+static void set_wide(struct bpf_object *object, const char *name, uint64_t bytes)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(object, name);
+	int rc = map ? wide_make(map, "wide", bytes) : 0;
+
+	if (!rc)
+		return;
+	fprintf(stderr, "verifier: map %s of %llu bytes: %s\n", name, (unsigned long long)bytes,
+		strerror(-rc));
+	exit(1);
+}
+
+/* The least one that is not below, and fills a line of the longest elements. */
+static uint32_t power_of_two(uint32_t least)
+{
+	uint32_t power = 32;
+
+	while (power < least)
+		power *= 2;
+	return power;
+}
+
 /* Sets the constants for this sizing, with the switches of `bits` on. */
 static void set_constants(struct bpf_object *object, const struct sizing *size,
 			  const struct switches *switches, unsigned bits)
@@ -124,6 +147,8 @@ static void set_constants(struct bpf_object *object, const struct sizing *size,
 	    {"flow_shift", lb_flow_shift(size->flow_buckets)},
 	    {"backend_slots", size->backends},
 	    {"service_slots", size->services},
+	    {"vip_mask", power_of_two(size->services) - 1},
+	    {"front_mask", power_of_two(size->slots) - 1},
 	};
 	struct bpf_map *map = rodata_map(object);
 	_cleanup_free_ uint8_t *value = NULL;
@@ -152,7 +177,8 @@ static void set_constants(struct bpf_object *object, const struct sizing *size,
 static void apply(struct bpf_object *object, const struct sizing *size,
 		  const struct switches *switches, unsigned bits)
 {
-	set_entries(object, "vips", size->services);
+	set_wide(object, LB_VIPS_MAP, power_of_two(size->services) * sizeof(struct lb_vip_bucket));
+	set_wide(object, LB_FRONTS_MAP, power_of_two(size->slots) * sizeof(uint16_t));
 	set_entries(object, "ports", size->services);
 	set_entries(object, "services", size->services);
 	set_entries(object, "turns", size->services);
@@ -160,11 +186,11 @@ static void apply(struct bpf_object *object, const struct sizing *size,
 	set_entries(object, "limits", size->services);
 	set_entries(object, "offenders", (uint64_t)size->cpus * LB_OFFENDERS);
 	set_entries(object, "arena", size->slots / 2);
-	set_entries(object, "fronts", size->slots / 4 ?: 1);
 	set_entries(object, "stamps", size->slots / 4 ?: 1);
-	set_entries(object, "backends", size->backends);
 	set_entries(object, "loads", size->backends);
 	set_entries(object, "flows", size->flow_buckets);
+	set_entries(object, "dirty",
+		    (size->flow_buckets + LB_DIRTY_BUCKETS - 1) / LB_DIRTY_BUCKETS);
 	set_entries(object, "backend_counts", (uint64_t)size->cpus * size->backends);
 	set_entries(object, "service_counts", (uint64_t)size->cpus * size->services);
 	set_entries(object, "reason_counts", (uint64_t)size->cpus * LB_COUNTERS);
@@ -403,6 +429,7 @@ static void print_refusal(const char *path, const struct sizing *size, unsigned 
 	log[0] = 0;
 	if (bpf_object__load(object))
 		print_tail(log);
+	wide_release(object);
 	bpf_object__close(object);
 }
 
@@ -444,6 +471,7 @@ static bool try_option(const char *path, const char *compiler, const struct sizi
 	} else {
 		report_programs(object, compiler, file, option, logs);
 	}
+	wide_release(object);
 	bpf_object__close(object);
 	return !rc;
 }

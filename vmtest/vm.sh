@@ -83,10 +83,12 @@ boot() { # ACCELERATOR SECONDS COMMAND
 	if [ "$accel" = tcg ]; then
 		# With TCG, virtme-ng leaves the CPU at QEMU's minimal default. The kernel checks
 		# at boot that the timer interrupt works, and panics if the host is too slow for
-		# it.
+		# it. One thread for all CPUs: the kernel patches its code (a tracepoint that is
+		# switched on) while other CPUs run it, and with a thread for each QEMU may run
+		# half an instruction.
 		# shellcheck disable=SC2054
 		args+=(--disable-kvm --kopt no_timer_check
-			-q=-accel -q=tcg,thread=multi,tb-size=512 -q=-cpu -q=max)
+			-q=-accel -q=tcg,thread=single,tb-size=512 -q=-cpu -q=max)
 	fi
 	# timeout signals its whole process group, QEMU included, and ends with this shell. QEMU
 	# opens stdout and stderr several times: as pipes, so that one writer does not overwrite

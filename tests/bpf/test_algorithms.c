@@ -289,4 +289,25 @@ LB_TEST(least_response_time_shares_by_latency)
 	dataplane_close(dp);
 }
 
+/* One ring fills the arena. The lower half of its fronts names one backend, the upper another. */
+LB_TEST(every_slot_of_the_arena_has_its_front)
+{
+	struct dataplane *dp = open_with(algo_find("maglev"), IPPROTO_TCP);
+	unsigned got[BACKENDS] = {0};
+
+	want.service.slots = 65521;
+	commit(dp);
+	for (uint32_t i = 0; i < dp->maps.arena_slots; i++)
+		dp->maps.fronts[i] = want_id(dp, &want, i < 32768 ? 3 : 7);
+	for (unsigned flow = 0; flow < 100; flow++) {
+		int backend = send_flow(dp, flow, ACK);
+
+		assert_int_not_equal(backend, NONE);
+		got[backend]++;
+	}
+	assert_true(got[3] > 20 && got[7] > 20);
+	assert_int_equal(got[3] + got[7], 100);
+	dataplane_close(dp);
+}
+
 LB_TEST_MAIN("algorithms")

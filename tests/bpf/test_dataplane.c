@@ -121,17 +121,17 @@ static int teardown(void **state)
 LB_TEST(what_is_mapped_is_what_the_kernel_has)
 {
 	struct dataplane *dp = open_pinned();
-	uint32_t id, ifindex = LOOPBACK, value = 0;
-	struct lb_backend line;
+	uint32_t id, ifindex = LOOPBACK, value = 0, zero = 0;
+	static struct lb_backend lines[LB_MAX_BACKENDS + 1];
 	struct lb_service service;
 	int fd;
 
 	want_commit(dp, &want, 1);
 	id = want_id(dp, &want, 1);
-	fd = bpf_object__find_map_fd_by_name(dataplane_object(dp), "backends");
-	assert_int_equal(bpf_map_lookup_elem(fd, &id, &line), 0);
-	assert_memory_equal(&line, &dp->maps.backends[id], sizeof(line));
-	assert_int_equal(line.flags, LB_BACKEND_USED | LB_BACKEND_USABLE);
+	fd = bpf_object__find_map_fd_by_name(dataplane_object(dp), LB_BACKENDS_MAP);
+	assert_int_equal(bpf_map_lookup_elem(fd, &zero, lines), 0);
+	assert_memory_equal(&lines[id], &dp->maps.backends[id], sizeof(lines[id]));
+	assert_int_equal(lines[id].flags, LB_BACKEND_USED | LB_BACKEND_USABLE);
 	id = want_line(dp, &want)->id;
 	fd = bpf_object__find_map_fd_by_name(dataplane_object(dp), "services");
 	assert_int_equal(bpf_map_lookup_elem(fd, &id, &service), 0);
@@ -294,6 +294,33 @@ LB_TEST(a_set_of_pins_that_is_not_whole_is_refused)
 	dataplane_close(open_pinned());
 	unlink_pin("arena");
 	refused(&opts, -EPROTO, "the set of pinned maps is incomplete");
+}
+
+/* In place of map `vips`. */
+static void pin_another(uint32_t value_size, uint32_t entries)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "vips", 4, value_size, entries, &options);
+	char path[128];
+
+	unlink_pin("vips");
+	snprintf(path, sizeof(path), "%s/maps/vips", pin);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_obj_pin(fd, path), 0);
+	close(fd);
+}
+
+LB_TEST(a_wide_map_that_is_no_array_of_its_elements_is_refused)
+{
+	struct dataplane_options opts = options();
+
+	dataplane_close(open_pinned());
+	pin_another(64 * sizeof(struct lb_vip_bucket) + 8, 1);
+	refused(&opts, -EPROTO, "a map of another type or layout than expected");
+	pin_another(3 * sizeof(struct lb_vip_bucket), 1);
+	refused(&opts, -EPROTO, "a map of another type or layout than expected");
+	pin_another(sizeof(struct lb_vip_bucket), 16);
+	refused(&opts, -EPROTO, "a map of another type or layout than expected");
 }
 
 /* lbd was stopped while it made its first pins. */

@@ -34,8 +34,8 @@ static int setup(void **state)
 	int rc = 0;
 
 	for (unsigned i = 0; i < FLEET_NODES && !rc; i++)
-		rc = batch_open(FLEET_SERVICES, FLEET_NUMBERS + 2, 8192, FLOWS, SEGMENT, false,
-				&batches[i], &err);
+		rc = batch_open(FLEET_SERVICES, FLEET_NUMBERS + 2, 8192, FLOWS, SEGMENT,
+				BATCH_PEERS, &batches[i], &err);
 	if (rc == -EPERM)
 		lacking = err;
 	else if (rc)

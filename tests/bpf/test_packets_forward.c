@@ -468,7 +468,7 @@ LB_TEST(the_outer_checksum_is_right_for_random_headers)
 
 	srand(21);
 	for (int i = 0; i < 300000; i++) {
-		uint32_t src = rand(), dst = rand() * 2u, spread = rand() & rand();
+		uint32_t src = rand(), dst = rand() * 2u;
 		uint8_t tos = rand(), proto = i % 2 ? 4 : 41, ttl = rand();
 		uint16_t len = rand();
 		uint8_t *h = p.data;
@@ -477,10 +477,25 @@ LB_TEST(the_outer_checksum_is_right_for_random_headers)
 		memcpy(h + 10, "\0\0", 2);
 		memcpy(h + 12, &src, 4);
 		memcpy(h + 16, &dst, 4);
-		assert_int_equal(csum_outer(lb_backend_csum(src, spread, dst, proto), tos,
-					    htons(len), ttl, src & spread),
+		assert_int_equal(csum_outer(csum_of_constants(dst, ttl, proto),
+					    htonl(0x45000000 | tos << 16 | len), src),
 				 (uint16_t)~packet_sum(h, 20, 0));
 	}
+}
+
+/* The same where carries meet: sums next to the wraps of 16, 32 and 33 bits. */
+LB_TEST(sums_of_words_fold_right_next_to_every_wrap)
+{
+	static const uint64_t wraps[] = {0x10000, 0x1fffe, 0x100000000, 0x1fffffffe, 0x200000000};
+
+	for (size_t i = 0; i < sizeof(wraps) / sizeof(*wraps); i++)
+		for (uint64_t sum = wraps[i] - 0x8000; sum < wraps[i] + 0x30000; sum++) {
+			uint64_t folded = sum;
+
+			while (folded >> 16)
+				folded = (folded & 0xffff) + (folded >> 16);
+			assert_int_equal(csum_fold_words(sum), folded);
+		}
 }
 
 LB_TEST(every_payload_length_up_to_a_full_frame_is_carried)

@@ -205,16 +205,6 @@ LB_TEST(a_part_without_an_empty_place_grows_to_the_whole_table)
 	}
 }
 
-LB_TEST(while_lbd_is_there_the_part_only_doubles)
-{
-	struct rig r = rig_tracked();
-
-	fill(&r, LB_FLOW_ESTABLISHED, 0);
-	r.f->map.settings->swept = fixture_tick() - 10;
-	rig_tcp(&r, 1, SYN);
-	expect_masks(&r, SMALLEST, 2 * SMALLEST + 1);
-}
-
 LB_TEST(a_part_with_dormant_or_expired_entries_does_not_grow)
 {
 	static const struct {

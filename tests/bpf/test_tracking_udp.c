@@ -8,7 +8,7 @@ LB_TEST(while_learning_a_udp_flow_is_recorded_with_the_keeper)
 
 	rig_set_slots(&r, B, A, T | L);
 	assert_int_equal(rig_udp(&r, 1), A);
-	assert_entry(*rig_only_entry(&r), LB_FLOW_UDP, r.udp_id[A]);
+	assert_entry(*rig_only_entry(&r), LB_FLOW_UDP_NEW, r.udp_id[A]);
 	rig_set_slots(&r, B, A, T); /* learning is over */
 	assert_int_equal(rig_udp(&r, 1), A);
 	assert_entry(*rig_only_entry(&r), LB_FLOW_UDP, r.udp_id[A]);
@@ -36,7 +36,7 @@ LB_TEST(a_learned_udp_flow_of_a_dead_keeper_goes_to_current)
 	assert_int_equal(rig_udp(&r, 1), A);
 	rig_set_usable(&r, A, false);
 	assert_int_equal(rig_udp(&r, 1), B);
-	assert_entry(*rig_only_entry(&r), LB_FLOW_UDP, r.udp_id[B]);
+	assert_entry(*rig_only_entry(&r), LB_FLOW_UDP_NEW, r.udp_id[B]);
 }
 
 LB_TEST(a_udp_flow_without_a_place_goes_where_it_will_go_later)

@@ -34,7 +34,8 @@ test_packages_install_and_lbd_runs_idle() {
 	expect "at boot" "$(systemctl is-enabled lbd)" enabled
 	expect "user" "$(stat -c %U "/proc/$(pid_of_lbd)")" lbd
 	contains "$(lbctl status)" "Not forwarding"
-	lbd --check /etc/lbd/lbd.yaml
+	lbd --check /etc/lbd/lbd.yaml || return 1
+	expect "the directory that the config includes" "$(stat -c %a /etc/lbd/conf.d)" 755
 }
 
 test_a_service_in_the_config_and_a_reload_forward_the_first_request() {
@@ -60,6 +61,26 @@ test_a_service_in_the_config_and_a_reload_forward_the_first_request() {
 	echo "first request after $((SECONDS - start)) s"
 	expect "answer" "$(request)" hello
 }
+
+# OnFailure= of the unit: lbd is killed, and its config does not let it start again.
+test_the_routes_go_when_systemd_gives_lbd_up() {
+	cp -p /etc/lbd/lbd.yaml /root/good.yaml
+	echo "announce: {}" >>/etc/lbd/lbd.yaml
+	lbctl reload || return 1
+	wait_for "the route of the VIP" is_announced || return 1
+	echo "nonsense: 1" >>/etc/lbd/lbd.yaml
+	kill -9 "$(pid_of_lbd)"
+	wait_for "lbd to be given up" systemctl is-failed lbd || return 1
+	wait_for "the route to be gone" is_withdrawn || systemctl status --no-pager lbd-withdraw
+	expect "lbd-withdraw" "$(systemctl show -P Result lbd-withdraw)" success
+	is_withdrawn || FAILED=1
+	xdp_on eth0 || { echo "the program is gone too"; FAILED=1; }
+	cp -p /root/good.yaml /etc/lbd/lbd.yaml
+	systemctl reset-failed lbd && systemctl start lbd || return 1
+	wait_for "a request" request || { lbctl status; return 1; }
+}
+is_announced() { ip route show table 76 proto 76 | grep -q "$VIP"; }
+is_withdrawn() { ! is_announced; }
 
 test_an_upgrade_under_traffic_loses_no_request() {
 	local before lost=/root/lost sent=/root/sent load

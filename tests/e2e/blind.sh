@@ -73,7 +73,7 @@ lines_with() { # PATTERN: how many lines of the log have it
 	grep -c "$1" "$WORK/lbd.log"
 }
 test_the_log_says_that_the_node_was_blind_and_that_it_sees_again() {
-	local blind="blind: none of $COUNT backends has answered within 0.95 s; the ring is frozen"
+	local blind="blind: none of $COUNT backends has answered within 950ms; the ring is frozen"
 	expect "log lines" "$(lines_with "tcp4 .*: $blind")" -ge 1
 	expect "log lines of the end" "$(lines_with "tcp4 .*: $COUNT of $COUNT backends up")" -ge 1
 }

@@ -4,6 +4,8 @@
 # connection takes under the flood is printed beside what it takes without.
 #   FLOOD=8000000 tests/e2e/floods.sh    the full flood (make floods); the default is a fortieth
 #   RATE=100000                          packets a second (10000)
+#   FLOOD_IDLE=yes                       the sender takes no CPU time from the others
+#   QUIET=30                             seconds of new connections before the flood (10)
 . "$(dirname "$0")/lib.sh"
 
 COUNT=3   # backends
@@ -11,6 +13,7 @@ HELD=1000 # connections that are open all the time
 NEW=50    # new connections a second
 FLOOD=$((${FLOOD:-200000} / LAB_SLOWDOWN)) # packets
 RATE=${RATE:-10000}                        # a second
+QUIET=${QUIET:-10}                         # seconds without a flood, to compare with
 LIMIT="limit: { new-flows: 1000000/s, per-source: { v4: 24, rate: 200/s, burst: 2000 } }
 deny: [11.128.0.0/9]"
 
@@ -32,7 +35,7 @@ ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", (b > 0 ? a / b : 0) }'
 test_a_mixed_flood_breaks_no_connection_and_refuses_no_new_one() {
 	local quiet result
 	hold_open held 7000 $HELD interval 2 timeout 30 || return 1
-	quiet=$(traffic load-tcp $VIP4 7000 rate $NEW seconds 10 timeout 30)
+	quiet=$(traffic load-tcp $VIP4 7000 rate $NEW seconds "$QUIET" timeout 30)
 	expect "failed new connections without a flood" "$(field "$quiet" .failed)" = 0
 	load_start new load-tcp $VIP4 7000 rate $NEW timeout 30
 	flood 7000 "$FLOOD" "$RATE" mix || return 1
@@ -58,11 +61,7 @@ test_fragments_without_a_first_one_reach_no_backend() {
 set_up() {
 	lab_with_servers $COUNT || return 1
 	flood_unanswered $COUNT
-	{
-		lab_config_head
-		services
-	} >"$WORK/lbd.yaml"
-	lab_lbd_start && lab_wait_for 10 "all to be up" backends_up $((2 * COUNT))
+	lab_lbd_with $((2 * COUNT)) services
 }
 
 set_up_or_end set_up

@@ -38,6 +38,14 @@ config_services() { # N [SERVICE-EXTRA-LINES]
 	config_service udp6 "$LAB_UDP6" udp 5353 6 "$n" "$extra"
 }
 
+# Three of them.
+config_web_and_tcp() { # N [EXTRA-LINES of web4]
+	echo "services:"
+	config_service web4 $VIP4 tcp 80 4 "$1" "${2:-}"
+	config_service web6 $VIP6 tcp 80 6 "$1" ""
+	config_service tcp4 $VIP4 tcp 7000 4 "$1" ""
+}
+
 # One service. A backend stays up when two checks in a row fail. FAMILY (4 or 6) is that of the
 # backends' addresses. The caller may set HEALTH (another check), BACKENDS ("1 3": only these),
 # WEIGHTS ("300 100": of the first and the second backend) and BACKUPS ("4": these are backups).
@@ -77,20 +85,27 @@ lab_with_servers() { # N
 	done
 }
 
-# The whole lab with N backends, servers, lbd and the program attached.
-lab_with_lbd() { # N [EXTRA]
-	lab_with_servers "$1" || return 1
+# lbd with what COMMAND prints after the head of the config, until COUNT entries of backends are up.
+lab_lbd_with() { # COUNT COMMAND...
+	local count=$1
+	shift
 	{
 		lab_config_head
 		[ -z "${MODE:-}" ] || echo "mode: $MODE"
-		config_services "$1" "${2:-}"
+		"$@"
 	} >"$WORK/lbd.yaml"
 	lab_lbd_start || return 1
-	lab_wait_for 10 "all backends to be up" backends_up $((6 * $1)) || {
+	lab_wait_for 10 "all backends to be up" backends_up "$count" || {
 		lbctl backends
 		cat "$WORK/lbd.log"
 		return 1
 	}
+}
+
+# The whole lab with N backends, servers, lbd and the program attached.
+lab_with_lbd() { # N [EXTRA]
+	lab_with_servers "$1" || return 1
+	lab_lbd_with $((6 * $1)) config_services "$1" "${2:-}" || return 1
 	lab_wait_for 90 "the slots of the UDP services to settle" lab_udp_settled
 }
 
@@ -128,7 +143,12 @@ condition_is() { [ "$(backend_field "$1" "$2" condition)" = "$3" ]; } # SERVICE 
 reason_packets() { # REASON
 	lbctl stats --json | json '.reasons[] | select(.name == $name) | .packets' --arg name "$1"
 }
+# shellcheck disable=SC2120 # callers in other files pass options
 metrics() { in_ns lb curl -s "$@" http://127.0.0.1:9469/metrics; } # [CURL-OPTION]...
+metric() { metrics | awk -v sample="$1" '$1 == sample { print $2 }'; } # SAMPLE
+service_metric() { # NAME SERVICE
+	metrics | awk -v begin="$1{service=\"$2\"," 'index($1, begin) == 1 { print $2 }'
+}
 
 # ---- the daemon ----
 
@@ -151,7 +171,8 @@ downs_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -cE ': backend .* 
 
 # The process that runs HTTP checks.
 probe_process() { lbctl status --json | json ".probe_process.$1"; } # FIELD
-proc_status() { awk -v name="$2:" '$1 == name { print $2 }' "/proc/$1/status"; } # PID NAME
+proc_status() { status_field "/proc/$1/status" "$2"; } # PID NAME
+status_field() { awk -v name="$2:" '$1 == name { print $2 }' "$1"; } # COPY-OF-STATUS NAME
 rxvlan() { in_ns lb ethtool -k eth0 | awk '/^rx-vlan-offload:/ { print $2 }'; }
 # Maps, programs and links of BPF that a process holds.
 bpf_descriptors() { find "/proc/$1/fd" -lname 'anon_inode:bpf*' | wc -l; } # PID
@@ -243,10 +264,13 @@ one_announces() { pair_paths_are 1 "${VIPS[@]}"; }
 # ---- floods ----
 
 # Sends COUNT packets of 11.0.0.0/8 to VIP4, RATE a second: SYNs, or a mixture (tests/e2e/flood.c).
+# FLOOD_IDLE=yes: the sender stands for other machines, so it gets only the CPU time that nobody here
+# wants; what its packets cost the balancer stays, since they are forwarded in softirqs.
 flood() { # PORT COUNT RATE [mix]
 	# It looks up the router's MAC address in the neighbour table.
 	in_ns client ping -qc 1 -W 5 198.51.100.1 >/dev/null || return 1
-	in_ns client "$BUILD/tests/e2e/flood" eth0 $VIP4 "$1" "$2" $(($3 / LAB_SLOWDOWN)) "${@:4}"
+	in_ns client ${FLOOD_IDLE:+chrt -i 0} "$BUILD/tests/e2e/flood" eth0 $VIP4 "$1" "$2" \
+		$(($3 / LAB_SLOWDOWN)) "${@:4}"
 }
 # The answers of N backends to a flood go nowhere.
 flood_unanswered() { # N
@@ -278,12 +302,22 @@ lab_ended() {
 	done
 }
 
-# Without this program the whole script is skipped.
-skip_all_without() { # COMMAND PACKAGE
-	command -v "$1" >/dev/null && return
-	echo "ok 1 - $(basename "$0" .sh) # SKIP $1 is missing: sudo apt-get install $2"
+skip_all() { # WHY: the whole script
+	echo "ok 1 - $(basename "$0" .sh) # SKIP $*"
 	echo "1..1"
 	exit 0
+}
+# Without this program the whole script is skipped.
+skip_all_without() { # COMMAND PACKAGE
+	command -v "$1" >/dev/null || skip_all "$1 is missing: sudo apt-get install $2"
+}
+
+# The last lines of what each lbd of the lab says.
+lab_log_ends() {
+	local log
+	for log in "$WORK"/lbd*.log; do
+		[ ! -f "$log" ] || tail -n 20 "$log" | sed "s/^/# $(basename "$log" .log): /"
+	done
 }
 
 # Runs the command that brings the lab up. If it fails, that is the one failed test of the script.
@@ -293,8 +327,8 @@ set_up_or_end() { # COMMAND...
 		rm -f "/tmp/$LAB.setup"
 		return
 	}
+	lab_log_ends
 	tail -n 60 "/tmp/$LAB.setup" | sed 's/^/# /'
-	[ ! -f "$WORK/lbd.log" ] || tail -n 20 "$WORK/lbd.log" | sed 's/^/# lbd: /'
 	no_sanitizer_reports
 	echo "not ok 1 - lab_comes_up"
 	echo "1..1"
@@ -315,8 +349,8 @@ run_tests() {
 			echo "ok $number - ${name#test_}"
 			grep '^# ' "/tmp/$LAB.out" || true
 		else
+			lab_log_ends
 			sed 's/^/# /' "/tmp/$LAB.out" | tail -n 60
-			[ ! -f "$WORK/lbd.log" ] || tail -n 20 "$WORK/lbd.log" | sed 's/^/# lbd: /'
 			echo "not ok $number - ${name#test_}"
 			failed=1
 		fi

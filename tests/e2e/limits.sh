@@ -51,14 +51,14 @@ test_stats_and_metrics_show_what_was_dropped() {
 	expect "what it lost" "$(offender 0 .dropped)" = "$dropped"
 	expect "lines of the text" \
 		"$(lbctl stats | grep -cE '^  11\.0\.0\.0/8 .* dropped, last .* ago, guarded$')" = 1
-	expect "the service's metric" "$(metric over_source_rate_total guarded)" = "$dropped"
-	expect "the other service's metric" "$(metric over_source_rate_total free)" = 0
+	expect "the service's metric" "$(over_source_rate guarded)" = "$dropped"
+	expect "the other service's metric" "$(over_source_rate free)" = 0
 	expect "labels of sources" "$(metrics | grep -c 11.0.0.0)" = 0
 }
+over_source_rate() { service_metric lbd_service_over_source_rate_total "$1"; } # SERVICE
 offender() { # NUMBER FIELD
 	lbctl stats --json | json ".sources_over_rate[$1]$2"
 }
-metric() { metrics | sed -n "s/^lbd_service_$1{service=\"$2\".*} //p"; } # NAME SERVICE
 
 # A rate of one a minute: hardly more than the burst is let through while the test runs.
 test_a_service_above_its_rate_drops_new_connections_and_keeps_the_open_ones() {
@@ -128,11 +128,7 @@ set_up() {
 			"$BUILD/tests/e2e/traffic" serve-tcp :: 7001 ports 2 name "b$i"
 	done
 	flood_unanswered $COUNT
-	{
-		lab_config_head
-		services
-	} >"$WORK/lbd.yaml"
-	lab_lbd_start && lab_wait_for 10 "all to be up" backends_up $((4 * COUNT))
+	lab_lbd_with $((4 * COUNT)) services
 }
 
 set_up_or_end set_up

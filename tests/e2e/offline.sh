@@ -45,7 +45,9 @@ start_lbd() {
 }
 kill_lbd() { lab_kill lbd KILL; }
 
-has_program() { ip -n "$(ns lb)" -j link show "$1" | jq -e '.[0].xdp' >/dev/null; } # IFACE
+has_program() { # IFACE [HOST]
+	ip -n "$(ns "${2:-lb}")" -j link show "$1" | jq -e '.[0].xdp' >/dev/null
+}
 serves() {
 	local result
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 1)
@@ -137,6 +139,82 @@ test_detach_offline_where_nothing_is_attached() {
 	contains "$out" "eth0: no program of an lbd is attached"
 	expect "as JSON" "$(lbctl detach --offline --all --json | json .detached)" = '[]'
 	start_lbd && serves
+}
+
+# ---- an lbd in another network namespace, whose pins are beside these ----
+
+# Started there and killed: its program stays on interface solo.
+leave_another_lbd() {
+	lab_host other
+	ip -n "$(ns other)" link add solo type veth peer name solo-peer
+	cat >"$WORK/other.yaml" <<-CONF
+		interfaces: [solo]
+		mode: generic
+		pin: /sys/fs/bpf/other
+		socket: $WORK/other.sock
+		state: $WORK/other-state
+		group: root
+		metrics: off
+		services: []
+	CONF
+	lab_spawn other in_ns other "$LBD" -c "$WORK/other.yaml"
+	lab_wait_for 10 "the other lbd to start" lab_started other_lbctl || return 1
+	lab_kill other KILL
+	has_program solo other
+}
+other_lbctl() { in_ns other "$WORK/view" "$BUILD/lbctl" --socket "$WORK/other.sock" "$@"; }
+
+leaves_another_namespace_alone() { # WHAT-IS-SAID
+	local out
+	leave_another_lbd || return 1
+	kill_lbd
+	out=$(lbctl detach --offline --all --dry-run 2>&1) || FAILED=1
+	contains "$out" "eth0: would be detached"
+	contains "$out" "$1"
+	has_program eth0 || { echo "# --dry-run detached eth0"; FAILED=1; }
+	out=$(lbctl detach --offline --all 2>&1) || FAILED=1
+	contains "$out" "eth0: detached"
+	contains "$out" "$1"
+	! has_program eth0 || { echo "# a program is still on eth0"; FAILED=1; }
+	has_program solo other || { echo "# the program on solo is gone"; FAILED=1; }
+	[ -e "/sys/fs/bpf/$LAB/other/maps/settings" ] || { echo "# its pins are gone"; FAILED=1; }
+	[ ! -e "/sys/fs/bpf/$LAB/lbd" ] || { echo "# pins are left"; FAILED=1; }
+	expect "left" "$(lbctl detach --offline --all --json | json '.left[0].pin')" = /sys/fs/bpf/other
+	out=$(other_lbctl detach --offline --all 2>&1) || FAILED=1
+	contains "$out" "solo: detached"
+	! has_program solo other || { echo "# a program is still on solo"; FAILED=1; }
+	[ ! -e "/sys/fs/bpf/$LAB/other" ] || { echo "# its pins are left"; FAILED=1; }
+	ip netns del "$(ns other)"
+}
+
+test_detach_offline_all_leaves_links_in_other_network_namespaces() {
+	LBD=$WORK/lbd-alone
+	leaves_another_namespace_alone "solo: stays attached: it is in another network namespace"
+	start_lbd && serves
+}
+
+test_detach_offline_all_leaves_dispatchers_in_other_network_namespaces() {
+	LBD=$WORK/lbd-in-view
+	lbctl detach eth0 >/dev/null && stop_lbd TERM && start_lbd || return 1
+	if [ "$(lbctl status --json | json '.interfaces[0].dispatcher')" != true ]; then
+		skip "no dispatcher here"
+	else
+		leaves_another_namespace_alone "uses its maps, on an interface of another network"
+	fi
+	LBD=$WORK/lbd-alone
+	lbctl detach eth0 >/dev/null 2>&1 && stop_lbd TERM
+	start_lbd && serves
+}
+
+test_detach_offline_of_the_pins_of_another_network_namespace_takes_its_links_off() {
+	local out
+	leave_another_lbd || return 1
+	out=$(lbctl detach --offline --all --pin /sys/fs/bpf/other 2>&1) || FAILED=1
+	contains "$out" "solo: detached"
+	! has_program solo other || { echo "# a program is still on solo"; FAILED=1; }
+	[ ! -e "/sys/fs/bpf/$LAB/other" ] || { echo "# its pins are left"; FAILED=1; }
+	has_program eth0 || { echo "# the program on eth0 is gone"; FAILED=1; }
+	ip netns del "$(ns other)"
 }
 
 # ---- a second lbd ----

@@ -28,10 +28,6 @@ all_up() { lab_wait_for 10 "all backends to be up" backends_up $((4 * COUNT)); }
 service_is() { # STATUS: all four services have it
 	[ "$(lbctl services --json | json '[.services[].status] | unique | join("+")')" = "$1" ]
 }
-metric() { # NAME SERVICE
-	metrics | awk -v name="$1" -v service="\"$2\"" '
-		index($1, name "{") == 1 && index($0, service) { print int($2) }'
-}
 backend() { # SERVICE N FIELD
 	backend_field "$1" "$(backend_address "$2" "${1: -1}")" "$3"
 }
@@ -157,7 +153,7 @@ drains_until_the_last_flow_is_gone() { # ALGORITHM
 	status=$?
 	sed 's/^/# /' "$WORK/drain.out"
 	expect "exit status of a wait that is too short" $status = 3
-	expect "lines that report it" "$(printed drain 'tcp4 10.0.0.12: not drained after 2 s')" = 1
+	expect "lines that report it" "$(printed drain 'tcp4 10.0.0.12: not drained after 2s')" = 1
 	for service in $SERVICES; do
 		address=$(backend_address 2 ${service: -1})
 		(LAB_EXEC="exec" lbctl drain $service "$address" \
@@ -234,7 +230,7 @@ test_a_drain_with_a_deadline_gives_up_what_is_left() {
 	lbctl drain tcp4 10.0.0.12 --force-after 5s >"$WORK/drain.out" || return 1
 	lbctl backends tcp4 | tail -n 1 | sed 's/^/# /'
 	expect "lines that name the deadline" \
-		"$(printed drain 'takes no new flows; [1-9].*forced in [345] s')" = 1
+		"$(printed drain 'takes no new flows; [1-9].*forced in [345]s')" = 1
 	expect "condition before the deadline" "$(backend tcp4 2 condition)" = draining
 	lab_kill lbd KILL
 	lab_lbd_start || return 1
@@ -302,7 +298,7 @@ test_backups_serve_only_while_no_other_lives() {
 	lab_kill nginx-b3 KILL
 	lab_wait_for 5 "backups to serve" service_is backup || return 1
 	for service in $SERVICES; do flows $service 20 "the backup has all" '.by == {b4: 20}'; done
-	expect "lbd_service_backups_active" "$(metric lbd_service_backups_active tcp6)" = 1
+	expect "lbd_service_backups_active" "$(service_metric lbd_service_backups_active tcp6)" = 1
 	expect "lbctl services" "$(lbctl services | grep -c ' backup ')" = 4
 	expect "lbctl status" \
 		"$(lbctl status | grep -c '^Services *4, 0 down, 4 on backup backends only$')" = 1
@@ -311,7 +307,7 @@ test_backups_serve_only_while_no_other_lives() {
 	for service in $SERVICES; do
 		flows $service 20 "the backup has none again" '.by == {b2: 20}'
 	done
-	expect "lbd_service_backups_active" "$(metric lbd_service_backups_active tcp6)" = 0
+	expect "lbd_service_backups_active" "$(service_metric lbd_service_backups_active tcp6)" = 0
 	lab_nginx_start 1
 	lab_nginx_start 3
 	all_up
@@ -324,13 +320,13 @@ test_below_the_panic_threshold_all_are_used_and_reported() {
 	for i in 1 2; do lab_kill nginx-b$i KILL; done
 	lab_wait_for 5 "two to be down" backends_up 8 || return 1
 	flows tcp4 40 "half is not below half" '.by == {b3: 20, b4: 20}'
-	expect "lbd_service_panic" "$(metric lbd_service_panic tcp4)" = 0
+	expect "lbd_service_panic" "$(service_metric lbd_service_panic tcp4)" = 0
 	lab_kill nginx-b3 KILL
 	lab_wait_for 5 "panic" service_is panic || return 1
 	for service in $SERVICES; do
 		flows $service 40 "all are used" '.by == {b1: 10, b2: 10, b3: 10, b4: 10}'
 	done
-	expect "lbd_service_panic" "$(metric lbd_service_panic tcp4)" = 1
+	expect "lbd_service_panic" "$(service_metric lbd_service_panic tcp4)" = 1
 	expect "lbctl services" "$(lbctl services | grep -c ' panic ')" = 4
 	expect "lbctl status" \
 		"$(lbctl status | grep -c '^Services *4, 0 down, 4 in panic: too few')" = 1
@@ -339,7 +335,7 @@ test_below_the_panic_threshold_all_are_used_and_reported() {
 	expect "b1's condition" "$(backend tcp4 1 condition)" = down
 	for i in 1 2 3; do lab_nginx_start $i; done
 	lab_wait_for 10 "the end of the panic" service_is up || return 1
-	expect "lbd_service_panic" "$(metric lbd_service_panic tcp4)" = 0
+	expect "lbd_service_panic" "$(service_metric lbd_service_panic tcp4)" = 0
 }
 
 set_up() {

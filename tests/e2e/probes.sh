@@ -7,7 +7,6 @@
 process_runs_again() { # RESTARTS
 	[ "$(probe_process running)" = true ] && [ "$(probe_process restarts)" -ge "$1" ]
 }
-metric() { metrics | awk -v name="$1" '$1 == name { print $2 }'; } # NAME
 
 test_it_has_no_rights() {
 	local pid

@@ -63,15 +63,7 @@ test_a_syn_flood_of_a_million_sources_breaks_no_open_connection() {
 
 # Five backends with servers; the services start with the first three.
 set_up() {
-	BACKENDS="1 2 3" lab_with_lbd_of 5
-}
-lab_with_lbd_of() { # N backends in the lab, those of $BACKENDS in the config
-	lab_with_servers "$1" || return 1
-	{
-		lab_config_head
-		config_services "$1" "${EXTRA:-}"
-	} >"$WORK/lbd.yaml"
-	lab_lbd_start && lab_wait_for 10 "all to be up" backends_up 18
+	lab_with_servers 5 && BACKENDS="1 2 3" lab_lbd_with 18 config_services 5
 }
 
 set_up_or_end set_up

@@ -75,6 +75,24 @@ test_its_probe_process_has_no_capability() {
 	expect "user" "$(proc_status "$pid" Uid)" = "$USER_ID"
 }
 
+test_its_command_for_events_has_no_capability() {
+	local set
+	printf '#!/bin/sh\ncat /proc/self/status >%s/command.new && mv %s/command.new %s/command\n' \
+		"$WORK" "$WORK" "$WORK" >"$WORK/notify"
+	chmod 755 "$WORK/notify"
+	cp "$WORK/lbd.yaml" "$WORK/without.yaml"
+	echo "notify: $WORK/notify" >>"$WORK/lbd.yaml"
+	lbctl reload >/dev/null || FAILED=1
+	lab_wait_for 20 "the command to run" test -s "$WORK/command" || return 1
+	for set in CapInh CapPrm CapEff CapAmb; do
+		expect $set "$(status_field "$WORK/command" $set)" = 0000000000000000
+	done
+	expect "no new privileges" "$(status_field "$WORK/command" NoNewPrivs)" = 1
+	expect "user" "$(status_field "$WORK/command" Uid)" = "$USER_ID"
+	mv "$WORK/without.yaml" "$WORK/lbd.yaml"
+	lbctl reload >/dev/null
+}
+
 # lbd marks the sockets and has the program that its checks need; the probe process connects them.
 test_http_checks_go_to_the_vip() {
 	cp "$WORK/lbd.yaml" "$WORK/to-backend.yaml"
@@ -83,11 +101,11 @@ test_http_checks_go_to_the_vip() {
 	lbctl reload >/dev/null || return 1
 	in_ns b1 "$BUILD/lbctl" backend-host undo --iface eth0 >/dev/null
 	lab_wait_for 10 "b1 to be down by what only checks to the VIP find" \
-		condition_is web4 10.0.0.11 down || FAILED=1
+		condition_is web4 10.0.0.11 down
 	expect "the other" "$(backend_field web4 10.0.0.12 condition)" = up
 	in_ns b1 "$BUILD/lbctl" backend-host setup --iface eth0 --vip $VIP4 --vip $VIP6 \
 		--vip "$LAB_UDP4" --vip "$LAB_UDP6" >/dev/null || FAILED=1
-	lab_wait_for 10 "b1 to be up" condition_is web4 10.0.0.11 up || FAILED=1
+	lab_wait_for 10 "b1 to be up" condition_is web4 10.0.0.11 up
 	mv "$WORK/to-backend.yaml" "$WORK/lbd.yaml"
 	lbctl reload >/dev/null || return 1
 	lab_wait_for 10 "all backends to be up" backends_up 12

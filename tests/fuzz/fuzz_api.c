@@ -2,10 +2,15 @@
 /* The control socket: lbd without its program, on maps in plain memory, with any requests. The
  * input is what clients send, one connection each, separated by bytes 0xff. Every whole request is
  * answered as include/lb_api.h says; a change that is refused changed nothing; one that is
- * confirmed is on disk; and no request adds a backend that the config would refuse. */
+ * confirmed is on disk; and no request adds a backend or a service that the config would refuse.
+ *
+ * Changes are tasks. When they get their turns, what is asked in between, which timers fire and
+ * which clients go away before the answer follows from the input, not from the clock: the same
+ * input gives the same run. In every pause all is as before the change, or as after it. */
 #include <errno.h>
 #include <event2/event.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,11 +27,14 @@
 
 #define CLIENTS    8
 #define TURNS      100000
+#define PAUSES_MAX 64 /* of a task in one turn */
 #define ANSWER_MAX (256 * 1024)
+#define WORLD_MAX  4096
 #define VIP_A      "192.0.2.1"
 #define VIP_B      "2001:db8::1"
 
 static struct event_base *base;
+static struct tasks *tasks;
 static struct lateness *lateness;
 static struct neigh *neigh;
 static struct health *health;
@@ -37,7 +45,23 @@ static struct attach *attach;
 static struct state *state;
 static struct api *api;
 
+static uint32_t draws; /* the state of draw */
+
 static char config_text[2048];
+
+/* 0 up to below, from the input. */
+static uint32_t draw(uint32_t below)
+{
+	draws = draws * 1664525 + 1013904223;
+	return (draws >> 8) % below;
+}
+
+static void draw_from(const uint8_t *data, size_t size)
+{
+	draws = 2166136261u; /* FNV-1a */
+	for (size_t i = 0; i < size; i++)
+		draws = (draws ^ data[i]) * 16777619u;
+}
 
 static void write_config(void)
 {
@@ -57,6 +81,75 @@ static void write_config(void)
 	fuzz_put(config_path, (const uint8_t *)config_text, strlen(config_text));
 }
 
+/* ---- time: what happens next ---- */
+
+static void stop_clock(void)
+{
+	event_del(state->tick);
+	event_del(state->paths);
+	event_del(state->sweep);
+	if (event_pending(state->commit, EV_TIMEOUT, NULL))
+		state_arm(state->commit, 3600 * 1000000ULL);
+	state->rest_until_us = 0;
+}
+
+static void turn_loop(void)
+{
+	event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	stop_clock();
+}
+
+static bool turn_tasks(unsigned pauses)
+{
+	bool more = tasks_turn(tasks, pauses);
+
+	stop_clock();
+	return more;
+}
+
+static bool commit_is_due(void)
+{
+	return event_pending(state->commit, EV_TIMEOUT, NULL);
+}
+
+/* In the next turn of the loop. */
+static void fire(struct event *event)
+{
+	event_del(event);
+	event_active(event, EV_TIMEOUT, 0);
+}
+
+/* A turn of the tasks, a timer, or nothing. */
+static void pass_time(void)
+{
+	struct event *const timers[] = {state->tick, state->paths, state->sweep};
+
+	if (draw(2))
+		turn_tasks(draw(4) ? draw(PAUSES_MAX) : 0);
+	if (commit_is_due() && !draw(4))
+		fire(state->commit);
+	if (!draw(64))
+		fire(timers[draw(3)]);
+}
+
+/* Until all changes and commits have ended. */
+static void settle(void)
+{
+	for (int turns = 0; turn_tasks(UINT_MAX) || commit_is_due();) {
+		require(turns++ < TURNS, "tasks do not end");
+		if (commit_is_due())
+			fire(state->commit);
+		turn_loop();
+	}
+}
+
+static void run_begin(void *unused)
+{
+	struct error err = {""};
+
+	require(!state_begin(state, &err), "%s", err.text);
+}
+
 static void begin(void)
 {
 	struct state_options options = {.base = base,
@@ -64,11 +157,13 @@ static void begin(void)
 					.overrides_path = overrides_path,
 					.attach = attach,
 					.neigh = neigh,
-					.health = health};
+					.health = health,
+					.tasks = tasks};
 	struct api_options for_api = {.health = health,
 				      .base = base,
 				      .attach = attach,
 				      .lateness = lateness,
+				      .tasks = tasks,
 				      .connections = CLIENTS};
 	struct error err = {""};
 
@@ -76,6 +171,8 @@ static void begin(void)
 	require(!config_load(config_path, &options.config, &err), "%s", err.text);
 	options.dataplane = for_api.dp = memory->dp;
 	require(!state_new(&options, &state, &err), "%s", err.text);
+	require(!tasks_add(tasks, run_begin, NULL), "out of memory");
+	settle();
 	for_api.state = state;
 	require(!api_new(&for_api, &api, &err), "%s", err.text);
 }
@@ -90,11 +187,18 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	fuzz_path(overrides_path, "lbd.sock.overrides.json");
 	write_config();
 	base = loop_new();
-	require(base && !lateness_new(base, &lateness), "no loop");
+	require(base && !lateness_new(base, &lateness) && !tasks_new(base, &tasks), "no loop");
+	tasks_by_hand(tasks);
 	require(!neigh_new(base, &neigh, &err), "%s", err.text);
 	require(!health_new(base, lateness, &health, &err), "%s", err.text);
 	attach = stand_in_attach_new();
 	begin();
+	/* what a new network namespace still tells must not come during the first inputs */
+	for (unsigned i = 0; i < 40; i++) {
+		usleep(5000);
+		turn_loop();
+	}
+	settle();
 	return 0;
 }
 
@@ -117,27 +221,46 @@ static void reset(void)
 	switch_to(nothing);
 	switch_to(config_text);
 	stand_in_attach_clear(attach);
+	settle();
 }
 
 /* ---- one request ---- */
 
-/* What the client got until lbd closed the connection. */
-static size_t exchange(const uint8_t *data, size_t size, char *answer)
+struct client {
+	const uint8_t *data;
+	size_t size;
+	uint32_t patience;       /* calls that returned true, until it leaves */
+	bool (*meanwhile)(void); /* called again and again */
+};
+
+static int connect_client(void)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), turns = 0;
-	size_t sent = 0, length = 0;
-	ssize_t got = -1;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	strcpy(address.sun_path, socket_path);
 	require(!connect(fd, (struct sockaddr *)&address, sizeof(address)), "%s", strerror(errno));
+	return fd;
+}
+
+/* What the client got until lbd closed the connection, or it left itself. */
+static size_t exchange(const struct client *client, char *answer)
+{
+	int fd = connect_client(), turns = 0;
+	size_t sent = 0, length = 0;
+	uint32_t waited = 0;
+	ssize_t got = -1;
+
 	while (got) {
 		require(turns++ < TURNS, "no answer, and not closed");
-		got = send(fd, data + sent, size - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+		got =
+		    send(fd, client->data + sent, client->size - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
 		sent += got > 0 ? (size_t)got : 0;
-		if (sent == size)
+		if (sent == client->size)
 			shutdown(fd, SHUT_WR);
-		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+		turn_loop();
+		if (client->meanwhile && client->meanwhile() && waited++ == client->patience)
+			break;
 		got = recv(fd, answer + length, ANSWER_MAX - length, MSG_DONTWAIT);
 		length += got > 0 ? (size_t)got : 0;
 		require(length < ANSWER_MAX, "an answer of more than %d bytes", ANSWER_MAX);
@@ -145,7 +268,7 @@ static size_t exchange(const uint8_t *data, size_t size, char *answer)
 			break;
 	}
 	close(fd);
-	event_base_loop(base, EVLOOP_NONBLOCK);
+	turn_loop();
 	answer[length] = 0;
 	return length;
 }
@@ -205,13 +328,28 @@ static void check_on_disk(void)
 
 static bool may_be_backend(const struct addr *address)
 {
-	static const char *const vips[] = {VIP_A, VIP_B};
-	struct addr vip;
+	unsigned count;
+	struct service *const *services = state_services(state, &count);
 
-	for (size_t i = 0; i < sizeof(vips) / sizeof(vips[0]); i++)
-		if (!addr_parse(vips[i], &vip) && addr_equal(&vip, address))
+	for (unsigned i = 0; i < count; i++)
+		if (addr_equal(&services[i]->config->vip, address))
 			return false;
 	return fuzz_is_host(address);
+}
+
+static void check_backend(const struct backend *backend)
+{
+	const char *name = config_tag_name(backend->tag);
+	char text[ADDR_TEXT];
+	struct error err;
+	struct addr addr;
+
+	require(may_be_backend(&backend->address), "%s", addr_format(&backend->address, text));
+	require(backend->weight <= 10000, "weight %u", backend->weight);
+	if (!name || backend->removed)
+		return;
+	require(!service_resolve_backend(backend->service, name, &addr, &err), "%s", err.text);
+	require(addr_equal(&addr, &backend->address), "two backends are called %s", name);
 }
 
 static void check_state(void)
@@ -219,32 +357,103 @@ static void check_state(void)
 	unsigned count, backends = 0;
 	struct service *const *services = state_services(state, &count);
 
-	require(count == 2, "%u services", count);
+	require(count <= 4, "%u services", count);
 	for (unsigned i = 0; i < count; i++) {
-		backends += services[i]->backends_count;
-		for (unsigned j = 0; j < services[i]->backends_count; j++) {
-			const struct backend *backend = services[i]->backends[j];
-			char text[ADDR_TEXT];
+		const struct service *service = services[i];
 
-			require(may_be_backend(&backend->address), "%s",
-				addr_format(&backend->address, text));
-			require(backend->weight <= 10000, "weight %u", backend->weight);
-		}
+		backends += service->backends_count;
+		require(state_find_service(state, service->config->name) == service,
+			"two services are called %s", service->config->name);
+		require(config_find_same(state_config(state), &service->config->vip,
+					 service->config->protocol,
+					 service->config->port) == service->config,
+			"two services have the VIP of %s", service->config->name);
+		for (unsigned j = 0; j < service->backends_count; j++)
+			check_backend(service->backends[j]);
 	}
 	require(backends <= 8, "%u backends", backends);
 	check_on_disk();
 }
 
+/* ---- what others see meanwhile ---- */
+
+static char world_seen[WORLD_MAX];
+static uint64_t generation_seen;
+
+static void describe_world(char world[WORLD_MAX])
+{
+	int length = snprintf(world, WORLD_MAX, "%u", state->overrides.count);
+	char text[ADDR_TEXT];
+
+	for (unsigned i = 0; i < state->world.count; i++)
+		for (unsigned j = 0; j < state->world.services[i]->backends_count; j++) {
+			const struct backend *backend = state->world.services[i]->backends[j];
+
+			length += snprintf(world + length, (size_t)(WORLD_MAX - length),
+					   " %s %s %u %d %d", backend->service->config->name,
+					   addr_format(&backend->address, text), backend->weight,
+					   backend->drain, backend->removed);
+			require(length < WORLD_MAX, "a world of more than %d bytes", WORLD_MAX);
+		}
+}
+
+/* A world is there as a whole, with its generation, or not at all. */
+static void check_world(void)
+{
+	uint64_t generation = state_generation(state);
+	char world[WORLD_MAX];
+
+	describe_world(world);
+	require(generation != generation_seen || !strcmp(world, world_seen),
+		"world %llu was \"%s\" and is \"%s\"", (unsigned long long)generation, world_seen,
+		world);
+	memcpy(world_seen, world, sizeof(world));
+	generation_seen = generation;
+}
+
+/* Asks while no task goes on. */
+static void peek(void)
+{
+	static const char *const paths[] = {"status", "services", "backends", "top", "stats"};
+	static char answer[ANSWER_MAX + 1];
+	char request[64];
+	const struct client client = {
+	    .data = (uint8_t *)request,
+	    .size = (size_t)snprintf(request, sizeof(request),
+				     "GET /v1/%s HTTP/1.1\r\nHost: lbd\r\n\r\n", paths[draw(5)])};
+	int status = check_answer(answer, exchange(&client, answer));
+
+	require(status == 200, "%s: answered %d during a change", request, status);
+}
+
+/* Nothing is drawn while there is nothing to decide: how often that is depends on the clock. */
+static bool meanwhile(void)
+{
+	check_world();
+	if (!tasks_busy(tasks) && !commit_is_due())
+		return false;
+	if (!draw(16))
+		peek();
+	pass_time();
+	return true;
+}
+
 static void one_client(const uint8_t *data, size_t size)
 {
 	static char answer[ANSWER_MAX + 1];
+	const struct client client = {data, size, draw(16) ? UINT32_MAX : draw(PAUSES_MAX),
+				      meanwhile};
 	struct overrides before;
 	int status;
 
 	require(!overrides_copy(&state->overrides, &before), "out of memory");
-	status = check_answer(answer, exchange(data, size, answer));
+	status = check_answer(answer, exchange(&client, answer));
+	if (status)
+		check_state();
+	settle();
 	check_state();
-	require(status == 200 || overrides_equal(&before, &state->overrides),
+	require(client.patience < UINT32_MAX || status == 200 ||
+		    overrides_equal(&before, &state->overrides),
 		"answered %d, but changed", status);
 	overrides_done(&before);
 }
@@ -253,6 +462,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const uint8_t *at = data, *last = data + size, *next;
 
+	draw_from(data, size);
 	reset();
 	for (int i = 0; i < CLIENTS && at < last; i++) {
 		next = memchr(at, 0xff, (size_t)(last - at));

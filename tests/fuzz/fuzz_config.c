@@ -37,6 +37,18 @@ static void check_health(const struct config_service *service)
 	require(!health->path || (health->path[0] == '/' && !strpbrk(health->path, " \t\r\n")),
 		"path \"%s\"", health->path);
 	require(!health->host || !strpbrk(health->host, " \t\r\n"), "host \"%s\"", health->host);
+	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++)
+		require(!health->texts[i] || strlen(health->texts[i]) <= health_text_max[i],
+			"text %u has %zu bytes", i, strlen(health->texts[i]));
+	require(!health->send_hex || health_is_hex(health->send_hex), "digits %s",
+		health->send_hex);
+	require(!health->expect_hex || health_is_hex(health->expect_hex), "digits %s",
+		health->expect_hex);
+	require(!health->headers || !strpbrk(health->headers, "\r\t"), "headers \"%s\"",
+		health->headers);
+	require(!health->method ||
+		    !health->method[strspn(health->method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")],
+		"method \"%s\"", health->method);
 }
 
 static void check_times(const struct config_service *service)
@@ -50,6 +62,24 @@ static void check_times(const struct config_service *service)
 	require(service->slow_start_ms <= 3600000, "slow-start %u", service->slow_start_ms);
 }
 
+static void check_tag(const struct config_service *service, const struct config_backend *backend)
+{
+	const struct config_tag *tag = backend->tag;
+
+	if (!tag)
+		return;
+	require(tag->name || tag->labels_count, "an empty tag");
+	require(!tag->name || config_tag_name_fits(tag->name), "name \"%s\"", tag->name);
+	require(!tag->name || config_find_named(service, tag->name) == backend, "name twice");
+	require(tag->labels_count <= 8, "%u labels", tag->labels_count);
+	for (unsigned i = 0; i < tag->labels_count; i++) {
+		require(within(strlen(tag->labels[i].key), 1, 32), "%s", tag->labels[i].key);
+		require(within(strlen(tag->labels[i].value), 1, 63), "%s", tag->labels[i].value);
+		require(!i || strcmp(tag->labels[i - 1].key, tag->labels[i].key) < 0, "%s twice",
+			tag->labels[i].key);
+	}
+}
+
 static void check_backends(const struct config *config, const struct config_service *service)
 {
 	require(service->backends_count >= 1, "no backends");
@@ -59,6 +89,7 @@ static void check_backends(const struct config *config, const struct config_serv
 		require(fuzz_is_host(&backend->address), "backend %u", i);
 		require(backend->weight <= 10000, "weight %u", backend->weight);
 		require(config_find_backend(service, &backend->address) == backend, "twice");
+		check_tag(service, backend);
 		for (unsigned j = 0; j < config->services_count; j++)
 			require(!addr_equal(&config->services[j].vip, &backend->address),
 				"backend %u is a VIP", i);
@@ -113,10 +144,14 @@ static void check_announce(const struct config_announce *announce)
 
 static void check_config(const struct config *config)
 {
+	require(!config->include || config_include_fits(config->include), "include %s",
+		config->include);
+	require(config->files_count == 1, "%u files", config->files_count);
 	require(config->interfaces_count <= 64, "%u interfaces", config->interfaces_count);
 	require(config->pin[0] == '/' && config->socket[0] == '/' && config->state[0] == '/',
 		"a path is not absolute");
 	require(within(strlen(config->socket), 1, 107), "socket %s", config->socket);
+	require(!config->notify || config->notify[0] == '/', "notify: %s", config->notify);
 	require(config->metrics_hosts_count <= 64, "%u hosts", config->metrics_hosts_count);
 	require(!config->metrics || config->metrics_path || config->metrics_port, "no port");
 	require(within(config->encap_source4_len, 8, 32) &&

@@ -23,7 +23,8 @@ seconds=${FUZZ_SECONDS:-60}
 seed=${FUZZ_SEED:-0}
 case $seed:$target in
 0:*) runs=5000000 ;;
-*:api | *:kept) runs=50000 ;;
+*:api) runs=25000 ;;
+*:kept) runs=50000 ;;
 *:packets) runs=100000 ;;
 *) runs=700000 ;;
 esac

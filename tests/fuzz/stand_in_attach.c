@@ -120,6 +120,11 @@ void attach_on_change(struct attach *attach, void (*changed)(void *arg), void *a
 	attach->changed_arg = arg;
 }
 
+bool attach_has(const struct attach *attach, const char *name)
+{
+	return find((struct attach *)attach, name);
+}
+
 const struct attachment *attach_list(const struct attach *attach, unsigned *ret_count)
 {
 	*ret_count = attach->count;

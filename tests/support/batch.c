@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <cmocka.h>
 
+#include "common/wide.h"
 #include "batch.skel.h"
 #include "batch_narrow.skel.h"
 #include "memory_dataplane.h"
@@ -39,8 +40,7 @@ static int share_maps(struct batch *batch)
 		if (bpf_map__map_flags(map) & BPF_F_RDONLY_PROG ||
 		    !strcmp(bpf_map__name(map), "syns"))
 			continue;
-		shared = bpf_object__find_map_by_name(dataplane_object(batch->owner),
-						      bpf_map__name(map));
+		shared = dataplane_map_find(dataplane_object(batch->owner), map);
 		if (!rc && shared)
 			rc = bpf_map__reuse_fd(map, bpf_map__fd(shared));
 	}
@@ -61,7 +61,10 @@ static int share_maps(struct batch *batch)
 		skel->rodata->flow_mask = maps->flow_words / LB_FLOW_WAYS - 1; \
 		skel->rodata->flow_shift = maps->flow_shift;                   \
 		skel->rodata->backend_slots = maps->backend_slots;             \
+		skel->rodata->vip_mask = maps->vip_buckets - 1;                \
+		skel->rodata->front_mask = maps->front_count - 1;              \
 		skel->rodata->service_slots = maps->service_slots;             \
+		skel->rodata->has_peers = batch->options.has_peers;            \
 		return 0;                                                      \
 	}
 OPENER(batch)
@@ -93,14 +96,16 @@ static int load(struct batch *batch, bool narrow)
 }
 
 int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t flows,
-	       uint32_t segment, bool narrow, struct batch *ret, struct error *err)
+	       uint32_t segment, enum batch_build build, struct batch *ret, struct error *err)
 {
+	const bool narrow = build == BATCH_NARROW;
 	struct batch batch = {.narrow = narrow,
 			      .options = {.services = services,
 					  .backends = backends,
 					  .slots = slots,
 					  .flows = flows,
 					  .hash_seed = 42,
+					  .has_peers = build == BATCH_PEERS,
 					  .gue_port = 6080}};
 	int rc = dataplane_open(&batch.options, &batch.owner, err);
 
@@ -129,6 +134,7 @@ void batch_close(struct batch *batch)
 		munmap(batch->turns, batch->owner->maps.service_slots * sizeof(*batch->turns));
 	if (batch->syns)
 		munmap(batch->syns, BATCH_SYNS * sizeof(*batch->syns));
+	wide_release(batch->object);
 	if (batch->narrow)
 		batch_narrow_bpf__destroy(batch->build);
 	else

@@ -19,9 +19,10 @@
 
 #include "lb_hash.h"
 #include "common/addr.h"
+#include "common/wide.h"
 #include "lb.skel.h"
 
-#define TABLE_BUCKETS 64 /* of each half of the VIP and port tables */
+#define TABLE_BUCKETS (FIXTURE_VIP_BUCKETS / 2) /* of each half of the VIP and port tables */
 
 static struct fixture fixture;
 
@@ -33,13 +34,10 @@ void fixture_size_maps(struct bpf_object *object, unsigned cpus)
 		const char *name;
 		uint32_t entries;
 	} sizes[] = {
-	    {"vips", 2 * TABLE_BUCKETS},
-	    {"ports", 2 * TABLE_BUCKETS},
+	    {"ports", FIXTURE_VIP_BUCKETS},
 	    {"services", FIXTURE_SERVICES},
 	    {"arena", FIXTURE_SLOTS / 2},
-	    {"fronts", FIXTURE_SLOTS / 4},
 	    {"stamps", FIXTURE_SLOTS / 4},
-	    {"backends", FIXTURE_BACKENDS},
 	    {"loads", FIXTURE_BACKENDS},
 	    {"turns", FIXTURE_SERVICES},
 	    {"flows", FIXTURE_BUCKETS},
@@ -55,6 +53,12 @@ void fixture_size_maps(struct bpf_object *object, unsigned cpus)
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
 		bpf_map__set_max_entries(bpf_object__find_map_by_name(object, sizes[i].name),
 					 sizes[i].entries);
+	assert_int_equal(wide_make(bpf_object__find_map_by_name(object, LB_VIPS_MAP), "vips",
+				   FIXTURE_VIP_BUCKETS * sizeof(struct lb_vip_bucket)),
+			 0);
+	assert_int_equal(wide_make(bpf_object__find_map_by_name(object, LB_FRONTS_MAP), "fronts",
+				   FIXTURE_SLOTS * sizeof(uint16_t)),
+			 0);
 }
 
 static size_t map_bytes(const struct bpf_map *map)
@@ -76,13 +80,13 @@ static int map_maps(struct fixture *f)
 
 	m->settings = map_memory(f->skel->maps.data_settings);
 	m->links = map_memory(f->skel->maps.links);
-	m->vips = map_memory(f->skel->maps.vips);
+	m->vips = map_memory(f->skel->maps.data_wide_vips);
 	m->ports = map_memory(f->skel->maps.ports);
 	m->services = map_memory(f->skel->maps.services);
 	m->arena = map_memory(f->skel->maps.arena);
-	m->fronts = map_memory(f->skel->maps.fronts);
+	m->fronts = map_memory(f->skel->maps.data_wide_fronts);
 	m->stamps = map_memory(f->skel->maps.stamps);
-	m->backends = map_memory(f->skel->maps.backends);
+	m->backends = map_memory(f->skel->maps.bss);
 	m->loads = map_memory(f->skel->maps.loads);
 	m->turns = map_memory(f->skel->maps.turns);
 	m->flows = map_memory(f->skel->maps.flows);
@@ -138,7 +142,7 @@ static int load(struct fixture *f)
 		return -errno;
 	fixture_size_maps(f->skel->obj, f->cpus);
 	FIXTURE_SET_CONSTANTS(f->skel->rodata);
-	rc = lb_bpf__load(f->skel);
+	rc = bpf_object__load(f->skel->obj);
 	if (!rc)
 		rc = map_maps(f);
 	if (!rc)
@@ -171,6 +175,8 @@ int fixture_open(void **state)
 
 int fixture_close(void **state)
 {
+	if (fixture.skel)
+		wide_release(fixture.skel->obj);
 	lb_bpf__destroy(fixture.skel);
 	fixture.skel = NULL;
 	return 0;
@@ -293,7 +299,7 @@ int fixture_clear(void **state)
 	memset(f->map.arena, 0, f->slots * sizeof(*f->map.arena));
 	memset(f->map.fronts, 0, f->slots * sizeof(*f->map.fronts));
 	memset(f->map.stamps, 0, f->slots * sizeof(*f->map.stamps));
-	memset(f->map.backends, 0, map_bytes(f->skel->maps.backends));
+	memset(f->map.backends, 0, FIXTURE_BACKENDS * sizeof(*f->map.backends));
 	memset(f->map.loads, 0, map_bytes(f->skel->maps.loads));
 	memset(f->map.turns, 0, map_bytes(f->skel->maps.turns));
 	memset(f->map.flows, 0, map_bytes(f->skel->maps.flows));
@@ -302,7 +308,7 @@ int fixture_clear(void **state)
 	memset(f->map.sources, 0, map_bytes(f->skel->maps.sources));
 	memset(f->map.service_counts, 0, map_bytes(f->skel->maps.service_counts));
 	memset(f->map.offenders, 0, map_bytes(f->skel->maps.offenders));
-	memset(f->map.vips, 0, map_bytes(f->skel->maps.vips));
+	memset(f->map.vips, 0, map_bytes(f->skel->maps.data_wide_vips));
 	memset(f->map.ports, 0, map_bytes(f->skel->maps.ports));
 	f->vips = f->services = f->backends = 1;
 	f->slots = 8; /* region 0 of length 0 means none: leave its start unused */
@@ -354,7 +360,7 @@ static bool place_port(struct fixture *f, uint64_t word, uint64_t multiplier)
 
 static bool place_all(struct fixture *f, uint64_t multiplier)
 {
-	memset(f->map.vips, 0, map_bytes(f->skel->maps.vips));
+	memset(f->map.vips, 0, map_bytes(f->skel->maps.data_wide_vips));
 	memset(f->map.ports, 0, map_bytes(f->skel->maps.ports));
 	for (uint32_t id = 1; id < f->vips; id++)
 		if (!place_vip(f, id, multiplier))
@@ -434,10 +440,8 @@ static int outer_protocol(const struct fixture *f, const struct lb_service *serv
 /* lb_backend.csum, from an IPv4 header written out with what is the same for every packet. */
 static uint32_t constant_sum(const struct lb_backend *b, int protocol)
 {
-	uint8_t header[20] = {0x45, 0, 0, 0, 0, 0, 0x40, 0, 0, protocol};
-	uint32_t src = b->outer_src[0] & ~b->spread;
+	uint8_t header[20] = {0, 0, 0, 0, 0, 0, 0x40, 0, 64, protocol};
 
-	memcpy(header + 12, &src, 4);
 	memcpy(header + 16, b->outer_dst, 4);
 	return packet_sum(header, sizeof(header), 0);
 }
@@ -453,7 +457,8 @@ uint16_t fixture_backend(struct fixture *f, uint16_t service, const struct backe
 {
 	struct lb_backend b = {
 	    .service = service,
-	    .flags = LB_BACKEND_USED | (spec->dead ? 0 : LB_BACKEND_USABLE),
+	    .flags = LB_BACKEND_USED | (spec->dead ? 0 : LB_BACKEND_USABLE) |
+		     (spec->vlan ? LB_BACKEND_TAGGED : 0),
 	    .vlan_tci = htons(spec->vlan),
 	    .mtu = spec->mtu ? spec->mtu : 1500,
 	    .link_mtu = spec->mtu ? spec->mtu : 1500,
@@ -471,6 +476,7 @@ uint16_t fixture_backend(struct fixture *f, uint16_t service, const struct backe
 			 0);
 	b.family = dst.family;
 	memcpy(b.outer_src, src.bytes, 16);
+	b.outer_src[b.family == 4 ? 0 : 3] &= ~b.spread;
 	memcpy(b.outer_dst, dst.bytes, 16);
 	parse_mac(spec->dst_mac ? spec->dst_mac : FIXTURE_MAC_BACKEND, b.dst_mac);
 	parse_mac(PACKET_MAC_LB, b.src_mac);
@@ -483,7 +489,9 @@ uint16_t fixture_backend(struct fixture *f, uint16_t service, const struct backe
 
 void fixture_backend_usable(struct fixture *f, uint16_t id, bool usable)
 {
-	f->map.backends[id].flags = LB_BACKEND_USED | (usable ? LB_BACKEND_USABLE : 0);
+	__u8 *flags = &f->map.backends[id].flags;
+
+	*flags = (*flags & LB_BACKEND_TAGGED) | LB_BACKEND_USED | (usable ? LB_BACKEND_USABLE : 0);
 }
 
 uint64_t fixture_region(struct fixture *f, const uint32_t *words, uint32_t count)

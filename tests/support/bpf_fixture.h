@@ -23,10 +23,11 @@
 #define FIXTURE_SLOTS    (1 << 18)
 #define FIXTURE_BUCKETS  64 /* of the flow table: 512 places */
 /* its smallest part has four buckets; a test begins with the whole in use */
-#define FIXTURE_FLOW_SHIFT (LB_FLOW_FP_SHIFT - 2)
-#define FIXTURE_VIPS       32
-#define FIXTURE_PORTS      256
-#define FIXTURE_PATHS      16
+#define FIXTURE_FLOW_SHIFT  (LB_FLOW_FP_SHIFT - 2)
+#define FIXTURE_VIP_BUCKETS 128 /* of both halves */
+#define FIXTURE_VIPS        32
+#define FIXTURE_PORTS       256
+#define FIXTURE_PATHS       16
 
 /* The maps as memory. */
 struct fixture_maps {
@@ -169,9 +170,10 @@ int fixture_send_with_metadata(struct fixture *f, uint32_t metadata);
 void fixture_sync(struct fixture *f);
 /* For twin.h: sizes of maps, constants of a skeleton, one run of a program (0 or -errno). */
 void fixture_size_maps(struct bpf_object *object, unsigned cpus);
-#define FIXTURE_SET_CONSTANTS(rodata)                                                          \
-	((rodata)->flow_mask = FIXTURE_BUCKETS - 1, (rodata)->flow_shift = FIXTURE_FLOW_SHIFT, \
-	 (rodata)->backend_slots = FIXTURE_BACKENDS, (rodata)->service_slots = FIXTURE_SERVICES)
+#define FIXTURE_SET_CONSTANTS(rodata)                                                            \
+	((rodata)->flow_mask = FIXTURE_BUCKETS - 1, (rodata)->flow_shift = FIXTURE_FLOW_SHIFT,   \
+	 (rodata)->backend_slots = FIXTURE_BACKENDS, (rodata)->service_slots = FIXTURE_SERVICES, \
+	 (rodata)->vip_mask = FIXTURE_VIP_BUCKETS - 1, (rodata)->front_mask = FIXTURE_SLOTS - 1)
 int fixture_run(int program, const void *data, size_t length, struct xdp_md *ctx,
 		struct packet *ret_out, int *ret_verdict);
 

@@ -50,7 +50,7 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
 	maps->port_buckets = 2 * tables_port_buckets(limits.services);
 	maps->service_slots = limits.services + 1;
 	maps->backend_slots = limits.backends + 1;
-	maps->arena_slots = limits.slots;
+	maps->arena_slots = maps->front_count = limits.slots;
 	maps->flow_words = limits.flow_buckets * LB_FLOW_WAYS;
 	maps->flow_shift = lb_flow_shift(limits.flow_buckets);
 	maps->frag_words = FRAGS;

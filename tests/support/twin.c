@@ -12,6 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "common/wide.h"
+#include "lbd/dataplane/dataplane.h"
 #include "lb.skel.h"
 #include "long.skel.h"
 
@@ -55,7 +57,7 @@ static unsigned slot_bytes(const char *name)
 {
 	if (!strcmp(name, "arena"))
 		return sizeof(uint32_t);
-	return !strcmp(name, "fronts") || !strcmp(name, "stamps") ? sizeof(uint16_t) : 0;
+	return !strcmp(name, LB_FRONTS_MAP) || !strcmp(name, "stamps") ? sizeof(uint16_t) : 0;
 }
 
 static void *memory_of(const struct bpf_map *map, size_t bytes)
@@ -65,14 +67,15 @@ static void *memory_of(const struct bpf_map *map, size_t bytes)
 	return at == MAP_FAILED ? NULL : at;
 }
 
-static int add_map(struct twin *t, const struct bpf_map *map)
+static int add_map(const struct fixture *f, struct twin *t, const struct bpf_map *map)
 {
-	const struct bpf_map *other =
-	    bpf_object__find_map_by_name(t->skel->obj, bpf_map__name(map));
+	const struct bpf_map *other = dataplane_map_find(t->skel->obj, map);
 	struct twin_map *m = &t->maps[t->count++];
 
 	m->name = bpf_map__name(map);
 	m->bytes = (size_t)bpf_map__max_entries(map) * ((bpf_map__value_size(map) + 7) & ~7u);
+	if (map == f->skel->maps.bss)
+		m->bytes = FIXTURE_BACKENDS * sizeof(struct lb_backend);
 	m->per_slot = slot_bytes(m->name);
 	m->at = memory_of(map, m->bytes);
 	m->twin = memory_of(other, m->bytes);
@@ -87,7 +90,7 @@ static int find_maps(struct fixture *f, struct twin *t)
 
 	bpf_object__for_each_map (map, f->skel->obj)
 		if (!rc && is_compared(map))
-			rc = t->count < TWIN_MAPS ? add_map(t, map) : -ENOSPC;
+			rc = t->count < TWIN_MAPS ? add_map(f, t, map) : -ENOSPC;
 	return rc;
 }
 
@@ -197,7 +200,7 @@ bool twin_same_maps(struct fixture *f, char *what)
 		size_t at = 0;
 
 		/* the program only reads `vips`, whose words the twin does not look at */
-		if (!strcmp(m->name, "vips") || !memcmp(m->at, m->twin, bytes_in_use(f, m)))
+		if (!strcmp(m->name, LB_VIPS_MAP) || !memcmp(m->at, m->twin, bytes_in_use(f, m)))
 			continue;
 		while (m->at[at] == m->twin[at])
 			at++;
@@ -284,7 +287,7 @@ static int twin_load(struct fixture *f, struct twin *t)
 		return -errno;
 	fixture_size_maps(t->skel->obj, f->cpus);
 	FIXTURE_SET_CONSTANTS(t->skel->rodata);
-	rc = long_bpf__load(t->skel);
+	rc = bpf_object__load(t->skel->obj);
 	if (!rc)
 		rc = bpf_map_update_elem(bpf_map__fd(t->skel->maps.egress), &f->egress, &f->egress,
 					 BPF_ANY);
@@ -322,6 +325,7 @@ int twin_fixture_close(void **state)
 			free(f->twin->maps[i].before);
 		for (unsigned i = 0; i < sizeof(f->twin->rates) / sizeof(*f->twin->rates); i++)
 			free(f->twin->rates[i]);
+		wide_release(f->twin->skel->obj);
 		long_bpf__destroy(f->twin->skel);
 		free(f->twin);
 		f->twin = NULL;

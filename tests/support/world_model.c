@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The model: where each packet may go, as the ends of its flow see it. The exceptions are marked
- * "Excused:" and are in README.md, "Limits". The model reads the program's state in two places
- * only, both for exceptions: whether a slot learns, and whether the table was full or an entry was
- * evicted. */
+ * "Excused:" and are in README.md, "Limits". The model reads the program's state, and lbd's, for
+ * exceptions only: whether a slot learns, whether the table was full or an entry was evicted, and
+ * whether the sweep dropped a dormant entry for its place. */
 #include "world.h"
 
 #include <arpa/inet.h>
@@ -181,7 +181,8 @@ static bool is_bound(const struct world *w, uint32_t number)
  * connection.
  * Excused: flows that are half-closed or were not firm; flows in whose name a FIN was forged, or
  * any packet since their last one; flows of a tuple that was used before; UDP; crowded tables and
- * floods. */
+ * floods; and where the sweep has dropped a dormant entry since, as a table that becomes smaller
+ * needs the place. */
 static bool is_bound_asleep(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];

@@ -27,14 +27,16 @@ struct scenario {
 	uint32_t drained;  /* so many of them get weight 0: their slots are in transition */
 	bool replaced;     /* other backends take the place of all: every slot is in transition */
 	bool ipv6, not_vip;
-	bool warm;     /* every flow's SYN is sent before the measurement */
-	bool flooded;  /* then the flow table is filled with embryonic flows */
-	bool fresh;    /* every packet is a new flow */
-	uint32_t room; /* of a fresh one: at most so many are in the flow table; 0: no limit */
+	bool warm;    /* every flow's SYN is sent before the measurement */
+	bool flooded; /* then the flow table is filled with embryonic flows */
+	bool fresh;   /* every packet is a new flow */
+	/* of a fresh one: at most so many, a power of two, are in the flow table; 0: no limit */
+	uint32_t room;
 	/* clients all over the address space, instead of neighbours; and so many random prefixes
 	 * that are denied, between them */
 	bool spread;
 	uint32_t denied;
+	bool peers;   /* other nodes are told of flows */
 	bool limited; /* services have rates of new flows, which no packet reaches */
 	/* of a sweep: what grows, how far, and the name of the curve */
 	const char *axis, *series;
@@ -70,6 +72,7 @@ struct bench {
 	struct bpf_program *one_lbd, *one_floor;
 	struct bench_job *job;
 	struct bench_result *result;
+	struct lb_settings *settings;
 	uint64_t *entries; /* of the flow table */
 	bool refused;      /* the verifier did not accept the programs */
 };

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/wide.h"
 #include "tools/ns/ns.h"
 #include "bench.skel.h"
 
@@ -27,7 +28,7 @@ static int maps_share(const struct bench *bench)
 	bpf_object__for_each_map (map, bench->object) {
 		if (bpf_map__map_flags(map) & BPF_F_RDONLY_PROG)
 			continue; /* constants: see below */
-		other = bpf_object__find_map_by_name(lb, bpf_map__name(map));
+		other = dataplane_map_find(lb, map);
 		if (other && bpf_map__reuse_fd(map, bpf_map__fd(other)))
 			return -1;
 	}
@@ -166,8 +167,10 @@ static int programs_find(struct bench *bench)
 	bench->one_floor = program_find(bench, "one_floor_encap");
 	bench->job = map_view(bench, "bench_jobs", sizeof(*bench->job));
 	bench->result = map_view(bench, "bench_results", sizeof(*bench->result));
+	bench->settings = map_view(bench, LB_SETTINGS_MAP, sizeof(*bench->settings));
 	bench->entries = map_view(bench, "flows", entries_bytes(bench));
-	return bench->one_lbd && bench->one_floor && bench->job && bench->result && bench->entries
+	return bench->one_lbd && bench->one_floor && bench->job && bench->result &&
+		       bench->settings && bench->entries
 		   ? 0
 		   : -1;
 }
@@ -197,9 +200,13 @@ void programs_unload(struct bench *bench)
 		munmap(bench->job, pages(sizeof(*bench->job)));
 	if (bench->result)
 		munmap(bench->result, pages(sizeof(*bench->result)));
+	if (bench->settings)
+		munmap(bench->settings, pages(sizeof(*bench->settings)));
 	if (bench->entries)
 		munmap(bench->entries, pages(entries_bytes(bench)));
+	wide_release(bench->object);
 	bpf_object__close(bench->object);
+	bench->settings = NULL;
 	bench->entries = NULL;
 	bench->job = NULL;
 	bench->result = NULL;

@@ -240,6 +240,8 @@ static void service_fill(struct dp_service *service, const struct scenario *scen
 						   .source4 = 24,
 						   .source6 = 56};
 	service->hash = service->algorithm->hash;
+	/* as config_ring_grain says of equal weights */
+	service->ring_grain = service->hash == LB_HASH_FULL ? RING_COARSE : RING_FINE;
 	service->track_always = service->algorithm->select != LB_SELECT_SLOT;
 }
 
@@ -362,28 +364,38 @@ static int flows_send(struct bench *bench, uint32_t first, uint32_t end, bool op
 	return rc;
 }
 
+static void sweep_round(struct bench *bench)
+{
+	while (dataplane_sweep(bench->dp, SWEEP_STEP, 0))
+		;
+}
+
 /* What lbd does all the time: it sweeps, and the flow table grows with its entries. */
 static void sweep(struct bench *bench)
 {
 	do
-		while (dataplane_sweep(bench->dp, SWEEP_STEP, 0))
-			;
+		sweep_round(bench);
 	while (dataplane_grow(bench->dp));
 }
 
-static void entries_clear(struct bench *bench)
+/* Empties the flow table, and makes it as large as it becomes when so many flows arrive slowly.
+ * Here they arrive so fast that lbd or a packet would take the whole table into use. */
+static void make_room(struct bench *bench)
 {
+	const uint32_t mask = 4 * bench->scenario->room / LB_FLOW_WAYS - 1;
 	struct dp_memory memory;
 
 	dataplane_memory(bench->dp, &memory);
 	memset(bench->entries, 0, memory.flow_places * sizeof(uint64_t));
+	bench->settings->flow_masks = (union lb_flow_masks){{mask, mask}};
+	sweep_round(bench);
 }
 
 void bench_tend(struct bench *bench)
 {
 	if (bench->scenario->room)
-		entries_clear(bench);
-	if (bench->scenario->fresh)
+		make_room(bench);
+	else if (bench->scenario->fresh)
 		sweep(bench);
 }
 
@@ -418,17 +430,6 @@ static int flood(struct bench *bench)
 	return 0;
 }
 
-/* So many new flows, for which the table becomes large enough. */
-static int make_room(struct bench *bench)
-{
-	for (uint32_t flow = 0; flow < bench->scenario->room; flow += WARM_STEP) {
-		if (flows_send(bench, (1u << 24) + flow, (1u << 24) + flow + WARM_STEP, true))
-			return -1;
-		sweep(bench);
-	}
-	return 0;
-}
-
 static int dataplane_make(struct bench *bench)
 {
 	const struct dataplane_options options = {.services = 1024,
@@ -440,7 +441,8 @@ static int dataplane_make(struct bench *bench)
 						  .encap_source4 = {4, {172, 16}},
 						  .encap_source4_len = 16,
 						  .encap_source6 = {6, {1}},
-						  .encap_source6_len = 64};
+						  .encap_source6_len = 64,
+						  .has_peers = bench->scenario->peers};
 	struct dp_mac ingress = {.ifindex = INGRESS};
 	struct error err = {0};
 
@@ -461,8 +463,10 @@ int bench_open(struct bench *bench)
 	if (changes && services_commit(bench, true))
 		return -1;
 	job_set(bench, scenario->fresh);
-	if ((scenario->warm && warm_up(bench)) || make_room(bench))
+	if (scenario->warm && warm_up(bench))
 		return -1;
+	if (scenario->room)
+		make_room(bench);
 	if (scenario->flooded && flood(bench))
 		return -1;
 	job_set(bench, scenario->fresh);

@@ -27,6 +27,13 @@ uint64_t clock_monotonic_ms(void)
 	return clock_ns(CLOCK_MONOTONIC) / 1000000;
 }
 
+uint32_t clock_since_us(uint64_t begin_us)
+{
+	uint64_t us = clock_monotonic_us() - begin_us;
+
+	return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+}
+
 uint64_t clock_wall_ms(void)
 {
 	return clock_ns(CLOCK_REALTIME) / 1000000;

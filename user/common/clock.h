@@ -10,6 +10,8 @@
 uint64_t clock_monotonic_ns(void);
 uint64_t clock_monotonic_us(void);
 uint64_t clock_monotonic_ms(void);
+/* us since begin_us of clock_monotonic_us; at most UINT32_MAX, 71 min. */
+uint32_t clock_since_us(uint64_t begin_us);
 /* CLOCK_REALTIME. */
 uint64_t clock_wall_ms(void);
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,17 +15,11 @@
 
 #include "cleanup.h"
 
-/* Removes a file left by a crash first: it may have another owner, or be no regular file. */
-static int write_durably(const char *path, const char *text)
+/* To the disk. */
+static int write_all(int fd, const char *text)
 {
-	_cleanup_close_ int fd = -1;
 	size_t length = strlen(text), done = 0;
 
-	if (unlink(path) && errno != ENOENT)
-		return -errno;
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
 	while (done < length) {
 		ssize_t n = write(fd, text + done, length - done);
 
@@ -34,6 +29,19 @@ static int write_durably(const char *path, const char *text)
 			done += (size_t)n;
 	}
 	return fsync(fd) ? -errno : 0;
+}
+
+/* like: has the owner and mode that the new file gets; NULL: they are the process's, and 0600. */
+static int write_new(const char *path, const char *text, const struct stat *like)
+{
+	_cleanup_close_ int fd =
+	    open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return -errno;
+	if (like && (fchown(fd, like->st_uid, like->st_gid) || fchmod(fd, like->st_mode & 0777)))
+		return -errno;
+	return write_all(fd, text);
 }
 
 /* Writes the rename to disk too. */
@@ -48,6 +56,19 @@ static int sync_directory_of(const char *path)
 	return fsync(fd) ? -errno : 0;
 }
 
+/* And then in the place of path. -EEXIST: the file beside it is another's. */
+static int write_beside(const char *beside, const char *path, const char *text,
+			const struct stat *like)
+{
+	int rc = write_new(beside, text, like);
+
+	if (!rc && rename(beside, path))
+		rc = -errno;
+	if (rc && rc != -EEXIST)
+		unlink(beside);
+	return rc;
+}
+
 int file_replace(const char *path, const char *text)
 {
 	char temporary[PATH_MAX];
@@ -55,12 +76,46 @@ int file_replace(const char *path, const char *text)
 
 	if (snprintf(temporary, sizeof(temporary), "%s.tmp", path) >= (int)sizeof(temporary))
 		return -ENAMETOOLONG;
-	rc = write_durably(temporary, text);
-	if (!rc && rename(temporary, path))
-		rc = -errno;
-	if (rc)
-		unlink(temporary);
+	/* left by a crash: it may have another owner, or be no regular file */
+	if (unlink(temporary) && errno != ENOENT)
+		return -errno;
+	rc = write_beside(temporary, path, text, NULL);
 	return rc ? rc : sync_directory_of(path);
+}
+
+int file_change(const char *path, const char *beside, const char *text, bool *ret_changed)
+{
+	struct stat before;
+	int rc;
+
+	*ret_changed = false;
+	if (stat(path, &before))
+		return -errno;
+	rc = write_beside(beside, path, text, &before);
+	*ret_changed = !rc;
+	return rc ? rc : sync_directory_of(path);
+}
+
+/* O_NONBLOCK: a FIFO in its place does not block. */
+static int append_durably(const char *path, const char *text)
+{
+	_cleanup_close_ int fd =
+	    open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	struct stat file;
+
+	if (fd < 0 || fstat(fd, &file))
+		return -errno;
+	if (!S_ISREG(file.st_mode) || file.st_nlink != 1)
+		return -EINVAL;
+	return write_all(fd, text);
+}
+
+int file_append(const char *path, const char *text)
+{
+	bool is_new = access(path, F_OK);
+	int rc = append_durably(path, text);
+
+	return rc || !is_new ? rc : sync_directory_of(path);
 }
 
 int file_remove(const char *path)
@@ -70,13 +125,17 @@ int file_remove(const char *path)
 	return sync_directory_of(path);
 }
 
-int file_set_aside(const char *path)
+int file_set_aside(const char *path, struct error *ret)
 {
 	char bad[PATH_MAX];
+	int rc = 0;
 
 	if (snprintf(bad, sizeof(bad), "%s.bad", path) >= (int)sizeof(bad))
-		return -ENAMETOOLONG;
-	return rename(path, bad) ? -errno : 0;
+		rc = -ENAMETOOLONG;
+	else if (rename(path, bad))
+		rc = -errno;
+	return rc ? error_set(ret, rc, "it cannot be renamed: %s", strerror(-rc))
+		  : error_set(ret, 0, "the file is now %s.bad", path);
 }
 
 int file_open_regular(const char *path, struct stat *ret)

@@ -3,6 +3,7 @@
 #ifndef LBD_FILES_H
 #define LBD_FILES_H
 
+#include <stdbool.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -11,6 +12,15 @@
 /* Writes text to path completely or not at all: a temporary file beside it (mode 0600), fsync,
  * rename, fsync of the directory. Follows no symbolic link at either path. 0 or -errno. */
 int file_replace(const char *path, const char *text);
+
+/* Adds text at the end of path, a regular file that is made (mode 0600) if it does not exist, and
+ * writes that to disk. Follows no link. 0 or -errno; then a part of text may be there. */
+int file_append(const char *path, const char *text);
+
+/* As file_replace, for a file of a person's: it keeps its owner and mode, and what is at `beside`,
+ * where the new one is written first, is not touched (-EEXIST). *ret_changed: also after an error,
+ * which was then that of the directory's fsync. */
+int file_change(const char *path, const char *beside, const char *text, bool *ret_changed);
 
 /* Removes path, and writes that to disk. 0 or -errno; 0 if it does not exist. */
 int file_remove(const char *path);
@@ -27,8 +37,9 @@ ssize_t file_read(int fd, char *text, size_t max);
  * or -errno with err naming the file and what was expected. */
 ssize_t file_read_kept(const char *path, size_t max, char **ret, struct error *err);
 /* Moves a file that cannot be used out of the way, to path and ".bad", for a person to look at. 0
- * or -errno. */
-int file_set_aside(const char *path);
+ * or -errno. *ret says which, for the log: "the file is now PATH.bad", "it cannot be renamed: ...".
+ */
+int file_set_aside(const char *path, struct error *ret);
 
 /* The pid that holds the flock of an open file, from /proc/locks; 0: unknown. */
 int file_lock_holder(int fd);

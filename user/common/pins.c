@@ -122,6 +122,15 @@ bool pins_program_is_lbd(int program)
 	return found == wanted;
 }
 
+bool pins_program_is_dispatcher(int program)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t size = sizeof(info);
+
+	return !bpf_obj_get_info_by_fd(program, &info, &size) &&
+	       !strcmp(info.name, "xdp_dispatcher");
+}
+
 uint32_t pins_settings_id(const char *pin)
 {
 	struct bpf_map_info info = {0};

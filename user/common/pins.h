@@ -30,6 +30,9 @@ int pins_link_detach(const char *path);
 bool pins_program_uses(int program, uint32_t map_id);
 /* Is it the program of an lbd, of this one or of another? Needs CAP_SYS_ADMIN. */
 bool pins_program_is_lbd(int program);
+/* Is it libxdp's dispatcher? To be asked before xdp_multiprog__get_from_ifindex, which never closes
+ * its descriptor of another program (libxdp 1.3.1). */
+bool pins_program_is_dispatcher(int program);
 /* The id of the map that every program of an lbd uses, from its pin; 0: it is not pinned. */
 uint32_t pins_settings_id(const char *pin);
 

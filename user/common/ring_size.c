@@ -2,8 +2,6 @@
 /* Sizes of rings: primes, as Maglev needs them. */
 #include "ring_size.h"
 
-#define SLOTS_PER_BACKEND 100
-
 bool is_prime(uint32_t n)
 {
 	if (n < 4)
@@ -16,14 +14,14 @@ bool is_prime(uint32_t n)
 	return true;
 }
 
-uint32_t ring_size(size_t backends)
+uint32_t ring_size(size_t backends, enum ring_grain grain)
 {
 	/* The largest primes below powers of two, except 65537, the size in the Maglev paper. */
 	static const uint32_t ladder[] = {251,   509,   1021,   2039,   4093,   8191,    16381,
 					  32749, 65537, 131071, 262139, 524287, 1048573, 2097143};
 	size_t i = 0;
 
-	while (i + 1 < sizeof(ladder) / sizeof(*ladder) && ladder[i] < SLOTS_PER_BACKEND * backends)
+	while (i + 1 < sizeof(ladder) / sizeof(*ladder) && ladder[i] < grain * backends)
 		i++;
 	return ladder[i];
 }

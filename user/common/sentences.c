@@ -34,3 +34,10 @@ void sentences_done(struct sentences *sentences)
 		free(sentences->list[i]);
 	*sentences = (struct sentences){0};
 }
+
+void sentences_free(struct sentences *sentences)
+{
+	if (sentences)
+		sentences_done(sentences);
+	free(sentences);
+}

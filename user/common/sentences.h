@@ -17,5 +17,6 @@ void sentences_add(struct sentences *sentences, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 bool sentences_have(const struct sentences *sentences, const char *sentence);
 void sentences_done(struct sentences *sentences);
+void sentences_free(struct sentences *sentences); /* an allocated list, too; NULL is fine */
 
 #endif

@@ -25,13 +25,28 @@ static int weight_of(const struct call *call, const char *text, uint64_t *ret, s
 /* The words for what a change has led to, from lbd's answer. */
 typedef void result_fn(const json_t *answer, const struct call *call, char *text, size_t size);
 
-/* POSTs a change and prints "SERVICE ADDRESS: result". Takes over body. */
+/* The service and the backend as lbd has them, else as they were given. */
+static void print_target(const struct call *call, const json_t *answer, const char *given)
+{
+	const json_t *backend = json_object_get(answer, "backend");
+	char name[SHOW_BACKEND];
+
+	if (!backend)
+		backend = answer;
+	show_backend(backend, name);
+	text_put(stdout, *json_text(backend, "service") ? json_text(backend, "service")
+							: call_argument(call, 0));
+	putchar(' ');
+	text_put(stdout, *name ? name : given);
+}
+
+/* POSTs a change and prints "SERVICE BACKEND: result". Takes over body. */
 static int change_as(struct call *call, const char *path, json_t *body, result_fn *result,
 		     struct error *err)
 {
-	char address[ADDR_TEXT], text[512];
+	char given[SHOW_BACKEND], text[512];
 	json_t *answer = NULL;
-	int rc = show_read_address(call->verb->name, call_argument(call, 1), address, err);
+	int rc = show_read_backend(call->verb->name, call_argument(call, 1), given, err);
 
 	if (rc) {
 		json_decref(body);
@@ -44,8 +59,8 @@ static int change_as(struct call *call, const char *path, json_t *body, result_f
 		rc = show_json(answer, err);
 	} else {
 		result(answer, call, text, sizeof(text));
-		text_put(stdout, call_argument(call, 0));
-		printf(" %s: %s\n", address, text);
+		print_target(call, answer, given);
+		printf(": %s\n", text);
 	}
 	json_decref(answer);
 	return rc;
@@ -66,17 +81,50 @@ static void describe_added(const json_t *answer, const struct call *call, char *
 		     : "it takes flows once its health check passes");
 }
 
+/* --label KEY=VALUE, which may be given more than once. NULL with err set. */
+static json_t *labels_of(const struct call *call, struct error *err)
+{
+	json_t *labels = json_object();
+	unsigned at = 0;
+	const char *text;
+
+	while ((text = call_next_option(call, "--label", &at))) {
+		size_t length = strcspn(text, "=");
+		char key[64];
+
+		snprintf(key, sizeof(key), "%.*s", (int)length, text);
+		if (text[length] && length && length < sizeof(key) &&
+		    !json_object_set_new(labels, key, json_string(text + length + 1)))
+			continue;
+		error_set(err, -EINVAL, "%s: --label %s: expected KEY=VALUE, such as zone=a",
+			  call->verb->name, text);
+		json_decref(labels);
+		return NULL;
+	}
+	return labels;
+}
+
 static int run_add(struct call *call, struct error *err)
 {
-	const char *given = call_option(call, "--weight");
+	const char *given = call_option(call, "--weight"), *name = call_option(call, "--name");
 	uint64_t weight = DEFAULT_WEIGHT;
+	char address[ADDR_TEXT];
+	json_t *body, *labels;
 
-	if (given && weight_of(call, given, &weight, err))
+	if (show_read_address(call->verb->name, call_argument(call, 1), address, err) ||
+	    (given && weight_of(call, given, &weight, err)))
 		return -EINVAL;
-	return change_as(call, "/v1/backend/add",
-			 json_pack("{s:s, s:s, s:I}", "service", call_argument(call, 0), "address",
-				   call_argument(call, 1), "weight", (json_int_t)weight),
-			 describe_added, err);
+	labels = labels_of(call, err);
+	if (!labels)
+		return -EINVAL;
+	body = json_pack("{s:s, s:s, s:I}", "service", call_argument(call, 0), "address", address,
+			 "weight", (json_int_t)weight);
+	if (body && name)
+		json_object_set_new(body, "name", json_string(name));
+	if (body && json_object_size(labels))
+		json_object_set(body, "labels", labels);
+	json_decref(labels);
+	return change_as(call, "/v1/backend/add", body, describe_added, err);
 }
 
 static void describe_removed(const json_t *answer, const struct call *call, char *text, size_t size)
@@ -167,15 +215,21 @@ REGISTER(verb, backend_add) = {
     .group = VERB_CHANGE,
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "add a backend to a service",
-    .details = "Lasts until the next reload; add the backend to the config to keep it. Established "
-	       "flows keep their backends.",
+    .details = "Lasts until the next reload, over restarts of lbd too; `lbctl save` writes it into "
+	       "the config file. Established flows keep their backends.",
     .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("ADDRESS", WORDS_NONE)},
-    .options =
-	{{.name = "--weight",
-	  .value = "N",
-	  .help = "its share of new flows, relative to other backends: 0 to 10000, default 100"}},
+    .options = {{.name = "--weight",
+		 .value = "N",
+		 .help =
+		     "its share of new flows, relative to other backends: 0 to 10000, default 100"},
+		{.name = "--name", .value = "NAME", .help = "a name, unique in the service"},
+		{.name = "--label",
+		 .value = "KEY=VALUE",
+		 .help = "a label for the metrics; may be given 8 times",
+		 .many = true}},
     .examples = {{"backend add web 10.0.0.13 --weight 50",
-		  "with half the share of a backend of default weight"}},
+		  "with half the share of a backend of default weight"},
+		 {"backend add web 10.0.0.14 --name web-4 --label zone=b", "with a name"}},
     .run = run_add,
 };
 
@@ -184,9 +238,9 @@ REGISTER(verb, backend_remove) = {
     .group = VERB_CHANGE,
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "drain a backend, then remove it from its service",
-    .details = "Lasts until the next reload; remove the backend from the config as well to keep "
-	       "the change.",
-    .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("ADDRESS", WORDS_BACKEND)},
+    .details = "Lasts until the next reload, over restarts of lbd too; `lbctl save` takes the "
+	       "backend out of the config file.",
+    .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("BACKEND", WORDS_BACKEND)},
     .options =
 	{{.name = "--now",
 	  .help =
@@ -206,7 +260,7 @@ REGISTER(verb, backend_drain) = {
     .summary = "stop new flows to a backend; it keeps the flows it has",
     .details = "The same as `lbctl drain` without its options. Lasts until `lbctl backend "
 	       "undrain`, also over a reload.",
-    .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("ADDRESS", WORDS_BACKEND)},
+    .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("BACKEND", WORDS_BACKEND)},
     .examples = {{"backend drain web 10.0.0.12", "before maintenance"}},
     .run = run_drain_on,
 };
@@ -216,7 +270,7 @@ REGISTER(verb, backend_undrain) = {
     .group = VERB_CHANGE,
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "end a drain: the backend takes new flows again",
-    .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("ADDRESS", WORDS_BACKEND)},
+    .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("BACKEND", WORDS_BACKEND)},
     .examples = {{"backend undrain web 10.0.0.12", "after maintenance"}},
     .run = run_drain_off,
 };
@@ -226,9 +280,11 @@ REGISTER(verb, backend_weight) = {
     .group = VERB_CHANGE,
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "set a backend's share of new flows",
-    .details = "Lasts until the next reload. Established flows keep their "
-	       "backends. Weight 0: no new flows.",
-    .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("ADDRESS", WORDS_BACKEND),
+    .details = "Lasts until the next reload, over restarts of lbd too; `lbctl save` writes it into "
+	       "the config file. Established flows keep their backends. Weight 0: no new flows. "
+	       "Where all weights in the config are equal, it counts in twenty-fifths of them; "
+	       "`slots` makes that finer.",
+    .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("BACKEND", WORDS_BACKEND),
 		  ARGUMENT("WEIGHT", WORDS_NONE)},
     .examples = {{"backend weight web 10.0.0.12 200", "twice the default"}},
     .run = run_weight,

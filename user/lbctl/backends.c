@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* lbctl backends: the backends of one service or of all, and why one is not up. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,57 +7,72 @@
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
-#include "lbctl/core/table.h"
 #include "lbctl/core/verb.h"
 #include "lbctl/drain/progress.h"
+#include "lbctl/list/list.h"
 
-static const struct table_column columns[] = {
-    {.title = "SERVICE", .shrinks = true},
-    {.title = "BACKEND", .shrinks = true},
-    {.title = "CONDITION"},
-    {.title = "SINCE", .right = true},
-    {.title = "WEIGHT", .right = true},
-    {.title = "LATENCY", .right = true},
-    {.title = "ACTIVE", .right = true},
-    {.title = "FLOWS", .right = true},
-    {.title = "BYTES", .right = true},
-    {.title = NULL},
+static const struct list_column columns[] = {
+    {{.title = "SERVICE", .shrinks = true}, NULL},
+    {{.title = "BACKEND", .shrinks = true}, NULL},
+    {{.title = "CONDITION"}, NULL},
+    {{.title = "SINCE", .right = true, .spare = 3}, NULL},
+    {{.title = "WEIGHT", .right = true, .spare = 1}, "weight"},
+    {{.title = "LATENCY", .right = true, .spare = 4}, "latency"},
+    {{.title = "ACTIVE", .right = true, .spare = 2}, "active"},
+    {{.title = "FLOWS", .right = true, .spare = 5}, "flows"},
+    {{.title = "PACKETS", .right = true, .spare = 7}, "packets"},
+    {{.title = "BYTES", .right = true, .spare = 6}, "bytes"},
+    {{0}, NULL},
 };
 
 /* "100", or "20/100" while slow start, a drain or the health of other backends changes the
  * effective weight. */
-static const char *weight_text(const json_t *backend, char text[64])
+static const char *weight_text(const json_t *backend, char text[FORMAT_TEXT])
 {
-	unsigned long long configured = json_number(backend, "weight");
-	unsigned long long effective = json_number(backend, "effective_weight");
+	unsigned configured = (unsigned)json_number(backend, "weight");
+	unsigned effective = (unsigned)json_number(backend, "effective_weight");
 
 	if (configured == effective)
-		snprintf(text, 64, "%llu", configured);
+		snprintf(text, FORMAT_TEXT, "%u", configured);
 	else
-		snprintf(text, 64, "%llu/%llu", effective, configured);
+		snprintf(text, FORMAT_TEXT, "%u/%u", effective, configured);
 	return text;
 }
 
-static void add_backend(struct table *table, const json_t *backend)
+static void add_backend(struct table *table, const json_t *backend, const struct list_style *style)
 {
 	const char *condition = json_text(backend, "condition");
-	char text[64];
+	char text[FORMAT_TEXT], name[SHOW_BACKEND + 16];
 
 	table_add(table, TONE_PLAIN, json_text(backend, "service"));
-	snprintf(text, sizeof(text), "%s%s", json_text(backend, "address"),
-		 json_flag(backend, "backup") ? " (backup)" : "");
-	table_add(table, TONE_PLAIN, text);
+	show_backend(backend, name);
+	strcat(name, json_flag(backend, "backup") ? " (backup)" : "");
+	table_add(table, TONE_PLAIN, name);
 	table_add(table, format_tone(condition), condition);
 	table_add(table, TONE_PLAIN, format_age(json_number(backend, "since_s"), text));
 	table_add(table, TONE_PLAIN, weight_text(backend, text));
 	table_add(table, TONE_PLAIN, format_latency(json_number(backend, "latency_us"), text));
-	table_add(table, TONE_PLAIN, format_count(json_number(backend, "active"), text));
-	table_add(table, TONE_PLAIN, format_count(json_number(backend, "flows"), text));
-	table_add(table, TONE_PLAIN, format_count(json_number(backend, "bytes"), text));
+	table_add(table, TONE_PLAIN, list_count(style, json_number(backend, "active"), text));
+	table_add(table, TONE_PLAIN, list_count(style, json_number(backend, "flows"), text));
+	table_add(table, TONE_PLAIN, list_count(style, json_number(backend, "packets"), text));
+	table_add(table, TONE_PLAIN, list_count(style, json_number(backend, "bytes"), text));
+}
+
+/* "web 10.0.0.11 down: connect: timed out" */
+static void print_sentence(const struct list_style *style, const json_t *backend, enum tone tone,
+			   const char *condition, const char *sentence)
+{
+	char name[256], text[768];
+
+	show_backend_name(backend, name, sizeof(name));
+	snprintf(text, sizeof(text), "%s %s: %s", name, condition, sentence);
+	fputs(format_escape(tone, style->coloured), style->out);
+	text_wrap(style->out, text, 0, 4, style->columns);
+	fputs(format_escape(TONE_PLAIN, style->coloured), style->out);
 }
 
 /* Below the table: why backends are not up, in sentences too long for a column. */
-static void print_reasons(const json_t *backends, bool coloured)
+static void print_reasons(const json_t *backends, const struct list_style *style)
 {
 	const json_t *backend;
 	size_t i, shown = 0;
@@ -66,78 +80,69 @@ static void print_reasons(const json_t *backends, bool coloured)
 	json_array_foreach (backends, i, backend) {
 		const char *condition = json_text(backend, "condition"),
 			   *why = json_text(backend, "why");
-		char name[160];
 
 		if (!*why || strcmp(condition, "up") == 0)
 			continue;
-		show_backend_name(backend, name, sizeof(name));
-		fputs(shown++ ? "" : "\n", stdout);
-		fputs(format_escape(format_tone(condition), coloured), stdout);
-		text_put(stdout, name);
-		printf(" %s: ", condition);
-		text_put(stdout, why);
-		printf("%s\n", format_escape(TONE_PLAIN, coloured));
+		fputs(shown++ ? "" : "\n", style->out);
+		print_sentence(style, backend, format_tone(condition), condition, why);
 	}
 }
 
 /* What still holds each drain. */
-static void print_drains(const json_t *backends)
+static void print_drains(const json_t *backends, const struct list_style *style)
 {
 	const json_t *backend;
 	size_t i, shown = 0;
 
 	json_array_foreach (backends, i, backend) {
-		char name[160], text[160], times[160];
+		char text[160], times[160], sentence[320];
 		struct drain_progress progress;
 
 		drain_read_backend(backend, &progress);
 		if (!json_is_object(json_object_get(backend, "drain")) ||
 		    (drain_over(&progress) && !progress.forced))
 			continue;
-		show_backend_name(backend, name, sizeof(name));
 		drain_describe(&progress, text, sizeof(text));
 		drain_describe_times(&progress, times, sizeof(times));
-		fputs(shown++ ? "" : "\n", stdout);
-		text_put(stdout, name);
-		printf(" draining: %s%s\n", text, times);
+		snprintf(sentence, sizeof(sentence), "%s%s", text, times);
+		fputs(shown++ ? "" : "\n", style->out);
+		print_sentence(style, backend, TONE_PLAIN, "draining", sentence);
 	}
 }
 
-static int print_backends(const json_t *answer, struct error *err)
+static int print_backends(const json_t *backends, const struct list_style *style)
 {
-	const json_t *backends = json_object_get(answer, "backends"), *backend;
-	bool coloured = format_coloured(stdout);
-	struct table *table;
 	int rc;
-	size_t i;
 
 	if (json_array_size(backends) == 0) {
-		printf("No backends: add some to the config, or use "
-		       "lbctl backend add SERVICE ADDRESS\n");
+		fputs(style->selected ? "No backend matches\n"
+				      : "No backends: add some to the config, or use "
+					"lbctl backend add SERVICE ADDRESS\n",
+		      style->out);
 		return 0;
 	}
-	table = table_new(columns);
-	json_array_foreach (backends, i, backend)
-		add_backend(table, backend);
-	rc = table_print(table, stdout, format_columns(stdout), coloured);
-	table_free(table);
+	rc = list_table(backends, columns, add_backend, style);
 	if (rc)
-		return error_set(err, rc, "out of memory");
-	print_reasons(backends, coloured);
-	print_drains(backends);
+		return rc;
+	print_reasons(backends, style);
+	print_drains(backends, style);
 	return 0;
+}
+
+static int get_backends(struct call *call, json_t **ret, struct error *err)
+{
+	return call_some_backends(call, call_argument(call, 0), call_option(call, "--down"),
+				  call_option(call, "--filter"), ret, err);
 }
 
 static int run_backends(struct call *call, struct error *err)
 {
-	json_t *answer = NULL;
-	int rc = call_backends(call, call_argument(call, 0), &answer, err);
+	static const struct list list = {.field = "backends",
+					 .get = get_backends,
+					 .select = select_backends,
+					 .print = print_backends};
 
-	if (rc)
-		return rc;
-	rc = call->json ? show_json(answer, err) : print_backends(answer, err);
-	json_decref(answer);
-	return rc;
+	return list_run(call, &list, err);
 }
 
 REGISTER(verb, backends) = {
@@ -150,8 +155,17 @@ REGISTER(verb, backends) = {
 	       "finished yet); down; no-next-hop (no route, no neighbour, or packets would be "
 	       "lost on the way). WEIGHT is "
 	       "EFFECTIVE/CONFIGURED where the two differ. ACTIVE counts only tracked flows: "
-	       "flows in stable slots need no tracking. LATENCY is that of health checks.",
+	       "flows in stable slots need no tracking. LATENCY is that of health checks.\n\n"
+	       "On a terminal too narrow for all columns some are left out; --json has all.",
     .arguments = {OPTIONAL("SERVICE", WORDS_SERVICE)},
-    .examples = {{"backends", "all backends"}, {"backends web", "the backends of service web"}},
+    .options = {{.name = "--down", .help = "only backends that are down or have no next hop"},
+		{.name = "--sort",
+		 .choice = SELECT_BACKEND_SORTS,
+		 .help = "by name, or the largest number first; default: as in the config"},
+		LIST_OPTIONS("backends")},
+    .examples = {{"backends", "all backends"},
+		 {"backends web", "the backends of service web"},
+		 {"backends --down --watch", "what is down, every two seconds"},
+		 {"backends --sort flows --exact", "the busiest first, with exact counts"}},
     .run = run_backends,
 };

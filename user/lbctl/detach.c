@@ -43,18 +43,20 @@ static int detach_named(struct call *call, const char *name, struct error *err)
 	return rc;
 }
 
-/* Prints what was detached, also if that is nothing. */
-static int report(struct call *call, json_t *names, struct error *err)
+/* Prints what was detached, also if that is nothing. left: NULL, or what was not. */
+static int report(struct call *call, json_t *names, json_t *left, struct error *err)
 {
 	json_t *answer;
 	int rc;
 
 	if (!call->json) {
 		if (!json_array_size(names))
-			printf("nothing to detach: the program is on no interface\n");
+			printf("nothing to detach: the program is on no interface%s\n",
+			       left ? " of this network namespace" : "");
 		return 0;
 	}
-	answer = json_pack("{s:O}", "detached", names);
+	answer = left ? json_pack("{s:O, s:O}", "detached", names, "left", left)
+		      : json_pack("{s:O}", "detached", names);
 	if (!answer)
 		return error_set(err, -ENOMEM, "out of memory");
 	rc = show_json(answer, err);
@@ -74,7 +76,7 @@ static int detach_all(struct call *call, struct error *err)
 			json_array_append(names, json_object_get(interface, "name"));
 		}
 	if (!rc)
-		rc = report(call, names, err);
+		rc = report(call, names, NULL, err);
 	json_decref(status);
 	json_decref(names);
 	return rc;
@@ -86,26 +88,63 @@ static int detach_all(struct call *call, struct error *err)
 struct sweep {
 	const struct call *call;
 	const char *interface;     /* NULL: every one */
+	bool everywhere;           /* also in other network namespaces: --pin names one lbd's */
+	bool trial;                /* only says what it would do */
 	json_t *names;             /* of what was detached */
-	unsigned left;             /* directories of pins that stay */
+	json_t *left;              /* what was not, as it is in another network namespace */
+	unsigned stay;             /* directories of an lbd of this network namespace that stay */
 	struct error busy, failed; /* the first of each; "" if there was none */
 };
 
+/* The link of an interface that is gone holds nothing. */
 static bool is_wanted(const struct sweep *sweep, const struct offline_program *program)
 {
-	if (!sweep->interface)
-		return true;
-	return !program->elsewhere && !strcmp(program->interface, sweep->interface);
+	bool here = !program->elsewhere;
+
+	if (sweep->interface)
+		return here && !strcmp(program->interface, sweep->interface);
+	return here || sweep->everywhere || !program->ifindex;
+}
+
+static void note_left(struct sweep *sweep, const char *pin, const struct offline_program *program)
+{
+	if (sweep->interface)
+		return;
+	json_array_append_new(sweep->left,
+			      json_pack("{s:s, s:s}", "interface", program->interface, "pin", pin));
+	if (!sweep->call->json)
+		printf("%s: stays attached: it is in another network namespace. Run lbctl there, "
+		       "or name its lbd: lbctl detach --offline --all --pin %s\n",
+		       program->interface, pin);
+}
+
+static void note_user(struct sweep *sweep, const char *pin, uint32_t program_id)
+{
+	json_array_append_new(
+	    sweep->left, json_pack("{s:I, s:s}", "program", (json_int_t)program_id, "pin", pin));
+	if (!sweep->call->json)
+		printf("%s: stays: program %u uses its maps, on an interface of another network "
+		       "namespace\n",
+		       pin, program_id);
 }
 
 static int take_off(struct sweep *sweep, struct offline *offline, unsigned number,
 		    struct error *err)
 {
 	const struct offline_program program = offline->list[number];
-	int rc = offline_detach(offline, number, err);
+	int rc = sweep->trial ? 0 : offline_detach(offline, number, err);
 
 	if (rc)
 		return rc;
+	if (sweep->trial) {
+		offline->list[number] = offline->list[--offline->count];
+		json_array_append_new(sweep->names, json_string(program.interface));
+		if (!sweep->call->json)
+			printf("%s: would be detached%s (pins in %s)\n", program.interface,
+			       program.elsewhere ? ", in another network namespace" : "",
+			       offline->pin);
+		return 0;
+	}
 	json_array_append_new(sweep->names, json_string(program.interface));
 	if (!sweep->call->json)
 		print_detached(program.interface);
@@ -114,10 +153,27 @@ static int take_off(struct sweep *sweep, struct offline *offline, unsigned numbe
 	return 0;
 }
 
+/* Removes the pins after the last program. *ret_stays: they stay, and are of this network
+ * namespace. */
+static int sweep_pinned(struct sweep *sweep, struct offline *offline, bool *ret_stays,
+			struct error *err)
+{
+	bool unpinned = false;
+	uint32_t user = 0;
+	int rc = offline_unpin(offline, &unpinned, &user, err);
+
+	if (user)
+		note_user(sweep, offline->pin, user);
+	if (unpinned && !sweep->call->json)
+		printf("%s: removed: the program is on no other interface\n", offline->pin);
+	*ret_stays |= !unpinned && !user && !offline->count;
+	return rc;
+}
+
 static int sweep_opened(struct sweep *sweep, struct offline *offline, struct error *err)
 {
 	size_t before = json_array_size(sweep->names);
-	bool unpinned = false;
+	bool stays = false;
 	unsigned i = 0;
 	int rc = 0;
 
@@ -126,11 +182,14 @@ static int sweep_opened(struct sweep *sweep, struct offline *offline, struct err
 			rc = take_off(sweep, offline, i, err);
 		else
 			i++;
-	if (!rc && (!sweep->interface || json_array_size(sweep->names) > before))
-		rc = offline_unpin(offline, &unpinned, err);
-	if (unpinned && !sweep->call->json)
-		printf("%s: removed: the program is on no other interface\n", offline->pin);
-	sweep->left += !unpinned;
+	for (i = 0; i < offline->count; i++)
+		if (offline->list[i].elsewhere)
+			note_left(sweep, offline->pin, &offline->list[i]);
+		else
+			stays = true;
+	if (!rc && !sweep->trial && (!sweep->interface || json_array_size(sweep->names) > before))
+		rc = sweep_pinned(sweep, offline, &stays, err);
+	sweep->stay += stays;
 	return rc;
 }
 
@@ -140,13 +199,13 @@ static bool sweep_pins(void *arg, const char *pin)
 	struct sweep *sweep = arg;
 	struct offline offline;
 	struct error err = {""};
-	int rc = offline_open(pin, true, &offline, &err);
+	int rc = offline_open(pin, !sweep->trial, &offline, &err);
 
 	if (!rc) {
 		rc = sweep_opened(sweep, &offline, &err);
 		offline_close(&offline);
 	} else if (rc != -ENOENT) {
-		sweep->left++;
+		sweep->stay++;
 	}
 	if (rc == -EBUSY && !*sweep->busy.text)
 		sweep->busy = err;
@@ -175,7 +234,10 @@ static int conclude(const struct sweep *sweep, struct error *err)
 static int detach_offline(struct call *call, const char *interface, struct error *err)
 {
 	const char *pin = call_option(call, "--pin");
-	struct sweep sweep = {.call = call, .interface = interface};
+	struct sweep sweep = {.call = call,
+			      .interface = interface,
+			      .everywhere = pin,
+			      .trial = call_option(call, "--dry-run")};
 	int rc;
 
 	if (geteuid() != 0)
@@ -183,19 +245,21 @@ static int detach_offline(struct call *call, const char *interface, struct error
 				 "detach --offline: permission denied: only root may detach "
 				 "programs.\nTry: sudo lbctl detach --offline");
 	sweep.names = json_array();
-	if (!sweep.names)
+	sweep.left = json_array();
+	if (!sweep.names || !sweep.left)
 		return error_set(err, -ENOMEM, "out of memory");
 	/* The usual directory also if it is empty, as the unit's lbd leaves it. */
 	if (pin || !interface)
 		sweep_pins(&sweep, pin ? pin : PINS_DEFAULT);
 	if (!pin)
 		pins_each(sweep_pins, &sweep); /* no bpf file system: nothing is pinned */
-	if (!sweep.left)
+	if (!sweep.stay && !sweep.trial)
 		filters_remove();
 	rc = conclude(&sweep, err);
 	if (!rc)
-		rc = report(call, sweep.names, err);
+		rc = report(call, sweep.names, sweep.left, err);
 	json_decref(sweep.names);
+	json_decref(sweep.left);
 	return rc;
 }
 
@@ -211,6 +275,10 @@ static int run_detach(struct call *call, struct error *err)
 	if (call_option(call, "--pin") && !offline)
 		return error_set(err, -EINVAL,
 				 "detach: --pin: only with --offline: lbd knows its directory");
+	if (call_option(call, "--dry-run") && !offline)
+		return error_set(err, -EINVAL,
+				 "detach: --dry-run: only with --offline: lbctl status says where "
+				 "lbd is attached");
 	if (offline)
 		return detach_offline(call, name, err);
 	return all ? detach_all(call, err) : detach_named(call, name, err);
@@ -227,15 +295,19 @@ REGISTER(verb, detach) = {
 	"The program stays attached when lbd ends, and forwards without health checks. With "
 	"--offline lbctl detaches it by itself, as root and while no lbd runs. It turns on the "
 	"receive offloads that lbd turned off, and with the last interface it removes the pinned "
-	"maps. lbctl status says where the program is still attached.",
+	"maps. --all means the interfaces of this network namespace; those of others, to which "
+	"the pins in " PINS_BPFFS " may belong too, are named and stay, unless --pin names the "
+	"directory of their lbd. lbctl status says where the program is still attached.",
     .arguments = {OPTIONAL("IFACE", WORDS_INTERFACE)},
     .options = {{.name = "--all", .help = "from every interface"},
 		{.name = "--offline", .help = "without lbd, after it has ended"},
+		{.name = "--dry-run",
+		 .help = "with --offline: only say what would be detached, and what would stay"},
 		{.name = "--pin",
 		 .value = "PATH",
 		 .words = WORDS_FILE,
-		 .help = "with --offline: only this directory of pins (pin in the config); without "
-			 "it, all those in " PINS_BPFFS}},
+		 .help = "with --offline: only this directory of pins (pin in the config), and all "
+			 "that it holds; without it, all those in " PINS_BPFFS}},
     .examples = {{"detach eth0", "stop forwarding packets that arrive on eth0"},
 		 {"detach --offline --all", "leave nothing attached before lbd is removed"}},
     .run = run_detach,

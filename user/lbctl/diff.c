@@ -8,17 +8,6 @@
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 
-/* A reload keeps them, and so they are not among what it would change. */
-static void print_kept(const json_t *answer)
-{
-	const json_t *kept;
-	size_t i;
-
-	json_array_foreach (json_object_get(answer, "kept"), i, kept)
-		printf("  service %s: backend %s: %s at run time\n", json_text(kept, "service"),
-		       json_text(kept, "address"), json_text(kept, "change"));
-}
-
 static int run_diff(struct call *call, struct error *err)
 {
 	json_t *answer = NULL;
@@ -33,7 +22,8 @@ static int run_diff(struct call *call, struct error *err)
 	} else if (differs) {
 		printf("the config file differs from what is in force:\n");
 		show_changes(answer);
-		print_kept(answer);
+		/* a reload keeps them: they are not among what it would change */
+		show_run_time_changes(json_object_get(answer, "kept"), "  ", " at run time");
 		printf(
 		    "To put the file into force: lbctl reload (it keeps drains). To write run-time "
 		    "changes into the file: lbctl save\n");

@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/duration.h"
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
+#include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 #include "lbctl/drain/progress.h"
@@ -18,8 +20,9 @@
 #define BEGIN_MS 5000 /* lbd commits a drain within this time after it accepted it */
 
 struct wait {
-	const char *service;
-	char address[ADDR_TEXT];
+	char service[64];                /* as given, then its name */
+	char backend[SHOW_BACKEND];      /* as given, then with its name and address */
+	char address[ADDR_TEXT];         /* once lbd has answered */
 	uint64_t started_ms, timeout_ms; /* timeout_ms UINT64_MAX: none */
 	bool terminal;                   /* rewrite one line; else print a line for every change */
 	bool has_force;                  /* --force-after was given */
@@ -36,9 +39,9 @@ static void print_progress(struct wait *wait, const struct drain_progress *progr
 	drain_describe(progress, text, sizeof(text));
 	drain_describe_times(progress, wait->times, sizeof(wait->times));
 	if (wait->terminal)
-		printf("\r\033[K%s %s: %s%s", wait->service, wait->address, text, wait->times);
+		printf("\r\033[K%s %s: %s%s", wait->service, wait->backend, text, wait->times);
 	else if (strcmp(text, wait->shown) != 0)
-		printf("%s %s: %s%s\n", wait->service, wait->address, text, wait->times);
+		printf("%s %s: %s%s\n", wait->service, wait->backend, text, wait->times);
 	strcpy(wait->shown, text);
 	fflush(stdout);
 }
@@ -50,18 +53,18 @@ static int finish(const struct wait *wait, const struct drain_progress *progress
 	if (progress->undone)
 		return error_set(err, -ECANCELED,
 				 "%s %s: takes new flows again: somebody ended the drain",
-				 wait->service, wait->address);
+				 wait->service, wait->backend);
 	if (progress->forced)
 		printf("%s %s: drain forced: %s given up, %s: "
 		       "safe to stop the host if no other service uses it\n",
-		       wait->service, wait->address,
+		       wait->service, wait->backend,
 		       format_plural(progress->given_up, "active flow", flows),
 		       progress->others ? "their packets now go to other backends"
 					: "and no other backend takes their packets");
 	else
 		printf("%s %s: no flow depends on it (waited %s): safe to stop the host "
 		       "if no other service uses it\n",
-		       wait->service, wait->address,
+		       wait->service, wait->backend,
 		       format_duration((clock_monotonic_ms() - wait->started_ms) / 1000, elapsed));
 	return 0;
 }
@@ -73,9 +76,8 @@ static int timed_out(const struct wait *wait, struct error *err)
 	return error_set(err, -ETIME,
 			 "%s %s: not drained after %s: %s%s.\n"
 			 "The drain continues. To wait again: lbctl drain %s %s --wait",
-			 wait->service, wait->address,
-			 format_duration(wait->timeout_ms / 1000, elapsed), wait->shown,
-			 wait->times, wait->service, wait->address);
+			 wait->service, wait->backend, duration_exact(wait->timeout_ms, elapsed),
+			 wait->shown, wait->times, wait->service, wait->address);
 }
 
 static int wait_drained(struct call *call, struct wait *wait, struct error *err)
@@ -116,7 +118,7 @@ static int show_begun(const struct wait *wait, const json_t *answer)
 	drain_read_backend(json_object_get(answer, "backend"), &progress);
 	drain_describe(&progress, text, sizeof(text));
 	drain_describe_times(&progress, times, sizeof(times));
-	printf("%s %s: takes no new flows; %s%s\n", wait->service, wait->address, text, times);
+	printf("%s %s: takes no new flows; %s%s\n", wait->service, wait->backend, text, times);
 	if (!progress.drained)
 		printf("To wait until it is drained: lbctl drain %s %s --wait\n", wait->service,
 		       wait->address);
@@ -125,21 +127,36 @@ static int show_begun(const struct wait *wait, const json_t *answer)
 
 static int read_wait(const struct call *call, struct wait *ret, struct error *err)
 {
-	*ret = (struct wait){.service = call_argument(call, 0),
-			     .timeout_ms = UINT64_MAX,
+	*ret = (struct wait){.timeout_ms = UINT64_MAX,
 			     .has_force = call_option(call, "--force-after"),
 			     .started_ms = clock_monotonic_ms(),
 			     .terminal = isatty(STDOUT_FILENO)};
 	if (call_duration(call, "--timeout", &ret->timeout_ms, err) ||
 	    call_duration(call, "--force-after", &ret->force_after_ms, err))
 		return -EINVAL;
-	return show_read_address("drain", call_argument(call, 1), ret->address, err);
+	if (strlen(call_argument(call, 0)) >= sizeof(ret->service))
+		return error_set(err, -EINVAL, "drain: %s: expected a service, of at most 63 bytes",
+				 call_argument(call, 0));
+	strcpy(ret->service, call_argument(call, 0));
+	return show_read_backend("drain", call_argument(call, 1), ret->backend, err);
+}
+
+/* The names and the address that lbd has: what was given may be a VIP, or a name. */
+static void take_names(struct wait *wait, const json_t *backend)
+{
+	snprintf(wait->address, sizeof(wait->address), "%s", json_text(backend, "address"));
+	if (!*wait->address)
+		snprintf(wait->address, sizeof(wait->address), "%.45s", wait->backend);
+	else
+		show_backend(backend, wait->backend);
+	if (*json_text(backend, "service"))
+		snprintf(wait->service, sizeof(wait->service), "%s", json_text(backend, "service"));
 }
 
 static json_t *drain_request(const struct wait *wait)
 {
 	json_t *body = json_pack("{s:s, s:s, s:b}", "service", wait->service, "address",
-				 wait->address, "on", 1);
+				 wait->backend, "on", 1);
 
 	if (body && wait->has_force)
 		json_object_set_new(body, "force_after_ms",
@@ -158,6 +175,7 @@ static int run_drain(struct call *call, struct error *err)
 	rc = call_post(call, "/v1/backend/drain", drain_request(&wait), &answer, err);
 	if (rc)
 		return rc;
+	take_names(&wait, json_object_get(answer, "backend"));
 	if (call_option(call, "--wait") || call_option(call, "--timeout"))
 		rc = wait_drained(call, &wait, err);
 	else

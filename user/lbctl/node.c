@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/duration.h"
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
@@ -59,7 +60,7 @@ static void print_progress(struct wait *wait, const json_t *drain)
 		printf("\r\033[Knode: draining; last packet forwarded %s ago",
 		       format_duration(json_number(drain, "quiet_ms") / 1000, quiet));
 	else if (!wait->shown)
-		printf("node: draining; waiting until no packet is forwarded for %d s\n",
+		printf("node: draining; waiting until no packet is forwarded for %ds\n",
 		       QUIET_MS / 1000);
 	wait->shown = true;
 	fflush(stdout);
@@ -74,7 +75,7 @@ static int timed_out(const struct wait *wait, const json_t *drain, struct error 
 	    "node: not drained after %s: the last packet was forwarded %s ago: routers "
 	    "still send traffic here. Is there another node that announces the VIPs?\n"
 	    "The drain continues. To wait again: lbctl node drain --wait",
-	    format_duration(wait->timeout_ms / 1000, elapsed),
+	    duration_exact(wait->timeout_ms, elapsed),
 	    format_duration(json_number(drain, "quiet_ms") / 1000, quiet));
 }
 

@@ -12,11 +12,13 @@
 static void print_changes(const json_t *answer, const char *list)
 {
 	const json_t *change;
+	char name[256];
 	size_t i;
 
-	json_array_foreach (json_object_get(answer, list), i, change)
-		printf("  %-8s %s %s: %s\n", list, json_text(change, "service"),
-		       json_text(change, "address"), json_text(change, "change"));
+	json_array_foreach (json_object_get(answer, list), i, change) {
+		show_backend_name(change, name, sizeof(name));
+		printf("  %-8s %s: %s\n", list, name, json_text(change, "change"));
+	}
 }
 
 static void print_notes(const json_t *answer, bool whole)
@@ -120,7 +122,7 @@ REGISTER(verb, reload) = {
     .details =
 	"All or nothing: a bad file changes nothing, and the error names the file, the "
 	"line and what was expected. Flows keep their backends. Drains hold while the "
-	"backend is in the file. Other run-time changes (backend add, remove, weight) are "
+	"backend is in the file. Other run-time changes (service and backend add, remove, weight) are "
 	"dropped, and named: the file takes precedence; with --keep they hold where the file "
 	"leaves their service and backend. What is not as the file says (keys that only a "
 	"start reads, interfaces that are not there) is printed as a warning. Files of "

@@ -1,29 +1,42 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* lbctl services: one row per service. */
-#include <errno.h>
 #include <stdio.h>
 
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
-#include "lbctl/core/show.h"
-#include "lbctl/core/table.h"
 #include "lbctl/core/verb.h"
+#include "lbctl/list/list.h"
 
-static const struct table_column columns[] = {
-    {.title = "SERVICE", .shrinks = true},
-    {.title = "VIP", .shrinks = true},
-    {.title = "STATUS"},
-    {.title = "UP", .right = true},
-    {.title = "ALGORITHM"},
-    {.title = "FORWARD"},
-    {.title = "RING"},
-    {.title = "FLOWS", .right = true},
-    {.title = "BYTES", .right = true},
-    {.title = NULL},
+static const struct list_column columns[] = {
+    {{.title = "SERVICE", .shrinks = true}, NULL},
+    {{.title = "VIP", .shrinks = true, .spare = 1}, NULL},
+    {{.title = "STATUS"}, NULL},
+    {{.title = "UP", .right = true}, NULL},
+    {{.title = "UP 24H", .right = true, .spare = 8}, NULL},
+    {{.title = "ALGORITHM", .spare = 4}, NULL},
+    {{.title = "FORWARD", .spare = 5}, NULL},
+    {{.title = "RING", .spare = 6}, NULL},
+    {{.title = "FLOWS", .right = true, .spare = 2}, "flows"},
+    {{.title = "PACKETS", .right = true, .spare = 7}, "packets"},
+    {{.title = "BYTES", .right = true, .spare = 3}, "bytes"},
+    {{0}, NULL},
 };
 
-static void add_service(struct table *table, const json_t *service)
+/* "99.95%", rounded down: 100% means always. */
+static const char *available_text(const json_t *service, char text[FORMAT_TEXT])
+{
+	const json_t *day = json_object_get(json_object_get(service, "availability"), "24h");
+
+	if (!json_is_number(day))
+		return "-";
+	if (json_number_value(day) >= 1)
+		return "100%";
+	snprintf(text, FORMAT_TEXT, "%.2f%%", (double)(int)(json_number_value(day) * 10000) / 100);
+	return text;
+}
+
+static void add_service(struct table *table, const json_t *service, const struct list_style *style)
 {
 	const char *status = json_text(service, "status");
 	char text[FORMAT_TEXT], vip[96], up[48], ring[48];
@@ -37,16 +50,18 @@ static void add_service(struct table *table, const json_t *service)
 		 (unsigned long long)json_number(service, "backends_up"),
 		 (unsigned long long)json_number(service, "backends"));
 	table_add(table, TONE_PLAIN, up);
+	table_add(table, TONE_PLAIN, available_text(service, text));
 	table_add(table, TONE_PLAIN, json_text(service, "algorithm"));
 	table_add(table, TONE_PLAIN, json_text(service, "forward"));
 	snprintf(ring, sizeof(ring), "%llu %.8s", (unsigned long long)json_number(service, "slots"),
 		 json_text(service, "ring_digest"));
 	table_add(table, TONE_PLAIN, ring);
-	table_add(table, TONE_PLAIN, format_count(json_number(service, "flows"), text));
-	table_add(table, TONE_PLAIN, format_count(json_number(service, "bytes"), text));
+	table_add(table, TONE_PLAIN, list_count(style, json_number(service, "flows"), text));
+	table_add(table, TONE_PLAIN, list_count(style, json_number(service, "packets"), text));
+	table_add(table, TONE_PLAIN, list_count(style, json_number(service, "bytes"), text));
 }
 
-static void print_changing(const json_t *services)
+static void print_changing(const json_t *services, const struct list_style *style)
 {
 	const json_t *service;
 	size_t i;
@@ -55,49 +70,52 @@ static void print_changing(const json_t *services)
 		uint64_t changing = json_number(service, "slots_in_transition");
 
 		if (changing) {
-			text_put(stdout, json_text(service, "name"));
-			printf(": %llu of %llu slots in transition: older flows keep "
-			       "their previous backend\n",
-			       (unsigned long long)changing,
-			       (unsigned long long)json_number(service, "slots"));
+			text_put(style->out, json_text(service, "name"));
+			fprintf(style->out,
+				": %llu of %llu slots in transition: older flows keep "
+				"their previous backend\n",
+				(unsigned long long)changing,
+				(unsigned long long)json_number(service, "slots"));
 		}
 	}
 }
 
-static void print_limited(const json_t *services)
+static void print_limited(const json_t *services, const struct list_style *style)
 {
 	const json_t *service;
 	size_t i;
 
 	json_array_foreach (services, i, service)
 		if (json_flag(service, "limited")) {
-			text_put(stdout, json_text(service, "name"));
-			printf(": reached its share of the crowded flow table: its new flows are "
-			       "sent by slot. Next: raise limits: flows\n");
+			text_put(style->out, json_text(service, "name"));
+			fprintf(style->out,
+				": reached its share of the crowded flow table: its new flows are "
+				"sent by slot. Next: raise limits: flows\n");
 		}
 }
 
-static void print_why(const json_t *services)
+static void print_why(const json_t *services, const struct list_style *style)
 {
 	const json_t *service;
 	size_t i;
 
 	json_array_foreach (services, i, service)
 		if (*json_text(service, "why")) {
-			text_put(stdout, json_text(service, "name"));
-			printf(": down: %s\n", json_text(service, "why"));
+			text_put(style->out, json_text(service, "name"));
+			fprintf(style->out, ": down: %s\n", json_text(service, "why"));
 		}
 }
 
 /* "allow 2, deny 100000" */
-static void print_list(const json_t *service, const char *list, bool first)
+static void print_list(const json_t *service, const char *list, bool first,
+		       const struct list_style *style)
 {
 	if (json_is_integer(json_object_get(service, list)))
-		printf("%s%s %llu", first ? "" : ", ", list,
-		       (unsigned long long)json_number(service, list));
+		fprintf(style->out, "%s%s %llu", first ? "" : ", ", list,
+			(unsigned long long)json_number(service, list));
 }
 
-static void print_lists(const json_t *services)
+static void print_lists(const json_t *services, const struct list_style *style)
 {
 	const json_t *service;
 	size_t i;
@@ -107,16 +125,16 @@ static void print_lists(const json_t *services)
 
 		if (!allow && !json_is_integer(json_object_get(service, "deny")))
 			continue;
-		text_put(stdout, json_text(service, "name"));
-		printf(": prefixes: ");
-		print_list(service, "allow", true);
-		print_list(service, "deny", !allow);
-		printf("; packets denied: %llu\n",
-		       (unsigned long long)json_number(service, "denied"));
+		text_put(style->out, json_text(service, "name"));
+		fprintf(style->out, ": prefixes: ");
+		print_list(service, "allow", true, style);
+		print_list(service, "deny", !allow, style);
+		fprintf(style->out, "; packets denied: %llu\n",
+			(unsigned long long)json_number(service, "denied"));
 	}
 }
 
-static void print_over_rate(const json_t *services)
+static void print_over_rate(const json_t *services, const struct list_style *style)
 {
 	char own[FORMAT_TEXT], source[FORMAT_TEXT];
 	const json_t *service;
@@ -128,49 +146,48 @@ static void print_over_rate(const json_t *services)
 
 		if (!over && !over_source)
 			continue;
-		text_put(stdout, json_text(service, "name"));
-		printf(": new flows dropped above its rate: %s packets; above a source's rate: %s "
-		       "(lbctl stats)\n",
-		       format_count(over, own), format_count(over_source, source));
+		text_put(style->out, json_text(service, "name"));
+		fprintf(style->out,
+			": new flows dropped above its rate: %s packets; above a source's rate: %s "
+			"(lbctl stats)\n",
+			list_count(style, over, own), list_count(style, over_source, source));
 	}
 }
 
-static int print_services(const json_t *answer, struct error *err)
+static int print_services(const json_t *services, const struct list_style *style)
 {
-	const json_t *services = json_object_get(answer, "services"), *service;
-	struct table *table = table_new(columns);
 	int rc;
-	size_t i;
 
 	if (json_array_size(services) == 0) {
-		printf("No services: add some to the config, then lbctl reload\n");
-		table_free(table);
+		fputs(style->selected ? "No service matches\n"
+				      : "No services: add some to the config, then lbctl reload\n",
+		      style->out);
 		return 0;
 	}
-	json_array_foreach (services, i, service)
-		add_service(table, service);
-	rc = table_print(table, stdout, format_columns(stdout), format_coloured(stdout));
-	table_free(table);
+	rc = list_table(services, columns, add_service, style);
 	if (rc)
-		return error_set(err, rc, "out of memory");
-	print_why(services);
-	print_changing(services);
-	print_limited(services);
-	print_lists(services);
-	print_over_rate(services);
+		return rc;
+	print_why(services, style);
+	print_changing(services, style);
+	print_limited(services, style);
+	print_lists(services, style);
+	print_over_rate(services, style);
 	return 0;
+}
+
+static int get_services(struct call *call, json_t **ret, struct error *err)
+{
+	return call_get(call, "/v1/services", ret, err);
 }
 
 static int run_services(struct call *call, struct error *err)
 {
-	json_t *answer = NULL;
-	int rc = call_get(call, "/v1/services", &answer, err);
+	static const struct list list = {.field = "services",
+					 .get = get_services,
+					 .select = select_services,
+					 .print = print_services};
 
-	if (rc)
-		return rc;
-	rc = call->json ? show_json(answer, err) : print_services(answer, err);
-	json_decref(answer);
-	return rc;
+	return list_run(call, &list, err);
 }
 
 REGISTER(verb, services) = {
@@ -178,14 +195,24 @@ REGISTER(verb, services) = {
     .group = VERB_SHOW,
     .flags = VERB_SOCKET | VERB_JSON,
     .summary = "list services with status and totals",
-    .details = "STATUS is one of: up; degraded (some backends are down); panic (too few backends "
-	       "are healthy, so all are used); backup (only backup backends are used); blind (no "
-	       "backend answers, as if this host's own link had failed: the ring is frozen until "
-	       "health checks have new results); down. RING is the number of slots and the first "
-	       "digits of a digest of their backends: load balancers with the same config, "
-	       "hash-seed and healthy backends show the same. FLOWS counts new flows since the "
-	       "service was created. Below the table: the number of prefixes of `allow` and `deny` "
-	       "lists, and of packets that they denied.",
-    .examples = {{"services", "one row per service"}},
+    .details =
+	"STATUS is one of: up; degraded (some backends are down); panic (too few backends "
+	"are healthy, so all are used); backup (only backup backends are used); blind (no "
+	"backend answers, as if this host's own link had failed: the ring is frozen until "
+	"health checks have new results); down. UP 24H is the share of the last 24 hours in "
+	"which the service had a usable backend, as far as lbd knows. RING is the number of slots and the first "
+	"digits of a digest of their backends: load balancers with the same config, "
+	"hash-seed and healthy backends show the same. FLOWS counts new flows since the "
+	"service was created. Below the table: the number of prefixes of `allow` and `deny` "
+	"lists, and of packets that they denied.\n\n"
+	"On a terminal too narrow for all columns some are left out; --json has all.",
+    .options = {{.name = "--down", .help = "only services that are down"},
+		{.name = "--sort",
+		 .choice = SELECT_SERVICE_SORTS,
+		 .help = "by name, the largest number first, or the worst status first; default: "
+			 "as in the config"},
+		LIST_OPTIONS("services")},
+    .examples = {{"services", "one row per service"},
+		 {"services --sort status --watch", "what is not up first, every two seconds"}},
     .run = run_services,
 };

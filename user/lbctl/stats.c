@@ -10,7 +10,7 @@
 #include "lbctl/core/verb.h"
 
 #define NAME  20 /* columns */
-#define COUNT 8
+#define COUNT 8  /* at least */
 
 static const struct {
 	const char *name, *title;
@@ -21,21 +21,51 @@ static const struct {
 
 struct output {
 	unsigned columns;
-	bool coloured, all;
+	bool coloured, all, exact;
+	unsigned packets, bytes; /* columns */
 };
+
+static const char *count_text(const struct output *output, uint64_t count, char text[FORMAT_TEXT])
+{
+	return output->exact ? format_exact(count, text) : format_count(count, text);
+}
+
+static const char *bytes_text(const struct output *output, uint64_t bytes, char text[FORMAT_TEXT])
+{
+	return output->exact ? format_exact(bytes, text) : format_bytes(bytes, text);
+}
+
+/* Columns for the longest of these counts. */
+static unsigned width_of(const struct output *output, const json_t *counters, const char *field,
+			 unsigned least)
+{
+	char text[FORMAT_TEXT];
+	const json_t *counter;
+	size_t i;
+
+	json_array_foreach (counters, i, counter) {
+		unsigned width =
+		    (unsigned)strlen(count_text(output, json_number(counter, field), text));
+
+		if (width > least)
+			least = width;
+	}
+	return least;
+}
 
 static void print_line(const struct output *output, const char *name, const char *packets,
 		       const char *bytes, const char *help)
 {
-	const unsigned indent = 2 + NAME + 2 * (COUNT + 1) + 2;
+	const unsigned indent = 2 + NAME + 1 + output->packets + 1 + output->bytes + 2;
 
-	printf("  %-*s %*s %*s  ", NAME, name, COUNT, packets, COUNT, bytes);
+	printf("  %-*s %*s %*s  ", NAME, name, (int)output->packets, packets, (int)output->bytes,
+	       bytes);
 	text_wrap(stdout, help, indent, indent, output->columns);
 }
 
 static void print_outcome(const struct output *output, size_t outcome, const json_t *reasons)
 {
-	char packets_text[FORMAT_TEXT], bytes_text[FORMAT_TEXT];
+	char packets_shown[FORMAT_TEXT], bytes_shown[FORMAT_TEXT];
 	uint64_t packets = 0, bytes = 0;
 	const json_t *reason;
 	size_t i;
@@ -46,17 +76,18 @@ static void print_outcome(const struct output *output, size_t outcome, const jso
 			bytes += json_number(reason, "bytes");
 		}
 	}
-	printf("%s%s%s: %s packets, %s\n",
+	printf("%s%s%s: %s packets, %s%s\n",
 	       format_escape(packets ? outcomes[outcome].tone : TONE_DIM, output->coloured),
 	       outcomes[outcome].title, format_escape(TONE_PLAIN, output->coloured),
-	       format_count(packets, packets_text), format_bytes(bytes, bytes_text));
+	       count_text(output, packets, packets_shown), bytes_text(output, bytes, bytes_shown),
+	       output->exact ? " bytes" : "");
 	json_array_foreach (reasons, i, reason) {
 		if (strcmp(json_text(reason, "outcome"), outcomes[outcome].name) ||
 		    (!output->all && !json_number(reason, "packets")))
 			continue;
 		print_line(output, json_text(reason, "name"),
-			   format_count(json_number(reason, "packets"), packets_text),
-			   format_bytes(json_number(reason, "bytes"), bytes_text),
+			   count_text(output, json_number(reason, "packets"), packets_shown),
+			   bytes_text(output, json_number(reason, "bytes"), bytes_shown),
 			   json_text(reason, "help"));
 	}
 }
@@ -73,7 +104,7 @@ static void print_events(const struct output *output, const json_t *events)
 		if (!shown++)
 			printf("Events\n");
 		print_line(output, json_text(event, "name"),
-			   format_count(json_number(event, "count"), count), "",
+			   count_text(output, json_number(event, "count"), count), "",
 			   json_text(event, "help"));
 	}
 }
@@ -95,10 +126,10 @@ static void print_sources(const struct output *output, const json_t *sources)
 	json_array_foreach (sources, i, source) {
 		if (i == shown)
 			break;
-		format_count(json_number(source, "dropped"), dropped);
+		count_text(output, json_number(source, "dropped"), dropped);
 		format_age(json_number(source, "last_s"), ago);
 		snprintf(row, sizeof(row), "  %-*s %*s dropped, last %s ago, ", NAME,
-			 json_text(source, "prefix"), COUNT, dropped, ago);
+			 json_text(source, "prefix"), (int)output->packets, dropped, ago);
 		text_put(stdout, row);
 		text_put(stdout, json_text(source, "service"));
 		printf("\n");
@@ -107,16 +138,23 @@ static void print_sources(const struct output *output, const json_t *sources)
 		printf("  %zu more: lbctl stats --all\n", json_array_size(sources) - shown);
 }
 
-static void print_stats(const json_t *answer, bool all)
+static void print_stats(const json_t *answer, bool all, bool exact)
 {
-	struct output output = {format_columns(stdout), format_coloured(stdout), all};
+	const json_t *reasons = json_object_get(answer, "reasons"),
+		     *events = json_object_get(answer, "events"),
+		     *sources = json_object_get(answer, "sources_over_rate");
+	struct output output = {format_columns(stdout), format_coloured(stdout), all, exact, 0, 0};
 
 	if (!output.columns)
 		output.columns = 80;
+	output.bytes = width_of(&output, reasons, "bytes", COUNT);
+	output.packets = width_of(&output, reasons, "packets", COUNT);
+	output.packets = width_of(&output, events, "count", output.packets);
+	output.packets = width_of(&output, sources, "dropped", output.packets);
 	for (size_t i = 0; i < sizeof(outcomes) / sizeof(*outcomes); i++)
-		print_outcome(&output, i, json_object_get(answer, "reasons"));
-	print_events(&output, json_object_get(answer, "events"));
-	print_sources(&output, json_object_get(answer, "sources_over_rate"));
+		print_outcome(&output, i, reasons);
+	print_events(&output, events);
+	print_sources(&output, sources);
 	if (!all)
 		printf("Counters at zero are hidden; lbctl stats --all shows them\n");
 }
@@ -131,7 +169,7 @@ static int run_stats(struct call *call, struct error *err)
 	if (call->json)
 		rc = show_json(answer, err);
 	else
-		print_stats(answer, call_option(call, "--all"));
+		print_stats(answer, call_option(call, "--all"), call_option(call, "--exact"));
 	json_decref(answer);
 	return rc;
 }
@@ -146,8 +184,10 @@ REGISTER(verb, stats) = {
 	"Where services have a rate of new flows for each source (`limit: per-source`), also the "
 	"source prefixes with the most packets dropped.",
     .options = {{.name = "--all",
-		 .help = "also show counters at zero, and up to 100 sources instead of 10"}},
+		 .help = "also show counters at zero, and up to 100 sources instead of 10"},
+		{.name = "--exact", .help = "packets and bytes with all their digits"}},
     .examples = {{"stats", "the counters that are not zero"},
-		 {"stats --all", "every counter with its meaning"}},
+		 {"stats --all", "every counter with its meaning"},
+		 {"stats --exact", "to compare with another count"}},
     .run = run_stats,
 };

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/duration.h"
 #include "common/forwarding.h"
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
@@ -193,15 +194,15 @@ static void print_crowded(const json_t *flows, unsigned columns)
 static void print_lateness(const json_t *status, unsigned columns)
 {
 	uint64_t late_ms = json_number(json_object_get(status, "loop"), "late_ms");
-	char line[256];
+	char line[256], late[DURATION_TEXT];
 
 	if (late_ms < LATE_MS)
 		return;
 	snprintf(line, sizeof(line),
-		 "Warning: lbd ran up to %llu ms late in the last two minutes: it gets too little "
+		 "Warning: lbd ran up to %s late in the last two minutes: it gets too little "
 		 "CPU or was stopped. Health checks were late; no backend is marked down for "
 		 "that.",
-		 (unsigned long long)late_ms);
+		 duration_exact(late_ms, late));
 	print_unlabelled(line, columns);
 }
 
@@ -220,8 +221,8 @@ static void print_probe_process(const json_t *status, unsigned columns)
 				json_flag(process, "running") ? "" : ", starting");
 	else
 		used = snprintf(line, sizeof(line),
-				"Warning: not running. HTTP and HTTPS checks wait for it; backends "
-				"keep their status");
+				"Warning: not running. Checks that read answers wait for it; "
+				"backends keep their status");
 	if (restarts)
 		snprintf(line + used, sizeof(line) - (size_t)used,
 			 ", restarted %s, the last %s ago: %.200s",

@@ -17,9 +17,12 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/duration.h"
+#include "common/files.h"
 #include "common/log.h"
 #include "lbd/announce/announce.h"
 #include "lbd/api/api.h"
+#include "lbd/events/events.h"
 #include "lbd/host/host.h"
 #include "lbd/state/state.h"
 
@@ -50,6 +53,7 @@ struct daemon {
 	char last_status[256]; /* sent to systemd */
 	const char *config_path;
 	bool reload_waits; /* a reload that has not begun yet: another is the same */
+	bool check_waits;  /* attach_check has not ended yet */
 	struct kept_file offloads;
 	bool stops;
 	int failure; /* -errno of a start that failed after the loop had begun */
@@ -65,13 +69,22 @@ static bool forwards(const struct daemon *daemon)
 
 /* ---- systemd ---- */
 
+static void run_check(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	attach_check(daemon->attach);
+	daemon->check_waits = false;
+}
+
 static void on_status(evutil_socket_t fd, short what, void *arg)
 {
 	struct daemon *daemon = arg;
 	struct state_summary summary;
 	char text[256];
 
-	attach_check(daemon->attach);
+	if (!daemon->check_waits)
+		daemon->check_waits = !tasks_add(daemon->tasks, run_check, daemon);
 	state_summarize(daemon->state, &summary);
 	snprintf(text, sizeof(text), "%s%u of %u services up, %u of %u backends up",
 		 forwards(daemon) ? "" : "no interface attached, ",
@@ -108,8 +121,8 @@ static void on_stop(evutil_socket_t number, short what, void *arg)
 
 	notify_send("STOPPING=1");
 	warn_of_routes(daemon);
-	log_info(
-	    "stopped by SIG%s%s", sigabbrev_np(number),
+	events_log(
+	    EVENT_lbd_stopped, LOG_INFO, NULL, "stopped by SIG%s%s", sigabbrev_np(number),
 	    forwards(daemon)
 		? ": the program stays attached and keeps forwarding, without health checks. To "
 		  "end that: lbctl detach --offline IFACE"
@@ -126,8 +139,7 @@ static void run_reload(void *arg)
 	if (!state_is_started(daemon->state))
 		return;
 	notify_send("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_monotonic_us());
-	if (state_reload(daemon->state, NULL, &err))
-		log_error("reload failed, nothing changed: %s", err.text);
+	state_reload(daemon->state, NULL, &err); /* its failure is in the log */
 	notify_send("READY=1");
 }
 
@@ -210,13 +222,15 @@ static void note_strict_checks(const struct config *config)
 {
 	for (unsigned i = 0; i < config->services_count; i++) {
 		const struct health_spec *health = &config->services[i].health;
+		char timeout[DURATION_TEXT];
 
 		if (health->fall == 1 && health->timeout_ms < SYN_RETRY_MS &&
 		    strcmp(health->type, "none") != 0)
 			log_info(
-			    "service %s: health: timeout: %u ms with fall: 1: one lost SYN takes a "
-			    "backend down; expected at least %u ms, or fall of 2 or more",
-			    config->services[i].name, health->timeout_ms, SYN_RETRY_MS);
+			    "service %s: health: timeout: %s with fall: 1: one lost SYN takes a "
+			    "backend down; expected at least %ums, or fall of 2 or more",
+			    config->services[i].name, duration_exact(health->timeout_ms, timeout),
+			    SYN_RETRY_MS);
 	}
 }
 
@@ -228,11 +242,12 @@ static void note_own_seed(const struct config *config)
 			 "goes to another backend");
 }
 
-static void note_own_vips(const struct config *config)
+static void note_machine(const struct config *config)
 {
 	struct sentences sentences = {0};
 
 	machine_owns(config, &sentences);
+	machine_lacks_command(config, &sentences);
 	for (unsigned i = 0; i < sentences.count; i++)
 		log_warning("%s", sentences.list[i]);
 	sentences_done(&sentences);
@@ -283,6 +298,38 @@ static int kept_file_name(const struct config *config, const char *name, struct 
 	return 0;
 }
 
+/* Of a file in the directory `state`, which outlives a reboot. Other lbds may have the same
+ * directory, so the name has the path of the socket, which is locked. */
+static int state_file_name(const struct config *config, const char *name, const char *suffix,
+			   char **ret, struct error *err)
+{
+	char *path;
+
+	if (asprintf(&path, "%s/%s%s%s", config->state, name, config->socket, suffix) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (char *c = path + strlen(config->state) + 1; *c; c++)
+		if (*c == '/')
+			*c = '-';
+	*ret = path;
+	return 0;
+}
+
+static int start_events(struct daemon *daemon, const struct config *config, struct error *err)
+{
+	struct events_options options = {.base = daemon->base, .socket = config->socket};
+	_cleanup_free_ char *path = NULL;
+	int rc = state_file_name(config, "events", ".jsonl", &path, err);
+
+	if (rc)
+		return rc;
+	directory_make(config->state, 0700); /* if it cannot be written to, the log says so later */
+	options.path = path;
+	rc = events_open(&options, err);
+	if (!rc)
+		events_set_command(config->notify);
+	return rc;
+}
+
 static int start_attach(struct daemon *daemon, const struct config *config, struct error *err)
 {
 	struct kept_file *offloads = &daemon->offloads;
@@ -300,9 +347,11 @@ static int check_interfaces(struct daemon *daemon, struct error *err)
 	const struct config *config = state_config(daemon->state);
 	int rc = 0;
 
+	if (dataplane_adopted(daemon->dp))
+		return 0;
 	for (unsigned i = 0; !rc && i < config->interfaces_count; i++)
 		rc = attach_check_free(daemon->attach, config->interfaces[i], err);
-	return dataplane_adopted(daemon->dp) ? 0 : rc;
+	return rc;
 }
 
 /* Takes ownership of config, also on error. */
@@ -316,17 +365,21 @@ static int start_state(struct daemon *daemon, struct config *config, struct erro
 					.neigh = daemon->neigh,
 					.health = daemon->health,
 					.tasks = daemon->tasks};
-	struct kept_file overrides, held = {0};
-	int rc = kept_file_name(config, "overrides.json", &overrides, err);
+	struct kept_file overrides = {0}, held = {0};
+	_cleanup_free_ char *uptime = NULL;
+	int rc;
 
-	if (!rc && (rc = kept_file_name(config, "detached.json", &held, err)))
+	if ((rc = kept_file_name(config, "overrides.json", &overrides, err)) ||
+	    (rc = kept_file_name(config, "detached.json", &held, err)) ||
+	    (rc = state_file_name(config, "availability", ".txt", &uptime, err))) {
 		kept_file_done(&overrides);
-	if (rc) {
+		kept_file_done(&held);
 		config_free(config);
 		return rc;
 	}
 	options.overrides_path = overrides.path;
 	options.held_path = held.path;
+	options.uptime_path = uptime;
 	/* Without maps of a former lbd its file is that of another one, which may be running. */
 	if (dataplane_adopted(daemon->dp))
 		options.overrides_former = overrides.former;
@@ -447,8 +500,8 @@ static void run_start(void *arg)
 	}
 	if (daemon->stops)
 		return;
-	log_info("%s, %s", daemon->config_path,
-		 dataplane_adopted(daemon->dp) ? "taken over from an earlier lbd" : "started");
+	events_log(EVENT_lbd_started, LOG_INFO, NULL, "%s, %s", daemon->config_path,
+		   dataplane_adopted(daemon->dp) ? "taken over from an earlier lbd" : "started");
 	notify_send("READY=1");
 }
 
@@ -464,8 +517,8 @@ static int start(struct daemon *daemon, struct error *err)
 		return rc;
 	note_strict_checks(config);
 	note_own_seed(config);
-	note_own_vips(config);
-	if ((rc = prepare_host(daemon, config, err)) ||
+	note_machine(config);
+	if ((rc = prepare_host(daemon, config, err)) || (rc = start_events(daemon, config, err)) ||
 	    (rc = open_dataplane(daemon, config, err)) ||
 	    (rc = neigh_new(daemon->base, &daemon->neigh, err)) ||
 	    (rc = health_new(daemon->base, daemon->lateness, &daemon->health, err)) ||
@@ -530,6 +583,7 @@ static void stop(struct daemon *daemon)
 		dataplane_unpin(daemon->dp);
 	dataplane_close(daemon->dp);
 	kept_file_done(&daemon->offloads);
+	events_close();
 	if (daemon->base)
 		event_base_free(daemon->base);
 	host_unlock(&daemon->locks);
@@ -612,7 +666,10 @@ static int check(const char *path)
 	note_strict_checks(config);
 	note_own_seed(config);
 	print_machine(config);
-	printf("%s: ok: services: %u, backends: %u\n", path, config->services_count, backends);
+	printf("%s: ok: ", path);
+	if (config->files_count > 1)
+		printf("included files: %u, ", config->files_count - 1);
+	printf("services: %u, backends: %u\n", config->services_count, backends);
 	config_free(config);
 	return EXIT_SUCCESS;
 }
@@ -667,6 +724,8 @@ int main(int argc, char **argv)
 
 	if (health_is_worker(argc, argv))
 		return health_run_worker();
+	if (events_is_command(argc, argv))
+		return events_run_command(argc, argv);
 	while ((option = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1) {
 		switch (option) {
 		case 'c':

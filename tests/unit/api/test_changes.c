@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* POST requests on the control socket, which run as tasks (host/tasks.h): when they are answered,
- * and what else is meanwhile. */
+/* Requests on the control socket that are answered later: POST, which runs as a task
+ * (host/tasks.h), and clients that wait for events. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +16,9 @@
 #include <cmocka.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "lbd/api/api.h"
+#include "lbd/events/events.h"
 #include "lbd/host/host.h"
 #include "support/memory_dataplane.h"
 
@@ -109,6 +111,8 @@ static int begin(void **unused)
 	uint64_t until = patience_ends();
 
 	base = loop_new();
+	if (events_open(&(struct events_options){.base = base}, &err))
+		fail_msg("%s", err.text);
 	memory = memory_dataplane_new((struct memory_limits){4, 8, 4096, 64});
 	if (tasks_new(base, &tasks) || lateness_new(base, &lateness) ||
 	    neigh_new(base, &neigh, &err) || health_new(base, lateness, &health, &err))
@@ -133,6 +137,7 @@ static int end(void **unused)
 	lateness_free(lateness);
 	neigh_free(neigh);
 	memory_dataplane_free(memory);
+	events_close();
 	event_base_free(base);
 	libevent_global_shutdown();
 	return 0;
@@ -142,7 +147,7 @@ static int end(void **unused)
 
 struct client {
 	int fd;
-	char answer[4096];
+	char answer[65536];
 	size_t length;
 	bool done;
 };
@@ -150,7 +155,7 @@ struct client {
 static void ask(struct client *client, const char *method, const char *path, const char *body)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	char request[512];
+	char request[1024];
 	int length;
 
 	*client = (struct client){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
@@ -293,6 +298,112 @@ static void a_change_that_is_refused_says_why(void **unused)
 	assert_non_null(strstr(change.answer, "no such service"));
 }
 
+static void expect_answer(const char *path, const char *body, unsigned status, const char *part)
+{
+	struct client change;
+
+	ask(&change, "POST", path, body);
+	finish(&change);
+	if (status_of(&change) != status || !strstr(change.answer, part))
+		fail_msg("%s: expected %u and %s: %s", body, status, part, change.answer);
+}
+
+static void a_backend_is_called_by_its_name_and_a_service_by_its_vip(void **unused)
+{
+	struct client list;
+
+	expect_answer(
+	    "/v1/backend/add",
+	    "{\"service\": \"192.0.2.1\", \"address\": \"10.0.0.2\", \"name\": \"web-2\", "
+	    "\"labels\": {\"zone\": \"a\"}}",
+	    200, "\"name\":\"web-2\",\"labels\":{\"zone\":\"a\"}");
+	expect_answer("/v1/backend/weight",
+		      "{\"service\": \"192.0.2.1:80/tcp\", \"address\": \"web-2\", \"weight\": 9}",
+		      200, "\"address\":\"10.0.0.2\"");
+	expect_answer("/v1/backend/weight",
+		      "{\"service\": \"web\", \"address\": \"web-3\", \"weight\": 9}", 404,
+		      "service web: backend \\\"web-3\\\": no such backend");
+	expect_answer("/v1/backend/add",
+		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"name\": \"web-2\"}", 400,
+		      "name: web-2: backend 10.0.0.2 has the same name: expected another");
+	expect_answer("/v1/backend/add",
+		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"name\": \"web 2\"}", 400,
+		      "name: web 2: expected 1 to 63 letters");
+	expect_answer("/v1/backend/add",
+		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"labels\": {\"a\": 1}}",
+		      400, "labels: a: no text: expected 1 to 63 visible");
+	ask(&list, "GET", "/v1/backends?service=192.0.2.1", "");
+	finish(&list);
+	assert_non_null(strstr(list.answer, "\"name\":null,\"labels\":{}"));
+	assert_non_null(strstr(list.answer, "\"weight\":9"));
+	expect_answer("/v1/backend/remove", "{\"service\": \"web\", \"address\": \"web-2\"}", 200,
+		      "\"service\":\"web\",\"address\":\"10.0.0.2\"");
+}
+
+#define SHOP                                                                                               \
+	"{\"name\": \"shop\", \"vip\": \"192.0.2.20\", \"port\": 443, \"protocol\": \"tcp\", \"health\": " \
+	"{\"type\": \"none\"}, \"backends\": [{\"address\": \"10.0.0.7\", \"name\": \"shop-1\"}]}"
+
+static unsigned services(void)
+{
+	unsigned count;
+
+	state_services(state, &count);
+	return count;
+}
+
+static void a_service_is_added_changed_and_removed(void **unused)
+{
+	expect_answer("/v1/service/add", SHOP, 200, "\"name\":\"shop\",\"vip\":\"192.0.2.20\"");
+	assert_int_equal(services(), 2);
+	expect_answer("/v1/service/add", SHOP, 400,
+		      "service shop: vip: 192.0.2.20: service shop in the config has the same VIP");
+	expect_answer("/v1/backend/weight",
+		      "{\"service\": \"192.0.2.20\", \"address\": \"shop-1\", \"weight\": 9}", 200,
+		      "\"weight\":9,");
+	expect_answer("/v1/backend/add",
+		      "{\"service\": \"shop\", \"address\": \"10.0.0.8\", \"name\": \"shop-2\"}",
+		      200, "10.0.0.8");
+	assert_int_equal(state_overrides_count(state), 3);
+	expect_answer("/v1/service/remove", "{\"service\": \"192.0.2.20:443\", \"force\": true}",
+		      200, "\"service\":\"shop\"");
+	assert_int_equal(services(), 1);
+	assert_int_equal(state_overrides_count(state), 0);
+}
+
+static void a_service_of_the_file_is_removed_until_it_is_in_the_way_no_more(void **unused)
+{
+	expect_answer("/v1/service/remove", "{\"service\": \"web\", \"force\": true}", 200, "web");
+	assert_int_equal(services(), 0);
+	assert_int_equal(state_overrides_count(state), 1);
+	expect_answer("/v1/service/remove", "{\"service\": \"web\"}", 404, "no such service");
+	expect_answer("/v1/service/add",
+		      "{\"name\": \"web\", \"vip\": \"192.0.2.1\", \"port\": 80, \"protocol\": "
+		      "\"tcp\", \"backends\": [{\"address\": \"10.0.0.9\"}]}",
+		      200, "\"runtime\":true");
+	assert_int_equal(state_overrides_count(state), 2);
+}
+
+static void a_service_that_no_config_could_have_is_refused(void **unused)
+{
+	expect_answer("/v1/service/add", "{\"vip\": \"192.0.2.1\", \"prot\": 80}", 400,
+		      "service #1: prot: unknown key: did you mean");
+	expect_answer("/v1/backend/add", "{\"service\": \"web\", \"address\": \"10.0.0.9\"}", 200,
+		      "");
+	/* the config does not have that backend */
+	expect_answer(
+	    "/v1/service/add",
+	    "{\"name\": \"x\", \"vip\": \"10.0.0.9\", \"port\": 80, \"protocol\": \"tcp\", "
+	    "\"backends\": [{\"address\": \"10.0.0.7\"}]}",
+	    400, "service x: vip: 10.0.0.9: is a backend of service web");
+	expect_answer(
+	    "/v1/service/add",
+	    "{\"name\": \"x\", \"vip\": \"192.0.2.9\", \"port\": 80, \"protocol\": \"tcp\", "
+	    "\"backends\": [{\"address\": \"127.0.0.1\"}]}",
+	    400, "a loopback address");
+	assert_int_equal(services(), 1);
+}
+
 static void a_change_after_a_start_that_failed_is_refused(void **unused)
 {
 	struct client change;
@@ -305,6 +416,251 @@ static void a_change_after_a_start_that_failed_is_refused(void **unused)
 	finish(&change);
 	assert_int_equal(status_of(&change), 409);
 	assert_int_equal(weight(), 100);
+}
+
+/* ---- events ---- */
+
+/* The backend of the config has events of its own, when its next hop is known. */
+#define OF_SHOP "&service=shop"
+
+static void say(const char *service, const char *text)
+{
+	events_log(EVENT_backend_down, LOG_INFO, &(struct event_about){.service = service}, "%s",
+		   text);
+}
+
+static uint64_t next_of(const struct client *client)
+{
+	const char *next = strstr(client->answer, "\"next\":");
+
+	assert_non_null(next);
+	return strtoull(next + strlen("\"next\":"), NULL, 10);
+}
+
+static unsigned count_parts(const struct client *client, const char *part)
+{
+	unsigned count = 0;
+
+	for (const char *at = client->answer; (at = strstr(at, part)); at++)
+		count++;
+	return count;
+}
+
+static unsigned count_of(const struct client *client)
+{
+	return count_parts(client, "\"seq\":");
+}
+
+static void ask_after(struct client *client, uint64_t after, const char *more)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/v1/events?after=%llu%s", (unsigned long long)after, more);
+	ask(client, "GET", path, "");
+}
+
+/* Its head and nothing yet. */
+static void expect_waiting(struct client *client)
+{
+	struct client other;
+
+	ask(&other, "GET", "/v1/stats", "");
+	finish(&other); /* by now the first one has been read */
+	take(client);
+	assert_int_equal(client->length, 0);
+}
+
+static void a_change_is_recorded_with_the_user_who_asked(void **unused)
+{
+	struct client change, events;
+	char expected[64];
+
+	ask(&change, "POST", "/v1/backend/weight", WEIGHT_9);
+	finish(&change);
+	assert_int_equal(status_of(&change), 200);
+	ask(&events, "GET", "/v1/events?service=web", "");
+	finish(&events);
+	snprintf(expected, sizeof(expected), "\"uid\":%u,\"who\":\"%s", geteuid(),
+		 geteuid() ? "" : "root\"");
+	assert_non_null(strstr(events.answer, "\"kind\":\"backend-weight\""));
+	assert_non_null(strstr(events.answer, expected));
+	assert_non_null(strstr(events.answer, ": backend 10.0.0.1: weight 9\""));
+}
+
+static void say_other(int fd, short what, void *arg)
+{
+	say("other", "meanwhile");
+}
+
+/* Each pause of the change is one in which the loop runs. */
+static void what_happens_during_a_change_is_not_of_its_user(void **unused)
+{
+	static const struct timeval soon = {.tv_usec = 1}; /* 0 would be once */
+	struct event *each_turn = event_new(base, -1, EV_PERSIST, say_other, NULL);
+	struct event_record record;
+	struct client change;
+	uint64_t last = events_last();
+	unsigned count = 0;
+
+	tasks_set_turn(tasks, 0);
+	event_add(each_turn, &soon);
+	ask(&change, "POST", "/v1/backend/weight", WEIGHT_9);
+	finish(&change);
+	event_free(each_turn);
+	while (events_next(last, &record)) {
+		last = record.seq;
+		if (!record.service || strcmp(record.service, "other") != 0)
+			continue;
+		assert_non_null(strstr(record.json, "\"uid\":null,\"who\":\"lbd\""));
+		count++;
+	}
+	assert_true(count > 0);
+}
+
+static void who_waits_for_events_is_answered_with_the_next_one(void **unused)
+{
+	struct client client;
+	uint64_t last;
+
+	say("shop", "old");
+	last = events_last();
+	ask_after(&client, last, "&wait_s=15" OF_SHOP);
+	expect_waiting(&client);
+	say("shop", "new");
+	finish(&client);
+	assert_int_equal(status_of(&client), 200);
+	assert_int_equal(count_of(&client), 1);
+	assert_non_null(strstr(client.answer, "\"text\":\"new\""));
+	assert_true(next_of(&client) > last);
+	assert_non_null(strstr(client.answer, "\"more\":false,\"missed\":false}"));
+}
+
+static void who_waits_for_events_of_a_service_is_not_answered_with_others(void **unused)
+{
+	struct client client;
+
+	ask_after(&client, events_last(), "&wait_s=15" OF_SHOP);
+	expect_waiting(&client);
+	say("dns", "other");
+	expect_waiting(&client);
+	say("shop", "its own");
+	finish(&client);
+	assert_int_equal(count_of(&client), 1);
+	assert_non_null(strstr(client.answer, "its own"));
+}
+
+static void who_waits_is_answered_when_the_time_is_over(void **unused)
+{
+	struct client client;
+	uint64_t last;
+
+	say("shop", "old");
+	last = events_last();
+	ask_after(&client, last, "&wait_s=1" OF_SHOP);
+	finish(&client);
+	assert_int_equal(status_of(&client), 200);
+	assert_int_equal(count_of(&client), 0);
+	assert_true(next_of(&client) >= last);
+}
+
+/* Page after page, none twice and none left out. */
+static void many_events_come_in_pages(void **unused)
+{
+	struct client client = {.fd = -1};
+	uint64_t after = events_last();
+	unsigned pages = 0, count = 0;
+	char text[300];
+
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = 0;
+	for (unsigned i = 0; i < 300; i++)
+		say("shop", text);
+	do {
+		ask_after(&client, after, "&wait_s=15" OF_SHOP);
+		finish(&client);
+		assert_true(client.length < 60000);
+		count += count_of(&client);
+		after = next_of(&client);
+		pages++;
+	} while (strstr(client.answer, "\"more\":true"));
+	assert_true(pages > 1);
+	assert_int_equal(count, 300);
+}
+
+static void who_asks_after_what_is_not_kept_any_more_is_told(void **unused)
+{
+	struct client client;
+	uint64_t first;
+
+	say("shop", "first");
+	first = events_last();
+	for (unsigned i = 0; i < EVENTS_MAX + 1; i++)
+		say("shop", "x");
+	ask_after(&client, first, "");
+	finish(&client);
+	assert_non_null(strstr(client.answer, "\"missed\":true"));
+	ask_after(&client, next_of(&client), "");
+	finish(&client);
+	assert_non_null(strstr(client.answer, "\"missed\":false"));
+}
+
+static void expect_refused(const char *query, unsigned status, const char *sentence)
+{
+	struct client client;
+	char path[128];
+
+	snprintf(path, sizeof(path), "/v1/events?%s", query);
+	ask(&client, "GET", path, "");
+	finish(&client);
+	assert_int_equal(status_of(&client), status);
+	if (!strstr(client.answer, sentence))
+		fail_msg("expected \"%s\" in: %s", sentence, client.answer);
+}
+
+static void a_query_that_is_wrong_is_refused(void **unused)
+{
+	expect_refused("after=x", 400,
+		       "after: expected an integer 0 to 9223372036854775807, got x");
+	expect_refused("after=-1", 400, "got -1");
+	expect_refused("wait_s=16", 400, "wait_s: expected an integer 0 to 15, got 16");
+	expect_refused("since_s=1e3", 400, "since_s: expected an integer 0 to 31536000, got 1e3");
+	expect_refused("since=1", 400,
+		       "since: unknown: expected after, since_s, service or wait_s");
+}
+
+/* The others stay for those who ask: 128 connections, of which a quarter waits. */
+static void those_who_wait_leave_connections_to_others(void **unused)
+{
+	static struct client waiting[33];
+	struct client other;
+
+	for (unsigned i = 0; i < 33; i++)
+		ask_after(&waiting[i], events_last(), "&wait_s=15" OF_SHOP);
+	finish(&waiting[32]);
+	assert_int_equal(status_of(&waiting[32]), 503);
+	assert_non_null(strstr(waiting[32].answer, "too many clients wait for events"));
+	ask(&other, "GET", "/v1/stats", "");
+	finish(&other);
+	assert_int_equal(status_of(&other), 200);
+	say("shop", "for all");
+	for (unsigned i = 0; i < 32; i++) {
+		finish(&waiting[i]);
+		assert_int_equal(count_of(&waiting[i]), 1);
+	}
+}
+
+/* It is noticed with the next event, at the latest. */
+static void one_that_has_gone_while_it_waits_leaves_nothing(void **unused)
+{
+	struct client gone, client;
+
+	ask_after(&gone, events_last(), "&wait_s=15" OF_SHOP);
+	expect_waiting(&gone);
+	close(gone.fd);
+	say("shop", "x");
+	ask_after(&client, 0, "");
+	finish(&client);
+	assert_int_equal(status_of(&client), 200);
 }
 
 static int make_directory(void **unused)
@@ -326,8 +682,23 @@ int main(void)
 	    TEST(a_change_is_made_although_its_client_has_gone),
 	    TEST(more_than_sixty_four_waiting_changes_are_refused),
 	    TEST(a_change_that_is_refused_says_why),
+	    TEST(a_backend_is_called_by_its_name_and_a_service_by_its_vip),
+	    TEST(a_service_is_added_changed_and_removed),
+	    TEST(a_service_of_the_file_is_removed_until_it_is_in_the_way_no_more),
+	    TEST(a_service_that_no_config_could_have_is_refused),
 	    TEST(a_change_after_a_start_that_failed_is_refused),
+	    TEST(a_change_is_recorded_with_the_user_who_asked),
+	    TEST(what_happens_during_a_change_is_not_of_its_user),
+	    TEST(who_waits_for_events_is_answered_with_the_next_one),
+	    TEST(who_waits_for_events_of_a_service_is_not_answered_with_others),
+	    TEST(who_waits_is_answered_when_the_time_is_over),
+	    TEST(many_events_come_in_pages),
+	    TEST(who_asks_after_what_is_not_kept_any_more_is_told),
+	    TEST(a_query_that_is_wrong_is_refused),
+	    TEST(those_who_wait_leave_connections_to_others),
+	    TEST(one_that_has_gone_while_it_waits_leaves_nothing),
 	};
 
+	log_set_level(LOG_WARNING); /* some tests log thousands of lines */
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

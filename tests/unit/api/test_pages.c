@@ -304,6 +304,7 @@ static void metrics_hold_each_service_and_backend_once(void **unused)
 
 static void lists_hold_each_service_and_backend_once(void **unused)
 {
+	static unsigned none = 0, one = 1;
 	static const struct {
 		const char *path, *name;
 		unsigned *count, *by;
@@ -311,7 +312,13 @@ static void lists_hold_each_service_and_backend_once(void **unused)
 	    {"/v1/backends", "backends", &services, &backends},
 	    {"/v1/services", "services", &services, NULL},
 	    {"/v1/backends?service=s7", "backends", &backends, NULL},
+	    {"/v1/backends?filter=10.0.0.3", "backends", &services, NULL},
+	    {"/v1/backends?filter=S7%2010.0.0.3&service=s7", "backends", &one, NULL},
+	    {"/v1/backends?filter=nothing", "backends", &none, NULL},
+	    {"/v1/backends?filter=", "backends", &services, &backends},
 	};
+
+	char path[400];
 
 	begin_usual();
 	for (unsigned i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
@@ -332,6 +339,47 @@ static void lists_hold_each_service_and_backend_once(void **unused)
 	}
 	assert_int_equal(status_of(connect_path("lbd.sock"), "/v1/backends?service=no", "Host: l"),
 			 404);
+	snprintf(path, sizeof(path), "/v1/backends?filter=%0300d", 0);
+	assert_int_equal(status_of(connect_path("lbd.sock"), path, "Host: l"), 400);
+}
+
+/* How many are there: all of them are down or have no next hop. */
+static size_t count_down(const char *path)
+{
+	struct fetch fetch = ask(connect_path("lbd.sock"), path, "Host: lbd");
+	const char *body = finish(&fetch);
+	json_t *answer = body ? json_loads(body, JSON_REJECT_DUPLICATES, NULL) : NULL, *backend;
+	size_t i, count = json_array_size(json_object_get(answer, "backends"));
+
+	assert_true(json_is_array(json_object_get(answer, "backends")));
+	json_array_foreach (json_object_get(answer, "backends"), i, backend) {
+		const char *condition = json_string_value(json_object_get(backend, "condition"));
+
+		assert_true(!strcmp(condition, "down") || !strcmp(condition, "no-next-hop"));
+	}
+	json_decref(answer);
+	text_unref(fetch.text);
+	return count;
+}
+
+static void a_list_of_what_is_down_holds_nothing_else(void **unused)
+{
+	struct service *service;
+
+	begin_usual();
+	cost_begin();
+	service = state_find_service(state, "s7");
+	service->opened = true; /* so that it stays down when it is weighed again */
+	for (unsigned i = 3; i < 5; i++) {
+		service->backends[i]->health = HEALTH_DOWN;
+		service->backends[i]->condition = BACKEND_DOWN;
+	}
+	assert_true(count_down("/v1/backends?down=true&service=s7") >= 2);
+	assert_true(count_down("/v1/backends?down=true") >= 2);
+	assert_int_equal(status_of(connect_path("lbd.sock"), "/v1/backends?down=false", "Host: l"),
+			 200);
+	assert_int_equal(status_of(connect_path("lbd.sock"), "/v1/backends?down=maybe", "Host: l"),
+			 400);
 }
 
 /* The second backend comes and goes: those after it move. */
@@ -341,7 +389,7 @@ static void change(unsigned i)
 	struct addr address;
 
 	addr_parse("10.0.0.2", &address);
-	if (i % 2 ? state_backend_add(state, "s0", &address, 100, &err)
+	if (i % 2 ? state_backend_add(state, "s0", &address, 100, NULL, &err)
 		  : state_backend_remove(state, "s0", &address, true, false, &err))
 		fail_msg("%s", err.text);
 }
@@ -566,6 +614,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(metrics_hold_each_service_and_backend_once),
 	    TEST(lists_hold_each_service_and_backend_once),
+	    TEST(a_list_of_what_is_down_holds_nothing_else),
 	    TEST(texts_are_whole_also_if_backends_change_while_they_are_built),
 	    TEST(scrapes_at_the_same_time_share_one_text),
 	    TEST(a_reader_that_stops_does_not_stop_the_others),

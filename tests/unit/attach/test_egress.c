@@ -44,7 +44,8 @@ static void attached(const char *name, bool native)
 {
 	struct attachment *there = &list[attach.count++];
 
-	*there = (struct attachment){.ifindex = if_nametoindex(name), .native = native};
+	*there = (struct attachment){
+	    .ifindex = if_nametoindex(name), .native = native, .veth = device_is_veth(name)};
 	snprintf(there->name, sizeof(there->name), "%s", name);
 	egress_refresh(&attach);
 }

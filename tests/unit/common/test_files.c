@@ -115,13 +115,18 @@ static void another_users_file_is_refused(void **unused)
 
 static void what_is_set_aside_is_kept_whatever_it_is(void **unused)
 {
+	char expected[128];
+	struct error outcome;
 	struct stat there;
 
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(file_set_aside(path), 0);
+	assert_int_equal(file_set_aside(path, &outcome), 0);
+	snprintf(expected, sizeof(expected), "the file is now %s", other);
+	assert_string_equal(outcome.text, expected);
 	assert_int_equal(lstat(other, &there), 0);
 	assert_true(S_ISFIFO(there.st_mode));
-	assert_int_equal(file_set_aside(path), -ENOENT);
+	assert_int_equal(file_set_aside(path, &outcome), -ENOENT);
+	assert_string_equal(outcome.text, "it cannot be renamed: No such file or directory");
 }
 
 static void removing_what_is_not_there_is_no_error(void **unused)
@@ -132,6 +137,93 @@ static void removing_what_is_not_there_is_no_error(void **unused)
 	assert_int_equal(file_remove(path), 0);
 	assert_int_equal(mkdir(path, 0700), 0);
 	assert_int_equal(file_remove(path), -EISDIR);
+}
+
+/* ---- changed files ---- */
+
+/* In place of the C library's, for this program. */
+static unsigned files_synced, directories_synced;
+static int directory_error;
+
+int fsync(int fd)
+{
+	struct stat state;
+
+	assert_int_equal(fstat(fd, &state), 0);
+	if (!S_ISDIR(state.st_mode)) {
+		files_synced++;
+		return 0;
+	}
+	directories_synced++;
+	errno = directory_error;
+	return directory_error ? -1 : 0;
+}
+
+static void begin_counting(void)
+{
+	files_synced = directories_synced = 0;
+	directory_error = 0;
+}
+
+static void expect_text(const char *expected)
+{
+	char *text;
+
+	assert_true(file_read_kept(path, 100, &text, NULL) >= 0);
+	assert_string_equal(text, expected);
+	free(text);
+}
+
+static void a_replaced_file_and_its_directory_are_written_to_disk(void **unused)
+{
+	begin_counting();
+	assert_int_equal(file_replace(path, "first"), 0);
+	expect_text("first");
+	assert_int_equal(files_synced, 1);
+	assert_int_equal(directories_synced, 1);
+}
+
+static void a_changed_file_and_its_directory_are_written_to_disk(void **unused)
+{
+	bool changed = false;
+
+	begin_counting();
+	test_file_put(path, "before");
+	assert_int_equal(file_change(path, other, "after", &changed), 0);
+	assert_true(changed);
+	expect_text("after");
+	assert_int_equal(files_synced, 1);
+	assert_int_equal(directories_synced, 1);
+}
+
+static void a_changed_file_keeps_its_mode(void **unused)
+{
+	struct stat state;
+	bool changed;
+
+	test_file_put(path, "before");
+	assert_int_equal(chmod(path, 0640), 0);
+	assert_int_equal(file_change(path, other, "after", &changed), 0);
+	assert_int_equal(stat(path, &state), 0);
+	assert_int_equal(state.st_mode & 0777, 0640);
+}
+
+static void a_file_that_was_changed_but_may_not_last_is_told_from_one_that_was_not(void **unused)
+{
+	bool changed = false;
+
+	begin_counting();
+	directory_error = EIO;
+	test_file_put(path, "before");
+	assert_int_equal(file_change(path, other, "after", &changed), -EIO);
+	assert_true(changed);
+	expect_text("after");
+	directory_error = 0;
+	test_file_put(other, "another's");
+	assert_int_equal(file_change(path, other, "later", &changed), -EEXIST);
+	assert_false(changed);
+	expect_text("after");
+	assert_int_equal(access(other, F_OK), 0);
 }
 
 int main(void)
@@ -151,6 +243,14 @@ int main(void)
 					    tear_down),
 	    cmocka_unit_test_setup_teardown(removing_what_is_not_there_is_no_error, set_up,
 					    tear_down),
+	    cmocka_unit_test_setup_teardown(a_replaced_file_and_its_directory_are_written_to_disk,
+					    set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(a_changed_file_and_its_directory_are_written_to_disk,
+					    set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(a_changed_file_keeps_its_mode, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+		a_file_that_was_changed_but_may_not_last_is_told_from_one_that_was_not, set_up,
+		tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,16 +54,16 @@ static const struct refusal refusals[] = {
     {"a_file_of_comments", "# nothing\n# here\n",
      "1: empty: expected at least `services:` and a list"},
     {"an_empty_document", "---\n",
-     "2: nothing: expected a mapping with the keys interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
+     "2: nothing: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, notify, hash-seed, encap, limits, "
      "announce, defaults or services"},
     {"a_scalar", "hello\n",
-     "1: hello: expected a mapping with the keys interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
+     "1: hello: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, notify, hash-seed, encap, limits, "
      "announce, defaults or services"},
     {"a_list_at_the_top", "- a\n",
-     "1: a list: expected a mapping with the keys interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, "
+     "1: a list: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, notify, hash-seed, encap, limits, "
      "announce, defaults or services"},
     {"a_tab_as_indentation", WEB "\tbackends: []\n",
      "6: not YAML: found a tab character that violates indentation: indent with spaces, not tabs"},
@@ -84,8 +84,8 @@ static const struct refusal refusals[] = {
     {"nesting_without_end", "pin: " BRACKETS "\n",
      "2: not YAML: did not find expected node content while parsing a flow node"},
     {"an_unknown_key", "services: []\nfoo: 1\n",
-     "2: foo: unknown key: expected interfaces, mode, unserved, pin, socket, state, group, "
-     "metrics, metrics-hosts, metrics-token-file, hash-seed, encap, limits, announce, defaults or "
+     "2: foo: unknown key: expected include, interfaces, mode, unserved, pin, socket, state, group, "
+     "metrics, metrics-hosts, metrics-token-file, notify, hash-seed, encap, limits, announce, defaults or "
      "services"},
     {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
      "6: service web: protocoll: unknown key: did you mean protocol?"},
@@ -97,10 +97,11 @@ static const struct refusal refusals[] = {
      "6: service web: algo: unknown key: did you mean algorithm?"},
     {"an_unknown_key_of_a_backend",
      WEB "    backends:\n      - address: 10.0.0.1\n        port: 80\n",
-     "8: service web: backend 10.0.0.1: port: unknown key: expected address, weight, backup or drain"},
+     "8: service web: backend 10.0.0.1: port: unknown key: expected address, name, weight, backup, drain or labels"},
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
      "6: service web: health: uri: unknown key: expected type, port, to, path, host, "
-     "status, interval, timeout, rise or fall"},
+     "status, interval, timeout, rise, fall, method, headers, body, send, send-hex, expect, "
+     "expect-hex, name or record"},
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
      "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, fragments, "
      "tracking, affinity, affinity-timeout, affinity-mask, allow, deny, idle-timeout, limit, "
@@ -135,9 +136,10 @@ static const struct refusal refusals[] = {
      "4: service #1: port: a list: expected a single value"},
     {"health_that_is_a_word", WEB "    health: http\n" BACKENDS,
      "6: service web: health: http: expected a mapping with the keys type, port, to, "
-     "path, host, status, interval, timeout, rise or fall"},
+     "path, host, status, interval, timeout, rise, fall, method, headers, body, send, send-hex, "
+     "expect, expect-hex, name or record"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
-     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, weight, backup or drain"},
+     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, weight, backup, drain or labels"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
      "1: interfaces: a mapping: expected a single value"},
     {"interfaces_that_are_a_word", "interfaces: eth0\nservices: []\n",
@@ -184,6 +186,17 @@ static const struct refusal refusals[] = {
      "1: metrics-hosts: *: expected the name of a host or an address, without port and brackets"},
     {"a_relative_token_file", "metrics-token-file: token\nservices: []\n",
      "1: metrics-token-file: token: expected an absolute path"},
+    {"a_notify_command_without_its_path", "notify: logger -t lbd\nservices: []\n",
+     "1: notify: logger -t lbd: expected an absolute path and at most 15 arguments, separated by "
+     "blanks; no shell reads them, so quotes, backslashes and $ have no place there"},
+    {"a_notify_command_for_a_shell", "notify: /bin/echo \"$LBD_TEXT\"\nservices: []\n",
+     "1: notify: /bin/echo \"$LBD_TEXT\": expected an absolute path and at most 15 arguments, "
+     "separated by blanks; no shell reads them, so quotes, backslashes and $ have no place there"},
+    {"a_notify_command_of_17_words",
+     "notify: /bin/a 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\nservices: []\n",
+     "1: notify: /bin/a 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16: expected an absolute path and at "
+     "most 15 arguments, separated by blanks; no shell reads them, so quotes, backslashes and $ "
+     "have no place there"},
     {"a_hash_seed_over_64_bits", "hash-seed: 18446744073709551616\nservices: []\n",
      "1: hash-seed: 18446744073709551616: expected 1 to 18446744073709551615"},
     {"a_hash_seed_of_zero", "hash-seed: 0\nservices: []\n",
@@ -370,6 +383,16 @@ static const struct refusal refusals[] = {
 	 "      - 10.0.0.0/8\n" BACKENDS,
      "8: service web: deny: 10.0.0.0/8: is in both lists: expected one of them: allow at "
      "lbd.yaml:6, deny at lbd.yaml:9"},
+    {"an_include_without_a_pattern", "include: conf.d\nservices: []\n",
+     "1: include: conf.d: expected a directory and /*.yaml, such as conf.d/*.yaml"},
+    {"an_include_with_another_pattern", "include: conf.d/web-*.yaml\nservices: []\n",
+     "1: include: conf.d/web-*.yaml: expected a directory and /*.yaml, *"},
+    {"an_include_with_a_pattern_in_the_directory", "include: conf.?/*.yaml\nservices: []\n",
+     "1: include: conf.?/*.yaml: expected a directory and /*.yaml, *"},
+    {"an_include_without_a_directory", "include: /*.yaml\nservices: []\n",
+     "1: include: /*.yaml: expected a directory and /*.yaml, *"},
+    {"an_include_that_is_a_list", "include: [a.yaml]\nservices: []\n",
+     "1: include: a list: expected a single value"},
     {"an_unknown_unserved", "unserved: deny\nservices: []\n",
      "1: unserved: deny: expected reject, drop or pass"},
     {"l2_to_the_other_family",
@@ -402,7 +425,7 @@ static const struct refusal refusals[] = {
 	 "    affinity-mask: { v4: 33 }\n" BACKENDS,
      "7: service web: affinity-mask: v4: 33: expected 1 to 32"},
     {"an_idle_timeout_without_unit", WEB "    idle-timeout: { tcp: 300 }\n" BACKENDS,
-     "6: service web: idle-timeout: tcp: 300: expected a unit (ms, s, m or h), such as 300s"},
+     "6: service web: idle-timeout: tcp: 300: expected a unit (ms, s, m, h or d), such as 300s"},
     {"an_idle_timeout_too_long",
      WEB "    idle-timeout:\n"
 	 "      tcp: 60s\n      udp: 5h\n" BACKENDS,
@@ -448,11 +471,11 @@ static const struct refusal refusals[] = {
      "3: service dns: limit: has no meaning for UDP with `tracking: never`: only the flow table "
      "shows which datagram is a flow's first"},
     {"a_duration_with_a_bad_unit", WEB "    slow-start: 3 days\n" BACKENDS,
-     "6: service web: slow-start: 3 days: expected 0s to 1h (a number and ms, s, m or h)"},
+     "6: service web: slow-start: 3 days: expected 0s to 1h (a number and ms, s, m, h or d)"},
     {"a_duration_that_overflows", WEB "    slow-start: 18446744073709551615h\n" BACKENDS,
      "6: service web: slow-start: 18446744073709551615h: expected 0s to 1h"},
     {"a_negative_duration", WEB "    slow-start: -1s\n" BACKENDS,
-     "6: service web: slow-start: -1s: expected 0s to 1h (a number and ms, s, m or h)"},
+     "6: service web: slow-start: -1s: expected 0s to 1h (a number and ms, s, m, h or d)"},
     {"a_panic_threshold_over_100", WEB "    panic-threshold: 120%\n" BACKENDS,
      "6: service web: panic-threshold: 120%: expected 0% to 100%"},
     {"slots_that_are_no_prime", WEB "    slots: 65536\n" BACKENDS,
@@ -482,6 +505,39 @@ static const struct refusal refusals[] = {
      WEB
      "    backends:\n      - address: 10.0.0.1\n      - address: 10.0.0.2\n      - address: 10.0.0.1\n",
      "9: service web: backend 10.0.0.1: address: 10.0.0.1: listed twice, see line 7: expected once"},
+    {"a_backends_name_that_is_an_address",
+     WEB "    backends: [{address: 10.0.0.1, name: 10.0.0.2}]\n",
+     "6: service web: backend 10.0.0.1: name: 10.0.0.2: expected 1 to 63 letters, digits or any "
+     "of . _ -, beginning with a letter"},
+    {"a_backends_name_with_a_colon", WEB "    backends: [{address: 10.0.0.1, name: \"a:b\"}]\n",
+     "6: service web: backend 10.0.0.1: name: a:b: expected 1 to 63 letters, *"},
+    {"a_backends_name_too_long",
+     WEB "    backends: [{address: 10.0.0.1, name: " X16 X16 X16 X16 "}]\n",
+     "6: service web: backend 10.0.0.1: name: xxx*"},
+    {"an_empty_name_of_a_backend", WEB "    backends: [{address: 10.0.0.1, name: }]\n",
+     "6: service web: backend 10.0.0.1: name: \"\": expected 1 to 63 letters, *"},
+    {"a_backends_name_used_twice",
+     WEB "    backends:\n      - { address: 10.0.0.1, name: a }\n      - { address: 10.0.0.2 }\n"
+	 "      - { address: 10.0.0.3, name: a }\n",
+     "9: service web: backend 10.0.0.3: name: a: backend 10.0.0.1 has the same name, see "
+     "line 7: expected another"},
+    {"labels_that_are_a_list", WEB "    backends: [{address: 10.0.0.1, labels: [a]}]\n",
+     "6: service web: backend 10.0.0.1: labels: expected a mapping such as { zone: a }"},
+    {"a_label_that_no_metric_can_have",
+     WEB "    backends: [{address: 10.0.0.1, labels: { data-center: a }}]\n",
+     "6: service web: backend 10.0.0.1: labels: data-center: expected 1 to 32 letters, digits or "
+     "_, beginning with a letter, as the key of a label"},
+    {"a_label_given_twice", WEB "    backends: [{address: 10.0.0.1, labels: { a: 1, a: 2 }}]\n",
+     "6: service web: backend 10.0.0.1: labels: a: given twice: expected once"},
+    {"a_label_without_a_value", WEB "    backends: [{address: 10.0.0.1, labels: { a: }}]\n",
+     "6: service web: backend 10.0.0.1: labels: a: \"\": expected 1 to 63 visible ASCII "
+     "characters or blanks"},
+    {"a_label_that_is_a_list", WEB "    backends: [{address: 10.0.0.1, labels: { a: [1] }}]\n",
+     "6: service web: backend 10.0.0.1: labels: a: expected 1 to 63 visible *"},
+    {"more_labels_than_eight",
+     WEB "    backends: [{address: 10.0.0.1, labels: { a: 1, b: 1, c: 1, d: 1, e: 1, f: 1, g: 1, "
+	 "h: 1, i: 1 }}]\n",
+     "6: service web: backend 10.0.0.1: labels: too many: expected at most 8 for a backend"},
     {"a_backend_that_is_the_vip", WEB "    backends: [{address: 192.0.2.10}]\n",
      "6: service web: backend 192.0.2.10: address: 192.0.2.10: is the VIP itself: expected the backend's own address"},
     {"a_backend_that_is_another_vip", WEB "    backends: [{address: 192.0.2.53}]\n" DNS BACKENDS,
@@ -494,8 +550,45 @@ static const struct refusal refusals[] = {
      "6: service web: backend 127.0.0.1: address: 127.0.0.1: a loopback address: expected the address of one host"},
     {"a_backend_that_is_multicast", WEB "    backends: [{address: \"ff05::2\"}]\n",
      "6: service web: backend ff05::2: address: ff05::2: a multicast address: expected the address of one host"},
-    {"an_unknown_health_type", WEB "    health: { type: icmp }\n" BACKENDS,
-     "6: service web: health: type: icmp: expected one of *"},
+    {"an_unknown_health_type", WEB "    health: { type: ping }\n" BACKENDS,
+     "6: service web: health: type: ping: expected one of none, *"},
+    {"a_health_kind_that_is_not_a_type", WEB "    health: { type: tcp-answer }\n" BACKENDS,
+     "6: service web: health: type: tcp-answer: expected one of *"},
+    {"a_health_method_in_small_letters", WEB "    health: { type: http, method: get }\n" BACKENDS,
+     "6: service web: health: method: get: expected a method in capital letters, such as GET or HEAD"},
+    {"a_health_header_that_injects_another",
+     WEB "    health: { type: http, headers: [\"X: a\\r\\nY: b\"] }\n" BACKENDS,
+     "6: service web: health: headers: X: a??Y: b: expected \"Name: value\", not Host (that is `host`)"},
+    {"a_health_header_without_a_name",
+     WEB "    health: { type: http, headers: [\"X-A: 1\", \": 2\"] }\n" BACKENDS,
+     "6: service web: health: headers: : 2: expected \"Name: value\", not Host (that is `host`)"},
+    {"a_health_header_host", WEB "    health: { type: http, headers: [\"Host: a\"] }\n" BACKENDS,
+     "6: service web: health: headers: Host: a: expected \"Name: value\", not Host (that is `host`)"},
+    {"a_health_header_for_a_tcp_check",
+     WEB "    health: { type: tcp, headers: [\"X: 1\"] }\n" BACKENDS,
+     "6: service web: health: headers: X: 1: has no meaning for a tcp check: expected `type: http` beside it"},
+    {"a_health_body_of_a_head_request",
+     WEB "    health: { type: http, method: HEAD, body: ok }\n" BACKENDS,
+     "6: service web: health: body: ok: has no meaning beside `method: HEAD`, whose answer has no body"},
+    {"a_health_text_to_send_by_http", WEB "    health: { type: http, send: PING }\n" BACKENDS,
+     "6: service web: health: send: PING: has no meaning for a http check: expected `type: tcp` beside it"},
+    {"health_digits_that_are_not_hexadecimal", WEB "    health: { send-hex: 0x00 }\n" BACKENDS,
+     "6: service web: health: send-hex: 0x00: expected pairs of hexadecimal digits for 1 to 511 bytes"},
+    {"a_health_text_and_its_digits", WEB "    health: { expect: a, expect-hex: \"61\" }\n" BACKENDS,
+     "6: service web: health: expect-hex: 61: has no meaning beside expect: expected one of the two"},
+    {"a_udp_check_that_asks_nothing", WEB "    health: { type: udp, expect: a }\n" BACKENDS,
+     "6: service web: health: send: missing: expected what a udp check sends: without a question there is no answer"},
+    {"a_dns_check_without_a_name", WEB "    health: { type: dns }\n" BACKENDS,
+     "6: service web: health: name: missing: expected the domain name that a dns check asks for"},
+    {"a_dns_record_that_does_not_exist",
+     WEB "    health: { type: dns, name: a.example, record: ADDR }\n" BACKENDS,
+     "6: service web: health: record: ADDR: expected one of A, AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT"},
+    {"a_dns_name_with_an_empty_label", WEB "    health: { type: dns, name: a..example }\n" BACKENDS,
+     "6: service web: health: name: a..example: expected a domain name"},
+    {"a_dns_name_with_a_slash", WEB "    health: { type: dns, name: a/b }\n" BACKENDS,
+     "6: service web: health: name: a/b: expected a domain name"},
+    {"a_dns_name_for_a_tcp_check", WEB "    health: { name: a.example }\n" BACKENDS,
+     "6: service web: health: name: a.example: has no meaning for a tcp check: expected `type: dns` beside it"},
     {"a_health_port_of_0", WEB "    health: { port: 0 }\n" BACKENDS,
      "6: service web: health: port: 0: expected 1 to 65535"},
     {"a_health_check_of_something_else", WEB "    health: { to: gateway }\n" BACKENDS,
@@ -517,7 +610,7 @@ static const struct refusal refusals[] = {
     {"a_health_status_that_is_a_word", WEB "    health: { type: http, status: OK }\n" BACKENDS,
      "6: service web: health: status: OK: expected a status from 100 to 599, or a range of them such as 200-399"},
     {"a_health_interval_without_unit", WEB "    health: { interval: 2 }\n" BACKENDS,
-     "6: service web: health: interval: 2: expected a unit (ms, s, m or h), such as 2s"},
+     "6: service web: health: interval: 2: expected a unit (ms, s, m, h or d), such as 2s"},
     {"a_health_interval_too_short", WEB "    health: { interval: 10ms }\n" BACKENDS,
      "6: service web: health: interval: 10ms: expected 100ms to 1h"},
     {"a_health_timeout_of_0", WEB "    health: { timeout: 0s }\n" BACKENDS,
@@ -549,7 +642,7 @@ static const struct refusal refusals[] = {
      "6: service web: slots: 1: expected 3 to 268435455"},
     {"a_wrong_value_that_an_alias_brings_at_its_anchor",
      "pin: &a /lbd\nsocket: /run/s\n" WEB "    slow-start: *a\n" BACKENDS,
-     "1: service web: slow-start: /lbd: expected 0s to 1h (a number and ms, s, m or h)"},
+     "1: service web: slow-start: /lbd: expected 0s to 1h (a number and ms, s, m, h or d)"},
     {"an_alias_within_itself", "services: &s\n  - *s\n",
      "1: service #1: a list: expected a mapping with the keys *"},
     {"aliases_that_multiply",
@@ -668,6 +761,34 @@ static void announce_without_keys_has_the_defaults(void **state)
 	config_free(config);
 }
 
+/* keys: of the service; weights: of two backends besides one of weight 100. */
+static enum ring_grain grain_of(const char *keys, int second, int third)
+{
+	char text[512];
+	struct config *config;
+	enum ring_grain grain;
+
+	snprintf(text, sizeof(text),
+		 WEB "%s    backends: [{address: 10.0.0.11}, {address: 10.0.0.12, weight: %d}, "
+		     "{address: 10.0.0.13, weight: %d}]\n",
+		 keys, second, third);
+	config = parse(text);
+	grain = config_ring_grain(&config->services[0]);
+	config_free(config);
+	return grain;
+}
+
+static void a_ring_is_coarse_where_weights_are_equal_and_whole_flows_are_hashed(void **state)
+{
+	assert_int_equal(grain_of("", 100, 100), RING_COARSE);
+	assert_int_equal(grain_of("", 100, 0), RING_COARSE); /* has no share */
+	assert_int_equal(grain_of("", 100, 101), RING_FINE);
+	assert_int_equal(grain_of("", 0, 50), RING_FINE);
+	assert_int_equal(grain_of("    algorithm: source-hash\n", 100, 100), RING_FINE);
+	assert_int_equal(grain_of("    hash: [destination-port]\n", 100, 100), RING_FINE);
+	assert_int_equal(grain_of("    algorithm: wrr\n", 100, 50), RING_COARSE);
+}
+
 static void a_service_gets_the_defaults(void **state)
 {
 	struct config *config = parse(WEB BACKENDS);
@@ -716,6 +837,49 @@ static void a_health_check_gets_the_defaults(void **state)
 	assert_int_equal(health->rise, 2);
 	assert_int_equal(health->fall, 3);
 	config_free(config);
+}
+
+static void a_health_check_has_the_texts_that_are_given(void **state)
+{
+	struct config *config = parse(
+	    "defaults: { health: { type: http, method: PUT, headers: [\"A: 1\"] } }\n" WEB
+	    "    health: { headers: [\"B: 2\", \"C-D: 3 4\"], body: \"up\", method: OPTIONS }\n" BACKENDS
+	    "  - vip: 192.0.2.2\n    protocol: udp\n    port: 53\n"
+	    "    health: { type: dns, name: example.org., record: aaaa, expect: \"::1\" }\n" BACKENDS
+	    "  - vip: 192.0.2.3\n    protocol: tcp\n    port: 25\n"
+	    "    health: { type: tcp, send: \"a\\r\\n\", expect-hex: \"0aff\" }\n" BACKENDS
+	    "  - vip: 192.0.2.4\n    protocol: tcp\n    port: any\n"
+	    "    health: { type: icmp }\n" BACKENDS);
+	const struct health_spec *http = &config->services[0].health;
+	const struct health_spec *dns = &config->services[1].health;
+	const struct health_spec *tcp = &config->services[2].health;
+
+	assert_string_equal(http->type, "http");
+	assert_string_equal(http->method, "OPTIONS");
+	assert_string_equal(http->headers, "B: 2\nC-D: 3 4");
+	assert_string_equal(http->body, "up");
+	assert_string_equal(dns->name, "example.org.");
+	assert_string_equal(dns->record, "aaaa");
+	assert_string_equal(dns->expect, "::1");
+	assert_string_equal(tcp->send, "a\r\n");
+	assert_string_equal(tcp->expect_hex, "0aff");
+	assert_null(tcp->expect);
+	assert_string_equal(config->services[3].health.type, "icmp");
+	config_free(config);
+}
+
+static void checks_differ_in_any_of_their_texts(void **state)
+{
+	struct health_spec one = {.type = (char *)"tcp"}, other = one;
+
+	assert_true(health_spec_same(&one, &other));
+	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++) {
+		other.texts[i] = (char *)"x";
+		assert_false(health_spec_same(&one, &other));
+		other.texts[i] = NULL;
+	}
+	other.rise = 7;
+	assert_false(health_spec_same(&one, &other));
 }
 
 static void assert_to_vip(const char *yaml, bool expected)
@@ -831,6 +995,7 @@ static const char full[] =
     "metrics: '[::1]:9100'\n"
     "metrics-hosts: [lb1.example.com, 2001:db8::1]\n"
     "metrics-token-file: /etc/edge/token\n"
+    "notify: /usr/local/bin/page --team edge\n"
     "hash-seed: 0xfeedface12345678\n"
     "encap:\n"
     "  source-v4: 10.255.0.0/16\n"
@@ -990,7 +1155,7 @@ static void a_bad_file_names_service_list_file_and_line(void **state)
 	test_file_put(list_path, "10.1.0.0/16\n");
 	config = parse_with_file();
 	expect_lists_again(config, "10.1.0.0/16\nnonsense/8\n",
-			   "service web: deny: %s:2: nonsense/8: expected an IPv4 or IPv6 prefix "
+			   "service web: deny: %s:2: expected an IPv4 or IPv6 prefix "
 			   "or address, such as 192.0.2.0/24 or 2001:db8::/32");
 	expect_lists_again(config, "10.0.0.0/8\n",
 			   "service web: deny: 10.0.0.0/8: is in both lists: expected one of them: "
@@ -1018,6 +1183,7 @@ static void every_key_of_the_top_is_read(void **state)
 	assert_string_equal(config->metrics_hosts[0], "lb1.example.com");
 	assert_string_equal(config->metrics_hosts[1], "2001:db8::1");
 	assert_string_equal(config->metrics_token_file, "/etc/edge/token");
+	assert_string_equal(config->notify, "/usr/local/bin/page --team edge");
 	assert_true(config->hash_seed == 0xfeedface12345678);
 	assert_addr(&config->encap_source4, "10.255.0.0");
 	assert_int_equal(config->encap_source4_len, 16);
@@ -1248,6 +1414,31 @@ static void metrics_can_be_on_a_unix_socket(void **state)
 	assert_string_equal(config->metrics, "unix:/run/lbd/metrics.sock");
 	assert_string_equal(config->metrics_path, "/run/lbd/metrics.sock");
 	assert_int_equal(config->metrics_port, 0);
+	config_free(config);
+}
+
+static void backends_have_names_and_labels(void **state)
+{
+	struct config *config = parse(
+	    WEB "    backends:\n"
+		"      - { address: 10.0.0.1, name: web-1, labels: { zone: a b, rack: \"7\" } }\n"
+		"      - { address: 10.0.0.2 }\n"
+		"      - { address: 10.0.0.3, labels: { zone: b } }\n" DNS
+		"    backends: [{ address: 10.0.0.1, name: web-1 }]\n");
+	const struct config_service *web = &config->services[0];
+	const struct config_tag *tag = web->backends[0].tag;
+
+	assert_string_equal(tag->name, "web-1");
+	assert_int_equal(tag->labels_count, 2);
+	assert_string_equal(tag->labels[0].key, "rack"); /* by key */
+	assert_string_equal(tag->labels[0].value, "7");
+	assert_string_equal(tag->labels[1].value, "a b");
+	assert_null(web->backends[1].tag);
+	assert_null(config_tag_name(web->backends[2].tag));
+	assert_ptr_equal(config_find_named(web, "web-1"), &web->backends[0]);
+	assert_null(config_find_named(web, "web-2"));
+	assert_null(config_find_named(web, NULL));
+	assert_false(config_tag_equal(tag, config->services[1].backends[0].tag)); /* no labels */
 	config_free(config);
 }
 
@@ -1527,8 +1718,10 @@ static void the_defaults_of_the_example_are_the_defaults(void **state)
 	assert_string_equal(example->metrics, defaults->metrics);
 	assert_int_equal(defaults->metrics_hosts_count, 0);
 	assert_null(defaults->metrics_token_file);
+	assert_null(defaults->notify);
 	assert_int_equal(example->metrics_hosts_count, 0);
 	assert_null(example->metrics_token_file);
+	assert_null(example->notify);
 	assert_true(example->hash_seed == defaults->hash_seed);
 	assert_true(addr_equal(&example->encap_source4, &defaults->encap_source4));
 	assert_true(addr_equal(&example->encap_source6, &defaults->encap_source6));
@@ -1733,8 +1926,11 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(no_services_give_the_defaults),
     cmocka_unit_test(announce_without_keys_has_the_defaults),
     cmocka_unit_test(the_main_table_is_fine_without_checks_to_the_vip),
+    cmocka_unit_test(a_ring_is_coarse_where_weights_are_equal_and_whole_flows_are_hashed),
     cmocka_unit_test(a_service_gets_the_defaults),
     cmocka_unit_test(a_health_check_gets_the_defaults),
+    cmocka_unit_test(a_health_check_has_the_texts_that_are_given),
+    cmocka_unit_test(checks_differ_in_any_of_their_texts),
     cmocka_unit_test(checks_go_to_the_vip_if_a_service_or_the_defaults_say_so),
     cmocka_unit_test(the_default_check_depends_on_what_there_is_to_connect_to),
     cmocka_unit_test(the_default_timeout_fits_into_the_interval),
@@ -1754,6 +1950,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(encapsulation_takes_all_pairings_of_families),
     cmocka_unit_test(metrics_can_be_off),
     cmocka_unit_test(metrics_can_be_on_a_unix_socket),
+    cmocka_unit_test(backends_have_names_and_labels),
     cmocka_unit_test(one_vip_serves_both_protocols_and_many_ports),
     cmocka_unit_test(a_file_that_is_not_there_is_refused_with_the_reason),
     cmocka_unit_test(a_directory_is_refused_with_the_reason),

@@ -33,15 +33,21 @@
 
 static int try_edit(const char *text, const struct config_edit *edits, unsigned count, char **ret)
 {
+	struct config_text one = {(char *)"lbd.yaml", strdup(text), strlen(text)};
+	struct config_texts texts = {&one, 1};
 	struct error err = {""};
-	size_t length;
-	int rc = config_edit_text(text, strlen(text), edits, count, ret, &length, &err);
+	bool changed = false;
+	int rc = config_edit_texts(&texts, edits, count, &changed, &err);
 
-	if (!rc)
-		assert_int_equal(length, strlen(*ret));
-	else
+	assert_true(changed);
+	if (rc) {
 		assert_true(*err.text);
-	return rc;
+		free(one.bytes);
+		return rc;
+	}
+	assert_int_equal(one.length, strlen(one.bytes));
+	*ret = one.bytes;
+	return 0;
 }
 
 /* The text in which each `from` has become `to`. */
@@ -119,6 +125,39 @@ static void a_backend_is_added_at_the_end_of_its_list(void **state)
 	       "10.0.0.3 }, { address: \"2001:db8::9\", weight: 9, drain: true }");
 }
 
+static void an_added_backend_has_its_name_and_labels(void **state)
+{
+	const struct config_label labels[] = {{"zone", "a"}, {"note", "a: \"b\" \\ }"}};
+	struct config_tag *tag = config_tag_new("web-9", labels, 2);
+	struct config_edit add = {
+	    .backend = CONFIG_EDIT_ADD, .has_weight = true, .weight = 9, .tag = tag};
+	struct config *config;
+	struct error err;
+	char *got = NULL;
+
+	assert_int_equal(addr_parse("10.0.0.9", &add.address), 0);
+	assert_int_equal(try_edit(BLOCK, &add, 1, &got), 0);
+	if (config_parse(got, strlen(got), "lbd.yaml", &config, &err))
+		fail_msg("%s in %s", err.text, got);
+	assert_non_null(strstr(got, "- { address: 10.0.0.9, name: web-9, weight: 9, labels: { "));
+	assert_true(config_tag_equal(config->services[0].backends[3].tag, tag));
+	config_free(config);
+	config_tag_unref(tag);
+	free(got);
+}
+
+static void keys_after_labels_in_lines_of_their_own_keep_their_place(void **state)
+{
+	static const char text[] = "services:\n"
+				   "  - vip: 192.0.2.10\n    protocol: tcp\n    port: 80\n"
+				   "    backends:\n"
+				   "      - address: 10.0.0.1\n"
+				   "        labels:\n"
+				   "          zone: a # here\n";
+
+	expect(text, WEIGHT(0, 5), "# here\n", "# here\n        weight: 5\n");
+}
+
 static void several_changes_do_not_disturb_each_other(void **state)
 {
 	struct config_edit edits[] = {REMOVE(2),
@@ -170,6 +209,111 @@ static void backends_behind_an_alias_are_not_changed(void **state)
 	assert_null(got);
 }
 
+/* ---- services ---- */
+
+#define JSON                                                                              \
+	"{\"name\":\"shop\",\"vip\":\"2001:db8::20\",\"port\":443,\"protocol\":\"tcp\","  \
+	"\"health\":{\"type\":\"http\",\"path\":\"/a b: #\"},\"hash\":[\"source-port\"]," \
+	"\"backends\":[{\"address\":\"10.0.0.9\",\"labels\":{\"note\":\"yes: {\"}},"      \
+	"{\"address\":\"2001:db8::9\"}]}"
+#define LINES(indent)                                                                        \
+	indent "- name: shop\n" indent "  vip: 2001:db8::20\n" indent "  port: 443\n" indent \
+	       "  protocol: tcp\n" indent "  health: {type: http, path: '/a b: #'}\n" indent \
+	       "  hash: [source-port]\n" indent "  backends:\n" indent                       \
+	       "  - {address: 10.0.0.9, labels: {note: 'yes: {'}}\n" indent                  \
+	       "  - {address: '2001:db8::9'}\n"
+#define SECOND                                                                      \
+	"  - { name: dns, vip: 192.0.2.53, protocol: udp, port: 53, # the second\n" \
+	"      backends: [{ address: 10.0.0.1 }] }\n"
+
+static void expect_services(const char *text, const struct config_edit *edits, unsigned count,
+			    const char *want)
+{
+	struct config *config;
+	struct error err;
+	char *got = NULL;
+
+	assert_int_equal(try_edit(text, edits, count, &got), 0);
+	if (want)
+		assert_string_equal(got, want);
+	if (config_parse(got, strlen(got), "lbd.yaml", &config, &err))
+		fail_msg("%s in %s", err.text, got);
+	config_free(config);
+	free(got);
+}
+
+static void an_added_service_is_written_as_a_person_would_write_it(void **state)
+{
+	const struct config_edit add = {.added_service = JSON};
+	char *got = NULL;
+
+	assert_int_equal(try_edit(BLOCK, &add, 1, &got), 0);
+	assert_string_equal(got, BLOCK LINES("  "));
+	free(got);
+	assert_int_equal(try_edit("services: [] # none yet\ngroup: root\n", &add, 1, &got), 0);
+	assert_memory_equal(got, "services:\n" LINES("  "), strlen("services:\n" LINES("  ")) - 1);
+	assert_string_equal(got + strlen("services:\n" LINES("  ")) - 1,
+			    " # none yet\ngroup: root\n");
+	free(got);
+}
+
+static void a_removed_service_goes_with_its_lines_alone(void **state)
+{
+	const struct config_edit first = {.service = 0, .remove_service = true},
+				 second = {.service = 1, .remove_service = true};
+	const struct config_edit both[] = {first, second};
+	const struct config_edit flow = {.service = 0, .remove_service = true};
+
+	expect_services(BLOCK SECOND, &second, 1, BLOCK);
+	expect_services(BLOCK SECOND "# the end\n", &first, 1,
+			"# the shop\nservices:\n" SECOND "# the end\n");
+	expect_services(BLOCK SECOND "# the end\n", both, 2,
+			"# the shop\nservices: []\n# the end\n");
+	expect_services(FLOW, &flow, 1, "services: []\n");
+}
+
+static void services_are_added_and_removed_at_once(void **state)
+{
+	const struct config_edit edits[] = {
+	    {.service = 0, .remove_service = true},
+	    {.added_service =
+		 "{\"name\":\"a\",\"vip\":\"192.0.2.1\",\"port\":1,\"protocol\":\"tcp\","
+		 "\"backends\":[{\"address\":\"10.0.0.9\"}]}"},
+	    {.added_service =
+		 "{\"name\":\"b\",\"vip\":\"192.0.2.1\",\"port\":2,\"protocol\":\"tcp\","
+		 "\"backends\":[{\"address\":\"10.0.0.9\"}]}"},
+	};
+
+	expect_services(BLOCK, edits, 3, NULL);
+	expect_services(BLOCK SECOND, edits, 3, NULL);
+	expect_services("services: []\n", edits + 1, 2, NULL);
+	expect_services(FLOW, edits + 1, 2, NULL);
+}
+
+static void a_change_goes_into_the_file_that_has_the_service(void **state)
+{
+	struct config_text list[] = {{(char *)"lbd.yaml", strdup(FLOW), strlen(FLOW)},
+				     {(char *)"a.yaml", strdup(FLOW), strlen(FLOW)},
+				     {(char *)"b.yaml", strdup(BLOCK), strlen(BLOCK)}};
+	const struct config_edit edits[] = {
+	    {.file = 2, .backend = 0, .has_weight = true, .weight = 5},
+	    {.file = 2, .backend = 1, .remove = true},
+	    {.file = 1, .backend = 0, .has_weight = true, .weight = 6},
+	};
+	struct config_texts texts = {list, 3};
+	bool changed[3] = {false};
+	struct error err;
+
+	assert_int_equal(config_edit_texts(&texts, edits, 3, changed, &err), 0);
+	assert_true(!changed[0] && changed[1] && changed[2]);
+	assert_string_equal(list[0].bytes, FLOW);
+	assert_non_null(strstr(list[1].bytes, "weight: 6"));
+	assert_non_null(strstr(list[2].bytes, "weight: 5 "));
+	assert_null(strstr(list[2].bytes, "10.0.0.2"));
+	for (unsigned i = 0; i < 3; i++)
+		free(list[i].bytes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -177,9 +321,15 @@ int main(void)
 	    cmocka_unit_test(a_key_that_is_new_follows_the_others),
 	    cmocka_unit_test(a_removed_backend_goes_with_its_lines_alone),
 	    cmocka_unit_test(a_backend_is_added_at_the_end_of_its_list),
+	    cmocka_unit_test(an_added_backend_has_its_name_and_labels),
+	    cmocka_unit_test(keys_after_labels_in_lines_of_their_own_keep_their_place),
 	    cmocka_unit_test(several_changes_do_not_disturb_each_other),
 	    cmocka_unit_test(lines_that_end_in_cr_lf_stay_so),
 	    cmocka_unit_test(backends_behind_an_alias_are_not_changed),
+	    cmocka_unit_test(an_added_service_is_written_as_a_person_would_write_it),
+	    cmocka_unit_test(a_removed_service_goes_with_its_lines_alone),
+	    cmocka_unit_test(services_are_added_and_removed_at_once),
+	    cmocka_unit_test(a_change_goes_into_the_file_that_has_the_service),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

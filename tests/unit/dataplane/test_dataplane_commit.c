@@ -205,11 +205,11 @@ TEST(a_backend_line_has_outer_header_and_next_hop)
 	struct dp_backend *backend = want_add(&want, 5, 100);
 
 	backend->hop.vlan_tci = 42;
-	dp->encap_source[0] = (struct addr){4, {172, 16}};
+	dp->encap_source[0] = (struct addr){4, {172, 16, 3, 4}}; /* 3 and 4 are not the prefix's */
 	dp->encap_source_len[0] = 16;
 	want_commit(dp, &want, 1);
 	line = &dp->maps.backends[want_id(dp, &want, 5)];
-	assert_int_equal(line->flags, LB_BACKEND_USED | LB_BACKEND_USABLE);
+	assert_int_equal(line->flags, LB_BACKEND_USED | LB_BACKEND_USABLE | LB_BACKEND_TAGGED);
 	assert_int_equal(line->family, 4);
 	assert_int_equal(line->ifindex, 7);
 	assert_int_equal(line->mtu, 1500);
@@ -218,8 +218,7 @@ TEST(a_backend_line_has_outer_header_and_next_hop)
 	assert_int_equal(line->spread, htonl(0xffff));
 	assert_int_equal(line->outer_src[0], htonl(0xac100000));
 	assert_int_equal(line->outer_dst[0], htonl(0x0a000005));
-	assert_int_equal(line->csum,
-			 lb_backend_csum(line->outer_src[0], line->spread, line->outer_dst[0], 4));
+	assert_int_equal(line->csum, csum_of_constants(line->outer_dst[0], OUTER_TTL, 4));
 	assert_memory_equal(line->dst_mac, backend->hop.dst_mac, 6);
 	assert_int_equal(line->service, want_line(dp, &want)->id);
 }
@@ -788,6 +787,51 @@ TEST(backends_that_leave_do_not_size_the_ring)
 	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->ring), 251);
 }
 
+TEST(a_ring_of_equal_shares_is_coarse)
+{
+	for (unsigned n = 0; n < 12; n++)
+		want_add(&want, n, 1);
+	want.service.ring_grain = RING_COARSE;
+	want_commit(dp, &want, 1);
+	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->ring), 509);
+	/* weights of the moment do not size it, nor does what is dead */
+	want_find(&want, 1)->weight = 1000;
+	want_find(&want, 2)->usable = false;
+	want_commit(dp, &want, 1);
+	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->ring), 509);
+}
+
+/* An lbd that sizes rings otherwise takes over: the ring changes size as after any other change of
+ * the configuration, and the old one has the keepers of all flows. */
+TEST(a_ring_of_another_grain_that_is_taken_over_keeps_its_flows)
+{
+	struct lb_service *line;
+	uint64_t old;
+
+	for (unsigned n = 0; n < 12; n++)
+		want_add(&want, n, 1);
+	want_commit(dp, &want, 1);
+	old = want_line(dp, &want)->ring;
+	assert_int_equal(LB_REGION_SIZE(old), 2039);
+	dp = memory_dataplane_restart(memory);
+	line = want_line(dp, &want);
+	assert_true(line->ring == old);
+	want.service.ring_grain = RING_COARSE;
+	want_commit(dp, &want, 1);
+	assert_int_equal(LB_REGION_SIZE(line->ring), 509);
+	assert_true(line->old_ring == old);
+	assert_int_equal(slots_with(line->ring, ANY, 0), 509);
+	for (unsigned n = 0; n < 12; n++) {
+		uint16_t id = want_id(dp, &want, n);
+
+		assert_true(slots_with(old, id, id) >= 2039 / 12);
+	}
+	dp->clock = 10000;
+	sweep_rounds(dp, 2, 10000 + line->tcp_idle + 1);
+	assert_true(line->old_ring == 0);
+	assert_int_equal(LB_REGION_SIZE(line->ring), 509);
+}
+
 TEST(rings_of_the_same_configuration_have_the_same_digest)
 {
 	struct dp_service_stats first, stats;
@@ -841,6 +885,46 @@ TEST(without_tracking_a_ring_is_replaced_at_once)
 }
 
 /* ---- picks ---- */
+
+/* How often a backend is in the list from which new flows are assigned. */
+static unsigned times_in_list(unsigned n)
+{
+	uint64_t list = want_line(dp, &want)->pick;
+	unsigned times = 0;
+
+	for (uint32_t i = 0; i < LB_REGION_SIZE(list); i++)
+		times += dp->maps.arena[LB_REGION_BASE(list) + i] == want_id(dp, &want, n);
+	return times;
+}
+
+TEST(up_to_16_members_of_any_weight_are_each_in_the_list_once)
+{
+	want.service.algorithm = algo_find("lc");
+	for (unsigned n = 0; n < LB_EXACT_MEMBERS; n++)
+		want_add(&want, n, 10 + n);
+	want_add(&want, LB_EXACT_MEMBERS, 0); /* takes no new flow */
+	want_add(&want, LB_EXACT_MEMBERS + 1, 10)->usable = false;
+	want_commit(dp, &want, 1);
+	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->pick), LB_EXACT_MEMBERS);
+	for (unsigned n = 0; n < LB_EXACT_MEMBERS; n++)
+		assert_int_equal(times_in_list(n), 1);
+}
+
+TEST(of_more_than_16_members_each_is_in_the_list_as_often_as_its_weight_says)
+{
+	want.service.algorithm = algo_find("lc");
+	for (unsigned n = 0; n < LB_EXACT_MEMBERS + 1; n++)
+		want_add(&want, n, n ? 10 : 160);
+	want_commit(dp, &want, 1);
+	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->pick), 2 * LB_EXACT_MEMBERS);
+	assert_int_equal(times_in_list(0), LB_EXACT_MEMBERS);
+	for (unsigned n = 1; n < LB_EXACT_MEMBERS + 1; n++)
+		assert_int_equal(times_in_list(n), 1);
+	/* latencies change what a flow costs, not the list */
+	want_find(&want, 3)->latency_us = 1000;
+	want_commit(dp, &want, 1);
+	assert_int_equal(LB_REGION_SIZE(want_line(dp, &want)->pick), 2 * LB_EXACT_MEMBERS);
+}
 
 TEST(a_list_is_replaced_not_rewritten)
 {

@@ -207,14 +207,36 @@ FLOWS_TEST(a_table_that_fills_between_two_sweeps_grows_at_once)
 	put_all(0, 12, LB_FLOW_SYN);
 	assert_false(dataplane_grow(dp));
 	expect_masks(3, 3);
-	put_all(12, 20, LB_FLOW_SYN);
-	assert_true(dataplane_grow(dp)); /* 60 places: the next power of two is 64 */
+	put_all(12, 14, LB_FLOW_SYN);
+	assert_true(dataplane_grow(dp)); /* 42 places: the next power of two is 64 */
 	expect_masks(3, 7);
 	dataplane_sweep(dp, 1, NOW);
 	assert_false(dataplane_grow(dp)); /* it is on its way */
 	sweep_rounds(dp, 1, NOW);
 	expect_masks(7, 7);
-	expect_all(0, 20, LB_FLOW_SYN);
+	expect_all(0, 14, LB_FLOW_SYN);
+}
+
+/* A larger part could be full before what is in this one has been moved. */
+FLOWS_TEST(a_table_into_which_flows_come_fast_is_used_whole)
+{
+	sweep_rounds(dp, 1, NOW);
+	assert_false(dataplane_grow(dp));
+	put_all(0, 2, LB_FLOW_SYN);
+	assert_false(dataplane_grow(dp));
+	expect_masks(3, 3);
+	put_all(2, 5, LB_FLOW_SYN); /* more than a sixteenth of 32 places since the last look */
+	assert_true(dataplane_grow(dp));
+	expect_masks(3, BUCKETS - 1);
+}
+
+/* As an lbd that takes over a table does: what was inserted before its time says nothing. */
+FLOWS_TEST(the_first_look_takes_nothing_for_fast)
+{
+	sweep_rounds(dp, 1, NOW);
+	put_all(0, 10, LB_FLOW_SYN);
+	assert_false(dataplane_grow(dp));
+	expect_masks(3, 3);
 }
 
 FLOWS_TEST(dormant_entries_let_nothing_grow)

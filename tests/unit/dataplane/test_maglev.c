@@ -52,7 +52,8 @@ static void weights_are_shares_within_two_percent(void **state)
 	make(3, 0);
 	for (unsigned i = 0; i < 3; i++)
 		backends[i].weight = i + 1;
-	for (uint32_t size = ring_size(3); size < SIZE; size = ring_size(size / 50)) {
+	for (uint32_t size = ring_size(3, RING_FINE); size < SIZE;
+	     size = ring_size(size / 50, RING_FINE)) {
 		fill(3, table, size);
 		count_shares(table, size);
 		for (unsigned id = 1; id <= 3; id++)
@@ -102,11 +103,11 @@ static void another_seed_gives_another_table(void **state)
 	assert_in_range(same, SIZE / 12, SIZE / 8);
 }
 
-static unsigned moved_of_others(uint16_t id)
+static unsigned moved_of_others(uint16_t id, uint32_t size)
 {
 	unsigned moved = 0;
 
-	for (unsigned i = 0; i < SIZE; i++)
+	for (unsigned i = 0; i < size; i++)
 		moved += table[i] != id && table[i] != other[i];
 	return moved;
 }
@@ -117,7 +118,7 @@ static void a_lost_backend_moves_under_two_percent_of_the_others(void **state)
 	fill(100, table, SIZE);
 	backends[37].weight = 0;
 	fill(100, other, SIZE);
-	assert_in_range(moved_of_others(38), 0, SIZE / 50);
+	assert_in_range(moved_of_others(38, SIZE), 0, SIZE / 50);
 	for (unsigned i = 0; i < SIZE; i++)
 		assert_int_not_equal(other[i], 38);
 }
@@ -162,14 +163,42 @@ static void a_size_that_is_no_prime_is_refused(void **state)
 	assert_true(maglev_fill(backends, 1, 7, table, 1) < 0);
 }
 
-static void sizes_are_primes_with_a_hundred_slots_a_backend(void **state)
+static void check_sizes(enum ring_grain grain)
 {
 	for (size_t count = 0; count <= 16384; count++) {
-		uint32_t size = ring_size(count);
+		uint32_t size = ring_size(count, grain);
 
 		assert_true(is_prime(size));
-		assert_true(size >= 100 * count);
-		assert_true(size == 251 || size <= 210 * count);
+		assert_true(size >= grain * count);
+		assert_true(size == 251 || size <= 21 * grain * count / 10);
+	}
+}
+
+static void sizes_are_primes_with_a_hundred_slots_a_backend(void **state)
+{
+	check_sizes(RING_FINE);
+}
+
+static void coarse_sizes_are_primes_with_25_slots_a_backend(void **state)
+{
+	check_sizes(RING_COARSE);
+}
+
+/* What RING_COARSE promises for every number of backends: equal ones differ by a slot, which is at
+ * most a 25th of a share, and a lost one moves few slots of the others. */
+static void in_coarse_tables_a_lost_backend_moves_under_a_tenth_of_the_others(void **state)
+{
+	for (size_t count = 10; count <= MOST; count = count * 3 / 2) {
+		uint32_t size = ring_size(count, RING_COARSE);
+
+		make(count, 100);
+		fill(count, table, size);
+		count_shares(table, size);
+		for (unsigned id = 1; id <= count; id++)
+			assert_in_range(share[id], size / count, size / count + 1);
+		backends[3].weight = 0;
+		fill(count, other, size);
+		assert_in_range(moved_of_others(4, size), 0, size / 10);
 	}
 }
 
@@ -215,6 +244,8 @@ int main(void)
 	    cmocka_unit_test(ipv6_and_ipv4_backends_share_a_table),
 	    cmocka_unit_test(a_size_that_is_no_prime_is_refused),
 	    cmocka_unit_test(sizes_are_primes_with_a_hundred_slots_a_backend),
+	    cmocka_unit_test(coarse_sizes_are_primes_with_25_slots_a_backend),
+	    cmocka_unit_test(in_coarse_tables_a_lost_backend_moves_under_a_tenth_of_the_others),
 	    cmocka_unit_test(a_thousand_backends_cost_little_more_than_ten),
 	};
 

@@ -139,8 +139,18 @@ FILE_TEST(a_wrong_line_is_named_by_file_line_and_value)
 	test_file_put(path, "10.0.0.0/8\n# x\n\n10.0.0.0/8 10.1.0.0/16\n");
 	expect_unread(":4: 10.0.0.0/8 10.1.0.0/16: expected a length from 0 to 32");
 	test_file_put(path, "10.0.0.0/8\nexample.com\n");
-	expect_unread(":2: example.com: expected an IPv4 or IPv6 prefix or address, such as "
+	expect_unread(":2: expected an IPv4 or IPv6 prefix or address, such as "
 		      "192.0.2.0/24 or 2001:db8::/32");
+}
+
+FILE_TEST(what_may_be_a_secret_is_not_in_the_error)
+{
+	test_file_put(path, "# /etc/shadow\nroot:$y$j9T$abc:19000:0:99999:7:::\n");
+	expect_unread(":2: expected an IPv4 or IPv6 prefix or address, such as 192.0.2.0/24 or "
+		      "2001:db8::/32");
+	test_file_put(path, "0123456789abcdef0123456789abcdef\n");
+	expect_unread(":1: expected an IPv4 or IPv6 prefix or address, such as 192.0.2.0/24 or "
+		      "2001:db8::/32");
 }
 
 FILE_TEST(what_is_no_file_of_text_is_refused)

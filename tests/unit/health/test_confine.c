@@ -36,6 +36,7 @@
 
 #include "lbd/health/confine.h"
 #include "lbd/health/worker.h"
+#include "lbd/host/host.h"
 
 #define COULD_NOT_CONFINE 99
 #define KILLED_BY(signal) (1000 + (signal))
@@ -469,7 +470,7 @@ static int confine_without_cap_kill(void)
 
 static int confine_without_cap_chown(void)
 {
-	return user_without(CAP_CHOWN) != CONFINE_USER;
+	return user_without(CAP_CHOWN) != RIGHTS_USER;
 }
 
 static int run(int code(void))

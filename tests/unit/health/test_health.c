@@ -29,49 +29,14 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "health_loop.h"
 #include "lbd/health/health.h"
 #include "support/test_addr.h"
 #include "support/test_loop.h"
 #include "support/test_netns.h"
 
-#define HANG_MS    60000 /* a wait that long means that the test hangs */
-#define PATIENT_MS 30000 /* a timeout that no probe reaches */
 /* libevent uses the coarse clock: a timer may be early by its resolution, up to 10 ms */
 #define COARSE_MS 15
-
-static struct event_base *base;
-static struct lateness *lateness;
-static struct health *health;
-
-/* Turns the loop until *flag reaches wanted. False: it hangs. */
-static bool run_until(const unsigned *flag, unsigned wanted)
-{
-	uint64_t end = clock_monotonic_ms() + HANG_MS;
-
-	while (*flag < wanted && clock_monotonic_ms() < end) {
-		struct timeval tick = {.tv_usec = 5000};
-
-		event_base_loopexit(base, &tick);
-		event_base_loop(base, EVLOOP_ONCE);
-	}
-	return *flag >= wanted;
-}
-
-static int start_loop(void **state)
-{
-	struct error err;
-
-	base = event_base_new();
-	return !base || lateness_new(base, &lateness) || health_new(base, lateness, &health, &err);
-}
-
-static int stop_loop(void **state)
-{
-	health_free(health);
-	lateness_free(lateness);
-	event_base_free(base);
-	return 0;
-}
 
 /* ---- what a check reported ---- */
 
@@ -532,7 +497,7 @@ static void probe_that_does_not_end_has_timed_out(void **state)
 	assert_true(run_until(&reported.results, 1));
 	assert_true(clock_monotonic_ms() - start >= 150 - COARSE_MS);
 	assert_int_equal(reported.status, HEALTH_DOWN);
-	assert_string_equal(reported.why, "script: timed out after 150 ms");
+	assert_string_equal(reported.why, "script: timed out after 150ms");
 	assert_in_range(script_cancelled, 1, 2);
 	health_remove(check);
 }
@@ -800,10 +765,10 @@ static void tcp_timeout_is_strict_and_reported(void **state)
 	reported = probe_once(&spec, "127.0.0.1", full.port);
 	assert_true(clock_monotonic_ms() - start >= 150 - COARSE_MS);
 	assert_int_equal(reported.status, HEALTH_DOWN);
-	assert_string_equal(reported.why, "connect: timed out after 150 ms");
+	assert_string_equal(reported.why, "connect: timed out after 150ms");
 	spec.timeout_ms = 1000;
 	assert_string_equal(probe_once(&spec, "127.0.0.1", full.port).why,
-			    "connect: timed out after 1 s");
+			    "connect: timed out after 1s");
 	full_stop(&full);
 }
 
@@ -912,7 +877,7 @@ static void dead_backend_is_found_by_a_loop_that_is_always_late(void **state)
 		check = add(&spec, "127.0.0.1", full.port, HEALTH_UP, &reported);
 		run_late(&reported, 1, 3, 200);
 		assert_int_equal(reported.status, HEALTH_DOWN);
-		assert_string_equal(reported.why, "connect: timed out after 150 ms");
+		assert_string_equal(reported.why, "connect: timed out after 150ms");
 		health_remove(check);
 	}
 	full_stop(&full);
@@ -1433,16 +1398,16 @@ static void http_timeouts_report_what_is_missing(void **state)
 	spec.timeout_ms = tls.timeout_ms = 150;
 	full_start(&full);
 	assert_string_equal(probe_once(&spec, "127.0.0.1", full.port).why,
-			    "connect: timed out after 150 ms");
+			    "connect: timed out after 150ms");
 	full_stop(&full);
 	server_start(&server, "127.0.0.1");
 	assert_string_equal(probe_once(&spec, "127.0.0.1", server.port).why,
-			    "HTTP: no answer after 150 ms");
+			    "HTTP: no answer after 150ms");
 	assert_string_equal(probe_once(&tls, "127.0.0.1", server.port).why,
-			    "TLS: handshake not complete after 150 ms");
+			    "TLS: handshake not complete after 150ms");
 	server.answer = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nslow";
 	assert_string_equal(probe_once(&spec, "127.0.0.1", server.port).why,
-			    "HTTP: answer not complete after 150 ms");
+			    "HTTP: answer not complete after 150ms");
 	server_stop(&server);
 }
 

@@ -21,10 +21,12 @@ static struct health_spec config = {.path = (char *)"/healthz",
 				    .status_max = 204,
 				    .timeout_ms = 1500};
 
+static const struct health_kind https = {.name = "https", .confined = true};
+
 static struct health_probe_spec spec_of(const char *address, const struct health_spec *of)
 {
 	return (struct health_probe_spec){
-	    .address = test_addr(address), .port = 8080, .config = of};
+	    .kind = &https, .address = test_addr(address), .port = 8080, .config = of};
 }
 
 /* ---- requests ---- */
@@ -37,7 +39,7 @@ static void assert_survives(const char *address, const struct health_spec *of, b
 	size_t length;
 
 	memset(&request, 0xa5, sizeof(request));
-	length = message_put_start(&request, 77, "https", &spec, repeated);
+	length = message_put_start(&request, 77, &spec, repeated);
 	assert_in_range(length, HEAD, sizeof(request));
 	assert_null(message_check_request(&request, length, 0));
 	assert_int_equal(request.type, REQUEST_START);
@@ -53,9 +55,10 @@ static void assert_survives(const char *address, const struct health_spec *of, b
 	assert_int_equal(copy.status_min, of->status_min);
 	assert_int_equal(copy.status_max, of->status_max);
 	assert_int_equal(copy.timeout_ms, of->timeout_ms);
-	assert_true(of->path ? copy.path && !strcmp(copy.path, of->path) : !copy.path);
-	assert_true(of->host ? copy.host && !strcmp(copy.host, of->host) : !copy.host);
-	message_free_start(&copy);
+	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++)
+		assert_true(of->texts[i] ? copy.texts[i] && !strcmp(copy.texts[i], of->texts[i])
+					 : !copy.texts[i]);
+	health_spec_done(&copy);
 }
 
 static void start_survives_the_way(void **state)
@@ -69,12 +72,13 @@ static void start_survives_the_way(void **state)
 
 static void texts_of_any_length_that_the_config_allows_survive(void **state)
 {
-	char path[HEALTH_PATH_MAX + 1], host[HEALTH_HOST_MAX + 1];
-	struct health_spec longest = {.path = path, .host = host, .timeout_ms = 10};
+	static char text[HEALTH_TEXT_COUNT][4096];
+	struct health_spec longest = {.timeout_ms = 10};
 
-	memset(path, 'p', HEALTH_PATH_MAX);
-	memset(host, 'h', HEALTH_HOST_MAX);
-	path[HEALTH_PATH_MAX] = host[HEALTH_HOST_MAX] = 0;
+	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++) {
+		memset(text[i], 'a' + (int)i, health_text_max[i]);
+		longest.texts[i] = text[i];
+	}
 	assert_survives("192.0.2.1", &longest, false);
 }
 
@@ -83,7 +87,7 @@ static size_t start(struct request *request)
 	struct health_probe_spec spec = spec_of("192.0.2.1", &config);
 
 	memset(request, 0, sizeof(*request));
-	return message_put_start(request, 1, "http", &spec, false);
+	return message_put_start(request, 1, &spec, false);
 }
 
 static void malformed_requests_are_refused(void **state)
@@ -99,12 +103,14 @@ static void malformed_requests_are_refused(void **state)
 	assert_non_null(message_check_request(&request, length, 0));
 	request.type = REQUEST_PING + 1;
 	assert_non_null(message_check_request(&request, length, 0));
-	start(&request);
-	request.path_length = UINT16_MAX;
-	assert_non_null(message_check_request(&request, length, 0));
-	start(&request);
-	request.host_length = UINT16_MAX;
-	assert_non_null(message_check_request(&request, length, 0));
+	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++) {
+		start(&request);
+		request.lengths[i] = UINT16_MAX;
+		assert_non_null(message_check_request(&request, length, 0));
+		start(&request);
+		request.lengths[i]++;
+		assert_non_null(message_check_request(&request, length, 0));
+	}
 	start(&request);
 	request.text[2] = 0;
 	assert_non_null(message_check_request(&request, length, 0));
@@ -125,27 +131,32 @@ static void malformed_requests_are_refused(void **state)
 	assert_non_null(message_check_request(&request, length + 1, 0));
 }
 
-static void probe_with_a_source_or_mark_comes_with_one_socket(void **state)
+static void probe_with_a_source_or_mark_or_without_tcp_comes_with_one_socket(void **state)
 {
-	struct health_probe_spec with_source = spec_of("192.0.2.1", &config), with_mark;
+	static const struct health_kind udp = {.name = "udp", .socket = SOCK_DGRAM};
+	struct health_probe_spec with_source = spec_of("192.0.2.1", &config), with_mark, datagram;
 	struct health_probe_spec read;
 	struct health_spec copy;
 	struct request request;
 	size_t length;
 
-	with_mark = with_source;
-	with_mark.mark = 7;
-	with_source.source = test_addr("192.0.2.9");
-	length = message_put_start(&request, 1, "http", &with_mark, false);
+	with_mark = datagram = with_source;
+	datagram.kind = &udp;
+	length = message_put_start(&request, 1, &datagram, false);
 	assert_int_equal(request.with_socket, 1);
 	assert_null(message_check_request(&request, length, 1));
-	length = message_put_start(&request, 1, "http", &with_source, false);
+	with_mark.mark = 7;
+	with_source.source = test_addr("192.0.2.9");
+	length = message_put_start(&request, 1, &with_mark, false);
+	assert_int_equal(request.with_socket, 1);
+	assert_null(message_check_request(&request, length, 1));
+	length = message_put_start(&request, 1, &with_source, false);
 	assert_int_equal(request.with_socket, 1);
 	assert_null(message_check_request(&request, length, 1));
 	assert_int_equal(message_get_start(&request, &copy, &read), 0);
 	assert_int_equal(read.socket, -1);
 	assert_int_equal(read.source.family, 0);
-	message_free_start(&copy);
+	health_spec_done(&copy);
 }
 
 static void descriptors_that_do_not_fit_the_message_are_refused(void **state)
@@ -156,7 +167,7 @@ static void descriptors_that_do_not_fit_the_message_are_refused(void **state)
 
 	assert_non_null(message_check_request(&request, length, 1));
 	marked.mark = 7;
-	length = message_put_start(&request, 1, "http", &marked, false);
+	length = message_put_start(&request, 1, &marked, false);
 	assert_non_null(message_check_request(&request, length, 0));
 	assert_non_null(message_check_request(&request, length, 2));
 	request.with_socket = 2;
@@ -187,7 +198,7 @@ static struct reply result_of(enum attempt_outcome outcome, const char *why)
 
 static void result_survives_the_way(void **state)
 {
-	struct reply reply = result_of(ATTEMPT_VOID, "HTTP: no answer after 1 s");
+	struct reply reply = result_of(ATTEMPT_VOID, "HTTP: no answer after 1s");
 	struct attempt_result read;
 
 	assert_null(message_check_reply(&reply, sizeof(reply)));
@@ -197,7 +208,7 @@ static void result_survives_the_way(void **state)
 	assert_int_equal(read.began_us, 2000);
 	assert_int_equal(read.ended_us, 5000);
 	assert_int_equal(read.late_us, 70);
-	assert_string_equal(read.why, "HTTP: no answer after 1 s");
+	assert_string_equal(read.why, "HTTP: no answer after 1s");
 	reply = result_of(ATTEMPT_PASSED, "");
 	message_get_result(&reply, 1000, 6000, &read);
 	assert_int_equal(read.outcome, ATTEMPT_PASSED);
@@ -320,7 +331,7 @@ int main(void)
 	    cmocka_unit_test(start_survives_the_way),
 	    cmocka_unit_test(texts_of_any_length_that_the_config_allows_survive),
 	    cmocka_unit_test(malformed_requests_are_refused),
-	    cmocka_unit_test(probe_with_a_source_or_mark_comes_with_one_socket),
+	    cmocka_unit_test(probe_with_a_source_or_mark_or_without_tcp_comes_with_one_socket),
 	    cmocka_unit_test(descriptors_that_do_not_fit_the_message_are_refused),
 	    cmocka_unit_test(result_survives_the_way),
 	    cmocka_unit_test(why_that_is_too_long_is_cut_off),

@@ -17,8 +17,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -357,6 +360,18 @@ static void on_done(void *arg, const struct attempt_result *result)
 	snprintf(last_why, sizeof(last_why), "%s", result->why);
 }
 
+static bool watched_late;
+
+/* In place of libc's: with watched_late the process has ended before it can be watched. */
+int pidfd_open(pid_t pid, unsigned flags)
+{
+	siginfo_t info;
+
+	if (watched_late)
+		assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	return (int)syscall(SYS_pidfd_open, pid, flags);
+}
+
 static void start_as(const char *role)
 {
 	static char argument[64];
@@ -375,7 +390,8 @@ static void start_as(const char *role)
 
 static struct remote_probe *probe(void)
 {
-	return remote_start(remote, health_kind_find("http"), &spec, false, on_done, NULL);
+	spec.kind = health_kind_find("http");
+	return remote_start(remote, &spec, false, on_done, NULL);
 }
 
 static struct health_process process(void)
@@ -597,6 +613,15 @@ static void end_of_the_process_is_described(void **state)
 	assert_string_equal(process().why, "seccomp: no");
 }
 
+static void reason_is_known_although_the_process_has_ended_before_it_was_watched(void **state)
+{
+	watched_late = true;
+	start_as("be_unfit");
+	watched_late = false;
+	assert_true(run_until(has_ended));
+	assert_string_equal(process().why, "seccomp: no");
+}
+
 static void process_that_ends_is_started_again(void **state)
 {
 	struct remote_options options = remote_defaults(base);
@@ -643,6 +668,7 @@ static struct health_probe_spec spec_from(const char *source, uint32_t mark)
 {
 	struct health_probe_spec made = spec;
 
+	made.kind = health_kind_find("http");
 	made.mark = mark;
 	made.address = test_addr("127.0.0.1");
 	if (source)
@@ -652,7 +678,7 @@ static struct health_probe_spec spec_from(const char *source, uint32_t mark)
 
 static struct remote_probe *probe_with(const struct health_probe_spec *with)
 {
-	return remote_start(remote, health_kind_find("http"), with, false, on_done, NULL);
+	return remote_start(remote, with, false, on_done, NULL);
 }
 
 static void assert_given(const struct health_probe_spec *with, const char *expected)
@@ -795,6 +821,7 @@ int main(int argc, char **argv)
 	    TEST(process_that_hangs_is_ended),
 	    TEST(process_that_forgets_a_probe_is_ended),
 	    TEST(end_of_the_process_is_described),
+	    TEST(reason_is_known_although_the_process_has_ended_before_it_was_watched),
 	    TEST(process_that_ends_is_started_again),
 	    TEST(lies_about_times_are_bounded),
 	    TEST(escapes_do_not_pass),

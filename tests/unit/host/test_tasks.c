@@ -242,6 +242,46 @@ static void what_is_no_task_neither_pauses_nor_needs_the_loop(void **unused)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* ---- by hand ---- */
+
+static unsigned steps;
+
+static void count_step(void *unused)
+{
+	steps++;
+}
+
+static void pause_and_wait(void *unused)
+{
+	steps++;
+	task_pause();
+	steps++;
+	task_wait(count_step, NULL);
+	steps++;
+}
+
+static void by_hand_each_pause_is_one_turn_and_the_clock_gives_none(void **unused)
+{
+	static const unsigned expected[] = {1, 2, 3};
+
+	steps = 0;
+	tasks_by_hand(tasks);
+	assert_int_equal(tasks_add(tasks, pause_and_wait, NULL), 0);
+	for (unsigned i = 0; i < 10; i++)
+		event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(steps, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(tasks_turn(tasks, 0));
+		assert_int_equal(steps, expected[i]);
+	}
+	assert_false(tasks_turn(tasks, 0));
+	assert_int_equal(steps, 4);
+	assert_int_equal(tasks_add(tasks, pause_and_wait, NULL), 0);
+	assert_true(tasks_turn(tasks, 2));
+	assert_int_equal(steps, 7);
+	assert_false(tasks_turn(tasks, 0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +292,7 @@ int main(void)
 	    TEST(the_loop_goes_on_while_a_task_waits),
 	    TEST(finish_runs_what_has_begun_and_what_waits_to_its_end),
 	    TEST(what_is_no_task_neither_pauses_nor_needs_the_loop),
+	    TEST(by_hand_each_pause_is_one_turn_and_the_clock_gives_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

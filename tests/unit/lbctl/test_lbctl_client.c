@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Tests lbctl as a process against a stand-in for lbd: requests, human and JSON output, errors and
  * exit codes. */
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "lbctl/core/client.h"
 #include "support/fake_lbd.h"
 #include "lbctl_run.h"
 
@@ -122,7 +124,7 @@ static void status_names_modes_memory_and_changes(void **state)
 	assert_non_null(strstr(run.out, "eth1: generic (slower than native), alone"));
 	assert_non_null(strstr(run.out, "140 MiB in maps: flows 128 MiB"));
 	assert_non_null(strstr(run.out, "2 changes made at run time"));
-	assert_non_null(strstr(run.out, "up 3 h 12 min"));
+	assert_non_null(strstr(run.out, "up 3h12m"));
 	assert_null(strchr(run.out, '\033'));
 }
 
@@ -156,7 +158,7 @@ static void status_warns_of_noticeable_lateness(void **state)
 	const struct fake_answer on_time[] = {{"GET /v1/status", 200, LATE(99)}, {NULL}};
 
 	RUN(late, "status");
-	assert_non_null(strstr(run.out, "Warning: lbd ran up to 430 ms late"));
+	assert_non_null(strstr(run.out, "Warning: lbd ran up to 430ms late"));
 	RUN(on_time, "status");
 	assert_null(strstr(run.out, "late"));
 }
@@ -196,7 +198,7 @@ static void status_shows_the_probe_process_and_warns_without_it(void **state)
 	RUN(starts, "status");
 	assert_non_null(strstr(run.out, "Probe process  pid 4711, starting\n"));
 	RUN(again, "status");
-	assert_non_null(strstr(run.out, "pid 4712, restarted 2 times, the last 12 s ago: "));
+	assert_non_null(strstr(run.out, "pid 4712, restarted 2 times, the last 12s ago: "));
 	RUN(fails, "status");
 	assert_non_null(strstr(run.out, "Probe process  Warning: not running."));
 	assert_non_null(strstr(run.out, "Permission"));
@@ -234,7 +236,7 @@ static void the_name_of_a_service_is_escaped_in_the_request(void **state)
 static void changes_are_posted_as_the_contract_says(void **state)
 {
 	static const struct {
-		const char *words[7], *request;
+		const char *words[12], *request;
 	} cases[] = {
 	    {{"attach", "eth0"}, "POST /v1/attach {\"interface\":\"eth0\"}\n"},
 	    {{"attach", "eth0", "--mode", "native"},
@@ -245,6 +247,27 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	    {{"reload", "--keep"}, "POST /v1/reload {\"keep\":true}\n"},
 	    {{"reload", "--dry-run", "--keep"},
 	     "POST /v1/reload {\"dry_run\":true,\"keep\":true}\n"},
+	    {{"service", "add", "shop", "192.0.2.20:443/tcp", "--backend", "10.0.0.1"},
+	     "POST /v1/service/add {\"name\":\"shop\",\"vip\":\"192.0.2.20\",\"port\":\"443\","
+	     "\"protocol\":\"tcp\",\"backends\":[{\"address\":\"10.0.0.1\"}]}\n"},
+	    {{"service", "add", "dns", "[2001:db8::53]:any/udp", "--algorithm=lc", "--forward=gue",
+	      "--health=tcp,port=53", "--set=idle-timeout.udp=9s", "--set=hash=source-port,x",
+	      "--backend=10.0.0.1,weight=5,labels.zone=a", "--backend=10.0.0.2"},
+	     "POST /v1/service/add {\"name\":\"dns\",\"vip\":\"2001:db8::53\",\"port\":\"any\","
+	     "\"protocol\":\"udp\",\"algorithm\":\"lc\",\"forward\":\"gue\",\"health\":{\"type\":"
+	     "\"tcp\",\"port\":\"53\"},\"idle-timeout\":{\"udp\":\"9s\"},\"hash\":[\"source-port\","
+	     "\"x\"],\"backends\":[{\"address\":\"10.0.0.1\",\"weight\":\"5\",\"labels\":{\"zone\":"
+	     "\"a\"}},{\"address\":\"10.0.0.2\"}]}\n"},
+	    {{"service", "remove", "shop"}, "POST /v1/service/remove {\"service\":\"shop\"}\n"},
+	    {{"service", "remove", "shop", "--force"},
+	     "POST /v1/service/remove {\"service\":\"shop\",\"force\":true}\n"},
+	    {{"backend", "add", "web", "10.0.0.1", "--name", "a", "--label", "zone=a=b", "--label",
+	      "rack=7"},
+	     "POST /v1/backend/add {\"service\":\"web\",\"address\":\"10.0.0.1\",\"weight\":100,"
+	     "\"name\":\"a\",\"labels\":{\"zone\":\"a=b\",\"rack\":\"7\"}}\n"},
+	    {{"backend", "weight", "192.0.2.20:443", "shop-1", "9"},
+	     "POST /v1/backend/weight {\"service\":\"192.0.2.20:443\",\"address\":\"shop-1\","
+	     "\"weight\":9}\n"},
 	    {{"backend", "add", "web", "10.0.0.1"},
 	     "POST /v1/backend/add {\"service\":\"web\",\"address\":\"10.0.0.1\","
 	     "\"weight\":100}\n"},
@@ -272,6 +295,8 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	    {"POST /v1/attach", 200, "{\"interface\":" ETH0 "}"},
 	    {"POST /v1/detach", 200, "{}"},
 	    {"POST /v1/reload", 200, "{\"services\":1,\"backends\":2,\"dropped_overrides\":0}"},
+	    {"POST /v1/service/add", 200, "{\"service\":{\"name\":\"shop\",\"backends\":1}}"},
+	    {"POST /v1/service/remove", 200, "{\"service\":\"shop\"}"},
 	    {"POST /v1/backend/add", 200, "{}"},
 	    {"POST /v1/backend/remove", 200, "{}"},
 	    {"POST /v1/backend/drain", 200, "{}"},
@@ -781,6 +806,62 @@ static void version_works_without_lbd(void **state)
 	assert_string_equal(run.out, "lbctl " LBD_VERSION "\n");
 }
 
+/* What lbctl top does: it answers keys while a request is under way. */
+static void a_request_can_be_waited_for_beside_other_input(void **state)
+{
+	const struct fake_answer answers[] = {{"GET /v1/status", 200, "{\"pid\":42}"},
+					      {"GET /v1/none", 404, "{\"error\":\"no such\"}"},
+					      {NULL}};
+	struct client *client = NULL;
+	json_t *answer = NULL;
+	struct error err;
+	bool input, ended = false;
+	int pipes[2];
+
+	assert_int_equal(pipe(pipes), 0);
+	assert_int_equal(fake_lbd_start(&fake, answers), 0);
+	assert_int_equal(client_open(fake.socket, &client, &err), 0);
+	assert_false(client_wait(client, pipes[0], 1, &input));
+	assert_false(input);
+	assert_int_equal(write(pipes[1], "x", 1), 1);
+	assert_false(client_wait(client, pipes[0], 10000, &input));
+	assert_true(input);
+	assert_int_equal(client_begin(client, "/v1/status", &err), 0);
+	while (!ended)
+		ended = client_wait(client, -1, 10000, &input);
+	assert_int_equal(client_end(client, &answer, &err), 0);
+	assert_int_equal(json_integer_value(json_object_get(answer, "pid")), 42);
+	json_decref(answer);
+	assert_int_equal(client_begin(client, "/v1/none", &err), 0);
+	while (!client_wait(client, -1, 10000, &input))
+		;
+	assert_int_equal(client_end(client, &answer, &err), -EREMOTEIO);
+	assert_string_equal(err.text, "no such");
+	/* one that nobody ends */
+	assert_int_equal(client_begin(client, "/v1/status", &err), 0);
+	client_close(client);
+	fake_lbd_stop(&fake);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+static void a_request_without_lbd_names_the_next_step(void **state)
+{
+	struct client *client = NULL;
+	json_t *answer = NULL;
+	struct error err;
+	bool input;
+
+	assert_int_equal(client_open("/tmp/no-such-directory/lbd.sock", &client, &err), 0);
+	assert_int_equal(client_begin(client, "/v1/status", &err), 0);
+	while (!client_wait(client, -1, 10000, &input))
+		;
+	assert_int_equal(client_end(client, &answer, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "lbd is not running (no socket /tmp/no-such-directory/"));
+	assert_non_null(strstr(err.text, "systemctl start lbd"));
+	client_close(client);
+}
+
 static void stats_hides_counters_at_zero_without_all(void **state)
 {
 	const struct fake_answer answers[] = {
@@ -801,6 +882,26 @@ static void stats_hides_counters_at_zero_without_all(void **state)
 	assert_non_null(strstr(run.out, "flow_evicted"));
 }
 
+static void stats_exact_has_all_digits(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"GET /v1/stats", 200,
+	     "{\"reasons\":[{\"name\":\"forwarded_tx\",\"outcome\":\"sent\",\"help\":\"sent "
+	     "on\",\"packets\":1234567890123,\"bytes\":98765432109876}],"
+	     "\"events\":[{\"name\":\"flow_evicted\",\"help\":\"replaced\",\"count\":12345678}],"
+	     "\"sources_over_rate\":[{\"service\":\"web\",\"prefix\":\"198.51.100.0/24\","
+	     "\"dropped\":7654321,\"last_s\":4}]}"},
+	    {NULL}};
+
+	RUN(answers, "stats", "--exact");
+	assert_non_null(strstr(run.out, "Sent (forwarded or answered): 1234567890123 packets, "
+					"98765432109876 bytes\n"));
+	assert_non_null(
+	    strstr(run.out, "  forwarded_tx         1234567890123 98765432109876  sent on\n"));
+	assert_non_null(strstr(run.out, "  flow_evicted              12345678"));
+	assert_non_null(strstr(run.out, "  198.51.100.0/24            7654321 dropped, last 4s"));
+}
+
 static void stats_shows_the_sources_above_their_rate(void **state)
 {
 	char sources[2048] = "", text[3000];
@@ -816,7 +917,7 @@ static void stats_shows_the_sources_above_their_rate(void **state)
 	RUN(answers, "stats");
 	assert_non_null(strstr(run.out, "Sources above their rate of new flows\n"));
 	assert_non_null(
-	    strstr(run.out, "198.51.0.0/24           12.0k dropped, last 4 s ago, we?b\n"));
+	    strstr(run.out, "198.51.0.0/24           12.0k dropped, last 4s ago, we?b\n"));
 	assert_non_null(strstr(run.out, "198.51.9.0/24"));
 	assert_null(strstr(run.out, "198.51.10.0/24"));
 	assert_non_null(strstr(run.out, "2 more: lbctl stats --all\n"));
@@ -840,8 +941,9 @@ static void services_show_status_and_transitions(void **state)
 
 	RUN(answers, "services");
 	assert_non_null(strstr(
-	    run.out, "web      [2001:db8::10]:443/tcp  degraded  2/3  maglev     ipip     1021 "
-		     "89abcdef  1.50k  2.00M"));
+	    run.out,
+	    "web      [2001:db8::10]:443/tcp  degraded  2/3       -  maglev     ipip     1021 "
+	    "89abcdef  1.50k        0  2.00M"));
 	assert_non_null(strstr(run.out, "web: 12 of 1021 slots in transition"));
 	assert_non_null(strstr(run.out, "web: reached its share of the crowded flow table"));
 	assert_non_null(strstr(run.out, "web: new flows dropped above its rate: 1.20k packets; "
@@ -887,7 +989,10 @@ int main(void)
 	    cmocka_unit_test(a_socket_path_that_is_too_long_is_wrong_usage),
 	    cmocka_unit_test(the_environment_names_the_socket),
 	    cmocka_unit_test(version_works_without_lbd),
+	    cmocka_unit_test(a_request_can_be_waited_for_beside_other_input),
+	    cmocka_unit_test(a_request_without_lbd_names_the_next_step),
 	    cmocka_unit_test(stats_hides_counters_at_zero_without_all),
+	    cmocka_unit_test(stats_exact_has_all_digits),
 	    cmocka_unit_test(stats_shows_the_sources_above_their_rate),
 	    cmocka_unit_test(services_show_status_and_transitions),
 	};

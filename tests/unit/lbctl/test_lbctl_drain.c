@@ -88,12 +88,12 @@ static void what_holds_a_drain_is_shown_with_its_age(void **state)
 		     "\"given_up\":0}")));
 
 	drain_describe_times(&progress, text, sizeof(text));
-	assert_string_equal(text, ", draining for 3 min, last packet 2 s ago, forced in 7 min");
+	assert_string_equal(text, ", draining for 3m, last packet 2s ago, forced in 7m");
 	progress = progress_of(
 	    LIST(DRAINING("{\"since_s\":180,\"last_packet_s\":null,\"forced_in_s\":null,"
 			  "\"forced\":false,\"given_up\":0}")));
 	drain_describe_times(&progress, text, sizeof(text));
-	assert_string_equal(text, ", draining for 3 min");
+	assert_string_equal(text, ", draining for 3m");
 }
 
 static void run_against(const struct fake_answer *answers, char *requests, size_t size,

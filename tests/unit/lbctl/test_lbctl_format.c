@@ -70,16 +70,16 @@ static void times_have_one_or_two_units(void **state)
 {
 	char text[FORMAT_TEXT];
 
-	assert_string_equal(format_duration(59, text), "59 s");
-	assert_string_equal(format_duration(725, text), "12 min");
-	assert_string_equal(format_duration(11520, text), "3 h 12 min");
-	assert_string_equal(format_duration(439200, text), "5 d 2 h");
-	assert_string_equal(format_age(439200, text), "5 d");
-	assert_string_equal(format_age(59, text), "59 s");
+	assert_string_equal(format_duration(59, text), "59s");
+	assert_string_equal(format_duration(725, text), "12m");
+	assert_string_equal(format_duration(11520, text), "3h12m");
+	assert_string_equal(format_duration(439200, text), "5d2h");
+	assert_string_equal(format_age(439200, text), "5d");
+	assert_string_equal(format_age(59, text), "59s");
 	assert_string_equal(format_latency(0, text), "-");
-	assert_string_equal(format_latency(340, text), "340 us");
-	assert_string_equal(format_latency(1200, text), "1.2 ms");
-	assert_string_equal(format_latency(2500000, text), "2.5 s");
+	assert_string_equal(format_latency(340, text), "340us");
+	assert_string_equal(format_latency(1200, text), "1.2ms");
+	assert_string_equal(format_latency(2500000, text), "2.5s");
 }
 
 static void endpoints_bracket_ipv6_and_name_any_port(void **state)
@@ -173,8 +173,54 @@ static void tables_shrink_to_the_terminal(void **state)
 	table_add(table, TONE_PLAIN, "a-very-long-name-indeed");
 	table_add(table, TONE_PLAIN, "1");
 	print_to(text, sizeof(text), table, 13, false);
-	assert_string_equal(text, "NAME        N\na-very-lo~  1\n");
+	assert_string_equal(text, "NAME        N\na-ver~deed  1\n");
 	table_free(table);
+}
+
+static void a_narrow_terminal_leaves_out_what_matters_least(void **state)
+{
+	static const struct table_column columns[] = {{.title = "NAME", .shrinks = true},
+						      {.title = "FIRST", .spare = 1},
+						      {.title = "KEPT"},
+						      {.title = "LAST", .spare = 2},
+						      {.title = NULL}};
+	struct table *table = table_new(columns);
+	char text[512];
+
+	for (unsigned i = 0; i < 4; i++)
+		table_add(table, TONE_PLAIN, i ? "1" : "a-name");
+	print_to(text, sizeof(text), table, 0, false);
+	assert_string_equal(text, "NAME    FIRST  KEPT  LAST\na-name  1      1     1\n");
+	print_to(text, sizeof(text), table, 24, false);
+	assert_string_equal(text, "NAME    FIRST  KEPT\na-name  1      1\n");
+	print_to(text, sizeof(text), table, 18, false);
+	assert_string_equal(text, "NAME    KEPT\na-name  1\n");
+	table_free(table);
+}
+
+static void text_is_cut_in_the_middle_or_at_its_end(void **state)
+{
+	char text[32];
+
+	assert_string_equal(text_fit("backend-17", 10, CUT_MIDDLE, text, sizeof(text)),
+			    "backend-17");
+	assert_string_equal(text_fit("backend-17", 7, CUT_MIDDLE, text, sizeof(text)), "bac~-17");
+	assert_string_equal(text_fit("backend-17", 7, CUT_END, text, sizeof(text)), "backen~");
+	assert_string_equal(text_fit("backend-17", 1, CUT_MIDDLE, text, sizeof(text)), "~");
+	assert_string_equal(text_fit("backend-17", 0, CUT_END, text, sizeof(text)), "");
+	if (!setlocale(LC_CTYPE, "C.UTF-8"))
+		skip();
+	assert_string_equal(text_fit("gr\u00f6\u00dfe-\u00df", 5, CUT_MIDDLE, text, sizeof(text)),
+			    "gr\u2026-\u00df");
+	setlocale(LC_CTYPE, "C");
+}
+
+static void exact_counts_have_all_their_digits(void **state)
+{
+	char text[FORMAT_TEXT];
+
+	assert_string_equal(format_exact(0, text), "0");
+	assert_string_equal(format_exact(UINT64_MAX, text), "18446744073709551615");
 }
 
 static void wide_characters_count_their_columns(void **state)
@@ -213,6 +259,9 @@ int main(void)
 	    cmocka_unit_test(each_condition_has_its_tone),
 	    cmocka_unit_test(tables_align_left_and_right),
 	    cmocka_unit_test(tables_shrink_to_the_terminal),
+	    cmocka_unit_test(a_narrow_terminal_leaves_out_what_matters_least),
+	    cmocka_unit_test(text_is_cut_in_the_middle_or_at_its_end),
+	    cmocka_unit_test(exact_counts_have_all_their_digits),
 	    cmocka_unit_test(wide_characters_count_their_columns),
 	    cmocka_unit_test(control_characters_cannot_reach_the_terminal),
 	};

@@ -64,7 +64,7 @@ static void wait_withdraws_once_nothing_is_forwarded_for_5_s(void **state)
 	run_against(answers, "drain", "--wait", NULL);
 	assert_int_equal(run.exit_code, 0);
 	assert_string_equal(run.err, "");
-	assert_non_null(strstr(run.out, "waiting until no packet is forwarded for 5 s"));
+	assert_non_null(strstr(run.out, "waiting until no packet is forwarded for 5s"));
 	assert_non_null(strstr(run.out, "safe to stop"));
 	withdraw = strstr(requests, DRAIN " {\"withdraw\":true}");
 	assert_non_null(withdraw);

@@ -19,6 +19,9 @@ static const char *const promised[] = {"attach",
 				       "services",
 				       "backends",
 				       "diff",
+				       "service add",
+				       "service remove",
+				       "events",
 				       "backend add",
 				       "backend remove",
 				       "backend drain",
@@ -178,7 +181,29 @@ static void wrong_usage_exits_with_2_and_shows_the_usage_line(void **state)
 	    {"backend", "add", "web", "10.0.0.1", "--weight", "10001"},
 	    {"backend", "weight", "web", "10.0.0.1", "-1"},
 	    {"drain", "web", "10.0.0.1", "--timeout", "soon"},
+	    {"drain", "web", "10.0.0"},
+	    {"backend", "drain", "web", "a:b"},
+	    {"backend", "add", "web", "10.0.0.1", "--label", "zone"},
+	    {"service", "add", "shop", "192.0.2.1:80/tcp"},
+	    {"service", "add", "shop", "192.0.2.1:80", "--backend=10.0.0.1"},
+	    {"service", "add", "shop", "192.0.2.1/tcp", "--backend=10.0.0.1"},
+	    {"service", "add", "shop", "2001:db8::1:80/tcp", "--backend=10.0.0.1"},
+	    {"service", "add", "shop", "[2001:db8::1]/tcp", "--backend=10.0.0.1"},
+	    {"service", "add", "shop", "1.2.3.4:80/tcp", "--backend=10.0.0.1,weight"},
+	    {"service", "add", "shop", "1.2.3.4:80/tcp", "--backend=10.0.0.1", "--set=slots"},
 	    {"top", "--interval", "1ms"},
+	    {"top", "--sort", "loudness"},
+	    {"top", "--view", "sky"},
+	    {"top", "--filter", "0123456789012345678901234567890123456789012345678901234567890123"},
+	    {"backends", "--watch=0"},
+	    {"backends", "--watch=soon"},
+	    {"backends", "--watch=2h"},
+	    {"backends", "--sort", "status"},
+	    {"backends", "--sort"},
+	    {"backends", "--filter"},
+	    {"services", "--watch=", "--watch=1"},
+	    {"services", "--sort", "latency"},
+	    {"stats", "--exact=yes"},
 	    {"help", "nosuchverb"},
 	    {"backend-host", "setup", "--vip", "192.0.2.10"},
 	    {"backend-host", "setup", "--iface", "eth0", "--vip", "192.0.2.10/32"},
@@ -243,6 +268,33 @@ static void options_may_stand_anywhere_and_be_joined_with_equals(void **state)
 	call_release(&call);
 }
 
+static void an_option_may_stand_without_its_value(void **state)
+{
+	char *alone[] = {"--watch", "web"}, *valued[] = {"--watch=5", "web"},
+	     *name[] = {"backends"};
+	struct call call;
+	struct error err;
+	int used;
+	const struct verb *verb = verb_find(name, 1, &used);
+
+	assert_int_equal(call_parse(verb, alone, 2, &call, &err), 0);
+	assert_string_equal(call_option(&call, "--watch"), "");
+	assert_string_equal(call_argument(&call, 0), "web");
+	call_release(&call);
+	assert_int_equal(call_parse(verb, valued, 2, &call, &err), 0);
+	assert_string_equal(call_option(&call, "--watch"), "5");
+	call_release(&call);
+	lbctl_run(&run, "help", "backends");
+	assert_non_null(strstr(run.out, "[--watch[=TIME]]"));
+	assert_non_null(strstr(run.out, "\n  --watch[=TIME]"));
+	lbctl_run(&run, "--generate-man");
+	assert_non_null(strstr(run.out, "[\\fB\\-\\-watch\\fR[=\\fITIME\\fR]]"));
+	lbctl_run(&run, "--words", "services", "--watch");
+	assert_non_null(strstr(run.out, "--sort\n"));
+	lbctl_run(&run, "--words", "backends", "--sort");
+	assert_string_equal(run.out, "flows\npackets\nbytes\nactive\nname\nlatency\nweight\n");
+}
+
 static void completion_offers_verbs_second_words_choices_and_options(void **state)
 {
 	lbctl_run(&run, "--words");
@@ -271,6 +323,7 @@ int main(void)
 	    cmocka_unit_test(wrong_usage_exits_with_2_and_shows_the_usage_line),
 	    cmocka_unit_test(a_misspelt_verb_gets_a_suggestion),
 	    cmocka_unit_test(options_may_stand_anywhere_and_be_joined_with_equals),
+	    cmocka_unit_test(an_option_may_stand_without_its_value),
 	    cmocka_unit_test(completion_offers_verbs_second_words_choices_and_options),
 	};
 

@@ -114,6 +114,19 @@ static void services_and_their_keys_are_named(void **state)
 	       "service web: renamed to shop", );
 }
 
+static void names_and_labels_are_compared(void **state)
+{
+	EXPECT("services:\n" WEB("", "{ address: 10.0.0.1, name: a, labels: { zone: a } }, " TWO),
+	       NULL,
+	       "services:\n" WEB("",
+				 "{ address: 10.0.0.1, name: b, labels: { zone: b } }, "
+				 "{ address: 10.0.0.2, name: c }, { address: 10.0.0.3, name: d }"),
+	       "service web: backend b 10.0.0.1: name a -> b",
+	       "service web: backend b 10.0.0.1: labels changed",
+	       "service web: backend c 10.0.0.2: name (none) -> c",
+	       "service web: backend d 10.0.0.3: added, weight 100", );
+}
+
 static void the_top_level_is_compared_too(void **state)
 {
 	EXPECT("interfaces: [eth0, eth1]\nservices: []\n", NULL,
@@ -129,6 +142,7 @@ int main(void)
 	    cmocka_unit_test(backends_that_come_go_and_change_are_named),
 	    cmocka_unit_test(run_time_changes_are_what_is_in_force),
 	    cmocka_unit_test(services_and_their_keys_are_named),
+	    cmocka_unit_test(names_and_labels_are_compared),
 	    cmocka_unit_test(the_top_level_is_compared_too),
 	};
 

@@ -130,6 +130,20 @@ static void a_fifo_does_not_hold_the_start(void **ret)
 	assert_int_equal(access(scene->bad, F_OK), 0);
 }
 
+/* It is not read, so it must not be written over either. */
+static void a_record_of_availability_that_is_not_ones_own_is_kept_as_bad(void **ret)
+{
+	struct scene *scene = *ret;
+	char target[16];
+
+	assert_int_equal(symlink("elsewhere", scene->own), 0);
+	scene->state.uptime_path = scene->own;
+	assert_int_equal(availability_start(&scene->state), 0);
+	availability_stop(&scene->state);
+	assert_int_equal(readlink(scene->bad, target, sizeof(target)), strlen("elsewhere"));
+	assert_int_equal(access(scene->own, F_OK), 0);
+}
+
 static void backends_beyond_the_limit_are_dropped_and_the_others_stay(void **ret)
 {
 	struct scene *scene = *ret;
@@ -190,6 +204,84 @@ static void what_does_not_fit_is_shed_added_backends_first(void **ret)
 			 0); /* should the start fail for another reason */
 	assert_int_equal(kept_write(&scene->state, &scene->state.overrides, NULL), 0);
 	assert_int_not_equal(access(scene->own, F_OK), 0);
+}
+
+#define WEB_TEXT                                                                  \
+	"limits: { services: 2, backends: 4 }\nservices:\n  - { name: web, vip: " \
+	"192.0.2.10, protocol: tcp, port: 80, backends: [{ address: 10.0.0.1 }] }\n"
+#define SERVICES(entries) "{\"version\": 1, \"backends\": [], \"services\": [" entries "]}"
+#define AT(name, vip)                                                                    \
+	"{\"service\": \"" name "\", \"vip\": \"" vip "\", \"port\": 80, \"protocol\": " \
+	"\"tcp\", "
+#define SERVICE_ADDED(name, vip, backend)                                      \
+	AT(name, vip)                                                          \
+	"\"added\": {\"name\": \"" name "\", \"vip\": \"" vip "\", \"port\": " \
+	"80, \"protocol\": \"tcp\", \"backends\": [{\"address\": \"" backend "\"}]}}"
+
+/* A config of its own: services change it. */
+static struct config *config_of(struct scene *scene)
+{
+	struct error err;
+
+	if (config_parse(WEB_TEXT, strlen(WEB_TEXT), "lbd.yaml", &scene->state.config, &err))
+		fail_msg("%s", err.text);
+	return scene->state.config;
+}
+
+static void services_added_and_removed_are_in_force_after_a_start(void **ret)
+{
+	struct scene *scene = *ret;
+	struct config *config = config_of(scene);
+
+	test_file_put(scene->own,
+		      SERVICES(AT("web", "192.0.2.10") "\"removed\": true}, " SERVICE_ADDED(
+			  "shop", "192.0.2.20", "10.0.0.9")));
+	kept_read(&scene->state);
+	assert_int_equal(config->services_count, 1);
+	assert_string_equal(config->services[0].name, "shop");
+	assert_int_equal(state_overrides_count(&scene->state), 2);
+	assert_false(scene->state.overrides_stale);
+	config_free(config);
+}
+
+static void services_that_no_longer_fit_are_dropped_at_a_start(void **ret)
+{
+	struct scene *scene = *ret;
+	struct config *config = config_of(scene);
+
+	/* the file has the second now; no room for the fourth; the third removal is of none */
+	test_file_put(
+	    scene->own,
+	    SERVICES(SERVICE_ADDED("shop", "10.0.0.1", "10.0.0.9") ", " SERVICE_ADDED("www", "192.0.2.10", "10.0.0.9") ", " AT(
+		"old",
+		"192.0.2.30") "\"removed\": true}, " SERVICE_ADDED("a", "192.0.2.21",
+								   "10.0.0.9") ", " SERVICE_ADDED("b",
+												  "192.0.2.22",
+												  "10.0.0.9")));
+	kept_read(&scene->state);
+	assert_int_equal(config->services_count, 2);
+	assert_string_equal(config->services[1].name, "a");
+	assert_int_equal(state_overrides_count(&scene->state), 1);
+	assert_true(scene->state.overrides_stale);
+	config_free(config);
+}
+
+static void services_that_cannot_be_committed_are_shed_with_the_backends(void **ret)
+{
+	struct scene *scene = *ret;
+	struct config *config = config_of(scene);
+
+	test_file_put(
+	    scene->own,
+	    "{\"version\": 1, \"backends\": [" ADD("10.0.0.3") "], \"services\": [" SERVICE_ADDED(
+		"shop", "192.0.2.20", "10.0.0.9") "]}");
+	kept_read(&scene->state);
+	assert_int_equal(state_overrides_count(&scene->state), 2);
+	assert_true(kept_shed(&scene->state));
+	assert_int_equal(state_overrides_count(&scene->state), 0);
+	assert_int_equal(config->services_count, 1);
+	assert_false(kept_shed(&scene->state));
+	config_free(config);
 }
 
 static void a_change_that_cannot_be_written_is_an_error_and_the_next_is_tried_again(void **ret)
@@ -274,7 +366,8 @@ static void reload_as(struct scene *scene, const struct next *next, bool keep,
 		      struct overrides *ret, struct reload_report *report)
 {
 	*report = (struct reload_report){0};
-	assert_int_equal(reload_overrides(&scene->state, &next->config, keep, ret, report, NULL),
+	assert_int_equal(reload_overrides(&scene->state, (struct config *)&next->config, keep, ret,
+					  report, NULL),
 			 0);
 }
 
@@ -510,10 +603,14 @@ int main(void)
 	    TEST(the_old_file_of_another_lbd_is_left_alone),
 	    TEST(a_broken_file_is_kept_as_bad),
 	    TEST(a_fifo_does_not_hold_the_start),
+	    TEST(a_record_of_availability_that_is_not_ones_own_is_kept_as_bad),
 	    TEST(backends_beyond_the_limit_are_dropped_and_the_others_stay),
 	    TEST(more_changes_than_can_apply_are_not_read),
 	    TEST(addresses_that_the_file_may_not_name_are_dropped),
 	    TEST(what_does_not_fit_is_shed_added_backends_first),
+	    TEST(services_added_and_removed_are_in_force_after_a_start),
+	    TEST(services_that_no_longer_fit_are_dropped_at_a_start),
+	    TEST(services_that_cannot_be_committed_are_shed_with_the_backends),
 	    TEST(a_change_that_cannot_be_written_is_an_error_and_the_next_is_tried_again),
 	    TEST(what_could_not_be_written_is_a_warning_of_the_next_change),
 	    TEST(warnings_are_bounded_and_none_is_lost_from_the_count),

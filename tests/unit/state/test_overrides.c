@@ -95,6 +95,65 @@ static void changes_come_back_as_they_were(void **state)
 	overrides_done(&written);
 }
 
+static void names_and_labels_come_back_as_they_were(void **state)
+{
+	const struct config_label labels[] = {{"zone", "a \"b\""}, {"rack", "7"}};
+	struct place *place = *state;
+	struct overrides written = {0}, read, copy;
+	struct addr one = test_addr("10.0.0.1"), two = test_addr("10.0.0.2");
+	struct override *entry = overrides_get(&written, "web", &one);
+
+	entry->has_weight = entry->added = true;
+	entry->tag = config_tag_new("web-1", labels, 2);
+	entry = overrides_get(&written, "web", &two);
+	entry->has_weight = entry->added = true;
+	entry->tag = config_tag_new(NULL, labels, 1);
+	assert_int_equal(overrides_save(&written, place->path, NULL), 0);
+	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
+	assert_true(overrides_equal(&read, &written));
+	assert_string_equal(overrides_find(&read, "web", &one)->tag->name, "web-1");
+	assert_int_equal(overrides_copy(&read, &copy), 0);
+	overrides_done(&read);
+	assert_true(overrides_equal(&copy, &written));
+	config_tag_unref(copy.list[1].tag);
+	copy.list[1].tag = NULL;
+	assert_false(overrides_equal(&copy, &written));
+	overrides_done(&copy);
+	overrides_done(&written);
+}
+
+static void services_come_back_as_they_were(void **state)
+{
+	struct config_service shop = {.name = (char *)"shop \"1\"",
+				      .vip = test_addr("192.0.2.20"),
+				      .protocol = CONFIG_TCP,
+				      .port = 443},
+			      dns = {.name = (char *)"dns",
+				     .vip = test_addr("2001:db8::53"),
+				     .protocol = CONFIG_UDP};
+	struct place *place = *state;
+	struct overrides written = {0}, read, copy;
+
+	assert_int_equal(overrides_add_service(&written, &shop, "{\"z\":1,\"a\":[\"\\u2028\"]}"),
+			 0);
+	assert_int_equal(overrides_add_service(&written, &dns, NULL), 0);
+	assert_int_equal(overrides_save(&written, place->path, NULL), 0);
+	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
+	assert_true(overrides_equal(&read, &written));
+	assert_string_equal(read.services[0].added, "{\"z\":1,\"a\":[\"\\u2028\"]}");
+	assert_null(read.services[1].added);
+	assert_int_equal(overrides_copy(&read, &copy), 0);
+	overrides_done(&read);
+	assert_true(overrides_equal(&copy, &written));
+	assert_ptr_equal(overrides_find_added(&copy, "shop \"1\""), &copy.services[0]);
+	assert_null(overrides_find_added(&copy, "dns"));
+	overrides_drop_service(&copy, &copy.services[0]);
+	assert_false(overrides_equal(&copy, &written));
+	assert_string_equal(copy.services[0].service, "dns");
+	overrides_done(&copy);
+	overrides_done(&written);
+}
+
 static void the_order_for_the_node_comes_back_without_any_backend(void **state)
 {
 	struct place *place = *state;
@@ -173,6 +232,21 @@ static void broken_files_are_errors(void **state)
 	     "entry 0: an added backend needs a weight"},
 	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"weihgt\": 1}]}",
 	     "weihgt"},
+	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"weight\": 1, \"added\": true, \"name\": \"10.0.0.3\"}]}",
+	     "entry 0: name: \"10.0.0.3\": expected 1 to 63 letters"},
+	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"weight\": 1, \"added\": true, \"labels\": {\"a\": 1}}]}",
+	     "entry 0: labels: expected an object of at most 8 texts"},
+	    {"{\"version\": 1, \"backends\": [], \"services\": {}}", "services: expected a list"},
+	    {"{\"version\": 1, \"backends\": [], \"services\": [{\"service\": \"web\", \"vip\": \"x\", \"port\": 80, \"protocol\": \"tcp\", \"removed\": true}]}",
+	     "service 0: expected an IP address as vip, a port, and tcp or udp"},
+	    {"{\"version\": 1, \"backends\": [], \"services\": [{\"service\": \"web\", \"vip\": \"192.0.2.1\", \"port\": 65536, \"protocol\": \"tcp\", \"removed\": true}]}",
+	     "service 0: expected an IP address as vip"},
+	    {"{\"version\": 1, \"backends\": [], \"services\": [{\"service\": \"web\", \"vip\": \"192.0.2.1\", \"port\": 80, \"protocol\": \"tcp\"}]}",
+	     "service 0: expected either added, an object, or removed"},
+	    {"{\"version\": 1, \"backends\": [], \"services\": [{\"service\": \"web\", \"vip\": \"192.0.2.1\", \"port\": 80, \"protocol\": \"tcp\", \"removed\": true, \"added\": {}}]}",
+	     "service 0: expected either added, an object, or removed"},
+	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"drain\": true, \"name\": \"a\"}]}",
+	     "entry 0: name, labels: expected only with an added backend"},
 	};
 	struct place *place = *state;
 
@@ -256,15 +330,50 @@ static void what_the_file_says_too_needs_no_entry(void **state)
 	}
 }
 
+/* A file that the next start would refuse loses every change that is in it. */
+static void more_than_can_be_read_again_is_not_written(void **state)
+{
+	struct place *place = *state;
+	struct overrides overrides = {0};
+	const struct config_service service = {.name = (char *)"web",
+					       .vip = test_addr("192.0.2.1")};
+	const size_t length = 1 << 20;
+	char *added = malloc(length + 16);
+	struct error err;
+	int rc;
+
+	assert_non_null(added);
+	strcpy(added, "{\"name\":\"");
+	memset(added + strlen(added), 'x', length);
+	strcpy(added + length, "\"}");
+	for (unsigned i = 0; i < 17; i++) {
+		assert_int_equal(overrides_add_service(&overrides, &service, added), 0);
+		rc = overrides_save(&overrides, place->path, &err);
+		if (rc)
+			break;
+	}
+	assert_int_equal(rc, -EFBIG);
+	overrides_done(&overrides);
+	assert_int_equal(overrides_load(place->path, 100, &overrides, &err), 0);
+	assert_int_equal(overrides.services_count, 15);
+	overrides_done(&overrides);
+	free(added);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(missing_file_means_no_changes, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(changes_come_back_as_they_were, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(names_and_labels_come_back_as_they_were, set_up,
+					    tear_down),
+	    cmocka_unit_test_setup_teardown(services_come_back_as_they_were, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(the_order_for_the_node_comes_back_without_any_backend,
 					    set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(a_node_without_a_drain_is_no_order, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(no_changes_leave_no_file, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(more_than_can_be_read_again_is_not_written, set_up,
+					    tear_down),
 	    cmocka_unit_test_setup_teardown(failed_save_keeps_the_old_file, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(broken_files_are_errors, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(entries_beyond_the_most_are_dropped, set_up, tear_down),

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "common/clock.h"
 #include "lbd/state/internal.h"
@@ -127,6 +128,46 @@ static void a_change_is_counted_once(void **unused)
 	free(scene);
 }
 
+static unsigned count_events(const char *kind, uint64_t *ret_stand_for)
+{
+	struct event_record record;
+	unsigned count = 0;
+
+	*ret_stand_for = 0;
+	for (uint64_t after = 0; events_next(after, &record); after = record.seq) {
+		json_t *json = json_loadb(record.json, record.length, 0, NULL);
+
+		if (!strcmp(json_string_value(json_object_get(json, "kind")), kind)) {
+			count++;
+			*ret_stand_for +=
+			    (uint64_t)json_integer_value(json_object_get(json, "count"));
+		}
+		json_decref(json);
+	}
+	return count;
+}
+
+static void events_are_what_the_log_has_and_the_sum_says_for_how_many_it_stands(void **unused)
+{
+	struct scene *scene = scene_new();
+	struct event_record record;
+	struct test_log log;
+	struct error err;
+	uint64_t stand_for;
+
+	assert_int_equal(events_open(&(struct events_options){.path = NULL}, &err), 0);
+	become(scene, BACKENDS, BACKEND_DOWN);
+	report(scene, &log);
+	assert_int_equal(count_events("backend-down", &stand_for), REPORT_NAMED);
+	assert_int_equal(count_events("backends-changed", &stand_for), 1);
+	assert_int_equal(stand_for, BACKENDS - REPORT_NAMED);
+	assert_true(events_next(0, &record));
+	assert_string_equal(record.service, "web");
+	assert_non_null(strstr(record.json, "\"why\":\"connect: refused\""));
+	events_close();
+	free(scene);
+}
+
 static void each_second_has_lines_of_its_own(void **unused)
 {
 	struct report report = {0};
@@ -144,6 +185,7 @@ int main(void)
 	    cmocka_unit_test(what_changes_beyond_the_first_hundred_is_summed_up),
 	    cmocka_unit_test(the_sum_counts_what_backends_have_become),
 	    cmocka_unit_test(a_change_is_counted_once),
+	    cmocka_unit_test(events_are_what_the_log_has_and_the_sum_says_for_how_many_it_stands),
 	    cmocka_unit_test(each_second_has_lines_of_its_own),
 	};
 

@@ -526,7 +526,7 @@ static void after_blindness_there_is_no_slow_start(void **unused)
 	expect_traffic(&scene.backends[1], true, 100);
 }
 
-static void a_failed_probe_that_began_after_the_first_was_back_is_a_result(void **unused)
+static void two_probes_that_fail_after_the_first_was_back_are_a_result(void **unused)
 {
 	struct scene scene;
 
@@ -539,6 +539,12 @@ static void a_failed_probe_that_began_after_the_first_was_back_is_a_result(void 
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
 	backend_note_probe(&scene.backends[1], false, NOW + 5001, NOW + 6001);
 	weigh(&scene, NOW + 6001);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	backend_note_probe(&scene.backends[0], true, NOW + 6500, NOW + 6501);
+	weigh(&scene, NOW + 6501);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	backend_note_probe(&scene.backends[1], false, NOW + 7001, NOW + 8001);
+	weigh(&scene, NOW + 8001);
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
 	expect_traffic(&scene.backends[0], true, 100);
 	expect_traffic(&scene.backends[1], false, 0);
@@ -620,13 +626,18 @@ static void probed_scene(struct scene *scene, unsigned count)
 	weigh(scene, NOW);
 }
 
-/* Two probes that fail, by when they began; both wait for their timeout. */
+/* It waits for its timeout. */
+static void fails_once(struct backend *backend, uint64_t began_ms)
+{
+	backend_note_probe(backend, false, began_ms,
+			   began_ms + backend->service->config->health.timeout_ms);
+}
+
+/* Two probes that fail, by when they began. */
 static void fails(struct backend *backend, uint64_t first_ms, uint64_t last_ms)
 {
-	uint32_t timeout_ms = backend->service->config->health.timeout_ms;
-
-	backend_note_probe(backend, false, first_ms, first_ms + timeout_ms);
-	backend_note_probe(backend, false, last_ms, last_ms + timeout_ms);
+	fails_once(backend, first_ms);
+	fails_once(backend, last_ms);
 	down(backend);
 }
 
@@ -640,9 +651,63 @@ static void a_loss_counts_when_another_has_answered_since(void **unused)
 	struct scene scene;
 
 	probed_scene(&scene, 3);
-	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
+	fails_once(&scene.backends[0], NOW + 2000);
 	passes(&scene.backends[2], NOW + 2500 - 1, NOW + 2500);
-	weigh(&scene, NOW + 6000);
+	fails_once(&scene.backends[0], NOW + 6000);
+	down(&scene.backends[0]);
+	weigh(&scene, NOW + 7000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	expect_traffic(&scene.backends[0], false, 0);
+}
+
+/* The first failed probe is due to one cut, the two after it to another: of three that must fail,
+ * only two count. */
+static void a_cut_counts_as_one_failed_probe(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 3);
+	fails_once(&scene.backends[0], NOW + 2000);
+	passes(&scene.backends[2], NOW + 3300, NOW + 3301);
+	fails_once(&scene.backends[0], NOW + 4000);
+	fails_once(&scene.backends[2], NOW + 5300);
+	fails_once(&scene.backends[0], NOW + 6000);
+	down(&scene.backends[0]);
+	weigh(&scene, NOW + 7000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	expect_traffic(&scene.backends[0], true, 100);
+}
+
+/* No probe of another one has ended since, in whatever way. */
+static void a_loss_does_not_count_while_nothing_is_known_of_the_others(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 2);
+	fails_once(&scene.backends[0], NOW + 2000);
+	passes(&scene.backends[1], NOW + 3300, NOW + 3301);
+	fails_once(&scene.backends[0], NOW + 4000);
+	fails_once(&scene.backends[0], NOW + 6000);
+	down(&scene.backends[0]);
+	weigh(&scene, NOW + 7000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	expect_traffic(&scene.backends[0], true, 100);
+}
+
+/* The other one answers slowly: none of its probes lies between two of the dead one's. */
+static void a_loss_counts_also_where_the_answers_of_others_overlap_its_probes(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 2);
+	passes(&scene.backends[1], NOW + 1500, NOW + 2400);
+	fails_once(&scene.backends[0], NOW + 2000);
+	passes(&scene.backends[1], NOW + 3500, NOW + 4400);
+	fails_once(&scene.backends[0], NOW + 4000);
+	passes(&scene.backends[1], NOW + 5500, NOW + 6400);
+	fails_once(&scene.backends[0], NOW + 6000);
+	down(&scene.backends[0]);
+	weigh(&scene, NOW + 7000);
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
 	expect_traffic(&scene.backends[0], false, 0);
 }
@@ -751,8 +816,12 @@ static void once_the_others_answer_the_lost_one_that_fails_again_is_down(void **
 	weigh(&scene, NOW + 6000);
 	passes(&scene.backends[1], NOW + 6500 - 1, NOW + 6500);
 	weigh(&scene, NOW + 6500);
-	backend_note_probe(&scene.backends[0], false, NOW + 7000, NOW + 8000);
-	weigh(&scene, NOW + 8000);
+	fails_once(&scene.backends[0], NOW + 7000);
+	passes(&scene.backends[1], NOW + 8500 - 1, NOW + 8500);
+	weigh(&scene, NOW + 8500);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	fails_once(&scene.backends[0], NOW + 9000);
+	weigh(&scene, NOW + 10000);
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
 	expect_traffic(&scene.backends[0], false, 0);
 }
@@ -783,6 +852,50 @@ static void a_link_that_fails_again_before_the_ring_is_open_keeps_it_frozen(void
 }
 
 /* One failure takes it down: the others may not have been probed since. */
+/* Only some are back when the link fails again: those that are not did not get a chance. */
+static void a_link_that_fails_again_while_only_some_are_back_keeps_the_ring_frozen(void **unused)
+{
+	struct scene scene;
+
+	probed_scene(&scene, 3);
+	fails(&scene.backends[0], NOW + 2000, NOW + 3000);
+	fails(&scene.backends[1], NOW + 2000, NOW + 3000);
+	fails(&scene.backends[2], NOW + 2000, NOW + 3000);
+	weigh(&scene, NOW + 4000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	passes(&scene.backends[0], NOW + 5000, NOW + 5001);
+	up(&scene.backends[0]);
+	weigh(&scene, NOW + 5001);
+	for (unsigned at = 6000; at < 20000; at += 2000) { /* and stays away */
+		fails_once(&scene.backends[1], NOW + at);
+		fails_once(&scene.backends[2], NOW + at);
+		weigh(&scene, NOW + at + 1000);
+		assert_int_equal(scene.service.status, SERVICE_BLIND);
+		expect_traffic(&scene.backends[1], true, 100);
+		fails_once(&scene.backends[0], NOW + at + 1000);
+	}
+}
+
+/* One that passes and fails in turn keeps no other from being decided. */
+static void one_that_fails_again_and_again_ends_the_wait(void **unused)
+{
+	struct scene scene;
+	unsigned at;
+
+	probed_scene(&scene, 2);
+	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
+	weigh(&scene, NOW + 7000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	for (at = 8000; scene.service.blind && at < 30000; at += 2000) {
+		passes(&scene.backends[1], NOW + at, NOW + at + 1);
+		weigh(&scene, NOW + at + 1);
+		backend_note_probe(&scene.backends[0], at % 4000, NOW + at + 500, NOW + at + 600);
+		weigh(&scene, NOW + at + 600);
+	}
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	assert_in_range(at, 10000, 18000);
+}
+
 static void with_fall_1_a_passed_probe_in_the_last_interval_confirms_a_loss(void **unused)
 {
 	struct scene scene;
@@ -1259,12 +1372,15 @@ int main(void)
 	    cmocka_unit_test(a_first_start_without_any_backend_is_down_and_not_blind),
 	    cmocka_unit_test(the_first_that_answers_does_not_get_everything),
 	    cmocka_unit_test(after_blindness_there_is_no_slow_start),
-	    cmocka_unit_test(a_failed_probe_that_began_after_the_first_was_back_is_a_result),
+	    cmocka_unit_test(two_probes_that_fail_after_the_first_was_back_are_a_result),
 	    cmocka_unit_test(the_wait_for_the_others_has_an_end),
 	    cmocka_unit_test(losing_all_again_restarts_the_wait),
 	    cmocka_unit_test(while_blind_backups_are_not_used),
 	    cmocka_unit_test(while_blind_there_is_no_panic),
 	    cmocka_unit_test(a_loss_counts_when_another_has_answered_since),
+	    cmocka_unit_test(a_cut_counts_as_one_failed_probe),
+	    cmocka_unit_test(a_loss_does_not_count_while_nothing_is_known_of_the_others),
+	    cmocka_unit_test(a_loss_counts_also_where_the_answers_of_others_overlap_its_probes),
 	    cmocka_unit_test(a_loss_does_not_count_when_no_other_has_answered_since),
 	    cmocka_unit_test(
 		a_loss_does_not_count_when_the_others_answer_only_after_its_last_probe_began),
@@ -1276,6 +1392,9 @@ int main(void)
 	    cmocka_unit_test(once_the_others_answer_the_lost_one_that_fails_again_is_down),
 	    cmocka_unit_test(with_fall_1_a_passed_probe_in_the_last_interval_confirms_a_loss),
 	    cmocka_unit_test(a_link_that_fails_again_before_the_ring_is_open_keeps_it_frozen),
+	    cmocka_unit_test(
+		a_link_that_fails_again_while_only_some_are_back_keeps_the_ring_frozen),
+	    cmocka_unit_test(one_that_fails_again_and_again_ends_the_wait),
 	    cmocka_unit_test(while_blind_a_draining_backend_stays),
 	    cmocka_unit_test(a_draining_backend_lost_alone_is_drained_an_interval_later),
 	    cmocka_unit_test(stopping_a_drained_host_is_no_loss),

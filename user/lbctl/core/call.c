@@ -105,6 +105,8 @@ static int parse_option(const struct verb *verb, char *const *words, int count, 
 					 option->name);
 	} else if (equals) {
 		value = equals + 1;
+	} else if (option->may_stand) {
+		value = "";
 	} else if (count > 1) {
 		value = words[1];
 		used = 2;
@@ -236,7 +238,8 @@ void call_make_printable(json_t *value)
 		text = strdup(json_string_value(value));
 		if (text)
 			make_printable(text, false);
-		json_string_set(value, text ? text : "?");
+		if (!text || strcmp(text, json_string_value(value)) != 0)
+			json_string_set(value, text ? text : "?");
 	}
 }
 
@@ -297,18 +300,34 @@ int call_post_raw(struct call *call, const char *path, json_t *body, json_t **re
 	return rc;
 }
 
-int call_backends(struct call *call, const char *service, json_t **ret, struct error *err)
+/* Appends "?name=value" or "&name=value" to a path. */
+static int add_query(struct call *call, char **path, const char *name, const char *value)
 {
-	_cleanup_free_ char *escaped = NULL, *path = NULL;
+	_cleanup_free_ char *before = *path, *escaped = client_escape(call->client, value);
+
+	if (!before || !escaped ||
+	    asprintf(path, "%s%c%s=%s", before, strchr(before, '?') ? '&' : '?', name, escaped) < 0)
+		*path = NULL;
+	return *path ? 0 : -ENOMEM;
+}
+
+int call_some_backends(struct call *call, const char *service, bool down, const char *filter,
+		       json_t **ret, struct error *err)
+{
+	_cleanup_free_ char *path = NULL;
 	int rc = connect_once(call, err);
 
 	if (rc)
 		return rc;
-	escaped = client_escape(call->client, service ? service : "");
-	if (!escaped ||
-	    asprintf(&path, "/v1/backends%s%s", service ? "?service=" : "", escaped) < 0) {
-		path = NULL;
+	path = strdup("/v1/backends");
+	if ((service && add_query(call, &path, "service", service)) ||
+	    (down && add_query(call, &path, "down", "true")) ||
+	    (filter && add_query(call, &path, "filter", filter)) || !path)
 		return error_set(err, -ENOMEM, "out of memory");
-	}
 	return answered(call, client_get(call->client, path, ret, err), ret);
+}
+
+int call_backends(struct call *call, const char *service, json_t **ret, struct error *err)
+{
+	return call_some_backends(call, service, false, NULL, ret, err);
 }

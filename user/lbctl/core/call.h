@@ -41,7 +41,7 @@ const struct verb_option *call_common_option(const char *word);
 bool word_is_option(const char *word);
 /* The argument at this position, NULL if it was not given. */
 const char *call_argument(const struct call *call, unsigned at);
-/* The value of an option, "" for a flag, NULL if it was not given. */
+/* The value of an option, "" for a flag and for a value left out, NULL if it was not given. */
 const char *call_option(const struct call *call, const char *name);
 /* The value of an option as a time, in ms; *ret stays as it is if it was not given. 0, or -EINVAL
  * with err set. */
@@ -60,5 +60,9 @@ int call_post_raw(struct call *call, const char *path, json_t *body, json_t **re
 void call_make_printable(json_t *value);
 /* GET /v1/backends of one service; service NULL: of all. */
 int call_backends(struct call *call, const char *service, json_t **ret, struct error *err);
+/* down: only those that are down or have no next hop. filter: as in match_backend, NULL: all. An
+ * lbd of before answers with all. */
+int call_some_backends(struct call *call, const char *service, bool down, const char *filter,
+		       json_t **ret, struct error *err);
 
 #endif

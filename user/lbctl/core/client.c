@@ -20,15 +20,31 @@
 #define START_HINT "Start it: systemctl start lbd, or lbd -c /etc/lbd/lbd.yaml"
 #define LOG_HINT   "See its log: journalctl -u lbd"
 
-struct client {
-	CURL *curl;
-	char socket[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-};
-
 struct body {
 	char *data;
 	size_t length;
 };
+
+struct client {
+	CURL *curl;
+	CURLM *multi; /* holds it from client_begin to client_end */
+	/* of the request under way */
+	struct curl_slist *headers;
+	struct body body;
+	bool began;
+	char socket[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+};
+
+static void request_done(struct client *client)
+{
+	if (client->began)
+		curl_multi_remove_handle(client->multi, client->curl);
+	client->began = false;
+	curl_slist_free_all(client->headers);
+	client->headers = NULL;
+	free(client->body.data);
+	client->body = (struct body){0};
+}
 
 int client_open(const char *socket, struct client **ret, struct error *err)
 {
@@ -38,10 +54,12 @@ int client_open(const char *socket, struct client **ret, struct error *err)
 		return error_set(err, -EINVAL, "socket \"%s\": expected a path of 1 to %zu bytes",
 				 socket, sizeof(client->socket) - 1);
 	client = calloc(1, sizeof(*client));
-	if (client)
+	if (client) {
 		client->curl = curl_easy_init();
-	if (!client || !client->curl) {
-		free(client);
+		client->multi = curl_multi_init();
+	}
+	if (!client || !client->curl || !client->multi) {
+		client_close(client);
 		return error_set(err, -ENOMEM, "out of memory");
 	}
 	strcpy(client->socket, socket);
@@ -53,6 +71,8 @@ void client_close(struct client *client)
 {
 	if (!client)
 		return;
+	request_done(client);
+	curl_multi_cleanup(client->multi);
 	curl_easy_cleanup(client->curl);
 	free(client);
 }
@@ -127,8 +147,8 @@ static int transfer_failed(const struct client *client, CURLcode code, struct er
 		return not_connected(client, err);
 	case CURLE_OPERATION_TIMEDOUT:
 		return error_set(err, -ETIMEDOUT,
-				 "lbd did not answer on %s within %ld s.\n" LOG_HINT,
-				 client->socket, ANSWER_MS / 1000);
+				 "lbd did not answer on %s within %lds.\n" LOG_HINT, client->socket,
+				 ANSWER_MS / 1000);
 	case CURLE_GOT_NOTHING:
 	case CURLE_RECV_ERROR:
 	case CURLE_SEND_ERROR:
@@ -153,9 +173,9 @@ static int refused(const json_t *answer, long status, struct error *err)
 	return error_set(err, -EREMOTEIO, "%s%s%s", sentence, *hint ? "\n" : "", hint);
 }
 
-static int read_answer(const struct client *client, const struct body *body, json_t **ret,
-		       struct error *err)
+static int read_answer(const struct client *client, json_t **ret, struct error *err)
 {
+	const struct body *body = &client->body;
 	json_t *answer =
 	    json_loadb(body->data ? body->data : "", body->length, JSON_REJECT_DUPLICATES, NULL);
 	long status = 0;
@@ -179,19 +199,16 @@ static int read_answer(const struct client *client, const struct body *body, jso
 	return rc;
 }
 
-static int request(struct client *client, const char *path, const char *post, json_t **ret,
-		   struct error *err)
+/* The handle for one request. post: its body, or NULL; it must stay until request_done. */
+static int prepare(struct client *client, const char *path, const char *post, struct error *err)
 {
-	struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
 	_cleanup_free_ char *url = NULL;
-	struct body body = {0};
 	CURL *curl = client->curl;
-	CURLcode code;
-	int rc;
 
-	if (!headers || asprintf(&url, "http://lbd%s", path) < 0) {
+	client->headers = curl_slist_append(NULL, "Content-Type: application/json");
+	if (!client->headers || asprintf(&url, "http://lbd%s", path) < 0) {
 		url = NULL;
-		curl_slist_free_all(headers);
+		request_done(client);
 		return error_set(err, -ENOMEM, "out of memory");
 	}
 	curl_easy_reset(curl); /* keeps the connection */
@@ -202,16 +219,67 @@ static int request(struct client *client, const char *path, const char *post, js
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ANSWER_MS);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, collect);
-	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
-	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &client->body);
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, client->headers);
 	if (post)
 		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, post);
-	code = curl_easy_perform(curl);
-	rc = code == CURLE_OK ? read_answer(client, &body, ret, err)
-			      : transfer_failed(client, code, err);
-	curl_slist_free_all(headers);
-	free(body.data);
+	return 0;
+}
+
+static int finish(struct client *client, CURLcode code, json_t **ret, struct error *err)
+{
+	int rc =
+	    code == CURLE_OK ? read_answer(client, ret, err) : transfer_failed(client, code, err);
+
+	request_done(client);
 	return rc;
+}
+
+static int request(struct client *client, const char *path, const char *post, json_t **ret,
+		   struct error *err)
+{
+	int rc = prepare(client, path, post, err);
+
+	return rc ? rc : finish(client, curl_easy_perform(client->curl), ret, err);
+}
+
+int client_begin(struct client *client, const char *path, struct error *err)
+{
+	int rc = prepare(client, path, NULL, err);
+
+	if (rc)
+		return rc;
+	if (curl_multi_add_handle(client->multi, client->curl)) {
+		request_done(client);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	client->began = true;
+	return 0;
+}
+
+bool client_wait(struct client *client, int fd, int ms, bool *ret_input)
+{
+	struct curl_waitfd input = {.fd = fd, .events = CURL_WAIT_POLLIN};
+	int running = 0;
+
+	*ret_input = false;
+	if (client->began)
+		curl_multi_perform(client->multi, &running);
+	if (client->began && !running)
+		return true;
+	curl_multi_poll(client->multi, &input, fd >= 0, ms, NULL);
+	*ret_input = input.revents;
+	if (client->began)
+		curl_multi_perform(client->multi, &running);
+	return client->began && !running;
+}
+
+int client_end(struct client *client, json_t **ret, struct error *err)
+{
+	int left;
+	const CURLMsg *message = curl_multi_info_read(client->multi, &left);
+
+	return finish(client, message ? message->data.result : CURLE_RECV_ERROR, ret, err);
 }
 
 int client_get(struct client *client, const char *path, json_t **ret, struct error *err)

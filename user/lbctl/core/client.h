@@ -4,6 +4,7 @@
 #define LBCTL_CLIENT_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "common/error.h"
 
@@ -19,6 +20,16 @@ void client_close(struct client *client); /* NULL is fine */
 int client_get(struct client *client, const char *path, json_t **ret, struct error *err);
 int client_post(struct client *client, const char *path, const json_t *body, json_t **ret,
 		struct error *err);
+
+/* client_get in three steps, for a caller with something else to do meanwhile. One at a time, and
+ * none of the calls above between the first step and the last. */
+int client_begin(struct client *client, const char *path, struct error *err);
+/* Waits for the answer, for input on fd (-1: none), for a signal, or for ms, whichever comes first;
+ * also without a request. True: the request has ended. *ret_input: fd can be read, or is at its
+ * end. */
+bool client_wait(struct client *client, int fd, int ms, bool *ret_input);
+/* As client_get. Only after client_wait has returned true. */
+int client_end(struct client *client, json_t **ret, struct error *err);
 /* text escaped for use in a query string; allocated, NULL if out of memory. */
 char *client_escape(struct client *client, const char *text);
 

@@ -3,14 +3,18 @@
 #include "format.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <langinfo.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 #include <wchar.h>
 
 #include "common/cleanup.h"
+#include "common/duration.h"
 #include "common/printable.h"
 
 /* Three digits and a unit. At the limits, rounding would give a fourth digit. */
@@ -39,6 +43,12 @@ static const char *const thousands[] = {"", "k", "M", "G", "T", "P", "E", NULL};
 const char *format_count(uint64_t count, char text[FORMAT_TEXT])
 {
 	return three_digits((double)count, 1000, thousands, text);
+}
+
+const char *format_exact(uint64_t count, char text[FORMAT_TEXT])
+{
+	snprintf(text, FORMAT_TEXT, "%" PRIu64, count);
+	return text;
 }
 
 const char *format_limit(uint64_t count, char text[FORMAT_TEXT])
@@ -77,43 +87,22 @@ const char *format_bytes(uint64_t bytes, char text[FORMAT_TEXT])
 
 const char *format_duration(uint64_t seconds, char text[FORMAT_TEXT])
 {
-	unsigned long long s = seconds, minutes = s / 60, hours = minutes / 60, days = hours / 24;
-
-	if (s < 60)
-		snprintf(text, FORMAT_TEXT, "%llu s", s);
-	else if (minutes < 60)
-		snprintf(text, FORMAT_TEXT, "%llu min", minutes);
-	else if (hours < 24)
-		snprintf(text, FORMAT_TEXT, "%llu h %llu min", hours, minutes % 60);
-	else
-		snprintf(text, FORMAT_TEXT, "%llu d %llu h", days, hours % 24);
-	return text;
+	return duration_about(seconds * 1000, text);
 }
 
 const char *format_age(uint64_t seconds, char text[FORMAT_TEXT])
 {
-	char *second_unit;
+	size_t digits;
 
-	format_duration(seconds, text);
-	second_unit = strchr(strchr(text, ' ') + 1, ' ');
-	if (second_unit)
-		*second_unit = 0;
+	duration_about(seconds * 1000, text);
+	digits = strspn(text, "0123456789");
+	text[digits + 1] = 0; /* its unit is one letter */
 	return text;
 }
 
 const char *format_latency(uint64_t microseconds, char text[FORMAT_TEXT])
 {
-	double us = (double)microseconds;
-
-	if (microseconds == 0)
-		strcpy(text, "-");
-	else if (us < 999.5)
-		snprintf(text, FORMAT_TEXT, "%.0f us", us);
-	else if (us < 999500)
-		snprintf(text, FORMAT_TEXT, us < 99950 ? "%.1f ms" : "%.0f ms", us / 1000);
-	else
-		snprintf(text, FORMAT_TEXT, "%.1f s", us / 1000000);
-	return text;
+	return microseconds ? duration_measured(microseconds, text) : strcpy(text, "-");
 }
 
 const char *format_plural(uint64_t count, const char *noun, char text[64])
@@ -150,32 +139,19 @@ int parse_whole(const char *text, uint64_t min, uint64_t max, uint64_t *ret)
 
 int parse_duration(const char *text, uint64_t *ret_ms)
 {
-	static const struct {
-		const char *name;
-		uint64_t ms;
-	} units[] = {{"", 1000},     {"ms", 1},      {"s", 1000},    {"m", 60000},
-		     {"min", 60000}, {"h", 3600000}, {"d", 86400000}};
 	const uint64_t year_ms = 366ULL * 86400000;
-	size_t digits = strspn(text, "0123456789");
-	char head[24];
+	uint64_t value;
+	int rc = duration_parse(text, &value);
 
-	if (digits == 0)
-		return -EINVAL;
-	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
-		uint64_t value;
-
-		if (strcmp(text + digits, units[i].name))
-			continue;
-		if (digits >= sizeof(head))
-			return -ERANGE;
-		memcpy(head, text, digits);
-		head[digits] = 0;
-		if (parse_whole(head, 0, year_ms / units[i].ms, &value))
-			return -ERANGE;
-		*ret_ms = value * units[i].ms;
-		return 0;
+	if (rc == -EDOM && value <= year_ms) { /* seconds */
+		value *= 1000;
+		rc = 0;
 	}
-	return -EINVAL;
+	if (rc == -EDOM || (!rc && value > year_ms))
+		rc = -ERANGE;
+	if (!rc)
+		*ret_ms = value;
+	return rc;
 }
 
 enum tone format_tone(const char *condition)
@@ -210,9 +186,12 @@ bool format_coloured(FILE *out)
 const char *format_escape(enum tone tone, bool coloured)
 {
 	static const char *const escapes[TONE_COUNT] = {
-	    [TONE_PLAIN] = "\033[0m",   [TONE_GOOD] = "\033[32m", [TONE_WARN] = "\033[33m",
-	    [TONE_BAD] = "\033[31m",    [TONE_DIM] = "\033[2m",   [TONE_BOLD] = "\033[1m",
-	    [TONE_REVERSE] = "\033[7m",
+	    [TONE_PLAIN] = "\033[0m",       [TONE_GOOD] = "\033[32m",
+	    [TONE_WARN] = "\033[33m",       [TONE_BAD] = "\033[31m",
+	    [TONE_DIM] = "\033[2m",         [TONE_BOLD] = "\033[1m",
+	    [TONE_ACCENT] = "\033[36m",     [TONE_TITLES] = "\033[30;42m",
+	    [TONE_SORTED] = "\033[30;46m",  [TONE_KEY] = "\033[30;46m",
+	    [TONE_ALARM] = "\033[1;37;41m",
 	};
 	return coloured ? escapes[tone] : "";
 }
@@ -228,14 +207,40 @@ unsigned format_columns(FILE *out)
 	return size.ws_col;
 }
 
+unsigned format_rows(FILE *out)
+{
+	struct winsize size = {0};
+
+	if (!isatty(fileno(out)))
+		return 0;
+	if (ioctl(fileno(out), TIOCGWINSZ, &size) || size.ws_row == 0)
+		return 24;
+	return size.ws_row;
+}
+
+const char *format_clock(uint64_t wall_ms, char text[FORMAT_TEXT])
+{
+	time_t seconds = (time_t)(wall_ms / 1000);
+	struct tm local;
+
+	if (!localtime_r(&seconds, &local) || !strftime(text, FORMAT_TEXT, "%H:%M:%S", &local))
+		strcpy(text, "?");
+	return text;
+}
+
 /* The bytes and columns of one character. A byte that is not UTF-8 counts as one column. */
 static size_t next_character(const char *text, unsigned *ret_columns)
 {
 	mbstate_t state = {0};
 	wchar_t wide;
-	size_t bytes = mbrtowc(&wide, text, strlen(text), &state);
+	size_t bytes;
 	int columns;
 
+	if ((unsigned char)*text < 0x80) { /* most are: thousands of names are measured */
+		*ret_columns = 1;
+		return 1;
+	}
+	bytes = mbrtowc(&wide, text, strlen(text), &state);
 	if (bytes == (size_t)-1 || bytes == (size_t)-2 || bytes == 0) {
 		*ret_columns = 1;
 		return 1;
@@ -270,6 +275,45 @@ size_t text_head(const char *text, unsigned columns)
 		at += bytes;
 	}
 	return at;
+}
+
+bool text_is_utf8(void)
+{
+	return strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+}
+
+/* The last part of a text that fits in this many columns. */
+static const char *text_tail(const char *text, unsigned columns)
+{
+	unsigned left = text_width(text), next;
+
+	while (left > columns) {
+		text += next_character(text, &next);
+		left -= next;
+	}
+	return text;
+}
+
+const char *text_fit(const char *text, unsigned columns, enum text_cut cut, char *ret, size_t size)
+{
+	const char *ellipsis = text_is_utf8() ? "\u2026" : "~", *tail = "";
+	unsigned head;
+
+	if (text_width(text) <= columns) {
+		snprintf(ret, size, "%s", text);
+		return ret;
+	}
+	if (!columns) {
+		*ret = 0;
+		return ret;
+	}
+	head = columns - 1;
+	if (cut == CUT_MIDDLE) {
+		tail = text_tail(text, head / 2);
+		head -= head / 2;
+	}
+	snprintf(ret, size, "%.*s%s%s", (int)text_head(text, head), text, ellipsis, tail);
+	return ret;
 }
 
 char text_printable(char c)

@@ -12,17 +12,19 @@
 
 /* A count in at most six characters: 999, 12.3k, 1.20M, 45.6G. Steps of 1000. */
 const char *format_count(uint64_t count, char text[FORMAT_TEXT]);
+/* The same count with all its digits. */
+const char *format_exact(uint64_t count, char text[FORMAT_TEXT]);
 /* A size of `limits` as the config has it: 1M is 1048576, 1000 is 1000; "?" for 0 (unknown). */
 const char *format_limit(uint64_t count, char text[FORMAT_TEXT]);
 /* A rate: 0, 0.4, 12.5, 950, 12.3k. Negative values and NaN are shown as 0. */
 const char *format_rate(double per_second, char text[FORMAT_TEXT]);
 /* Bytes of memory or traffic, steps of 1024: 512 B, 1.5 KiB, 64.0 MiB. */
 const char *format_bytes(uint64_t bytes, char text[FORMAT_TEXT]);
-/* 45 s, 12 min, 3 h 12 min, 5 d 2 h. */
+/* 45s, 12m, 3h12m, 5d2h. */
 const char *format_duration(uint64_t seconds, char text[FORMAT_TEXT]);
-/* A duration in one unit, for columns: 45 s, 12 min, 3 h, 5 d. */
+/* A duration in one unit, for columns: 45s, 12m, 3h, 5d. */
 const char *format_age(uint64_t seconds, char text[FORMAT_TEXT]);
-/* 340 us, 1.2 ms, 2.5 s; "-" for 0 (unknown). */
+/* 340us, 1.2ms, 2.5s; "-" for 0 (unknown). */
 const char *format_latency(uint64_t microseconds, char text[FORMAT_TEXT]);
 /* "1 backend", "2 backends" */
 const char *format_plural(uint64_t count, const char *noun, char text[64]);
@@ -30,7 +32,7 @@ const char *format_plural(uint64_t count, const char *noun, char text[64]);
 const char *format_endpoint(const char *address, uint64_t port, const char *protocol,
 			    char text[96]);
 
-/* "90" (seconds), "500ms", "60s", "5m", "2h", "1d". 0, or -EINVAL; -ERANGE above a year. */
+/* As duration_parse; a bare number is seconds. 0, or -EINVAL; -ERANGE above a year. */
 int parse_duration(const char *text, uint64_t *ret_ms);
 /* Only decimal digits, min to max. 0, -EINVAL, or -ERANGE. */
 int parse_whole(const char *text, uint64_t min, uint64_t max, uint64_t *ret);
@@ -44,7 +46,11 @@ enum tone {
 	TONE_BAD,
 	TONE_DIM,
 	TONE_BOLD,
-	TONE_REVERSE,
+	TONE_ACCENT, /* labels, and what belongs to a name */
+	TONE_TITLES, /* the line of column titles */
+	TONE_SORTED, /* the title of the column that the rows are sorted by */
+	TONE_KEY,    /* of the keyboard */
+	TONE_ALARM,  /* a line that must not be overlooked */
 	TONE_COUNT
 };
 
@@ -59,13 +65,27 @@ bool format_coloured(FILE *out);
 const char *format_escape(enum tone tone, bool coloured);
 /* Columns of the terminal; 0 if out is not a terminal. */
 unsigned format_columns(FILE *out);
+unsigned format_rows(FILE *out); /* and its rows */
+/* "15:04:05" of CLOCK_REALTIME in ms, local time. */
+const char *format_clock(uint64_t wall_ms, char text[FORMAT_TEXT]);
 
 /* ---- text ---- */
 
+/* Does the locale take UTF-8? */
+bool text_is_utf8(void);
 /* Width of a UTF-8 text in columns. */
 unsigned text_width(const char *text);
 /* Length in bytes of the longest prefix that fits in this many columns. */
 size_t text_head(const char *text, unsigned columns);
+
+enum text_cut {
+	CUT_MIDDLE, /* names: their ends tell them apart */
+	CUT_END,    /* sentences */
+};
+
+/* text in at most this many columns. What is cut out is shown as an ellipsis of one column: "~"
+ * where the locale has no other. */
+const char *text_fit(const char *text, unsigned columns, enum text_cut cut, char *ret, size_t size);
 /* Control characters become "?", so that no text from lbd can control the terminal. */
 char text_printable(char c);
 void text_put(FILE *out, const char *text);

@@ -14,17 +14,46 @@
 
 #define COLUMNS 80
 
+/* "--mode auto|native|generic", "--watch[=TIME]", "--once" */
+static void option_text(const struct verb_option *option, char *text, size_t size)
+{
+	const char *value = option->choice ? option->choice : option->value;
+
+	snprintf(text, size, "%s%s%s%s", option->name,
+		 !value              ? ""
+		 : option->may_stand ? "[="
+				     : " ",
+		 value ? value : "", value && option->may_stand ? "]" : "");
+}
+
+/* A text, broken after a "|" where the line ends. Returns the column after it. */
+static unsigned put_choices(FILE *out, const char *text, unsigned column, unsigned indent)
+{
+	while (column + text_width(text) > COLUMNS) {
+		size_t head = text_head(text, COLUMNS - column);
+
+		while (head && text[head - 1] != '|')
+			head--;
+		if (!head)
+			break;
+		fprintf(out, "%.*s\n%*s", (int)head, text, (int)indent, "");
+		column = indent;
+		text += head;
+	}
+	fputs(text, out);
+	return column + text_width(text);
+}
+
 /* One item of the usage line, such as "[--mode auto|native|generic]"; starts a new line if it does
  * not fit. */
 static void put_usage(FILE *out, unsigned *column, const char *before, const char *word,
-		      const char *value, const char *after)
+		      const char *after)
 {
 	const unsigned indent = sizeof("usage: " TOOL); /* and a space */
 	char text[160];
 	unsigned width;
 
-	snprintf(text, sizeof(text), "%s%s%s%s%s", before, word, value ? " " : "",
-		 value ? value : "", after);
+	snprintf(text, sizeof(text), "%s%s%s", before, word, after);
 	width = text_width(text);
 	if (*column + 1 + width > COLUMNS) {
 		fprintf(out, "\n%*s", (int)indent, "");
@@ -33,31 +62,31 @@ static void put_usage(FILE *out, unsigned *column, const char *before, const cha
 		putc(' ', out);
 		(*column)++;
 	}
-	fputs(text, out);
-	*column += width;
+	*column = put_choices(out, text, *column, indent + 4);
 }
 
 void help_usage(FILE *out, const struct verb *verb)
 {
 	unsigned column = (unsigned)fprintf(out, "usage: " TOOL);
 
-	put_usage(out, &column, "", verb->name, NULL, "");
+	put_usage(out, &column, "", verb->name, "");
 	for (unsigned i = 0; i < VERB_MAX_ARGUMENTS && verb->arguments[i].name; i++) {
 		bool optional = verb->arguments[i].optional;
 
-		put_usage(out, &column, optional ? "[" : "", verb->arguments[i].name, NULL,
+		put_usage(out, &column, optional ? "[" : "", verb->arguments[i].name,
 			  optional ? "]" : "");
 	}
 	for (unsigned i = 0; i < VERB_MAX_OPTIONS && verb->options[i].name; i++) {
 		const struct verb_option *option = &verb->options[i];
+		char text[128];
 
-		put_usage(out, &column, option->required ? "" : "[", option->name,
-			  option->choice ? option->choice : option->value,
+		option_text(option, text, sizeof(text));
+		put_usage(out, &column, option->required ? "" : "[", text,
 			  option->required ? (option->many ? "..." : "")
 					   : (option->many ? "]..." : "]"));
 	}
 	if (verb->flags & VERB_JSON)
-		put_usage(out, &column, "[", "--json", NULL, "]");
+		put_usage(out, &column, "[", "--json", "]");
 	putc('\n', out);
 }
 
@@ -75,15 +104,20 @@ static void print_paragraphs(FILE *out, const char *text)
 	}
 }
 
-static void print_option(FILE *out, const char *name, const char *value, const char *help)
+static void print_option(FILE *out, const char *head, const char *help)
 {
-	char head[96];
-	int used;
+	int used = fprintf(out, "  %-18s", head);
 
-	snprintf(head, sizeof(head), "%s%s%s", name, value ? " " : "", value ? value : "");
-	used = fprintf(out, "  %-18s", head);
 	fprintf(out, used > 20 ? "\n%*s" : "%*s", used > 20 ? 21 : 1, "");
 	text_wrap(out, help, 21, 21, COLUMNS);
+}
+
+static void print_verb_option(FILE *out, const struct verb_option *option)
+{
+	char head[128];
+
+	option_text(option, head, sizeof(head));
+	print_option(out, head, option->help);
 }
 
 void help_verb(FILE *out, const struct verb *verb)
@@ -96,16 +130,13 @@ void help_verb(FILE *out, const struct verb *verb)
 	print_paragraphs(out, verb->details);
 	fputs("\nOptions:\n", out);
 	for (unsigned i = 0; i < VERB_MAX_OPTIONS && verb->options[i].name; i++)
-		print_option(out, verb->options[i].name,
-			     verb->options[i].choice ? verb->options[i].choice
-						     : verb->options[i].value,
-			     verb->options[i].help);
+		print_verb_option(out, &verb->options[i]);
 	if (verb->flags & VERB_JSON)
-		print_option(out, "--json", NULL, "print JSON, for scripts");
+		print_option(out, "--json", "print JSON, for scripts");
 	if (verb->flags & VERB_SOCKET)
-		print_option(out, "--socket", "PATH",
+		print_option(out, "--socket PATH",
 			     "lbd's socket; default: $" LB_API_SOCKET_ENV ", or " LB_API_SOCKET);
-	print_option(out, "-h, --help", NULL, "show this help");
+	print_option(out, "-h, --help", "show this help");
 	for (unsigned i = 0; i < VERB_MAX_EXAMPLES && verb->examples[i].command; i++) {
 		fprintf(out, "%s  " TOOL " %s\n", i ? "" : "\nExamples:\n",
 			verb->examples[i].command);

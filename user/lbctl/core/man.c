@@ -57,6 +57,8 @@ static void put_option(FILE *out, const struct verb_option *option)
 	if (option->choice) {
 		putc(' ', out);
 		put_choice(out, option->choice);
+	} else if (option->value && option->may_stand) {
+		fprintf(out, "[=\\fI%s\\fR]", option->value);
 	} else if (option->value) {
 		fprintf(out, " \\fI%s\\fR", option->value);
 	}

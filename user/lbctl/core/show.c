@@ -2,6 +2,7 @@
 /* Output and arguments that several verbs share. */
 #include "show.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,7 +31,19 @@ const char *show_mode(const json_t *interface)
 
 void show_backend_name(const json_t *backend, char *text, size_t size)
 {
-	snprintf(text, size, "%s %s", json_text(backend, "service"), json_text(backend, "address"));
+	char label[SHOW_BACKEND];
+
+	show_backend(backend, label);
+	snprintf(text, size, "%s%s%s", json_text(backend, "service"), *label ? " " : "", label);
+}
+
+const char *show_backend(const json_t *backend, char text[SHOW_BACKEND])
+{
+	const char *name = json_text(backend, "name");
+
+	snprintf(text, SHOW_BACKEND, "%.63s%s%.45s", name, *name ? " " : "",
+		 json_text(backend, "address"));
+	return text;
 }
 
 int show_read_address(const char *verb, const char *text, char ret[ADDR_TEXT], struct error *err)
@@ -47,6 +60,25 @@ int show_read_address(const char *verb, const char *text, char ret[ADDR_TEXT], s
 	    text);
 }
 
+/* lbd knows the names: this finds only what can be none. */
+int show_read_backend(const char *verb, const char *text, char ret[SHOW_BACKEND], struct error *err)
+{
+	struct addr addr;
+
+	if (addr_parse(text, &addr) == 0) {
+		addr_format(&addr, ret);
+		return 0;
+	}
+	if (isalpha((unsigned char)*text) && strlen(text) < 64 && !strpbrk(text, ": /")) {
+		strcpy(ret, text);
+		return 0;
+	}
+	return error_set(err, -EINVAL,
+			 "%s: %s: expected an IPv4 or IPv6 address, such as 10.0.0.11 or "
+			 "2001:db8::11, or the name of a backend",
+			 verb, text);
+}
+
 void show_warnings(const json_t *warnings)
 {
 	const json_t *warning;
@@ -56,6 +88,20 @@ void show_warnings(const json_t *warnings)
 		fputs("Warning: ", stdout);
 		text_put(stdout, json_string_value(warning));
 		putchar('\n');
+	}
+}
+
+void show_run_time_changes(const json_t *changes, const char *before, const char *after)
+{
+	char name[SHOW_BACKEND];
+	const json_t *change;
+	size_t i;
+
+	json_array_foreach (changes, i, change) {
+		show_backend(change, name);
+		printf("%sservice %s: %s%s%s%s%s\n", before, json_text(change, "service"),
+		       *name ? "backend " : "", name, *name ? ": " : "",
+		       json_text(change, "change"), after);
 	}
 }
 

@@ -3,11 +3,13 @@
 #include "table.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define GAP       2
-#define NARROWEST 6 /* columns left of a shrunk column */
+#define NARROWEST 6  /* columns left of a shrunk column */
+#define WHOLE     20 /* a name up to this width is shown whole before other columns are */
 
 struct cell {
 	char *text;
@@ -63,6 +65,13 @@ void table_add(struct table *table, enum tone tone, const char *text)
 	table->cells_count += !table->failed;
 }
 
+/* The columns that are shown, and their widths. */
+struct fit {
+	bool shown[TABLE_COLUMNS];
+	unsigned widths[TABLE_COLUMNS];
+	unsigned last; /* column shown */
+};
+
 static void natural_widths(const struct table *table, unsigned widths[TABLE_COLUMNS])
 {
 	for (unsigned c = 0; c < table->columns_count; c++)
@@ -76,41 +85,80 @@ static void natural_widths(const struct table *table, unsigned widths[TABLE_COLU
 	}
 }
 
+/* Width of a row; of a name no more than `most`. */
+static unsigned row_width(const struct table *table, const struct fit *fit, unsigned most)
+{
+	unsigned total = 0;
+
+	for (unsigned c = 0; c < table->columns_count; c++) {
+		if (!fit->shown[c])
+			continue;
+		total += (total ? GAP : 0);
+		total += table->columns[c].shrinks && fit->widths[c] > most ? most : fit->widths[c];
+	}
+	return total;
+}
+
+/* Leaves out columns that may be, until names have room. */
+static void leave_out(const struct table *table, struct fit *fit, unsigned columns)
+{
+	while (row_width(table, fit, WHOLE) > columns) {
+		int least = -1;
+
+		for (unsigned c = 0; c < table->columns_count; c++)
+			if (fit->shown[c] && table->columns[c].spare &&
+			    (least < 0 || table->columns[c].spare > table->columns[least].spare))
+				least = (int)c;
+		if (least < 0)
+			return;
+		fit->shown[least] = false;
+	}
+}
+
 /* Shrinks the widest column that may shrink, by one at a time, until the row fits or none can
  * shrink further. */
-static void fit(const struct table *table, unsigned widths[TABLE_COLUMNS], unsigned columns)
+static void shrink(const struct table *table, struct fit *fit, unsigned columns)
 {
-	unsigned total = GAP * (table->columns_count - 1);
-
-	for (unsigned c = 0; c < table->columns_count; c++)
-		total += widths[c];
-	while (columns && total > columns) {
+	while (row_width(table, fit, UINT_MAX) > columns) {
 		int widest = -1;
 
 		for (unsigned c = 0; c < table->columns_count; c++)
-			if (table->columns[c].shrinks && widths[c] > NARROWEST &&
-			    (widest < 0 || widths[c] > widths[widest]))
+			if (fit->shown[c] && table->columns[c].shrinks &&
+			    fit->widths[c] > NARROWEST &&
+			    (widest < 0 || fit->widths[c] > fit->widths[widest]))
 				widest = (int)c;
 		if (widest < 0)
 			return;
-		widths[widest]--;
-		total--;
+		fit->widths[widest]--;
 	}
+}
+
+/* columns 0: all is shown. */
+static void fit_into(const struct table *table, unsigned columns, struct fit *ret)
+{
+	*ret = (struct fit){0};
+	natural_widths(table, ret->widths);
+	for (unsigned c = 0; c < table->columns_count; c++)
+		ret->shown[c] = true;
+	if (columns) {
+		leave_out(table, ret, columns);
+		shrink(table, ret, columns);
+	}
+	for (unsigned c = 0; c < table->columns_count; c++)
+		if (ret->shown[c])
+			ret->last = c;
 }
 
 /* The last cell of a row is not padded, so that no line ends with spaces. */
 static void put_cell(FILE *out, const char *text, unsigned width, bool right, bool last)
 {
 	unsigned needed = text_width(text);
-	bool cut = needed > width;
-	size_t head = cut ? text_head(text, width - 1) : strlen(text);
-	int padding = cut ? 0 : (int)(width - needed);
+	int padding = needed > width ? 0 : (int)(width - needed);
+	char cut[256];
 
 	if (right)
 		fprintf(out, "%*s", padding, "");
-	text_put_bytes(out, text, head);
-	if (cut)
-		putc('~', out);
+	text_put(out, needed > width ? text_fit(text, width, CUT_MIDDLE, cut, sizeof(cut)) : text);
 	if (!right && !last)
 		fprintf(out, "%*s", padding, "");
 	if (!last)
@@ -119,26 +167,28 @@ static void put_cell(FILE *out, const char *text, unsigned width, bool right, bo
 
 int table_print(const struct table *table, FILE *out, unsigned columns, bool coloured)
 {
-	unsigned widths[TABLE_COLUMNS] = {0};
+	struct fit fit;
 
 	if (!table || table->failed)
 		return -ENOMEM;
-	natural_widths(table, widths);
-	fit(table, widths, columns);
+	fit_into(table, columns, &fit);
 	fputs(format_escape(TONE_BOLD, coloured), out);
 	for (unsigned c = 0; c < table->columns_count; c++)
-		put_cell(out, table->columns[c].title, widths[c], table->columns[c].right,
-			 c + 1 == table->columns_count);
+		if (fit.shown[c])
+			put_cell(out, table->columns[c].title, fit.widths[c],
+				 table->columns[c].right, c == fit.last);
 	fprintf(out, "%s\n", format_escape(TONE_PLAIN, coloured));
 	for (size_t i = 0; i < table->cells_count; i++) {
 		const struct cell *cell = &table->cells[i];
 		unsigned c = (unsigned)(i % table->columns_count);
-		bool toned = cell->tone != TONE_PLAIN, last = c + 1 == table->columns_count;
+		bool toned = coloured && cell->tone != TONE_PLAIN;
 
-		fputs(format_escape(cell->tone, coloured && toned), out);
-		put_cell(out, cell->text, widths[c], table->columns[c].right, last);
-		fputs(format_escape(TONE_PLAIN, coloured && toned), out);
-		if (last)
+		if (!fit.shown[c])
+			continue;
+		fputs(format_escape(cell->tone, toned), out);
+		put_cell(out, cell->text, fit.widths[c], table->columns[c].right, c == fit.last);
+		fputs(format_escape(TONE_PLAIN, toned), out);
+		if (c == fit.last)
 			putc('\n', out);
 	}
 	return 0;

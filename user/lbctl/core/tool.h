@@ -34,9 +34,11 @@
 #define TOOL_TITLE    "LBCTL"
 #define TOOL_HOST     "backend-host "
 #define TOOL_DOES     "controls and monitors lbd, the XDP load balancer"
-#define TOOL_SERVER                                                                 \
-	"lbctl talks to \\fBlbd\\fR(8) over a Unix socket that root and the group " \
-	"lbd may use.\n"
+#define TOOL_SERVER                                                                  \
+	"lbctl talks to \\fBlbd\\fR(8) over a Unix socket that root and the group "  \
+	"lbd may use.\n.PP\nA SERVICE is given by its name or its VIP: 192.0.2.10, " \
+	"192.0.2.10:80 or 192.0.2.10:80/tcp; a BACKEND by its address or its name. " \
+	"A TIME is 250ms, 90s or 1h30m; a number alone is seconds.\n"
 #define TOOL_MAN_OPTIONS                                                                          \
 	".TP\n\\fB\\-\\-socket\\fR \\fIPATH\\fR\nThe socket of lbd. Default: $" LB_API_SOCKET_ENV \
 	", or " LB_API_SOCKET ".\n"

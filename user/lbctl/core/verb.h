@@ -61,7 +61,8 @@ struct verb_option {
 	const char *help;
 	enum verb_words words;
 	bool required;
-	bool many; /* may be given more than once */
+	bool many;      /* may be given more than once */
+	bool may_stand; /* without its value, which then follows "=" alone: --watch[=TIME] */
 };
 
 struct verb_example {

@@ -30,7 +30,7 @@ bool drain_over(const struct drain_progress *progress);
 void drain_read_backend(const json_t *backend, struct drain_progress *ret);
 /* What remains, in one line: "12 active flows, 34 slots kept for older flows". */
 void drain_describe(const struct drain_progress *progress, char *text, size_t size);
-/* The times that lbd reports: ", draining for 3 min, last packet 2 s ago, forced in 7 min", or "".
+/* The times that lbd reports: ", draining for 3m, last packet 2s ago, forced in 7m", or "".
  */
 void drain_describe_times(const struct drain_progress *progress, char *text, size_t size);
 

@@ -1,10 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Programs of an lbd in libxdp's dispatcher, beside others. They are known by their maps. */
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <xdp/libxdp.h>
 
+#include "common/cleanup.h"
 #include "common/pins.h"
 #include "offline.h"
+
+static bool has_dispatcher(uint32_t ifindex)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, query);
+	_cleanup_close_ int fd = -1;
+
+	if (bpf_xdp_query((int)ifindex, 0, &query))
+		return false;
+	fd = bpf_prog_get_fd_by_id(query.drv_prog_id ? query.drv_prog_id : query.skb_prog_id);
+	return fd >= 0 && pins_program_is_dispatcher(fd);
+}
 
 void dispatcher_each(uint32_t settings_id,
 		     void (*fn)(void *arg, const char *interface, uint32_t ifindex, uint32_t id),
@@ -15,9 +28,12 @@ void dispatcher_each(uint32_t settings_id,
 	libxdp_set_print(NULL);
 	libbpf_set_print(NULL);
 	for (struct if_nameindex *one = all; one && one->if_index; one++) {
-		struct xdp_multiprog *there = xdp_multiprog__get_from_ifindex((int)one->if_index);
 		struct xdp_program *program = NULL;
+		struct xdp_multiprog *there;
 
+		if (!has_dispatcher(one->if_index))
+			continue;
+		there = xdp_multiprog__get_from_ifindex((int)one->if_index);
 		if (libxdp_get_error(there))
 			continue;
 		while (!xdp_multiprog__is_legacy(there) &&

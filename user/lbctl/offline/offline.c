@@ -12,11 +12,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/files.h"
 #include "common/pins.h"
+
+#define FREED_TRIES 100 /* times 10 ms */
 
 /* ---- what there is ---- */
 
@@ -187,13 +190,44 @@ static int remove_maps(const struct offline *offline)
 	return rc || !rmdir(maps) ? rc : -errno;
 }
 
-int offline_unpin(struct offline *offline, bool *ret, struct error *err)
+/* Of all loaded programs, in every network namespace; 0: none. */
+static uint32_t find_user(uint32_t settings)
+{
+	uint32_t id = 0;
+
+	while (!bpf_prog_get_next_id(id, &id)) {
+		_cleanup_close_ int fd = bpf_prog_get_fd_by_id(id);
+
+		if (fd >= 0 && pins_program_uses(fd, settings))
+			return id;
+	}
+	return 0;
+}
+
+/* The kernel frees a program that was taken off a moment later. */
+static uint32_t find_lasting_user(uint32_t settings)
+{
+	const struct timespec rest = {.tv_nsec = 10000000};
+	uint32_t user = 0;
+
+	if (!settings)
+		return 0;
+	for (unsigned i = 0; i < FREED_TRIES && (user = find_user(settings)); i++)
+		nanosleep(&rest, NULL);
+	return user;
+}
+
+int offline_unpin(struct offline *offline, bool *ret, uint32_t *ret_user, struct error *err)
 {
 	char links[PATH_MAX];
 	int rc;
 
 	*ret = false;
+	*ret_user = 0;
 	if (offline->count)
+		return 0;
+	*ret_user = find_lasting_user(pins_settings_id(offline->pin));
+	if (*ret_user)
 		return 0;
 	rc = remove_maps(offline);
 	if (rc)

@@ -34,8 +34,10 @@ int offline_open(const char *pin, bool lock, struct offline *ret, struct error *
 void offline_close(struct offline *offline);
 /* Takes one program off its interface, and out of the list. */
 int offline_detach(struct offline *offline, unsigned number, struct error *err);
-/* When no program is left: removes the pinned maps and the directory. *ret: they were removed. */
-int offline_unpin(struct offline *offline, bool *ret, struct error *err);
+/* When no program is left: removes the pinned maps and the directory. *ret: they were removed.
+ * *ret_user: they were not, as this program still uses the maps, which no link here shows: in a
+ * dispatcher of another network namespace; else 0. */
+int offline_unpin(struct offline *offline, bool *ret, uint32_t *ret_user, struct error *err);
 
 /* ---- dispatcher.c ---- */
 

@@ -6,15 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/match.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
+#include "lbctl/list/why.h"
 
-static char *copy(const json_t *object, const char *name, bool *failed)
+static char *copy(const char *text, bool *failed)
 {
-	char *text = strdup(json_text(object, name));
+	char *copied = strdup(text);
 
-	*failed |= !text;
-	return text;
+	*failed |= !copied;
+	return copied;
 }
 
 /* The object in an array of the earlier sample that has the same values under the names a and b (b
@@ -35,50 +37,85 @@ static const json_t *find_same(const json_t *array, size_t guess, const json_t *
 	return NULL;
 }
 
-static double rate(const json_t *before, const json_t *now, const char *name, double seconds)
+static const json_t *same_service(const json_t *before, size_t guess, const json_t *service)
+{
+	return find_same(json_object_get(before, "services"), guess, service, "name", NULL);
+}
+
+static const json_t *same_backend(const json_t *before, size_t guess, const json_t *backend)
+{
+	return find_same(json_object_get(before, "backends"), guess, backend, "address", "service");
+}
+
+static const json_t *same_counter(const json_t *before, const char *list, size_t guess,
+				  const json_t *counter)
+{
+	return find_same(json_object_get(before, list), guess, counter, "name", NULL);
+}
+
+static double rate(const json_t *before, const json_t *now, const char *name, double seconds,
+		   bool *known)
 {
 	uint64_t old = json_number(before, name), new = json_number(now, name);
 
-	return before && new > old ? (double)(new - old) / seconds : 0;
+	*known &= before && new >= old;
+	return *known ? (double)(new - old) / seconds : 0;
 }
 
 static struct top_rates rates(const json_t *before, const json_t *now, double seconds)
 {
-	return (struct top_rates){.packets = rate(before, now, "packets", seconds),
-				  .bits = rate(before, now, "bytes", seconds) * 8,
-				  .flows = rate(before, now, "flows", seconds),
-				  .active = json_number(now, "active")};
+	struct top_rates rates = {.known = true, .active = json_number(now, "active")};
+
+	rates.packets = rate(before, now, "packets", seconds, &rates.known);
+	rates.bits = rate(before, now, "bytes", seconds, &rates.known) * 8;
+	rates.flows = rate(before, now, "flows", seconds, &rates.known);
+	if (!rates.known)
+		rates.packets = rates.bits = rates.flows = 0;
+	return rates;
+}
+
+static void add_rates(struct top_rates *to, const struct top_rates *more)
+{
+	to->packets += more->packets;
+	to->bits += more->bits;
+	to->flows += more->flows;
+}
+
+static int read_service(const json_t *before, const json_t *now, size_t at, struct top_model *model)
+{
+	struct top_service *row = &model->services[model->services_count++];
+	char endpoint[96], why[WHY_TEXT];
+	bool failed = false;
+
+	*row = (struct top_service){
+	    .at = at,
+	    .backends_count_up = json_number(now, "backends_up"),
+	    .backends_all = json_number(now, "backends"),
+	    .rates = rates(same_service(before, at, now), now, model->seconds),
+	};
+	row->name = copy(json_text(now, "name"), &failed);
+	row->status = copy(json_text(now, "status"), &failed);
+	row->why = copy(why_service(now, why), &failed);
+	row->endpoint = copy(format_endpoint(json_text(now, "vip"), json_number(now, "port"),
+					     json_text(now, "protocol"), endpoint),
+			     &failed);
+	add_rates(&model->total, &row->rates);
+	return failed ? -ENOMEM : 0;
 }
 
 static int read_services(const json_t *before, const json_t *now, struct top_model *model)
 {
-	const json_t *olds = json_object_get(before, "services"),
-		     *news = json_object_get(now, "services"), *service;
-	bool failed = false;
+	const json_t *services = json_object_get(now, "services"), *service;
+	int rc = 0;
 	size_t i;
 
-	model->services = calloc(json_array_size(news) + 1, sizeof(*model->services));
+	model->total.known = true;
+	model->services = calloc(json_array_size(services) + 1, sizeof(*model->services));
 	if (!model->services)
 		return -ENOMEM;
-	json_array_foreach (news, i, service) {
-		struct top_service *row = &model->services[model->services_count++];
-		char endpoint[96];
-
-		row->name = copy(service, "name", &failed);
-		row->status = copy(service, "status", &failed);
-		row->endpoint =
-		    strdup(format_endpoint(json_text(service, "vip"), json_number(service, "port"),
-					   json_text(service, "protocol"), endpoint));
-		failed |= !row->endpoint;
-		row->backends_count_up = json_number(service, "backends_up");
-		row->backends_all = json_number(service, "backends");
-		row->rates =
-		    rates(find_same(olds, i, service, "name", NULL), service, model->seconds);
-		model->total.packets += row->rates.packets;
-		model->total.bits += row->rates.bits;
-		model->total.flows += row->rates.flows;
-	}
-	return failed ? -ENOMEM : 0;
+	json_array_foreach (services, i, service)
+		rc = rc ? rc : read_service(before, service, i, model);
+	return rc;
 }
 
 static struct top_service *service_of(const struct top_model *model, const char *name,
@@ -95,44 +132,59 @@ static struct top_service *service_of(const struct top_model *model, const char 
 	return NULL;
 }
 
-static int add_backend(struct top_service *service, const json_t *before, const json_t *now,
-		       double seconds)
+static struct top_backend *new_backend(struct top_service *service)
 {
 	size_t count = service->backends_count;
-	struct top_backend *row, *grown;
-	bool failed = false;
+	struct top_backend *grown;
 
 	if ((count & (count - 1)) == 0) { /* grows at powers of two */
 		grown = realloc(service->backends, (count ? 2 * count : 1) * sizeof(*grown));
 		if (!grown)
-			return -ENOMEM;
+			return NULL;
 		service->backends = grown;
 	}
-	row = &service->backends[service->backends_count++];
-	*row = (struct top_backend){.weight = json_number(now, "effective_weight"),
+	return &service->backends[service->backends_count++];
+}
+
+static int add_backend(struct top_service *service, const json_t *before, const json_t *now,
+		       size_t at, double seconds)
+{
+	struct top_backend *row = new_backend(service);
+	bool failed = false;
+	char why[WHY_TEXT], labels[MATCH_LABELS];
+
+	if (!row)
+		return -ENOMEM;
+	*row = (struct top_backend){.at = at,
+				    .weight = json_number(now, "effective_weight"),
+				    .latency_us = json_number(now, "latency_us"),
 				    .rates = rates(before, now, seconds)};
-	row->address = copy(now, "address", &failed);
-	row->condition = copy(now, "condition", &failed);
-	row->why = copy(now, "why", &failed);
+	row->address = copy(json_text(now, "address"), &failed);
+	row->name = copy(json_text(now, "name"), &failed);
+	row->condition = copy(json_text(now, "condition"), &failed);
+	row->labels = copy(match_labels(now, labels), &failed);
+	row->why = copy(why_backend(now, why), &failed);
 	service->rates.active += row->rates.active;
+	service->weight += row->weight;
+	if (row->latency_us > service->latency_us)
+		service->latency_us = row->latency_us;
 	return failed ? -ENOMEM : 0;
 }
 
 static int read_backends(const json_t *before, const json_t *now, struct top_model *model)
 {
-	const json_t *olds = json_object_get(before, "backends"),
-		     *news = json_object_get(now, "backends"), *backend;
+	const json_t *backends = json_object_get(now, "backends"), *backend;
 	size_t i, guess = 0;
 	int rc = 0;
 
-	json_array_foreach (news, i, backend) {
+	json_array_foreach (backends, i, backend) {
 		struct top_service *service =
 		    service_of(model, json_text(backend, "service"), &guess);
 
 		if (!service)
 			continue;
-		rc = add_backend(service, find_same(olds, i, backend, "address", "service"),
-				 backend, model->seconds);
+		rc = add_backend(service, same_backend(before, i, backend), backend, i,
+				 model->seconds);
 		if (rc)
 			return rc;
 		model->total.active += json_number(backend, "active");
@@ -153,37 +205,44 @@ static void count_outcome(struct top_model *model, const struct top_reason *reas
 static int read_counters(const json_t *before, const json_t *now, const char *list,
 			 const char *count, struct top_model *model)
 {
-	const json_t *olds = json_object_get(before, list), *news = json_object_get(now, list),
-		     *counter;
-	bool failed = false;
+	const json_t *counters = json_object_get(now, list), *counter;
+	bool failed = false, known;
 	size_t i;
 
-	json_array_foreach (news, i, counter) {
+	json_array_foreach (counters, i, counter) {
 		struct top_reason *row = &model->reasons[model->reasons_count++];
 
-		row->name = copy(counter, "name", &failed);
-		row->help = copy(counter, "help", &failed);
-		row->outcome = strcmp(list, "events") == 0 ? strdup("event")
-							   : copy(counter, "outcome", &failed);
+		known = true;
+		row->name = copy(json_text(counter, "name"), &failed);
+		row->help = copy(json_text(counter, "help"), &failed);
+		row->outcome = copy(
+		    strcmp(list, "events") == 0 ? "event" : json_text(counter, "outcome"), &failed);
 		row->total = json_number(counter, count);
-		row->packets =
-		    rate(find_same(olds, i, counter, "name", NULL), counter, count, model->seconds);
-		if (failed || !row->outcome)
+		row->packets = rate(same_counter(before, list, i, counter), counter, count,
+				    model->seconds, &known);
+		if (failed)
 			return -ENOMEM;
 		count_outcome(model, row);
 	}
 	return 0;
 }
 
-int top_model_read(const json_t *before, const json_t *now, struct top_model *ret)
+/* 0: it did not increase. */
+static double seconds_between(const json_t *before, const json_t *now)
 {
 	uint64_t began = json_number(before, "time_ms"), ended = json_number(now, "time_ms");
-	struct top_model model = {.seconds = (double)(ended - began) / 1000};
+
+	return ended > began ? (double)(ended - began) / 1000 : 0;
+}
+
+int top_model_read(const json_t *before, const json_t *now, struct top_model *ret)
+{
+	struct top_model model = {.seconds = seconds_between(before, now)};
 	size_t counters = json_array_size(json_object_get(now, "reasons")) +
 			  json_array_size(json_object_get(now, "events"));
 	int rc;
 
-	if (ended <= began)
+	if (model.seconds <= 0)
 		return -EINVAL;
 	model.status = json_incref(json_object_get(now, "status"));
 	model.reasons = calloc(counters + 1, sizeof(*model.reasons));
@@ -205,13 +264,16 @@ static void service_done(struct top_service *service)
 {
 	for (size_t i = 0; i < service->backends_count; i++) {
 		free(service->backends[i].address);
+		free(service->backends[i].name);
 		free(service->backends[i].condition);
+		free(service->backends[i].labels);
 		free(service->backends[i].why);
 	}
 	free(service->backends);
 	free(service->name);
 	free(service->endpoint);
 	free(service->status);
+	free(service->why);
 }
 
 void top_model_done(struct top_model *model)
@@ -229,63 +291,59 @@ void top_model_done(struct top_model *model)
 	*model = (struct top_model){0};
 }
 
-/* ---- order ---- */
+/* ---- as JSON ---- */
 
-static double sort_key(const struct top_rates *of, enum top_sort sort)
+/* null: not known. */
+static json_t *rates_json(const struct top_rates *of)
 {
-	switch (sort) {
-	case TOP_SORT_PACKETS:
-		return of->packets;
-	case TOP_SORT_BITS:
-		return of->bits;
-	case TOP_SORT_FLOWS:
-		return of->flows;
-	case TOP_SORT_ACTIVE:
-		return (double)of->active;
-	default:
-		return 0;
+	if (!of->known)
+		return json_null();
+	return json_pack("{s:f, s:f, s:f}", "packets", of->packets, "bits", of->bits, "flows",
+			 of->flows);
+}
+
+/* Adds "rate" to each counter of a list; null: not known. */
+static int add_counter_rates(const json_t *before, json_t *now, const char *list, const char *count,
+			     double seconds)
+{
+	json_t *counters = json_object_get(now, list), *counter;
+	int rc = 0;
+	size_t i;
+
+	json_array_foreach (counters, i, counter) {
+		bool known = true;
+		double value =
+		    rate(same_counter(before, list, i, counter), counter, count, seconds, &known);
+
+		rc |= json_object_set_new(counter, "rate", known ? json_real(value) : json_null());
 	}
+	return rc ? -ENOMEM : 0;
 }
 
-/* Descending. */
-static int compare_rates(const struct top_rates *a, const struct top_rates *b, enum top_sort sort)
+int top_rates_add(const json_t *before, json_t *now)
 {
-	double x = sort_key(a, sort), y = sort_key(b, sort);
+	double seconds = seconds_between(before, now);
+	json_t *services = json_object_get(now, "services"),
+	       *backends = json_object_get(now, "backends"), *row;
+	struct top_rates total = {.known = true}, of;
+	int rc = 0;
+	size_t i;
 
-	return (x < y) - (x > y);
-}
-
-static int compare_services(const void *a, const void *b, void *sort)
-{
-	const struct top_service *x = a, *y = b;
-	int order = compare_rates(&x->rates, &y->rates, *(enum top_sort *)sort);
-
-	return order ? order : strcmp(x->name, y->name);
-}
-
-static int compare_backends(const void *a, const void *b, void *sort)
-{
-	const struct top_backend *x = a, *y = b;
-	int order = compare_rates(&x->rates, &y->rates, *(enum top_sort *)sort);
-
-	return order ? order : strcmp(x->address, y->address);
-}
-
-void top_model_sort(struct top_model *model, enum top_sort sort)
-{
-	if (sort == TOP_SORT_CONFIG)
-		return;
-	qsort_r(model->services, model->services_count, sizeof(*model->services), compare_services,
-		&sort);
-	for (size_t i = 0; i < model->services_count; i++)
-		qsort_r(model->services[i].backends, model->services[i].backends_count,
-			sizeof(*model->services[i].backends), compare_backends, &sort);
-}
-
-const char *top_sort_name(enum top_sort sort)
-{
-	static const char *const names[TOP_SORTS] = {"config", "packets", "bits", "new flows",
-						     "active"};
-
-	return names[sort];
+	if (seconds <= 0)
+		return -EINVAL;
+	json_array_foreach (services, i, row) {
+		of = rates(same_service(before, i, row), row, seconds);
+		add_rates(&total, &of);
+		rc |= json_object_set_new(row, "rates", rates_json(&of));
+	}
+	json_array_foreach (backends, i, row) {
+		of = rates(same_backend(before, i, row), row, seconds);
+		rc |= json_object_set_new(row, "rates", rates_json(&of));
+	}
+	rc |= add_counter_rates(before, now, "reasons", "packets", seconds);
+	rc |= add_counter_rates(before, now, "events", "count", seconds);
+	rc |= json_object_set_new(now, "rates", rates_json(&total));
+	rc |= json_object_set_new(now, "interval_ms",
+				  json_integer((json_int_t)(seconds * 1000 + 0.5)));
+	return rc ? -ENOMEM : 0;
 }

@@ -9,22 +9,28 @@
 #include <stdint.h>
 
 struct top_rates {
+	bool known;                  /* false: not in the earlier sample, or counted anew since */
 	double packets, bits, flows; /* a second */
 	uint64_t active;
 };
 
 struct top_backend {
-	char *address, *condition, *why;
-	uint64_t weight;
+	char *address, *name, *condition;
+	char *labels;                /* "zone=a rack=7" */
+	char *why;                   /* it takes no flows, or fewer than its weight says; "" */
+	uint64_t weight, latency_us; /* effective; of health checks, 0: unknown */
 	struct top_rates rates;
+	size_t at; /* in the answer */
 };
 
 struct top_service {
-	char *name, *endpoint, *status;
+	char *name, *endpoint, *status, *why;
 	uint64_t backends_count_up, backends_all;
+	uint64_t weight, latency_us; /* the sum of its backends'; the largest */
 	struct top_rates rates;
 	struct top_backend *backends;
 	size_t backends_count;
+	size_t at;
 };
 
 struct top_reason {
@@ -50,16 +56,36 @@ enum top_sort {
 	TOP_SORT_BITS,
 	TOP_SORT_FLOWS,
 	TOP_SORT_ACTIVE,
+	TOP_SORT_NAME,
+	TOP_SORT_STATUS,
+	TOP_SORT_WEIGHT,
+	TOP_SORT_LATENCY,
 	TOP_SORTS
 };
 
-/* Rates between two answers; the rate of a counter that is new or has decreased is 0. 0, -ENOMEM,
- * or -EINVAL if time_ms did not increase. Release with top_model_done. */
+/* Rates between two answers; those of a counter that is new or has decreased are 0 and not known.
+ * 0, -ENOMEM, or -EINVAL if time_ms did not increase. Release with top_model_done. */
 int top_model_read(const json_t *before, const json_t *now, struct top_model *ret);
 void top_model_done(struct top_model *model);
-/* Sorts services, and backends within each, by descending rate; TOP_SORT_CONFIG keeps the order of
- * the answer. */
-void top_model_sort(struct top_model *model, enum top_sort sort);
+/* Adds the rates to the later answer: of all, of each service and backend, of each reason and
+ * event, and interval_ms, the time between the two. 0, -ENOMEM, or -EINVAL if time_ms did not
+ * increase. */
+int top_rates_add(const json_t *before, json_t *now);
+
+/* ---- order ---- */
+
+/* Sorts services, and backends within each: rates and numbers descend, names ascend, the worst
+ * status comes first. TOP_SORT_CONFIG: as in the answer. */
+void top_model_sort(struct top_model *model, enum top_sort sort, bool reverse);
+/* The word for it in --sort. */
 const char *top_sort_name(enum top_sort sort);
+
+struct top_pair { /* a backend and its service */
+	const struct top_service *service;
+	const struct top_backend *backend;
+};
+
+/* Sorts backends of different services. */
+void top_pairs_sort(struct top_pair *pairs, size_t count, enum top_sort sort, bool reverse);
 
 #endif

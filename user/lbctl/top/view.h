@@ -1,40 +1,37 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A frame of lbctl top as lines of text with colours, for a terminal or plain output. Pure. */
+/* A screen of lbctl top as lines of text in tones, for a terminal or plain output. Pure. */
 #ifndef LBCTL_TOP_VIEW_H
 #define LBCTL_TOP_VIEW_H
 
-#include "lbctl/core/format.h"
+#include "frame.h"
 #include "model.h"
 
-#define TOP_SPANS 4
-#define TOP_LINE  512 /* bytes */
+#define TOP_FILTER 64 /* bytes */
 
-struct top_span { /* from this byte to the next span */
-	unsigned at;
-	enum tone tone;
-};
-
-struct top_line {
-	char text[TOP_LINE];
-	struct top_span spans[TOP_SPANS];
-	unsigned spans_count;
+enum top_view {
+	TOP_VIEW_TREE, /* services, and their backends below each */
+	TOP_VIEW_SERVICES,
+	TOP_VIEW_BACKENDS, /* of all services, in one order */
+	TOP_VIEW_REASONS,
+	TOP_VIEWS
 };
 
 struct top_options {
-	unsigned columns;
+	unsigned columns, rows; /* of the terminal; rows 0: every line, and no footer */
+	enum top_view view;
 	enum top_sort sort;
-	bool drops; /* the table of reasons instead of services and backends */
+	bool reverse, paused, help;
+	char filter[TOP_FILTER]; /* as in match_words */
+	bool typing;             /* the filter is being typed */
+	size_t scroll;           /* rows of the body above the screen */
+	uint64_t interval_ms;
+	const char *clock; /* when the sample was taken, or NULL */
+	const char *alarm; /* why the figures are old, or NULL: they are not */
 };
 
-/* The head (title, totals, column names) is fixed, the body scrolls. */
-struct top_frame {
-	struct top_line *lines;
-	size_t lines_count, lines_room, head_count;
-	bool failed; /* out of memory: lines are missing */
-};
-
+/* The backends of TOP_VIEW_BACKENDS are sorted here; else the model has its order. Scrolling beyond
+ * the end is put right in the frame. Release with frame_done. */
 void top_view_render(const struct top_model *model, const struct top_options *options,
 		     struct top_frame *ret);
-void top_view_done(struct top_frame *frame);
 
 #endif

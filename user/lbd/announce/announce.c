@@ -94,28 +94,50 @@ static void look_at_packets(struct announce *announce)
 static void log_vip(const struct announce_vip *vip)
 {
 	char text[ADDR_TEXT];
+	const char *why = vip->announced ? ""
+			  : vip->why[0]  ? vip->why
+					 : "its route cannot be added";
+	const struct event_about about = {
+	    .vip = addr_format(&vip->address, text), .why = why, .measured = true};
 
-	addr_format(&vip->address, text);
 	if (vip->announced)
-		log_info("VIP %s: announced", text);
+		events_log(EVENT_vip_announced, LOG_INFO, &about, "VIP %s: announced", text);
 	else
-		log_warning("VIP %s: withdrawn: %s", text,
-			    vip->why[0] ? vip->why : "its route cannot be added");
+		events_log(EVENT_vip_withdrawn, LOG_WARNING, &about, "VIP %s: withdrawn: %s", text,
+			   why);
+}
+
+static void log_more_vips(unsigned announced, unsigned withdrawn)
+{
+	const struct event_about about = {.count = announced + withdrawn, .measured = true};
+
+	if (about.count)
+		events_log(withdrawn ? EVENT_vip_withdrawn : EVENT_vip_announced,
+			   withdrawn ? LOG_WARNING : LOG_INFO, &about,
+			   "more VIPs at the same time: %u announced, %u withdrawn", announced,
+			   withdrawn);
 }
 
 /* VIPs that changed while the state of the node did not. */
 static void log_vips(const struct announce *announce, const struct announce_vip *before,
 		     unsigned count)
 {
-	unsigned named = 0;
+	unsigned named = 0, announced = 0, withdrawn = 0;
 
-	for (unsigned i = 0; i < announce->count && named < NAMED; i++) {
+	for (unsigned i = 0; i < announce->count; i++) {
 		const struct announce_vip *vip = &announce->vips[i];
 		const struct announce_vip *was = vips_find(before, count, &vip->address);
 
-		if (was && was->announced != vip->announced && ++named)
+		if (!was || was->announced == vip->announced)
+			continue;
+		if (named++ < NAMED)
 			log_vip(vip);
+		else if (vip->announced)
+			announced++;
+		else
+			withdrawn++;
 	}
+	log_more_vips(announced, withdrawn);
 }
 
 static unsigned count_announced(const struct announce *announce)
@@ -129,17 +151,25 @@ static unsigned count_announced(const struct announce *announce)
 
 static void log_state(const struct announce *announce)
 {
+	static const enum event_kind kinds[NODE_STATES] = {[NODE_STARTING] = EVENT_node_starting,
+							   [NODE_UP] = EVENT_node_up,
+							   [NODE_DRAINING] = EVENT_node_draining,
+							   [NODE_BLIND] = EVENT_node_blind,
+							   [NODE_WITHDRAWN] = EVENT_node_withdrawn};
+	const struct event_about about = {.why = announce->why, .measured = true};
+	enum event_kind kind = kinds[announce->state];
 	const char *name = announce_state_name(announce->state);
-	unsigned announced = count_announced(announce);
 
 	if (announce->state == NODE_UP || announce->state == NODE_DRAINING)
-		log_info("node: %s: %u of %u VIPs announced, table %" PRIu32 ", metric %" PRIu32,
-			 name, announced, announce->count, announce->in_force.set.table,
-			 announce->metric);
+		events_log(kind, LOG_INFO, &about,
+			   "node: %s: %u of %u VIPs announced, table %" PRIu32 ", metric %" PRIu32,
+			   name, count_announced(announce), announce->count,
+			   announce->in_force.set.table, announce->metric);
 	else if (announce->state == NODE_STARTING)
-		log_info("node: starting: %s", announce->why);
+		events_log(kind, LOG_INFO, &about, "node: starting: %s", announce->why);
 	else
-		log_warning("node: %s: %s; no VIP is announced", name, announce->why);
+		events_log(kind, LOG_WARNING, &about, "node: %s: %s; no VIP is announced", name,
+			   announce->why);
 }
 
 static void set_fault(struct announce *announce, const char *fault)

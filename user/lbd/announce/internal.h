@@ -4,6 +4,7 @@
 #define LBD_ANNOUNCE_INTERNAL_H
 
 #include "common/netlink.h"
+#include "lbd/events/events.h"
 #include "announce.h"
 
 /* ---- decide.c: pure ---- */

@@ -12,6 +12,7 @@
 #include "lb_api.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "lbd/events/events.h"
 #include "lbd/host/host.h"
 #include "listen.h"
 
@@ -26,10 +27,13 @@ static const struct api_route routes[] = {
     {"GET", LB_API_PREFIX "/backends", api_backends, API_LIST_BACKENDS},
     {"GET", LB_API_PREFIX "/stats", api_stats, API_LIST_NONE},
     {"GET", LB_API_PREFIX "/top", NULL, API_LIST_TOP},
+    {"GET", LB_API_PREFIX "/events", NULL, API_LIST_EVENTS},
     {"POST", LB_API_PREFIX "/attach", api_attach, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/detach", api_detach, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/reload", api_reload, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/save", api_save, API_LIST_NONE},
+    {"POST", LB_API_PREFIX "/service/add", api_service_add, API_LIST_NONE},
+    {"POST", LB_API_PREFIX "/service/remove", api_service_remove, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/backend/add", api_add, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/backend/remove", api_remove, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/backend/drain", api_drain, API_LIST_NONE},
@@ -175,12 +179,10 @@ static int run_route(const struct api_route *route, struct api_call *of, struct 
 
 	if (rc)
 		return rc;
-	if (route->list)
-		listing_join(of->api, route->list,
-			     route->list == API_LIST_BACKENDS
-				 ? evhttp_find_header(of->query, "service")
-				 : NULL,
-			     call);
+	if (route->list == API_LIST_EVENTS)
+		rc = api_events(of->api, of->query, call, err);
+	else if (route->list)
+		listing_join(of->api, route->list, &of->listed, call);
 	else if (result)
 		answer(call, 200, result);
 	else
@@ -197,6 +199,8 @@ struct change {
 	const struct api_route *route;
 	json_t *body;
 	struct face_waiters waiters; /* the call, unless it is gone */
+	bool is_known;               /* who asks */
+	uid_t uid;
 };
 
 static void change_free(struct change *change)
@@ -204,6 +208,33 @@ static void change_free(struct change *change)
 	change->api->changes--;
 	json_decref(change->body);
 	free(change);
+}
+
+struct asker {
+	uid_t uid;
+	struct event_actor actor;
+};
+
+static void find_actor(void *arg)
+{
+	struct asker *asker = arg;
+
+	event_actor_find(asker->uid, &asker->actor);
+}
+
+/* What the handler changes is recorded as what this user asked for. */
+static int run_as(const struct change *change, struct api_call *of, json_t **ret, struct error *err)
+{
+	struct asker asker = {.uid = change->uid};
+	int rc;
+
+	if (change->is_known) {
+		task_wait(find_actor, &asker); /* for the database of users */
+		events_ask_as(&asker.actor);
+	}
+	rc = run_handler(change->route, of, ret, err);
+	events_ask_as(NULL);
+	return rc;
 }
 
 /* A client that has gone away meanwhile gets no answer, but its change. */
@@ -219,7 +250,7 @@ static void run_change(void *arg)
 
 	change->api->named_ifindex = 0;
 	if (state_is_started(change->api->state))
-		rc = run_handler(change->route, &of, &result, &err);
+		rc = run_as(change, &of, &result, &err);
 	else
 		error_set(&err, rc, "lbd is stopping");
 	call = TAILQ_FIRST(&change->waiters);
@@ -248,6 +279,7 @@ static int add_change(struct api *api, const struct api_route *route, json_t *bo
 	change->api = api;
 	change->route = route;
 	change->body = body;
+	change->is_known = !face_peer(call, &change->uid);
 	TAILQ_INIT(&change->waiters);
 	if (tasks_add(api->tasks, run_change, change)) {
 		change_free(change);
@@ -343,8 +375,8 @@ int api_new(const struct api_options *options, struct api **ret, struct error *e
 			    .start_ms = clock_monotonic_ms()};
 	TAILQ_INIT(&api->listings);
 	api->path = strdup(config->socket);
-	rc = api->path ? serve(api, options->connections, config->group, err)
-		       : error_set(err, -ENOMEM, "out of memory");
+	rc = api->path && !followers_new(api) ? serve(api, options->connections, config->group, err)
+					      : error_set(err, -ENOMEM, "out of memory");
 	if (rc)
 		api_free(api);
 	else
@@ -365,6 +397,7 @@ void api_free(struct api *api)
 		unlink(api->path);
 	face_free(api->face);
 	listings_done(api);
+	followers_done(api);
 	free(api->path);
 	free(api);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/duration.h"
 
 #define MAX_MS      (365LL * 24 * 3600 * 1000)
 #define VALUE_SHOWN 64 /* bytes of a wrong value that are quoted */
@@ -52,6 +53,56 @@ int api_arg_name(const json_t *body, const char *name, const char **ret, struct 
 	return 0;
 }
 
+int api_arg_text(const json_t *body, const char *name, const char **ret, struct error *err)
+{
+	const json_t *value = json_object_get(body, name);
+
+	if (value && (!json_is_string(value) ||
+		      strlen(json_string_value(value)) != json_string_length(value)))
+		return wrong(body, name, "a text", err);
+	*ret = json_string_value(value);
+	return 0;
+}
+
+/* "labels: zone: expected ...". */
+static int read_label(const char *key, const json_t *value, struct config_label *ret,
+		      struct error *err)
+{
+	const char *text = json_string_value(value);
+
+	if (!config_label_key_fits(key))
+		return error_set(err, -EINVAL, "labels: %.*s: " CONFIG_LABEL_KEY_EXPECTED,
+				 VALUE_SHOWN, key);
+	if (!text || strlen(text) != json_string_length(value) || !config_label_value_fits(text))
+		return error_set(err, -EINVAL, "labels: %s: %.*s: " CONFIG_LABEL_VALUE_EXPECTED,
+				 key, VALUE_SHOWN, text ? text : "no text");
+	*ret = (struct config_label){key, text};
+	return 0;
+}
+
+int api_arg_tag(const json_t *body, struct config_tag **ret, struct error *err)
+{
+	struct config_label labels[CONFIG_LABELS_MAX];
+	json_t *object = json_object_get(body, "labels"), *value;
+	unsigned count = 0;
+	const char *name, *key;
+	int rc = api_arg_text(body, "name", &name, err);
+
+	if (rc)
+		return rc;
+	if (name && !config_tag_name_fits(name))
+		return error_set(err, -EINVAL, "name: %.*s: " CONFIG_TAG_NAME_EXPECTED, VALUE_SHOWN,
+				 name);
+	if ((object && !json_is_object(object)) || json_object_size(object) > CONFIG_LABELS_MAX)
+		return error_set(err, -EINVAL, "labels: expected an object with at most %d texts",
+				 CONFIG_LABELS_MAX);
+	json_object_foreach (object, key, value)
+		if ((rc = read_label(key, value, &labels[count++], err)))
+			return rc;
+	*ret = name || count ? config_tag_new(name, labels, count) : NULL;
+	return *ret || !(name || count) ? 0 : error_set(err, -ENOMEM, "out of memory");
+}
+
 int api_arg_address(const json_t *body, const char *name, struct addr *ret, struct error *err)
 {
 	const json_t *value = json_object_get(body, name);
@@ -82,6 +133,17 @@ int api_arg_ms(const json_t *body, const char *name, uint64_t *ret, struct error
 	    json_integer_value(value) > MAX_MS)
 		return wrong(body, name, "milliseconds, an integer of at most a year", err);
 	*ret = (uint64_t)json_integer_value(value);
+	return 0;
+}
+
+int api_arg_duration(const json_t *body, const char *name, uint64_t *ret, struct error *err)
+{
+	const json_t *value = json_object_get(body, name);
+	uint64_t ms;
+
+	if (!json_is_string(value) || duration_parse(json_string_value(value), &ms) || ms > MAX_MS)
+		return wrong(body, name, "a duration of at most a year, such as \"5m\"", err);
+	*ret = ms;
 	return 0;
 }
 

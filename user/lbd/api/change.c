@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Handlers of POST requests: attach, detach, reload, run-time changes of backends. */
+/* Handlers of POST requests: attach, detach, reload, run-time changes of services and backends. */
 #include "internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 int api_attach(struct api_call *call, json_t **ret, struct error *err)
@@ -46,16 +47,18 @@ int api_detach(struct api_call *call, json_t **ret, struct error *err)
 static json_t *notes_json(const struct reload_report *report, bool kept)
 {
 	json_t *list = json_array();
-	char address[ADDR_TEXT];
-
 	for (unsigned i = 0; i < report->count; i++) {
 		const struct reload_note *note = &report->notes[i];
+		bool of_backend = note->address.family;
+		char address[ADDR_TEXT];
 
 		if (note->kept == kept)
-			json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "service",
-							      note->service, "address",
-							      addr_format(&note->address, address),
-							      "change", note->what));
+			json_array_append_new(
+			    list,
+			    json_pack("{s:s, s:s?, s:s?, s:s}", "service", note->service, "address",
+				      of_backend ? addr_format(&note->address, address) : NULL,
+				      "name", *note->name ? note->name : NULL, "change",
+				      note->what));
 	}
 	return list;
 }
@@ -124,7 +127,22 @@ int api_reload(struct api_call *call, json_t **ret, struct error *err)
 	return 0;
 }
 
-/* Changes nothing: the caller writes the file. It is no GET, as it takes as long as a reload. */
+/* Of the files that change. */
+static json_t *files_json(const struct saved *saved)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < saved->texts.count; i++) {
+		const struct config_text *text = &saved->texts.list[i];
+
+		if (saved->changed[i])
+			json_array_append_new(list, json_pack("{s:s, s:s%}", "path", text->name,
+							      "text", text->bytes, text->length));
+	}
+	return list;
+}
+
+/* Changes nothing: the caller writes the files. It is no GET, as it takes as long as a reload. */
 int api_save(struct api_call *call, json_t **ret, struct error *err)
 {
 	static const char *const fields[] = {NULL};
@@ -136,25 +154,97 @@ int api_save(struct api_call *call, json_t **ret, struct error *err)
 	rc = state_save(call->api->state, &saved, err);
 	if (rc)
 		return reload_failure(rc);
-	*ret = json_pack("{s:s, s:i, s:o, s:s%}", "path", state_config_path(call->api->state),
+	*ret = json_pack("{s:s, s:i, s:o, s:s%, s:o}", "path", state_config_path(call->api->state),
 			 "changes", saved.report.kept, "left", notes_json(&saved.report, false),
-			 "text", saved.text, saved.length);
+			 "text", saved.texts.list[0].bytes, saved.texts.list[0].length, "files",
+			 files_json(&saved));
 	saved_done(&saved);
 	return 0;
 }
 
-/* ---- backends ---- */
-
 struct target {
-	const char *service;
+	const char *service; /* the name, valid until another config is in force */
 	struct addr address;
 };
 
-static int read_target(const json_t *body, struct target *ret, struct error *err)
+static int read_service(const struct api_call *call, struct service **ret, struct error *err)
 {
-	int rc = api_arg_name(body, "service", &ret->service, err);
+	const char *text;
+	int rc = api_arg_name(call->body, "service", &text, err);
 
-	return rc ? rc : api_arg_address(body, "address", &ret->address, err);
+	return rc ? rc : state_resolve_service(call->api->state, text, ret, err);
+}
+
+/* ---- services ---- */
+
+/* The body is what a config has in its list of services. */
+int api_service_add(struct api_call *call, json_t **ret, struct error *err)
+{
+	/* ASCII: YAML ends lines at characters that JSON leaves as they are */
+	char *text = json_dumps(call->body, JSON_COMPACT | JSON_ENSURE_ASCII);
+	const struct service *service;
+	const char *name;
+	int rc;
+
+	if (!text)
+		return error_set(err, -ENOMEM, "out of memory");
+	rc = state_service_add(call->api->state, text, &name, err);
+	free(text);
+	if (rc)
+		return rc;
+	service = state_find_service(call->api->state, name);
+	*ret = service ? json_pack("{s:o}", "service", api_service_json(call->api, service))
+		       : json_object();
+	return 0;
+}
+
+int api_service_remove(struct api_call *call, json_t **ret, struct error *err)
+{
+	static const char *const fields[] = {"service", "force", NULL};
+	struct service *service;
+	bool force;
+	json_t *name;
+	int rc;
+
+	if ((rc = api_arg_only(call->body, fields, err)) ||
+	    (rc = read_service(call, &service, err)) ||
+	    (rc = api_arg_bool(call->body, "force", false, &force, err)))
+		return rc;
+	name = json_string(service->config->name);
+	rc = state_service_remove(call->api->state, service->config->name, force, err);
+	if (rc)
+		json_decref(name);
+	else
+		*ret = json_pack("{s:o}", "service", name);
+	return rc;
+}
+
+/* ---- backends ---- */
+
+/* "address" is an address, or the name of a backend that is there. */
+static int read_target(const struct api_call *call, struct target *ret, struct error *err)
+{
+	struct service *service;
+	const char *text;
+	int rc = read_service(call, &service, err);
+
+	if (rc)
+		return rc;
+	ret->service = service->config->name;
+	if (api_arg_text(call->body, "address", &text, err) || !text)
+		return api_arg_address(call->body, "address", &ret->address, err);
+	return service_resolve_backend(service, text, &ret->address, err);
+}
+
+static int read_new_target(const struct api_call *call, struct target *ret, struct error *err)
+{
+	struct service *service;
+	int rc = read_service(call, &service, err);
+
+	if (rc)
+		return rc;
+	ret->service = service->config->name;
+	return api_arg_address(call->body, "address", &ret->address, err);
 }
 
 static int answer_backend(struct api *api, const struct target *target, json_t **ret)
@@ -168,20 +258,37 @@ static int answer_backend(struct api *api, const struct target *target, json_t *
 	return 0;
 }
 
+/* Of a backend that may be gone soon. */
+static json_t *name_json(const struct api *api, const struct target *target)
+{
+	const struct service *service = state_find_service(api->state, target->service);
+	const struct backend *backend =
+	    service ? service_find_backend(service, &target->address) : NULL;
+	const char *name = backend ? config_tag_name(backend->tag) : NULL;
+
+	return name ? json_string(name) : json_null();
+}
+
 int api_add(struct api_call *call, json_t **ret, struct error *err)
 {
-	static const char *const fields[] = {"service", "address", "weight", NULL};
+	static const char *const fields[] = {"service", "address", "weight",
+					     "name",    "labels",  NULL};
+	struct config_tag *tag;
 	struct target target;
 	uint32_t weight = 100;
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
-	    (rc = read_target(call->body, &target, err)))
+	    (rc = read_new_target(call, &target, err)))
 		return rc;
 	if (json_object_get(call->body, "weight") &&
 	    (rc = api_arg_weight(call->body, "weight", &weight, err)))
 		return rc;
-	rc = state_backend_add(call->api->state, target.service, &target.address, weight, err);
+	rc = api_arg_tag(call->body, &tag, err);
+	if (rc)
+		return rc;
+	rc = state_backend_add(call->api->state, target.service, &target.address, weight, tag, err);
+	config_tag_unref(tag);
 	return rc ? rc : answer_backend(call->api, &target, ret);
 }
 
@@ -190,34 +297,60 @@ int api_remove(struct api_call *call, json_t **ret, struct error *err)
 	static const char *const fields[] = {"service", "address", "now", "force", NULL};
 	const struct service *service;
 	struct target target;
+	char address[ADDR_TEXT];
+	json_t *name;
 	bool now, force;
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
-	    (rc = read_target(call->body, &target, err)) ||
+	    (rc = read_target(call, &target, err)) ||
 	    (rc = api_arg_bool(call->body, "now", false, &now, err)) ||
-	    (rc = api_arg_bool(call->body, "force", false, &force, err)) ||
-	    (rc = state_backend_remove(call->api->state, target.service, &target.address, now,
-				       force, err)))
+	    (rc = api_arg_bool(call->body, "force", false, &force, err)))
 		return rc;
+	name = name_json(call->api, &target);
+	rc = state_backend_remove(call->api->state, target.service, &target.address, now, force,
+				  err);
+	if (rc) {
+		json_decref(name);
+		return rc;
+	}
 	service = state_find_service(call->api->state, target.service);
-	*ret = json_pack("{s:i}", "others", service ? service_others(service, &target.address) : 0);
+	*ret = json_pack("{s:s, s:s, s:o, s:i}", "service", target.service, "address",
+			 addr_format(&target.address, address), "name", name, "others",
+			 service ? service_others(service, &target.address) : 0);
 	return 0;
+}
+
+/* As a number of ms, or as people write it. */
+static int read_force_after(const json_t *body, bool *ret_given, uint64_t *ret_ms,
+			    struct error *err)
+{
+	bool ms = json_object_get(body, "force_after_ms"),
+	     text = json_object_get(body, "force_after");
+
+	*ret_given = ms || text;
+	if (ms && text)
+		return error_set(err, -EINVAL,
+				 "force_after: expected only one of force_after and "
+				 "force_after_ms");
+	if (ms)
+		return api_arg_ms(body, "force_after_ms", ret_ms, err);
+	return text ? api_arg_duration(body, "force_after", ret_ms, err) : 0;
 }
 
 int api_drain(struct api_call *call, json_t **ret, struct error *err)
 {
-	static const char *const fields[] = {"service", "address", "on", "force_after_ms", NULL};
-	bool force = json_object_get(call->body, "force_after_ms");
+	static const char *const fields[] = {"service",        "address",     "on",
+					     "force_after_ms", "force_after", NULL};
 	struct target target;
 	uint64_t force_after_ms = 0;
-	bool on;
+	bool on, force;
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
-	    (rc = read_target(call->body, &target, err)) ||
+	    (rc = read_target(call, &target, err)) ||
 	    (rc = api_arg_bool(call->body, "on", true, &on, err)) ||
-	    (force && (rc = api_arg_ms(call->body, "force_after_ms", &force_after_ms, err))) ||
+	    (rc = read_force_after(call->body, &force, &force_after_ms, err)) ||
 	    (rc = state_backend_drain(call->api->state, target.service, &target.address, on,
 				      force ? &force_after_ms : NULL, err)))
 		return rc;
@@ -232,7 +365,7 @@ int api_weight(struct api_call *call, json_t **ret, struct error *err)
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
-	    (rc = read_target(call->body, &target, err)) ||
+	    (rc = read_target(call, &target, err)) ||
 	    (rc = api_arg_weight(call->body, "weight", &weight, err)) ||
 	    (rc = state_backend_weight(call->api->state, target.service, &target.address, weight,
 				       err)))

@@ -607,6 +607,19 @@ const char *face_body(const struct face_call *call)
 	return call->in + call->request.head_length;
 }
 
+int face_peer(const struct face_call *call, uid_t *ret)
+{
+	struct ucred peer;
+	socklen_t length = sizeof(peer);
+
+	if (getsockopt(call->fd, SOL_SOCKET, SO_PEERCRED, &peer, &length))
+		return -errno;
+	if (peer.uid == (uid_t)-1)
+		return -ENODATA;
+	*ret = peer.uid;
+	return 0;
+}
+
 int face_local(const struct face_call *call, struct sockaddr *ret, socklen_t *length)
 {
 	return getsockname(call->fd, ret, length) ? -errno : 0;

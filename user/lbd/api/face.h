@@ -73,6 +73,8 @@ const char *face_refusal_name(enum face_refusal refusal);
 
 const struct http_request *face_request(const struct face_call *call);
 const char *face_body(const struct face_call *call); /* content_length bytes */
+/* The user who has connected to a Unix socket. 0 or -errno. */
+int face_peer(const struct face_call *call, uid_t *ret);
 /* The local address of the connection. */
 int face_local(const struct face_call *call, struct sockaddr *ret, socklen_t *length);
 

@@ -14,12 +14,16 @@
 #define API_TEXTS_MAX 4
 
 TAILQ_HEAD(listings, listing);
+TAILQ_HEAD(followers, follower);
 
 struct api {
 	struct event_base *base;
 	struct face *face;
-	char *path;               /* of the socket */
-	struct listings listings; /* that are built, or wait for it */
+	char *path;                 /* of the socket */
+	struct listings listings;   /* that are built, or wait for it */
+	struct followers followers; /* calls that wait for events */
+	unsigned followers_count;
+	struct event *new_events; /* there are some for the followers */
 	/* Large answers that connections are still taking; NULL: a free place. */
 	struct text *texts[API_TEXTS_MAX];
 	struct state *state;
@@ -37,23 +41,37 @@ struct api {
 	char named[IF_NAMESIZE];
 };
 
+/* Which backends are listed; NULL, false: all. */
+struct list_query {
+	const char *service, *filter; /* filter: as in match_backend */
+	bool down;                    /* only those that are down or have no next hop */
+};
+
 struct api_call {
 	struct api *api;
 	const json_t *body;            /* an object; NULL for GET */
 	const struct evkeyvalq *query; /* of the URI */
+	struct list_query listed;      /* of a list, from its handler */
 };
 
 /* Those of POST run as tasks. 0 with *ret set, or -errno with the sentence for the user in err; the
  * table in api.c gives the HTTP status. */
 typedef int api_handler(struct api_call *call, json_t **ret, struct error *err);
 
-/* Answers that grow with the number of services or backends are built in slices: listing.c. */
-enum api_list { API_LIST_NONE, API_LIST_SERVICES, API_LIST_BACKENDS, API_LIST_TOP };
+/* Answers that grow with the number of services or backends are built in slices: listing.c. Events
+ * come in pages: events.c. */
+enum api_list {
+	API_LIST_NONE,
+	API_LIST_SERVICES,
+	API_LIST_BACKENDS,
+	API_LIST_TOP,
+	API_LIST_EVENTS
+};
 
 struct api_route {
 	const char *method; /* "GET" or "POST" */
 	const char *path;
-	api_handler *handler; /* of a list: only checks the call; NULL: nothing to check */
+	api_handler *handler; /* of a list: reads call->listed; NULL: there is nothing to read */
 	enum api_list list;
 };
 
@@ -63,9 +81,18 @@ void api_answer_failure(struct face_call *call, int code, const char *sentence);
 json_t *api_sentences_json(const struct sentences *sentences);
 
 /* ---- listing.c ---- */
-/* The call waits for the list. service: only this one's backends; NULL: all. */
-void listing_join(struct api *api, enum api_list list, const char *service, struct face_call *call);
+/* The call waits for the list. */
+void listing_join(struct api *api, enum api_list list, const struct list_query *query,
+		  struct face_call *call);
 void listings_done(struct api *api);
+
+/* ---- events.c ---- */
+/* Answers the call, or holds it until there are events. 0, or -errno with err set: then it is not
+ * answered. */
+int api_events(struct api *api, const struct evkeyvalq *query, struct face_call *call,
+	       struct error *err);
+int followers_new(struct api *api); /* 0 or -ENOMEM */
+void followers_done(struct api *api);
 
 /* ---- show.c ---- */
 api_handler api_status, api_backends, api_stats;
@@ -81,8 +108,8 @@ api_handler api_node_drain;
 json_t *api_node_json(const struct api *api); /* null: the config has no `announce:` */
 
 /* ---- change.c ---- */
-api_handler api_attach, api_detach, api_reload, api_save, api_add, api_remove, api_drain,
-    api_weight;
+api_handler api_attach, api_detach, api_reload, api_save, api_service_add, api_service_remove,
+    api_add, api_remove, api_drain, api_weight;
 
 /* ---- args.c: fields of a body. Errors name field, value and what was expected ---- */
 
@@ -91,9 +118,14 @@ int api_arg_only(const json_t *body, const char *const *names, struct error *err
 /* The name of an object; the field is called after its kind: "service", "interface". The text
  * belongs to body. */
 int api_arg_name(const json_t *body, const char *name, const char **ret, struct error *err);
+/* The text of an optional field, NULL: not given. */
+int api_arg_text(const json_t *body, const char *name, const char **ret, struct error *err);
+/* The fields "name" and "labels" of a new backend: a reference in *ret, NULL: neither. */
+int api_arg_tag(const json_t *body, struct config_tag **ret, struct error *err);
 int api_arg_address(const json_t *body, const char *name, struct addr *ret, struct error *err);
 int api_arg_weight(const json_t *body, const char *name, uint32_t *ret, struct error *err);
 int api_arg_ms(const json_t *body, const char *name, uint64_t *ret, struct error *err);
+int api_arg_duration(const json_t *body, const char *name, uint64_t *ret, struct error *err);
 int api_arg_bool(const json_t *body, const char *name, bool fallback, bool *ret, struct error *err);
 int api_arg_mode(const json_t *body, const char *name, enum config_mode *ret, struct error *err);
 

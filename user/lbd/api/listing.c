@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/match.h"
+#include "common/text.h"
 #include "lbd/host/host.h"
 
 #define RESTARTS_MAX 3    /* then the list is built without a pause */
@@ -21,7 +23,8 @@ struct listing {
 	TAILQ_ENTRY(listing) link;
 	struct api *api;
 	enum api_list list;
-	char *service; /* NULL: all */
+	char *service, *filter; /* NULL: all */
+	bool down;
 	struct face_waiters waiters;
 	struct loop_work *work;
 	struct text *text; /* NULL: not begun */
@@ -44,14 +47,16 @@ static void listing_free(struct listing *listing)
 	loop_work_free(listing->work);
 	text_unref(listing->text);
 	free(listing->service);
+	free(listing->filter);
 	free(listing);
 }
 
-static bool same_list(const struct listing *listing, enum api_list list, const char *service)
+static bool same_list(const struct listing *listing, enum api_list list,
+		      const struct list_query *query)
 {
-	if (listing->list != list || !listing->service != !service)
-		return false;
-	return !service || !strcmp(listing->service, service);
+	return listing->list == list && listing->down == query->down &&
+	       same_text(listing->service, query->service) &&
+	       same_text(listing->filter, query->filter);
 }
 
 /* ---- items ---- */
@@ -142,13 +147,30 @@ static const struct service *service_now(const struct listing *listing)
 	return listing->service_at < count ? services[listing->service_at] : NULL;
 }
 
+static bool is_down(const struct backend *backend)
+{
+	return backend->condition == BACKEND_DOWN || backend->condition == BACKEND_NO_NEXT_HOP;
+}
+
+static void add_if_wanted(struct listing *listing, const struct backend *backend)
+{
+	json_t *item;
+
+	if (listing->down && !is_down(backend))
+		return;
+	item = api_backend_json(listing->api, backend);
+	if (item && listing->filter && !match_backend(listing->filter, item))
+		json_decref(item);
+	else
+		add_item(listing, item);
+}
+
 static void add_backend(struct listing *listing)
 {
 	const struct service *service = service_now(listing);
 
 	if (service && listing->backend_at < service->backends_count) {
-		add_item(listing,
-			 api_backend_json(listing->api, service->backends[listing->backend_at++]));
+		add_if_wanted(listing, service->backends[listing->backend_at++]);
 	} else if (service) {
 		listing->service_at++;
 		listing->backend_at = 0;
@@ -217,10 +239,11 @@ static void keep_in_mind(struct api *api, struct text *text)
 
 static bool may_begin(const struct listing *listing)
 {
+	const struct list_query query = {listing->service, listing->filter, listing->down};
 	const struct listing *other;
 
 	for (other = TAILQ_FIRST(&listing->api->listings); other; other = TAILQ_NEXT(other, link))
-		if (other->text && same_list(other, listing->list, listing->service))
+		if (other->text && same_list(other, listing->list, &query))
 			return false;
 	return has_room(listing->api);
 }
@@ -284,7 +307,18 @@ static bool on_step(void *arg)
 	return listing->phase != END || end(listing, 0, "");
 }
 
-static struct listing *listing_new(struct api *api, enum api_list list, const char *service)
+static bool copy_query(struct listing *listing, const struct list_query *query)
+{
+	bool failed = false;
+
+	listing->down = query->down;
+	listing->service = copy_text(query->service, &failed);
+	listing->filter = copy_text(query->filter, &failed);
+	return !failed;
+}
+
+static struct listing *listing_new(struct api *api, enum api_list list,
+				   const struct list_query *query)
 {
 	struct listing *listing = calloc(1, sizeof(*listing));
 
@@ -293,28 +327,26 @@ static struct listing *listing_new(struct api *api, enum api_list list, const ch
 	listing->api = api;
 	listing->list = list;
 	TAILQ_INIT(&listing->waiters);
-	listing->service = service ? strdup(service) : NULL;
+	TAILQ_INSERT_TAIL(&api->listings, listing, link);
 	listing->work = loop_work_new(api->base, LOOP_BULK, on_step, listing);
-	if (!listing->work || (service && !listing->service)) {
-		loop_work_free(listing->work);
-		free(listing->service);
-		free(listing);
+	if (!listing->work || !copy_query(listing, query)) {
+		listing_free(listing);
 		return NULL;
 	}
-	TAILQ_INSERT_TAIL(&api->listings, listing, link);
 	loop_work_start(listing->work, 0);
 	return listing;
 }
 
-void listing_join(struct api *api, enum api_list list, const char *service, struct face_call *call)
+void listing_join(struct api *api, enum api_list list, const struct list_query *query,
+		  struct face_call *call)
 {
 	struct listing *listing;
 
 	for (listing = TAILQ_FIRST(&api->listings); listing; listing = TAILQ_NEXT(listing, link))
-		if (!listing->text && same_list(listing, list, service))
+		if (!listing->text && same_list(listing, list, query))
 			break;
 	if (!listing)
-		listing = listing_new(api, list, service);
+		listing = listing_new(api, list, query);
 	if (listing)
 		face_wait(call, &listing->waiters);
 	else

@@ -101,6 +101,23 @@ static double service_announced(const struct service_view *of)
 	return of->announced;
 }
 
+static struct uptime_share uptime_of(const struct service_view *of)
+{
+	const struct uptime *uptime = of->service->uptime;
+
+	return uptime ? uptime_total(uptime) : (struct uptime_share){0};
+}
+
+static double service_usable_seconds(const struct service_view *of)
+{
+	return (double)uptime_of(of).up_ms / 1e3;
+}
+
+static double service_observed_seconds(const struct service_view *of)
+{
+	return (double)uptime_of(of).seen_ms / 1e3;
+}
+
 static const struct {
 	const char *name, *type, *help;
 	service_value *value;
@@ -123,6 +140,11 @@ static const struct {
      "Packets of new flows dropped above the rate of their source prefix.",
      service_over_source_rate},
     {"lbd_service_up", "gauge", "1 if at least one backend takes traffic.", service_up},
+    {"lbd_service_usable_seconds_total", "counter",
+     "Time with at least one usable backend, since the start.", service_usable_seconds},
+    {"lbd_service_observed_seconds_total", "counter",
+     "Time in which it was known whether there was one: not while blind.",
+     service_observed_seconds},
     {"lbd_service_panic", "gauge", "1 if too few backends are up and all are used.", service_panic},
     {"lbd_service_blind", "gauge", "1 if all backends were lost at once and the ring is frozen.",
      service_blind},
@@ -212,6 +234,13 @@ static const struct {
      "Latency of health probes, a moving average that follows peaks at once.", backend_latency},
 };
 
+/* A sample for each backend that has labels: as kube-state-metrics has it, other samples of the
+ * backend are joined with it on their common labels, and have none of them. */
+#define LABELS_NAME "lbd_backend_labels"
+#define LABELS_HELP \
+	"1; its labels name the backend's own as label_KEY. Only of backends that have some."
+#define LABEL_PREFIX "label_"
+
 /* ---- rows ---- */
 
 #define SERVICE_VALUES (sizeof(service_families) / sizeof(service_families[0]))
@@ -224,6 +253,7 @@ struct service_row {
 
 struct backend_row {
 	size_t labels, labels_length;
+	size_t own, own_length; /* with the backend's own labels; length 0: it has none */
 	double values[BACKEND_VALUES];
 };
 
@@ -242,24 +272,57 @@ static void rows_done(struct rows *rows)
 	*rows = (struct rows){0};
 }
 
-/* address: of a backend; NULL: only the service's labels. */
-static void add_labels(struct rows *rows, const struct service *service, const struct addr *address,
-		       size_t *ret_at, size_t *ret_length)
-{
-	const struct config_service *config = service->config;
-	char vip[ADDR_TEXT], port[8], backend[ADDR_TEXT];
-	const char *labels[] = {
-	    "service", config->name, "vip",      addr_format(&config->vip, vip),
-	    "port",    port,         "protocol", config->protocol == CONFIG_TCP ? "tcp" : "udp",
-	    NULL,      NULL,         NULL};
+#define LABEL_PAIRS (6 + CONFIG_LABELS_MAX)
 
-	snprintf(port, sizeof(port), "%u", config->port);
-	if (address) {
-		labels[8] = "backend";
-		labels[9] = addr_format(address, backend);
+/* Names and values, and where those of its own that are made are. */
+struct label_list {
+	const char *pairs[2 * LABEL_PAIRS + 1];
+	unsigned count; /* of the texts */
+	char vip[ADDR_TEXT], port[8], backend[ADDR_TEXT];
+	char keys[CONFIG_LABELS_MAX][sizeof(LABEL_PREFIX) + CONFIG_LABEL_KEY];
+};
+
+static void add_pair(struct label_list *list, const char *name, const char *value)
+{
+	list->pairs[list->count++] = name;
+	list->pairs[list->count++] = value;
+	list->pairs[list->count] = NULL;
+}
+
+static void list_service(struct label_list *list, const struct config_service *config)
+{
+	list->count = 0;
+	snprintf(list->port, sizeof(list->port), "%u", config->port);
+	add_pair(list, "service", config->name);
+	add_pair(list, "vip", addr_format(&config->vip, list->vip));
+	add_pair(list, "port", list->port);
+	add_pair(list, "protocol", config->protocol == CONFIG_TCP ? "tcp" : "udp");
+}
+
+static void list_backend(struct label_list *list, const struct backend *backend)
+{
+	const char *name = config_tag_name(backend->tag);
+
+	list_service(list, backend->service->config);
+	add_pair(list, "backend", addr_format(&backend->address, list->backend));
+	if (name)
+		add_pair(list, "name", name);
+}
+
+static void list_own(struct label_list *list, const struct config_tag *tag)
+{
+	for (unsigned i = 0; i < tag->labels_count; i++) {
+		snprintf(list->keys[i], sizeof(list->keys[i]), LABEL_PREFIX "%s",
+			 tag->labels[i].key);
+		add_pair(list, list->keys[i], tag->labels[i].value);
 	}
+}
+
+static void add_labels(struct rows *rows, const struct label_list *list, size_t *ret_at,
+		       size_t *ret_length)
+{
 	*ret_at = rows->labels->length;
-	metrics_labels(rows->labels, labels);
+	metrics_labels(rows->labels, list->pairs);
 	*ret_length = rows->labels->length - *ret_at;
 }
 
@@ -283,6 +346,7 @@ static bool add_service(struct rows *rows, const struct metrics_source *source,
 	    .service = service,
 	    .announced = source->announce && announce_has(source->announce, &service->config->vip),
 	};
+	struct label_list labels;
 	struct dp_service key;
 	struct service_row *row =
 	    grow(rows->services, rows->services_count, &rows->services_size, sizeof(*row));
@@ -295,7 +359,8 @@ static bool add_service(struct rows *rows, const struct metrics_source *source,
 	dataplane_service_stats(source->dp, &key, &view.stats);
 	for (unsigned f = 0; f < SERVICE_VALUES; f++)
 		row->values[f] = service_families[f].value(&view);
-	add_labels(rows, service, NULL, &row->labels, &row->labels_length);
+	list_service(&labels, service->config);
+	add_labels(rows, &labels, &row->labels, &row->labels_length);
 	return true;
 }
 
@@ -303,6 +368,7 @@ static bool add_backend(struct rows *rows, const struct dataplane *dp,
 			const struct backend *backend)
 {
 	struct backend_view view = {.backend = backend};
+	struct label_list labels;
 	struct dp_service key;
 	struct backend_row *row =
 	    grow(rows->backends, rows->backends_count, &rows->backends_size, sizeof(*row));
@@ -315,7 +381,13 @@ static bool add_backend(struct rows *rows, const struct dataplane *dp,
 	dataplane_backend_stats(dp, &key, &backend->address, &view.stats);
 	for (unsigned f = 0; f < BACKEND_VALUES; f++)
 		row->values[f] = backend_families[f].value(&view);
-	add_labels(rows, backend->service, &backend->address, &row->labels, &row->labels_length);
+	list_backend(&labels, backend);
+	add_labels(rows, &labels, &row->labels, &row->labels_length);
+	row->own_length = 0;
+	if (backend->tag && backend->tag->labels_count) {
+		list_own(&labels, backend->tag);
+		add_labels(rows, &labels, &row->own, &row->own_length);
+	}
 	return true;
 }
 
@@ -332,8 +404,9 @@ struct metrics_build {
 	unsigned restarts;
 	bool collected, globals_written;
 	unsigned service_at,
-	    backend_at;             /* next to collect: 0 is the service itself, then backends */
-	unsigned family_at, row_at; /* next to write; families of backends come after services' */
+	    backend_at; /* next to collect: 0 is the service itself, then backends */
+	unsigned family_at,
+	    row_at; /* next to write: families of services, of backends, their labels */
 };
 
 static bool restart(struct metrics_build *build)
@@ -394,10 +467,13 @@ static void write_row(struct metrics_build *build, unsigned family, unsigned row
 		metrics_line(build->text, service_families[family].name,
 			     labels + rows->services[row].labels, rows->services[row].labels_length,
 			     rows->services[row].values[family]);
-	else
+	else if (family < SERVICE_VALUES + BACKEND_VALUES)
 		metrics_line(build->text, backend_families[family - SERVICE_VALUES].name,
 			     labels + rows->backends[row].labels, rows->backends[row].labels_length,
 			     rows->backends[row].values[family - SERVICE_VALUES]);
+	else if (rows->backends[row].own_length)
+		metrics_line(build->text, LABELS_NAME, labels + rows->backends[row].own,
+			     rows->backends[row].own_length, 1);
 }
 
 static void write_family(struct metrics_build *build, unsigned family)
@@ -405,10 +481,12 @@ static void write_family(struct metrics_build *build, unsigned family)
 	if (family < SERVICE_VALUES)
 		metrics_family(build->text, service_families[family].name,
 			       service_families[family].type, service_families[family].help);
-	else
+	else if (family < SERVICE_VALUES + BACKEND_VALUES)
 		metrics_family(build->text, backend_families[family - SERVICE_VALUES].name,
 			       backend_families[family - SERVICE_VALUES].type,
 			       backend_families[family - SERVICE_VALUES].help);
+	else
+		metrics_family(build->text, LABELS_NAME, "gauge", LABELS_HELP);
 }
 
 /* Some rows of a family. 1: there are more; 0: that was the last; -ENOMEM. */
@@ -421,7 +499,7 @@ static int write_some(struct metrics_build *build)
 		build->globals_written = true;
 		return 1;
 	}
-	if (family == SERVICE_VALUES + BACKEND_VALUES)
+	if (family > SERVICE_VALUES + BACKEND_VALUES)
 		return build->text->failed ? -ENOMEM : 0;
 	count = family < SERVICE_VALUES ? build->rows.services_count : build->rows.backends_count;
 	if (!build->row_at)

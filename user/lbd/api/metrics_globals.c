@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lbd/events/events.h"
 #include "counter_text.h"
 #include "forwards.h"
 #include "metrics_text.h"
@@ -99,7 +100,7 @@ static void write_probe_process(struct text *text, const struct health *health)
 
 	health_process(health, &process);
 	write_number(text, "lbd_probe_process_down",
-		     "1: the process that runs HTTP and HTTPS checks is needed and does not run.",
+		     "1: checks that read answers need the probe process, and it does not run.",
 		     process.needed && !process.running);
 	metrics_family(text, "lbd_probe_process_restarts_total", "counter",
 		       "Times it has ended by itself, or was ended as it hung or misbehaved.");
@@ -156,22 +157,6 @@ static void write_forwarding(struct text *text, const struct metrics_source *sou
 		     api_forwarding(source->state, source->attach, why) != FORWARDING_NOT);
 }
 
-static bool is_attached(const struct attachment *list, unsigned count, const char *name)
-{
-	for (unsigned i = 0; i < count; i++)
-		if (!strcmp(list[i].name, name))
-			return true;
-	return false;
-}
-
-static bool is_wanted(const struct config *config, const char *name)
-{
-	for (unsigned i = 0; i < config->interfaces_count; i++)
-		if (!strcmp(config->interfaces[i], name))
-			return true;
-	return false;
-}
-
 static void write_attached(struct text *text, const struct metrics_source *source)
 {
 	const char *const name = "lbd_interface_attached";
@@ -187,9 +172,9 @@ static void write_attached(struct text *text, const struct metrics_source *sourc
 	for (unsigned i = 0; i < config->interfaces_count; i++)
 		metrics_sample(text, name,
 			       (const char *[]){"interface", config->interfaces[i], NULL},
-			       is_attached(list, count, config->interfaces[i]));
+			       source->attach && attach_has(source->attach, config->interfaces[i]));
 	for (unsigned i = 0; i < count; i++)
-		if (!is_wanted(config, list[i].name))
+		if (!config_has_interface(config, list[i].name))
 			metrics_sample(text, name,
 				       (const char *[]){"interface", list[i].name, NULL}, 1);
 }
@@ -207,7 +192,7 @@ static void write_config(struct text *text, const struct state *state)
 		     "When the config in force was read, in seconds since 1970-01-01 UTC.",
 		     (double)age.applied_ms / 1000);
 	write_number(text, "lbd_overrides",
-		     "Run-time changes in force: how many backends differ from the config file.",
+		     "Services and backends that differ from the config file by run-time changes.",
 		     state_overrides_count(state));
 }
 
@@ -224,6 +209,20 @@ static void write_checks(struct text *text, const struct health *health)
 	for (unsigned i = 0; i < HEALTH_COUNTS; i++)
 		metrics_sample(text, "lbd_health_checks_total",
 			       (const char *[]){"result", results[i], NULL}, (double)counts[i]);
+}
+
+static void write_notify(struct text *text)
+{
+	const uint64_t *counts = events_notify_counts();
+
+	metrics_family(
+	    text, "lbd_notify_runs_total", "counter",
+	    "Times the command of `notify` was run for events, by how it ended. failed: by "
+	    "its exit status or a signal; timeout: it was killed.");
+	for (unsigned i = 0; i < NOTIFY_RESULT_COUNT; i++)
+		metrics_sample(text, "lbd_notify_runs_total",
+			       (const char *[]){"result", notify_result_name(i), NULL},
+			       (double)counts[i]);
 }
 
 /* ---- the faces ---- */
@@ -291,6 +290,7 @@ void metrics_write_globals(struct text *text, const struct metrics_source *sourc
 	write_attached(text, source);
 	write_config(text, source->state);
 	write_checks(text, source->health);
+	write_notify(text);
 	write_lost(text, source->attach);
 	write_node(text, source->announce);
 	write_lateness(text, lateness_meter(source->lateness));

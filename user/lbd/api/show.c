@@ -46,8 +46,6 @@ json_t *api_interface_json(const struct api *api, const struct attachment *attac
 	json_t *off = json_array(), *warnings = json_array();
 
 	offloads_list(offloads, attachment->ifindex, append_feature, off);
-	offloads_check(offloads, attachment->ifindex, attachment->native, append_sentence,
-		       warnings);
 	attach_warnings(api->attach, attachment, append_sentence, warnings);
 	return json_pack("{s:s, s:I, s:s, s:b, s:b, s:I, s:o, s:o}", "name", attachment->name,
 			 "ifindex", number(attachment->ifindex), "mode",
@@ -209,6 +207,22 @@ static json_t *limit_json(const struct config_limit *limit)
 	return json_pack("{s:o, s:o}", "service", rate_json(&limit->service), "per_source", source);
 }
 
+/* Of each window the share of the time that lbd looked; null: it did not. */
+static json_t *availability_json(const struct service *service)
+{
+	json_t *windows = json_object();
+
+	for (unsigned i = 0; i < UPTIME_WINDOWS && service->uptime; i++) {
+		struct uptime_share share = uptime_share(service->uptime, i, clock_wall_ms());
+
+		json_object_set_new(windows, uptime_window_names[i],
+				    share.seen_ms
+					? json_real((double)share.up_ms / (double)share.seen_ms)
+					: json_null());
+	}
+	return windows;
+}
+
 json_t *api_service_json(const struct api *api, const struct service *service)
 {
 	const struct config_service *config = service->config;
@@ -221,7 +235,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
 	return json_pack(
 	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I, "
-	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s}",
+	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:b}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
 	    config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
 	    config->algorithm->name, "forward", forward_name(config->forward), "tracking",
@@ -233,7 +247,8 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    number(stats.counts.flows), "allow", list_json(config->lists.allow), "deny",
 	    list_json(config->lists.deny), "denied", number(stats.denied), "limit",
 	    limit_json(&config->limit), "over_rate", number(stats.over_rate), "over_source_rate",
-	    number(stats.over_source_rate), "why", service_why(service));
+	    number(stats.over_source_rate), "why", service_why(service), "availability",
+	    availability_json(service), "runtime", config->file == CONFIG_RUNTIME);
 }
 
 /* ---- backends ---- */
@@ -279,6 +294,15 @@ static json_t *drain_json(const struct backend *backend, const struct dp_backend
 	    "forced", backend->forced, "given_up", number(backend->given_up));
 }
 
+static json_t *labels_json(const struct config_tag *tag)
+{
+	json_t *object = json_object();
+
+	for (unsigned i = 0; tag && i < tag->labels_count; i++)
+		json_object_set_new(object, tag->labels[i].key, json_string(tag->labels[i].value));
+	return object;
+}
+
 json_t *api_backend_json(struct api *api, const struct backend *backend)
 {
 	uint64_t now = clock_wall_ms();
@@ -289,9 +313,11 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	service_key(backend->service, &key);
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
-	    "{s:s, s:s, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}",
+	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+	    "s:b, s:o, s:o}",
 	    "service", backend->service->config->name, "address",
-	    addr_format(&backend->address, address), "weight", number(backend->weight),
+	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
+	    "labels", labels_json(backend->tag), "weight", number(backend->weight),
 	    "effective_weight", number(backend->effective_weight), "backup", backend->backup,
 	    "condition", backend_condition_name(backend->condition), "why", backend->why, "since_s",
 	    number(now > backend->since_ms ? (now - backend->since_ms) / 1000 : 0), "latency_us",
@@ -302,12 +328,27 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend));
 }
 
+#define FILTER_MAX 256 /* bytes */
+
 int api_backends(struct api_call *call, json_t **ret, struct error *err)
 {
-	const char *name = evhttp_find_header(call->query, "service");
+	const char *name = evhttp_find_header(call->query, "service"),
+		   *down = evhttp_find_header(call->query, "down"),
+		   *filter = evhttp_find_header(call->query, "filter");
+	struct service *service = NULL;
+	int rc;
 
-	if (name && !state_find_service(call->api->state, name))
-		return error_set(err, -ENOENT, "service \"%.64s\": no such service", name);
+	if (down && strcmp(down, "true") != 0 && strcmp(down, "false") != 0)
+		return error_set(err, -EINVAL, "down: expected true or false, got \"%.64s\"", down);
+	if (filter && strlen(filter) > FILTER_MAX)
+		return error_set(err, -EINVAL, "filter: expected at most %d bytes, got %zu",
+				 FILTER_MAX, strlen(filter));
+	rc = name ? state_resolve_service(call->api->state, name, &service, err) : 0;
+	if (rc)
+		return rc;
+	call->listed = (struct list_query){.service = service ? service->config->name : NULL,
+					   .filter = filter,
+					   .down = down && !strcmp(down, "true")};
 	return 0;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Attaches and detaches interfaces, takes them over at start, keeps the list of attached ones. */
-#include "internal.h"
+#include "facts.h"
 
 #include <bpf/bpf.h>
 #include <dirent.h>
@@ -23,6 +23,7 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "common/pins.h"
+#include "lbd/events/events.h"
 #include "lbd/host/host.h"
 #include "offloads.h"
 
@@ -81,7 +82,7 @@ int attach_look(struct dataplane *dp, uint32_t ifindex, struct occupant *ret)
 			found.ours = found.id;
 		else if (pins_program_is_lbd(fd))
 			found.other_lbd = found.id;
-		else
+		else if (pins_program_is_dispatcher(fd))
 			look_inside(dp, ifindex, &found);
 	}
 	*ret = found;
@@ -96,6 +97,11 @@ static struct attachment *find(const struct attach *attach, const char *name)
 		if (!strcmp(attach->list[i].name, name))
 			return &attach->list[i];
 	return NULL;
+}
+
+bool attach_has(const struct attach *attach, const char *name)
+{
+	return find(attach, name);
 }
 
 struct attachment *attach_find(const struct attach *attach, uint32_t ifindex)
@@ -131,9 +137,11 @@ static int remember(struct attach *attach, const char *name, uint32_t ifindex, b
 	list[attach->count] = (struct attachment){.ifindex = ifindex,
 						  .native = native,
 						  .dispatcher = dispatcher,
-						  .automatic = native && attach->automatic};
+						  .automatic = native && attach->automatic,
+						  .veth = device_is_veth(name),
+						  .bond = device_is_bond(name)};
 	snprintf(list[attach->count].name, sizeof(list->name), "%s", name);
-	if (native && device_is_veth(name))
+	if (native && list[attach->count].veth)
 		device_veth_counts(name, &list[attach->count].counts);
 	attach->count++;
 	list_changed(attach);
@@ -142,6 +150,7 @@ static int remember(struct attach *attach, const char *name, uint32_t ifindex, b
 
 static void forget(struct attach *attach, struct attachment *gone)
 {
+	sentences_free(gone->hints);
 	if (gone->sampling)
 		checksums_forget(attach->checksums, gone->ifindex);
 	*gone = attach->list[--attach->count];
@@ -187,30 +196,82 @@ static const char *mode_name(bool native)
 	return native ? "native" : "generic";
 }
 
-static int attach_in_mode(struct attach *attach, const char *name, uint32_t ifindex, bool native,
-			  bool join, char why[256])
-{
-	bool dispatcher = false;
-	char path[PATH_MAX];
-	int rc = -EOPNOTSUPP;
+/* Putting a program on a device or taking it off may take long: its driver may have to stop it. The
+ * event loop runs meanwhile, so the list of interfaces may be another one afterwards. */
+struct device_call {
+	struct dataplane *dp;
+	uint32_t ifindex;
+	bool native, dispatcher;
+	const char *path; /* of the link's pin */
+	char *why;
+	int rc;
+};
 
+static void call_attach(void *arg)
+{
+	struct device_call *call = arg;
+
+	if (call->dispatcher)
+		call->rc = dispatcher_attach(call->dp, call->ifindex, call->native, call->why);
+	else
+		call->rc = link_attach(dataplane_program_fd(call->dp), call->ifindex, call->native,
+				       call->path, call->why);
+}
+
+static void call_detach(void *arg)
+{
+	struct device_call *call = arg;
+	struct occupant occupant = {0};
+
+	if (!call->dispatcher) {
+		call->rc = pins_link_detach(call->path);
+		return;
+	}
+	call->rc = attach_look(call->dp, call->ifindex, &occupant);
+	if (!call->rc && occupant.ours)
+		call->rc = dispatcher_detach(call->ifindex, occupant.ours);
+}
+
+/* One that was renamed or is gone meanwhile was not in the list, and attach_link_changed did not
+ * see it. */
+static int keep_attached(struct attach *attach, const char *name, struct device_call *call)
+{
+	if (if_nametoindex(name) == call->ifindex)
+		return remember(attach, name, call->ifindex, call->native, call->dispatcher);
+	task_wait(call_detach, call);
+	snprintf(call->why, ATTACH_WHY, "the interface was renamed or removed meanwhile");
+	return -ENODEV;
+}
+
+static int attach_in_mode(struct attach *attach, const char *name, uint32_t ifindex, bool native,
+			  bool join, char why[ATTACH_WHY])
+{
+	char path[PATH_MAX];
+	struct device_call call = {.dp = attach->dp,
+				   .ifindex = ifindex,
+				   .native = native,
+				   .path = path,
+				   .why = why,
+				   .rc = -EOPNOTSUPP};
+
+	if (!pins_link_path(path, sizeof(path), attach->links, name)) {
+		snprintf(why, ATTACH_WHY, "the pin path is too long");
+		return -ENAMETOOLONG;
+	}
 	if (attach->dispatcher_allowed) {
-		rc = dispatcher_attach(attach->dp, ifindex, native, why);
-		dispatcher = !rc;
+		call.dispatcher = true;
+		task_wait(call_attach, &call);
 		log_debug("%s: attach in a dispatcher, %s mode: %s", name, mode_name(native),
-			  rc ? why : "ok");
+			  call.rc ? why : "ok");
 	}
-	if (rc && !join) {
-		if (!pins_link_path(path, sizeof(path), attach->links, name)) {
-			snprintf(why, 256, "the pin path is too long");
-			return -ENAMETOOLONG;
-		}
+	if (call.rc && !join) {
+		call.dispatcher = false;
 		unlink(path); /* the old link of an interface that is gone */
-		rc = link_attach(dataplane_program_fd(attach->dp), ifindex, native, path, why);
+		task_wait(call_attach, &call);
 		log_debug("%s: attach by a link, %s mode: %s", name, mode_name(native),
-			  rc ? why : "ok");
+			  call.rc ? why : "ok");
 	}
-	return rc ? rc : remember(attach, name, ifindex, native, dispatcher);
+	return call.rc ? call.rc : keep_attached(attach, name, &call);
 }
 
 /* One lbd serves an interface. Its program is not to be taken off: it forwards for the other
@@ -374,53 +435,70 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 		return rc;
 	}
 	there = find(attach, name);
-	log_info("%s: attached, %s mode, %s", name, mode_name(there->native),
-		 there->dispatcher ? "in a dispatcher" : "alone");
+	events_log(EVENT_interface_attached, LOG_INFO, &(struct event_about){.interface = name},
+		   "%s: attached, %s mode, %s", name, mode_name(there->native),
+		   there->dispatcher ? "in a dispatcher" : "alone");
 	rc = dataplane_add_egress(attach->dp, ifindex);
 	log_debug("%s: redirects to it: %s", name, rc ? strerror(-rc) : "ok");
 	if (rc)
 		log_warning("%s: packets cannot be redirected to it: %s", name, strerror(-rc));
+	watch_look(attach, ifindex);
+	return 0;
+}
+
+static int take_off(struct attach *attach, const struct attachment *there, struct error *err)
+{
+	struct occupant occupant = {0};
+	char path[PATH_MAX];
+	struct device_call call = {.dp = attach->dp,
+				   .ifindex = there->ifindex,
+				   .dispatcher = there->dispatcher,
+				   .path = path,
+				   .rc = -ENAMETOOLONG};
+
+	if (pins_link_path(path, sizeof(path), attach->links, there->name))
+		task_wait(call_detach, &call);
+	log_debug("%s: detach from the %s: %s", there->name,
+		  there->dispatcher ? "dispatcher" : "link", call.rc ? strerror(-call.rc) : "ok");
+	if (call.rc && call.rc != -ENOENT && call.rc != -ENODEV)
+		return error_set(err, call.rc, "%s: cannot detach: %s", there->name,
+				 strerror(-call.rc));
+	if (call.rc == -ENOENT && !attach_look(attach->dp, there->ifindex, &occupant) &&
+	    occupant.ours)
+		return error_set(
+		    err, -EBUSY,
+		    "%s: this lbd's program (id %u) is still attached, by a link that is not pinned "
+		    "under %s: end the process that holds it",
+		    there->name, occupant.ours, attach->links);
 	return 0;
 }
 
 int attach_detach(struct attach *attach, const char *name, struct error *err)
 {
 	struct attachment *there = find(attach, name);
-	struct occupant occupant = {0};
-	char path[PATH_MAX];
+	struct attachment was;
 	int rc;
 
 	if (!there)
 		return error_set(err, -ENODEV,
 				 "%s: not attached; attached interfaces: lbctl status", name);
-	if (there->dispatcher) {
-		rc = attach_look(attach->dp, there->ifindex, &occupant);
-		if (!rc && occupant.ours)
-			rc = dispatcher_detach(there->ifindex, occupant.ours);
-	} else {
-		rc = -ENAMETOOLONG;
-		if (pins_link_path(path, sizeof(path), attach->links, name))
-			rc = pins_link_detach(path);
-	}
-	log_debug("%s: detach from the %s: %s", name, there->dispatcher ? "dispatcher" : "link",
-		  rc ? strerror(-rc) : "ok");
-	if (rc && rc != -ENOENT && rc != -ENODEV)
-		return error_set(err, rc, "%s: cannot detach: %s", name, strerror(-rc));
-	if (rc == -ENOENT && !attach_look(attach->dp, there->ifindex, &occupant) && occupant.ours)
-		return error_set(
-		    err, -EBUSY,
-		    "%s: this lbd's program (id %u) is still attached, by a link that is not pinned "
-		    "under %s: end the process that holds it",
-		    name, occupant.ours, attach->links);
-	log_info("%s: detached", name);
-	offloads_restore(attach->offloads, there->ifindex);
-	forget(attach, there);
+	was = *there;
+	rc = take_off(attach, &was, err);
+	if (rc)
+		return rc;
+	events_log(EVENT_interface_detached, LOG_INFO, &(struct event_about){.interface = was.name},
+		   "%s: detached", was.name);
+	offloads_restore(attach->offloads, was.ifindex);
+	there = attach_find(attach, was.ifindex);
+	if (there)
+		forget(attach, there);
 	return 0;
 }
 
 int attach_fall_back(struct attach *attach, const char *of, const char *why, struct error *err)
 {
 	char name[sizeof(attach->list->name)];
+	struct attachment *there;
 	int rc;
 
 	snprintf(name, sizeof(name), "%s", of); /* that of the list moves */
@@ -428,8 +506,9 @@ int attach_fall_back(struct attach *attach, const char *of, const char *why, str
 	rc = attach_detach(attach, name, err);
 	if (!rc)
 		rc = attach_interface(attach, name, CONFIG_MODE_GENERIC, err);
-	if (!rc)
-		snprintf(find(attach, name)->not_native, ATTACH_WHY, "%s", why);
+	there = find(attach, name);
+	if (!rc && there)
+		snprintf(there->not_native, ATTACH_WHY, "%s", why);
 	return rc;
 }
 
@@ -451,33 +530,40 @@ void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *na
 				log_warning("%s: %s", new_path, strerror(errno));
 			snprintf(there->name, sizeof(there->name), "%s", name);
 		} else {
-			log_warning("%s: interface is gone, and its program with it", there->name);
+			events_log(EVENT_interface_lost, LOG_WARNING,
+				   &(struct event_about){.interface = there->name,
+							 .why = "the interface is gone"},
+				   "%s: interface is gone, and its program with it", there->name);
 			if (!there->dispatcher)
 				unlink(old_path);
-			offloads_restore(attach->offloads, there->ifindex);
 			forget(attach, there);
+			offloads_restore(attach->offloads, ifindex);
 		}
 		return;
 	}
 }
 
-void attach_check_programs(struct attach *attach)
+void attach_check_programs(struct attach *attach, const struct facts *facts)
 {
 	for (unsigned i = 0; i < attach->count;) {
 		struct attachment *there = &attach->list[i];
-		LIBBPF_OPTS(bpf_xdp_query_opts, query);
+		const uint32_t ifindex = there->ifindex;
+		const struct facts_interface *said = facts_of(facts, ifindex);
 
-		if (bpf_xdp_query((int)there->ifindex, 0, &query) ||
-		    query.attach_mode != XDP_ATTACHED_NONE) {
+		if (!said || !said->bare) {
 			i++; /* an interface that is gone is attach_link_changed's to handle */
 			continue;
 		}
-		log_error(
+		events_log(
+		    EVENT_interface_lost, LOG_ERR,
+		    &(struct event_about){.interface = there->name,
+					  .why = "another process detached lbd's program"},
 		    "%s: another process detached lbd's program, or removed its pin under %s: nothing "
 		    "is forwarded there; to attach it again: lbctl attach %s",
 		    there->name, attach->links, there->name);
-		offloads_restore(attach->offloads, there->ifindex);
+		/* before the wait for the device, in which the list may become another one */
 		forget(attach, there);
+		offloads_restore(attach->offloads, ifindex);
 	}
 }
 
@@ -549,7 +635,9 @@ static void adopt_link(struct attach *attach, const char *file)
 	if (remember(attach, name, ifindex, there.native, false))
 		log_error("%s: out of memory", name);
 	else
-		log_info("%s: taken over, %s mode, alone", name, mode_name(there.native));
+		events_log(EVENT_interface_taken_over, LOG_INFO,
+			   &(struct event_about){.interface = name},
+			   "%s: taken over, %s mode, alone", name, mode_name(there.native));
 }
 
 static void adopt_links(struct attach *attach)
@@ -595,8 +683,9 @@ static void adopt_in_dispatcher(struct attach *attach, const char *name, uint32_
 	if (remember(attach, name, ifindex, there->native, true))
 		log_error("%s: out of memory", name);
 	else
-		log_info("%s: taken over, %s mode, in a dispatcher", name,
-			 mode_name(there->native));
+		events_log(
+		    EVENT_interface_taken_over, LOG_INFO, &(struct event_about){.interface = name},
+		    "%s: taken over, %s mode, in a dispatcher", name, mode_name(there->native));
 }
 
 static void adopt_dispatchers(struct attach *attach)
@@ -631,7 +720,7 @@ static bool is_attached(void *arg, uint32_t ifindex)
 }
 
 struct watches {
-	struct netdev *netdev;
+	struct netdev *netdev, *asking;
 	struct losses *losses;
 	struct checksums *checksums;
 };
@@ -643,6 +732,8 @@ static void open_watches(void *arg)
 	struct error err;
 	int rc = netdev_open(&watches->netdev);
 
+	if (!rc)
+		rc = netdev_open(&watches->asking);
 	if (rc)
 		log_debug("attach: the kernel does not say which devices take frames from XDP: %s",
 			  strerror(-rc));
@@ -658,6 +749,7 @@ void attach_take_over(struct attach *attach, const char *former)
 
 	task_wait(open_watches, &watches); /* for the verifier */
 	attach->netdev = watches.netdev;
+	attach->asking = watches.asking;
 	attach->losses = watches.losses;
 	attach->checksums = watches.checksums;
 	attach->dispatcher_allowed = dispatcher_allowed();
@@ -670,6 +762,7 @@ void attach_take_over(struct attach *attach, const char *former)
 	offloads_take_over(attach->offloads, former, is_attached, attach);
 	for (unsigned i = 0; i < attach->count; i++)
 		dataplane_add_egress(attach->dp, attach->list[i].ifindex);
+	watch_look(attach, 0);
 }
 
 int attach_new(struct dataplane *dp, const char *pin, bool automatic, const char *offloads,
@@ -704,8 +797,11 @@ void attach_free(struct attach *attach)
 {
 	if (!attach)
 		return;
+	for (unsigned i = 0; i < attach->count; i++)
+		sentences_free(attach->list[i].hints);
 	offloads_free(attach->offloads);
 	netdev_close(attach->netdev);
+	netdev_close(attach->asking);
 	losses_free(attach->losses);
 	checksums_free(attach->checksums);
 	detours_free(attach->detours);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/sentences.h"
 #include "lbd/config/config.h"
 #include "lbd/dataplane/dataplane.h"
 #include "detour.h"
@@ -21,6 +22,7 @@ struct attachment {
 	bool native;     /* else generic */
 	bool dispatcher; /* in libxdp's dispatcher, beside other programs; else alone */
 	bool automatic;  /* native mode was lbd's choice: it falls back if that loses packets */
+	bool veth, bond; /* what it is */
 	/* Frames that the program on it sent and no device took, since this lbd attached it or took
 	 * it over. lost_ms: CLOCK_MONOTONIC of the last; 0: none. */
 	uint64_t lost, lost_ms;
@@ -29,6 +31,8 @@ struct attachment {
 	char lost_why[96];             /* "to br0: Operation not supported" */
 	char not_native[ATTACH_WHY];   /* why native mode loses packets here, or was not used; "" */
 	char no_redirects[ATTACH_WHY]; /* why it takes no redirected frames; "": nothing known */
+	struct sentences *hints;       /* about offloads; NULL: none */
+	bool has_peer;                 /* the other end of the veth is in this namespace */
 	bool complained;               /* of not_native, in the log */
 	uint64_t stuck_ms;             /* CLOCK_MONOTONIC: it could not fall back; 0: never */
 	unsigned silent_s;             /* seconds in a row in which its other end took no frame */
@@ -54,7 +58,8 @@ void attach_free(struct attach *attach);
 /* Is the interface free of programs that lbd cannot join? 0 also if there is no such interface, or
  * if it is attached. The errors are those of attach_interface. */
 int attach_check_free(struct attach *attach, const char *name, struct error *err);
-/* Errors say what to do next: no such interface; another XDP program is attached (its name and id);
+/* As tasks these two wait for the kernel: afterwards the list of interfaces may be another.
+ * Errors say what to do next: no such interface; another XDP program is attached (its name and id);
  * it is not Ethernet; the kernel or driver lacks a feature. In AUTO mode the fallback to generic
  * logs a warning. 0 also when the interface is attached already. */
 int attach_interface(struct attach *attach, const char *name, enum config_mode mode,
@@ -69,12 +74,13 @@ const struct offloads *attach_offloads(const struct attach *attach);
 /* At the end: true if nothing is attached, here or in another network namespace; then removes the
  * directory of link pins. */
 bool attach_is_idle(const struct attach *attach);
-/* To be called each second. Logs an error when another process has detached the program from an
- * interface, or removed its pin. Counts lost frames, and falls back to generic mode where AUTO
- * chose native mode and nothing arrives. */
+/* To be called each second, as a task: it waits for the kernel. Logs an error when another process
+ * has detached the program from an interface, or removed its pin. Counts lost frames, and falls
+ * back to generic mode where AUTO chose native mode and nothing arrives. */
 void attach_check(struct attach *attach);
-/* Calls fn with a sentence for each thing that makes packets of an interface get lost, or did in
- * the last minute. */
+/* Calls fn with a sentence for each thing that makes packets of an interface get lost or be
+ * changed, or did in the last minute: what was known at the last attach_check, without a system
+ * call. */
 void attach_warnings(struct attach *attach, const struct attachment *there,
 		     void (*fn)(void *arg, const char *sentence), void *arg);
 /* Why packets that the program sends to this device are lost; NULL: nothing is known against it.
@@ -87,6 +93,8 @@ void attach_try_again(struct attach *attach);
 bool attach_interface_runs(const char *name);
 /* Called after each change of the list, of a mode, or of attach_egress_fault. */
 void attach_on_change(struct attach *attach, void (*changed)(void *arg), void *arg);
+/* Is it attached? */
+bool attach_has(const struct attach *attach, const char *name);
 /* The attached interfaces; their number in *ret_count. Owned by attach, valid until the next
  * call. */
 const struct attachment *attach_list(const struct attach *attach, unsigned *ret_count);

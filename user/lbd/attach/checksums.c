@@ -30,14 +30,13 @@ static int load(struct checksums *checksums)
 int checksums_new(struct checksums **ret, struct error *err)
 {
 	struct checksums *checksums = calloc(1, sizeof(*checksums));
-	libbpf_print_fn_t before;
 	int rc;
 
 	if (!checksums)
 		return error_set(err, -ENOMEM, "out of memory");
-	before = programs_quiet();
+	programs_print_to(NULL);
 	rc = load(checksums);
-	libbpf_set_print(before);
+	programs_print_as_usual();
 	if (rc) {
 		checksums_free(checksums);
 		return error_set(err, rc, "checksums are not looked at: %s", strerror(-rc));

@@ -155,18 +155,17 @@ static int map_fd(const struct detours *detours)
 
 static int load(struct detours *detours)
 {
-	libbpf_print_fn_t before;
 	int rc = 0;
 
 	if (!detours->rtnl && (rc = rtnl_open(&detours->rtnl)))
 		return rc;
 	if (detours->program)
 		return 0;
-	before = programs_quiet();
+	programs_print_to(NULL);
 	detours->program = detour_bpf__open_and_load();
 	if (!detours->program)
 		rc = -errno;
-	libbpf_set_print(before);
+	programs_print_as_usual();
 	return rc;
 }
 
@@ -218,10 +217,10 @@ static int with_filter(const struct detours *detours, uint32_t ifindex, bool on)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_EGRESS);
 	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = LB_DETOUR_FILTER, .priority = 1);
-	/* lines about filters that exist already, or not, would be misleading */
-	libbpf_print_fn_t before = programs_quiet();
 	int rc;
 
+	/* lines about filters that exist already, or not, would be misleading */
+	programs_print_to(NULL);
 	if (on) {
 		filter.prog_fd = bpf_program__fd(detours->program->progs.detour);
 		filter.flags = BPF_TC_F_REPLACE;
@@ -231,7 +230,7 @@ static int with_filter(const struct detours *detours, uint32_t ifindex, bool on)
 	} else {
 		rc = bpf_tc_detach(&hook, &filter);
 	}
-	libbpf_set_print(before);
+	programs_print_as_usual();
 	return rc;
 }
 

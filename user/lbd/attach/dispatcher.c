@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <xdp/libxdp.h>
 
+#include "common/wide.h"
 #include "lb.skel.h"
 
 /* libxdp looks up the programs on an interface by id. Where it may not, it attaches alone and
@@ -54,7 +55,7 @@ static int share_maps(struct bpf_object *from, struct bpf_object *to)
 	struct bpf_map *map;
 
 	bpf_object__for_each_map (map, to) {
-		struct bpf_map *original = bpf_object__find_map_by_name(from, bpf_map__name(map));
+		struct bpf_map *original = dataplane_map_find(from, map);
 		int rc = original ? bpf_map__reuse_fd(map, bpf_map__fd(original)) : -ENOENT;
 
 		if (rc)
@@ -121,7 +122,8 @@ int dispatcher_attach(struct dataplane *dp, uint32_t ifindex, bool native, char 
 		if (!rc)
 			rc = undo_lone_program(ifindex);
 	}
-	lb_bpf__destroy(copy);
+	if (!wide_release(copy->obj)) /* else memory is lost, as descriptors or memory are short */
+		lb_bpf__destroy(copy);
 	if (rc)
 		libxdp_strerror(rc, why, 256);
 	return rc;

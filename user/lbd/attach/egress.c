@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The devices that backends are reached through: do they take what the program sends? It sends a
  * packet back where it came in (XDP_TX), or redirects it, which not every device allows. */
-#include "internal.h"
+#include "facts.h"
 
 #include <net/if.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 /* The program runs on the ports of a bond, so it redirects even to the bond itself. */
 static bool sends_back(const struct attachment *from, uint32_t to)
 {
-	return from->ifindex == to && !device_is_bond(from->name);
+	return from->ifindex == to && !from->bond;
 }
 
 /* Packets that come in on it and are sent back arrive, whatever the device does with redirected
@@ -20,7 +20,7 @@ static bool takes_its_own(const struct attach *attach, uint32_t ifindex)
 {
 	for (unsigned i = 0; i < attach->count; i++)
 		if (attach->list[i].native && sends_back(&attach->list[i], ifindex) &&
-		    !device_is_veth(attach->list[i].name))
+		    !attach->list[i].veth)
 			return true;
 	return false;
 }
@@ -34,19 +34,25 @@ static bool any_native(const struct attach *attach)
 	return false;
 }
 
+static bool is_asked_about(const struct attach *attach, const struct egress *egress)
+{
+	return any_native(attach) && !takes_its_own(attach, egress->ifindex);
+}
+
 /* "" in why: nothing is known against the device. */
-static void judge(const struct attach *attach, struct egress *egress, char why[ATTACH_WHY])
+static void find_fault(const struct attach *attach, struct egress *egress,
+		       const struct facts_egress *said, char why[ATTACH_WHY])
 {
 	char name[IF_NAMESIZE];
 
 	why[0] = 0;
-	if (!any_native(attach) || takes_its_own(attach, egress->ifindex))
+	if (!is_asked_about(attach, egress))
 		return;
-	if (device_takes(attach->netdev, egress->ifindex, why) == DEVICE_TAKES_NONE) {
+	if (said->takes == DEVICE_TAKES_NONE) {
 		egress->refused = false; /* this counts, also when it changes */
+		memcpy(why, said->why, sizeof(said->why));
 		return;
 	}
-	why[0] = 0;
 	if (egress->refused)
 		snprintf(
 		    why, ATTACH_WHY,
@@ -55,17 +61,47 @@ static void judge(const struct attach *attach, struct egress *egress, char why[A
 		    if_indextoname(egress->ifindex, name) ? name : "its device");
 }
 
+/* True: it has changed. */
+static bool judge(const struct attach *attach, struct egress *egress,
+		  const struct facts_egress *said)
+{
+	char why[ATTACH_WHY];
+	bool changed;
+
+	find_fault(attach, egress, said, why);
+	changed = strcmp(egress->why, why) != 0;
+	memcpy(egress->why, why, sizeof(why));
+	return changed;
+}
+
+static bool ask_and_judge(const struct attach *attach, struct egress *egress)
+{
+	struct facts_egress said = {.ifindex = egress->ifindex};
+
+	if (is_asked_about(attach, egress))
+		said.takes = device_takes(attach->netdev, egress->ifindex, said.why);
+	return judge(attach, egress, &said);
+}
+
 bool egress_refresh(struct attach *attach)
 {
 	bool changed = false;
-	char why[ATTACH_WHY];
+
+	for (unsigned i = 0; i < attach->egresses_count; i++)
+		changed |= ask_and_judge(attach, &attach->egresses[i]);
+	return changed;
+}
+
+bool egress_take(struct attach *attach, const struct facts *facts)
+{
+	bool changed = false;
 
 	for (unsigned i = 0; i < attach->egresses_count; i++) {
 		struct egress *egress = &attach->egresses[i];
+		const struct facts_egress *said = facts_of_egress(facts, egress->ifindex);
 
-		judge(attach, egress, why);
-		changed |= strcmp(egress->why, why) != 0;
-		memcpy(egress->why, why, sizeof(why));
+		if (said)
+			changed |= judge(attach, egress, said);
 	}
 	return changed;
 }
@@ -96,7 +132,7 @@ static struct egress *add(struct attach *attach, uint32_t ifindex)
 	if (!egress)
 		return NULL;
 	*egress = (struct egress){.ifindex = ifindex};
-	judge(attach, egress, egress->why);
+	ask_and_judge(attach, egress);
 	return egress;
 }
 

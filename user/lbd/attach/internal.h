@@ -17,11 +17,14 @@ struct egress {
 	char why[ATTACH_WHY]; /* what is wrong with it; "": nothing known */
 };
 
+struct facts;
+
 struct attach {
 	struct dataplane *dp;
 	char *pin, *links; /* PIN, PIN/links */
 	struct offloads *offloads;
 	struct netdev *netdev;       /* NULL: the kernel does not say what devices can do */
+	struct netdev *asking;       /* the same, for what is asked beside the loop */
 	struct losses *losses;       /* NULL: not counted */
 	struct checksums *checksums; /* NULL: not looked at */
 	struct detours *detours;
@@ -57,14 +60,22 @@ bool attach_is_ours(struct dataplane *dp, int fd);
 /* NULL: it is not attached. */
 struct attachment *attach_find(const struct attach *attach, uint32_t ifindex);
 /* Logs and drops from the list those whose program another process has detached. */
-void attach_check_programs(struct attach *attach);
+void attach_check_programs(struct attach *attach, const struct facts *facts);
 /* Native to generic mode. 0, or -errno with err set: it is then detached. */
 int attach_fall_back(struct attach *attach, const char *name, const char *why, struct error *err);
+
+/* ---- watch.c ---- */
+
+/* Finds out what attach_warnings says of it, or with ifindex 0 of all, before the next
+ * attach_check. As a task it waits: the list may be another one afterwards. */
+void watch_look(struct attach *attach, uint32_t ifindex);
 
 /* ---- egress.c ---- */
 
 /* Looks at every device again. True: something has changed. */
 bool egress_refresh(struct attach *attach);
+/* The same, with what the kernel has said of them. */
+bool egress_take(struct attach *attach, const struct facts *facts);
 /* Forgets which devices the kernel has refused redirects to: something has changed. */
 void egress_forgive(struct attach *attach);
 /* The kernel has refused a redirect to this device. It counts until an interface is attached or

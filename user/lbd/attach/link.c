@@ -11,10 +11,11 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "programs.h"
 
 #define LIBBPF_REASON "Kernel error message: "
 
-static char *reason_into; /* catch_reason copies the driver's reason to this */
+static _Thread_local char *reason_into; /* catch_reason copies the driver's reason to this */
 
 static int catch_reason(enum libbpf_print_level level, const char *format, va_list args)
 {
@@ -34,13 +35,11 @@ static int catch_reason(enum libbpf_print_level level, const char *format, va_li
  * be refused again with the reason. */
 static void ask_for_reason(int program_fd, uint32_t ifindex, uint32_t flags, char why[256])
 {
-	libbpf_print_fn_t before;
-
 	reason_into = why;
-	before = libbpf_set_print(catch_reason);
+	programs_print_to(catch_reason);
 	if (!bpf_xdp_attach((int)ifindex, program_fd, flags | XDP_FLAGS_UPDATE_IF_NOEXIST, NULL))
 		bpf_xdp_detach((int)ifindex, flags, NULL);
-	libbpf_set_print(before);
+	programs_print_as_usual();
 }
 
 int link_attach(int program_fd, uint32_t ifindex, bool native, const char *path, char why[256])

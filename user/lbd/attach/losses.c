@@ -36,14 +36,13 @@ static int start(struct losses *losses)
 int losses_new(struct losses **ret, struct error *err)
 {
 	struct losses *losses = calloc(1, sizeof(*losses));
-	libbpf_print_fn_t before;
 	int rc;
 
 	if (!losses)
 		return error_set(err, -ENOMEM, "out of memory");
-	before = programs_quiet();
+	programs_print_to(NULL);
 	rc = start(losses);
-	libbpf_set_print(before);
+	programs_print_as_usual();
 	if (rc) {
 		losses_free(losses);
 		return error_set(err, rc, "lost frames are not counted: %s", strerror(-rc));

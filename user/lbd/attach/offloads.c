@@ -3,7 +3,6 @@
 #include "offloads.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +13,12 @@
 #include "common/ethtool.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/offload_file.h"
 #include "common/rtnl.h"
 #include "device.h"
+#include "lbd/host/host.h"
 
 #define DEVICES_MAX 64 /* an interface and the devices below it */
-#define FILE_BYTES  (1u << 20)
 
 /* How a device relates to the interface. Generic XDP sees packets after the devices below have
  * joined them and removed their tags. The kernel skips the GRO of the interface itself
@@ -140,35 +140,19 @@ static int record(struct offloads *offloads, const struct turned_off *entry)
 	return 0;
 }
 
-static json_t *to_json(const struct turned_off *entries, unsigned count)
+static int write_list(const char *path, const struct turned_off *list, unsigned count)
 {
-	json_t *list = json_array();
+	_cleanup_free_ struct offload_entry *entries = calloc(count + 1, sizeof(*entries));
 
-	for (unsigned i = 0; list && i < count; i++) {
-		const struct turned_off *entry = &entries[i];
-		json_t *item =
-		    json_pack("{s:I, s:I, s:s}", "for", (json_int_t)entry->ifindex, "device",
-			      (json_int_t)entry->device, "feature", kinds[entry->kind].name);
-
-		if (json_array_append_new(list, item)) {
-			json_decref(list);
-			return NULL;
-		}
+	if (!entries)
+		return -ENOMEM;
+	for (unsigned i = 0; i < count; i++) {
+		entries[i].ifindex = list[i].ifindex;
+		entries[i].device = list[i].device;
+		snprintf(entries[i].feature, sizeof(entries[i].feature), "%s",
+			 kinds[list[i].kind].name);
 	}
-	return list;
-}
-
-static int write_list(const char *path, const struct turned_off *entries, unsigned count)
-{
-	_cleanup_free_ char *text = NULL;
-	json_t *list;
-
-	if (!count)
-		return file_remove(path);
-	list = to_json(entries, count);
-	text = list ? json_dumps(list, JSON_COMPACT) : NULL;
-	json_decref(list);
-	return text ? file_replace(path, text) : -ENOMEM;
+	return offload_file_write(path, entries, count);
 }
 
 static void save(const struct offloads *offloads)
@@ -182,17 +166,12 @@ static void save(const struct offloads *offloads)
 		    offloads->path, strerror(-rc));
 }
 
-static int load_item(struct offloads *offloads, const json_t *item)
+static int load_entry(struct offloads *offloads, const struct offload_entry *of)
 {
-	const json_t *device = json_object_get(item, "device"),
-		     *ifindex = json_object_get(item, "for");
-	const char *name = json_string_value(json_object_get(item, "feature"));
+	for (unsigned kind = 0; kind < KINDS; kind++) {
+		const struct turned_off entry = {of->ifindex, of->device, kind};
 
-	for (unsigned kind = 0; name && kind < KINDS; kind++) {
-		const struct turned_off entry = {(uint32_t)json_integer_value(ifindex),
-						 (uint32_t)json_integer_value(device), kind};
-
-		if (!strcmp(kinds[kind].name, name))
+		if (!strcmp(kinds[kind].name, of->feature))
 			return record(offloads, &entry);
 	}
 	return 0; /* a later lbd's */
@@ -201,38 +180,30 @@ static int load_item(struct offloads *offloads, const json_t *item)
 static int parse_list(struct offloads *offloads, const char *path, const char *text, size_t length,
 		      struct error *err)
 {
-	json_error_t why;
-	json_t *list = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why), *item;
-	size_t i;
-	int rc = 0;
+	_cleanup_free_ struct offload_entry *entries = NULL;
+	int count = offload_file_parse(path, text, length, &entries, err), rc = 0;
 
-	if (!list)
-		return error_set(err, -EINVAL, "%s:%d: %s", path, why.line, why.text);
-	if (!json_is_array(list))
-		rc = error_set(err, -EINVAL, "%s: expected a list", path);
-	json_array_foreach (list, i, item)
-		if (!rc && load_item(offloads, item))
-			rc = error_set(err, -ENOMEM, "%s: out of memory", path);
-	json_decref(list);
-	return rc;
+	for (int i = 0; i < count && !rc; i++)
+		rc = load_entry(offloads, &entries[i]);
+	if (rc)
+		return error_set(err, rc, "%s: out of memory", path);
+	return count < 0 ? count : 0;
 }
 
 /* false: there is no list. */
 static bool load(struct offloads *offloads, const char *path)
 {
 	_cleanup_free_ char *text = NULL;
-	struct error err;
-	ssize_t length = file_read_kept(path, FILE_BYTES, &text, &err);
+	struct error err, outcome;
+	ssize_t length = file_read_kept(path, OFFLOAD_FILE_MAX, &text, &err);
 	int rc = length < 0 ? (int)length : parse_list(offloads, path, text, (size_t)length, &err);
 
 	if (rc == -ENOENT)
 		return false;
 	if (!rc)
 		return true;
-	rc = file_set_aside(path);
-	log_warning("%s: the offloads it lists stay off; the file is %s%s%s", err.text,
-		    rc ? "in the way and cannot be renamed: " : "now ", rc ? strerror(-rc) : path,
-		    rc ? "" : ".bad");
+	file_set_aside(path, &outcome);
+	log_warning("%s: the offloads it lists stay off; %s", err.text, outcome.text);
 	return false;
 }
 
@@ -303,6 +274,28 @@ static bool is_harmful(const struct offloads *offloads, unsigned kind, const str
 	       !ethtool_feature_read(name, offloads->feature[kind], &on) && on;
 }
 
+struct switching {
+	const char *name;
+	int feature, rc;
+	bool on;
+};
+
+static void call_switch(void *arg)
+{
+	struct switching *switching = arg;
+
+	switching->rc = ethtool_feature_set(switching->name, switching->feature, switching->on);
+}
+
+/* The driver may have to stop the device for it: the event loop runs meanwhile. */
+static int switch_feature(const char *name, int feature, bool on)
+{
+	struct switching switching = {.name = name, .feature = feature, .on = on};
+
+	task_wait(call_switch, &switching);
+	return switching.rc;
+}
+
 static void turn_off(struct offloads *offloads, uint32_t ifindex, const struct device *device,
 		     unsigned kind, bool native)
 {
@@ -317,7 +310,7 @@ static void turn_off(struct offloads *offloads, uint32_t ifindex, const struct d
 			record(offloads, &entry); /* this interface needs it off too */
 		return;
 	}
-	rc = ethtool_feature_set(name, offloads->feature[kind], false);
+	rc = switch_feature(name, offloads->feature[kind], false);
 	if (!rc)
 		rc = record(offloads, &entry);
 	if (rc)
@@ -346,7 +339,7 @@ static void turn_on(const struct offloads *offloads, const struct turned_off *en
 
 	if (offloads->feature[entry->kind] < 0 || !if_indextoname(entry->device, name))
 		return;
-	rc = ethtool_feature_set(name, offloads->feature[entry->kind], true);
+	rc = switch_feature(name, offloads->feature[entry->kind], true);
 	if (rc)
 		log_warning("%s: cannot turn on %s again: %s; try: ethtool -K %s %s on", name,
 			    kinds[entry->kind].ethtool, strerror(-rc), name,
@@ -369,6 +362,7 @@ void offloads_restore(struct offloads *offloads, uint32_t ifindex)
 		offloads->list[i] = offloads->list[--offloads->count];
 		if (!is_off_for_any(offloads, entry.device, entry.kind))
 			turn_on(offloads, &entry);
+		i = 0; /* the list may be another one now */
 	}
 	save(offloads);
 }

@@ -6,9 +6,10 @@
 #include <bpf/libbpf.h>
 #include <stdint.h>
 
-/* Keeps libbpf from printing: failures are in the error, and its own lines add nothing. Returns
- * what was there before, for libbpf_set_print. */
-libbpf_print_fn_t programs_quiet(void);
+/* Where libbpf's lines go that this thread causes, until programs_print_as_usual. NULL: nowhere, as
+ * failures are in the error and its lines add nothing. */
+void programs_print_to(libbpf_print_fn_t to);
+void programs_print_as_usual(void);
 /* This network namespace, as the kernel's number that programs compare. 0 or -errno. */
 int programs_namespace(uint32_t *ret);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Watches whether what the program sends arrives: each second it counts lost frames, asks what the
  * devices can do now, and changes to generic mode where native mode loses everything. */
-#include "internal.h"
+#include "facts.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/duration.h"
 #include "common/log.h"
 
 #define RECENT_MS      60000
@@ -57,11 +58,12 @@ static void on_loss(void *arg, uint32_t from, uint32_t to, uint64_t frames, int 
 }
 
 /* The frames that a veth sent back, since the last call. False: it is no veth, or says nothing. */
-static bool count_veth(struct attachment *there, struct device_counts *ret)
+static bool count_veth(struct attachment *there, const struct facts_interface *said,
+		       struct device_counts *ret)
 {
-	struct device_counts now;
+	const struct device_counts now = said->counts;
 
-	if (!there->native || !device_is_veth(there->name) || device_veth_counts(there->name, &now))
+	if (!there->native || !said->counted)
 		return false;
 	if (now.sent < there->counts.sent || now.lost < there->counts.lost) { /* queues went away */
 		there->counts = now;
@@ -100,7 +102,7 @@ static bool sees_unfinished(const struct attach *attach, struct attachment *ther
 {
 	uint64_t now = clock_monotonic_ms();
 
-	if (!attach->checksums || !device_is_veth(there->name))
+	if (!attach->checksums || !there->veth)
 		return false;
 	if (there->sampling) {
 		sample_read(attach, there, now);
@@ -127,11 +129,12 @@ static bool may_fall_back(const struct attach *attach, const struct attachment *
 
 /* Does its other end take nothing at all? One second is enough where the kernel does not say what
  * devices take; where it says that this one does, a host that gets no CPU may look like that. */
-static bool takes_nothing(const struct attach *attach, struct attachment *there)
+static bool takes_nothing(const struct attach *attach, struct attachment *there,
+			  const struct facts_interface *said)
 {
 	struct device_counts since;
 
-	if (!count_veth(there, &since) || !since.lost || since.sent)
+	if (!count_veth(there, said, &since) || !since.lost || since.sent)
 		there->silent_s = 0;
 	else
 		there->silent_s++;
@@ -139,11 +142,14 @@ static bool takes_nothing(const struct attach *attach, struct attachment *there)
 }
 
 /* Is it certain that packets do not arrive? Sets not_native. */
-static bool loses_packets(const struct attach *attach, struct attachment *there)
+static bool loses_packets(const struct attach *attach, struct attachment *there,
+			  const struct facts_interface *said)
 {
-	bool nothing = takes_nothing(attach, there), unfinished = sees_unfinished(attach, there);
+	bool nothing = takes_nothing(attach, there, said),
+	     unfinished = sees_unfinished(attach, there);
 
-	if (!device_suits_native(attach->netdev, there->ifindex, there->not_native))
+	memcpy(there->not_native, said->not_native, sizeof(there->not_native));
+	if (!said->suits)
 		return true;
 	there->not_native[0] = 0;
 	if (nothing)
@@ -165,10 +171,11 @@ static void complain(struct attachment *there)
 }
 
 /* That of a veth is a fault of its own: nothing is sent back there either. */
-static void check_redirects(const struct attach *attach, struct attachment *there)
+static void check_redirects(const struct attach *attach, struct attachment *there,
+			    const struct facts_interface *said)
 {
-	if (attach->count < 2 || device_is_veth(there->name) ||
-	    device_takes(attach->netdev, there->ifindex, there->no_redirects) != DEVICE_TAKES_NONE)
+	memcpy(there->no_redirects, said->takes_none, sizeof(there->no_redirects));
+	if (attach->count < 2 || there->veth || said->takes != DEVICE_TAKES_NONE)
 		there->no_redirects[0] = 0;
 }
 
@@ -191,11 +198,12 @@ static bool fall_back(struct attach *attach, struct attachment *there)
 }
 
 /* False: the list has changed. */
-static bool check_mode(struct attach *attach, struct attachment *there)
+static bool check_mode(struct attach *attach, struct attachment *there,
+		       const struct facts_interface *said)
 {
-	if (!there->native || !attach_interface_runs(there->name))
+	if (!there->native || !said->native || !said->runs)
 		return true;
-	if (!loses_packets(attach, there)) {
+	if (!loses_packets(attach, there, said)) {
 		there->complained = false;
 		return true;
 	}
@@ -206,24 +214,62 @@ static bool check_mode(struct attach *attach, struct attachment *there)
 	return !fall_back(attach, there);
 }
 
-/* When one falls back, the rest waits for the next second. */
-static void check_interfaces(struct attach *attach)
+/* When one falls back, the rest waits for the next second; and so does one that was attached
+ * meanwhile. */
+static void check_interfaces(struct attach *attach, const struct facts *facts)
 {
 	for (unsigned i = 0; i < attach->count; i++) {
-		check_redirects(attach, &attach->list[i]);
-		if (!check_mode(attach, &attach->list[i]))
+		struct attachment *there = &attach->list[i];
+		const struct facts_interface *said = facts_of(facts, there->ifindex);
+
+		if (!said)
+			continue;
+		check_redirects(attach, there, said);
+		if (!check_mode(attach, there, said))
 			return;
 	}
 }
 
+/* Keeps what status shows of them. The hints change hands. */
+static void take_hints(struct attach *attach, struct facts *facts)
+{
+	for (unsigned i = 0; i < attach->count; i++) {
+		struct attachment *there = &attach->list[i];
+		struct facts_interface *said = facts_of(facts, there->ifindex);
+		struct sentences *before = there->hints;
+
+		if (!said || said->native != there->native)
+			continue;
+		there->hints = said->hints;
+		said->hints = before;
+		there->has_peer = said->has_peer;
+	}
+}
+
+void watch_look(struct attach *attach, uint32_t ifindex)
+{
+	struct facts facts;
+
+	if (facts_ask(attach, ifindex, &facts))
+		return;
+	take_hints(attach, &facts);
+	facts_done(&facts);
+}
+
 void attach_check(struct attach *attach)
 {
-	attach_check_programs(attach);
+	struct facts facts;
+
+	if (facts_ask(attach, 0, &facts))
+		return;
+	take_hints(attach, &facts);
+	attach_check_programs(attach, &facts);
 	if (attach->losses)
 		losses_read(attach->losses, on_loss, attach);
-	check_interfaces(attach);
-	if (egress_refresh(attach) && attach->changed)
+	check_interfaces(attach, &facts);
+	if (egress_take(attach, &facts) && attach->changed)
 		attach->changed(attach->changed_arg);
+	facts_done(&facts);
 }
 
 /* ---- for status ---- */
@@ -264,20 +310,21 @@ void attach_warnings(struct attach *attach, const struct attachment *there,
 {
 	const struct warnings to = {fn, arg};
 	uint64_t now = clock_monotonic_ms();
+	char ago[DURATION_TEXT];
 
+	for (unsigned i = 0; there->hints && i < there->hints->count; i++)
+		fn(arg, there->hints->list[i]);
 	if (there->not_native[0])
 		warn(&to, "%s: %s",
 		     there->native ? "native mode loses packets" : "native mode is not used",
 		     there->not_native);
-	else if (there->native && !attach->checksums && device_is_veth(there->name) &&
-		 !device_peer(there->ifindex))
+	else if (there->native && !attach->checksums && there->veth && !there->has_peer)
 		warn(&to,
 		     "%s is a veth in native mode: packets whose checksums its other end leaves "
 		     "unfinished are lost; on the other end: ethtool -K PEER tx off",
 		     there->name);
 	warn_of_redirects(attach, there, &to);
 	if (there->lost_ms && now - there->lost_ms < RECENT_MS)
-		warn(&to,
-		     "%" PRIu64 " frames that lbd sent were lost, the last %" PRIu64 " s ago: %s",
-		     there->lost, (now - there->lost_ms) / 1000, there->lost_why);
+		warn(&to, "%" PRIu64 " frames that lbd sent were lost, the last %s ago: %s",
+		     there->lost, duration_about(now - there->lost_ms, ago), there->lost_why);
 }

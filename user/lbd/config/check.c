@@ -46,45 +46,55 @@ static int by_name(const void *a, const void *b)
 	return rc ? rc : by_position(*first, *second);
 }
 
-static void service_place(const struct config_place *root, const struct config *config,
+/* A service that is in no text at hand has a place without a node. */
+static void service_place(const struct config_sources *sources,
 			  const struct config_service *service, struct config_place *ret)
 {
-	config_place_item(root, "services", (size_t)(service - config->services), ret);
+	unsigned index = service->file - sources->first;
+	struct config_place root;
+
+	if (index < sources->count) {
+		config_place_root(&sources->list[index], &root);
+		config_place_item(&root, "services", service->place, ret);
+		return;
+	}
+	*ret = (struct config_place){.source = &sources->list[0], .line = 1};
+	snprintf(ret->object, sizeof(ret->object), "service %s", service->name);
 }
 
-static void check_addresses(const struct config_place *root, const struct config *config,
+static void check_addresses(const struct config_sources *sources, const struct config *config,
 			    const struct config_service **sorted)
 {
 	struct config_place at, before;
-	char vip[ADDR_TEXT];
+	char vip[ADDR_TEXT], where[CONFIG_WHERE];
 
 	qsort(sorted, config->services_count, sizeof(*sorted), by_address);
 	for (unsigned i = 1; i < config->services_count; i++) {
 		if (compare_address(sorted[i - 1], sorted[i]))
 			continue;
-		service_place(root, config, sorted[i], &at);
-		service_place(root, config, sorted[i - 1], &before);
-		config_complain(
-		    &at, "vip", addr_format(&sorted[i]->vip, vip),
-		    "%s in line %zu has the same VIP, protocol and port: expected others",
-		    before.object, before.line);
+		service_place(sources, sorted[i], &at);
+		service_place(sources, sorted[i - 1], &before);
+		config_complain(&at, "vip", addr_format(&sorted[i]->vip, vip),
+				"%s in %s has the same VIP, protocol and port: expected others",
+				before.object, config_place_where(&at, &before, where));
 	}
 }
 
-static void check_names(const struct config_place *root, const struct config *config,
+static void check_names(const struct config_sources *sources, const struct config *config,
 			const struct config_service **sorted)
 {
 	struct config_place at, before;
+	char where[CONFIG_WHERE];
 
 	qsort(sorted, config->services_count, sizeof(*sorted), by_name);
 	for (unsigned i = 1; i < config->services_count; i++) {
 		if (strcmp(sorted[i - 1]->name, sorted[i]->name))
 			continue;
-		service_place(root, config, sorted[i], &at);
-		service_place(root, config, sorted[i - 1], &before);
+		service_place(sources, sorted[i], &at);
+		service_place(sources, sorted[i - 1], &before);
 		config_complain(&at, "name", sorted[i]->name,
-				"the service in line %zu has the same name: expected another",
-				before.line);
+				"the service in %s has the same name: expected another",
+				config_place_where(&at, &before, where));
 	}
 }
 
@@ -105,33 +115,80 @@ static int by_member(const void *a, const void *b)
 	return rc ? rc : by_position(first->backend, second->backend);
 }
 
-static void member_place(const struct config_place *root, const struct config *config,
-			 const struct member *member, struct config_place *ret)
+static void member_place(const struct config_sources *sources, const struct member *member,
+			 struct config_place *ret)
 {
+	char label[CONFIG_BACKEND_LABEL];
 	struct config_place service;
 
-	service_place(root, config, member->service, &service);
+	service_place(sources, member->service, &service);
 	config_place_item(&service, "backends",
 			  (size_t)(member->backend - member->service->backends), ret);
+	if (!service.node)
+		snprintf(ret->object, sizeof(ret->object), "%.120s: backend %s", service.object,
+			 config_backend_label(NULL, &member->backend->address, label));
 }
 
-static void check_twice(const struct config_place *root, const struct config *config,
-			const struct member *before, const struct member *member)
+/* Of two backends of a service, which are in the same text. */
+static const char *see_line(const struct config_place *before, char text[40])
+{
+	*text = 0;
+	if (!before->source->bare)
+		snprintf(text, 40, ", see line %zu", before->line);
+	return text;
+}
+
+static void check_twice(const struct config_sources *sources, const struct member *before,
+			const struct member *member)
 {
 	struct config_place at, before_at;
-	char address[ADDR_TEXT];
+	char address[ADDR_TEXT], line[40];
 
 	if (before->service != member->service ||
 	    !addr_equal(&before->backend->address, &member->backend->address))
 		return;
-	member_place(root, config, before, &before_at);
-	member_place(root, config, member, &at);
+	member_place(sources, before, &before_at);
+	member_place(sources, member, &at);
 	config_complain(&at, "address", addr_format(&member->backend->address, address),
-			"listed twice, see line %zu: expected once", before_at.line);
+			"listed twice%s: expected once", see_line(&before_at, line));
+}
+
+/* By service, then by name; those without one come first. */
+static int by_member_name(const void *a, const void *b)
+{
+	const struct member *first = a, *second = b;
+	const char *name = config_tag_name(first->backend->tag),
+		   *other = config_tag_name(second->backend->tag);
+	int rc = by_position(first->service, second->service);
+
+	if (!rc)
+		rc = strcmp(name ? name : "", other ? other : "");
+	return rc ? rc : by_position(first->backend, second->backend);
+}
+
+static void check_member_names(const struct config_sources *sources, struct member *members,
+			       size_t count)
+{
+	qsort(members, count, sizeof(*members), by_member_name);
+	for (size_t i = 1; i < count; i++) {
+		const struct member *before = &members[i - 1], *member = &members[i];
+		const char *name = config_tag_name(member->backend->tag),
+			   *other = config_tag_name(before->backend->tag);
+		struct config_place at, before_at;
+		char address[ADDR_TEXT], line[40];
+
+		if (before->service != member->service || !name || !other || strcmp(name, other))
+			continue;
+		member_place(sources, before, &before_at);
+		member_place(sources, member, &at);
+		config_complain(
+		    &at, "name", name, "backend %s has the same name%s: expected another",
+		    addr_format(&before->backend->address, address), see_line(&before_at, line));
+	}
 }
 
 /* Packets to a backend that is a VIP would come back to the balancer. vips is sorted by address. */
-static void check_not_vip(const struct config_place *root, const struct config *config,
+static void check_not_vip(const struct config_sources *sources, const struct config *config,
 			  const struct config_service *const *vips, unsigned *next_vip,
 			  const struct member *member)
 {
@@ -144,13 +201,13 @@ static void check_not_vip(const struct config_place *root, const struct config *
 		(*next_vip)++;
 	if (*next_vip == config->services_count || !addr_equal(&vips[*next_vip]->vip, address))
 		return;
-	member_place(root, config, member, &at);
-	service_place(root, config, vips[*next_vip], &vip_at);
+	member_place(sources, member, &at);
+	service_place(sources, vips[*next_vip], &vip_at);
 	config_complain(&at, "address", addr_format(address, text),
 			"is the VIP of %s: expected the address of a backend", vip_at.object);
 }
 
-static void check_members(const struct config_place *root, const struct config *config,
+static void check_members(const struct config_sources *sources, const struct config *config,
 			  const struct config_service **vips, size_t count)
 {
 	_cleanup_free_ struct member *members = calloc(count + 1, sizeof(*members));
@@ -158,7 +215,7 @@ static void check_members(const struct config_place *root, const struct config *
 	size_t n = 0;
 
 	if (!members) {
-		config_source_oom(root->source);
+		config_source_oom(&sources->list[0]);
 		return;
 	}
 	for (unsigned i = 0; i < config->services_count; i++)
@@ -168,10 +225,11 @@ static void check_members(const struct config_place *root, const struct config *
 	qsort(members, count, sizeof(*members), by_member);
 	qsort(vips, config->services_count, sizeof(*vips), by_address);
 	for (size_t i = 0; i < count; i++) {
-		check_not_vip(root, config, vips, &next_vip, &members[i]);
+		check_not_vip(sources, config, vips, &next_vip, &members[i]);
 		if (i)
-			check_twice(root, config, &members[i - 1], &members[i]);
+			check_twice(sources, &members[i - 1], &members[i]);
 	}
+	check_member_names(sources, members, count);
 }
 
 int config_check_backend(const struct config *config, const struct config_service *service,
@@ -217,30 +275,33 @@ static void check_slots(const struct config_place *at, const struct config_servi
 				service->backends_count);
 }
 
-static void check_limits(const struct config_place *root, const struct config *config,
+static void check_limits(const struct config_sources *sources, const struct config *config,
 			 size_t backends)
 {
 	const struct config_limits *limits = &config->limits;
-	struct config_place at;
+	struct config_place at, root;
 	uint64_t slots = 0;
 
 	for (unsigned i = 0; i < config->services_count; i++) {
 		const struct config_service *service = &config->services[i];
 
-		service_place(root, config, service, &at);
+		service_place(sources, service, &at);
 		check_slots(&at, service);
-		slots += service->slots ? service->slots : ring_size(service->backends_count);
+		slots += service->slots
+			     ? service->slots
+			     : ring_size(service->backends_count, config_ring_grain(service));
 	}
+	config_place_root(&sources->list[0], &root);
 	if (config->services_count > limits->services)
-		config_complain(root, "services", NULL,
+		config_complain(&root, "services", NULL,
 				"%u services: expected at most %u, see limits: services",
 				config->services_count, limits->services);
 	if (backends > limits->backends)
-		config_complain(root, "services", NULL,
+		config_complain(&root, "services", NULL,
 				"%zu backends in all: expected at most %u, see limits: backends",
 				backends, limits->backends);
 	if (slots > limits->slots)
-		config_complain(root, "services", NULL,
+		config_complain(&root, "services", NULL,
 				"%" PRIu64 " slots in all: expected at most %u, see limits: slots",
 				slots, limits->slots);
 }
@@ -248,13 +309,14 @@ static void check_limits(const struct config_place *root, const struct config *c
 /* ---- announce ---- */
 
 /* In the main table a route of lbd's leaves the host itself without a way to the VIP. */
-static void check_announce(const struct config_place *root, const struct config *config)
+static void check_announce(const struct config_sources *sources, const struct config *config)
 {
-	struct config_place at;
+	struct config_place root, at;
 
 	if (!config->announce.on || config->announce.table != RT_TABLE_MAIN)
 		return;
-	config_place_field(root, "announce", &at);
+	config_place_root(&sources->list[0], &root);
+	config_place_field(&root, "announce", &at);
 	for (unsigned i = 0; i < config->services_count; i++) {
 		const struct config_service *service = &config->services[i];
 
@@ -269,25 +331,23 @@ static void check_announce(const struct config_place *root, const struct config 
 	}
 }
 
-void config_check(struct config_source *source, const struct config *config)
+void config_check(const struct config_sources *sources, const struct config *config)
 {
 	_cleanup_free_ const struct config_service **sorted =
 	    calloc(config->services_count + 1, sizeof(void *));
-	struct config_place root;
 	size_t backends = 0;
 
 	if (!sorted) {
-		config_source_oom(source);
+		config_source_oom(&sources->list[0]);
 		return;
 	}
 	for (unsigned i = 0; i < config->services_count; i++) {
 		sorted[i] = &config->services[i];
 		backends += config->services[i].backends_count;
 	}
-	config_place_root(source, &root);
-	check_addresses(&root, config, sorted);
-	check_names(&root, config, sorted);
-	check_members(&root, config, sorted, backends);
-	check_limits(&root, config, backends);
-	check_announce(&root, config);
+	check_addresses(sources, config, sorted);
+	check_names(sources, config, sorted);
+	check_members(sources, config, sorted, backends);
+	check_limits(sources, config, backends);
+	check_announce(sources, config);
 }

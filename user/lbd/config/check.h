@@ -7,7 +7,7 @@
 #include "config.h"
 #include "source.h"
 
-/* Records complaints in source. config must have been read without a complaint. */
-void config_check(struct config_source *source, const struct config *config);
+/* Records complaints in the sources. config must have been read from them without a complaint. */
+void config_check(const struct config_sources *sources, const struct config *config);
 
 #endif

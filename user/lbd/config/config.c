@@ -1,167 +1,230 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Reads the YAML file into a validated value: text -> tree (source.c) -> keys and types (schema.c,
- * shape.c) -> values (value.c, service.c) -> checks across them (check.c). */
+/* Reads the YAML files into a validated value: texts (texts.c) -> trees (source.c) -> keys and
+ * types (schema.c, shape.c) -> values (value.c, service.c) -> checks across them (check.c). */
 #include "config.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/cleanup.h"
-#include "common/files.h"
 #include "check.h"
 #include "lists.h"
 #include "schema.h"
-#include "service.h"
 #include "source.h"
 #include "value.h"
 
-#define MAX_FILE (16u << 20) /* bytes; the largest config allowed needs less than 4 MiB */
+/* ---- from texts to a value ---- */
 
-/* raw is loaded, perhaps after complaints. */
-static void read_raw(struct config_source *source, const struct raw_config *raw,
-		     struct config *config)
+/* raws are loaded, perhaps after complaints; those that could not be are NULL. */
+static void read_raws(const struct config_sources *sources, struct raw_config *const *raws,
+		      struct config *config)
 {
-	source->lists = config_list_cache_new();
-	if (source->lists)
-		config_read(source, raw, config);
-	else
-		config_source_oom(source);
-	config_list_cache_free(source->lists);
-	source->lists = NULL;
-	if (!source->error)
-		config_check(source, config);
+	struct config_list_cache *lists = config_list_cache_new();
+
+	for (unsigned i = 0; i < sources->count; i++)
+		sources->list[i].lists = lists;
+	if (lists) {
+		if (raws[0])
+			config_read(&sources->list[0], raws[0], config);
+		config_read_services(sources, raws, config);
+	} else {
+		config_source_oom(&sources->list[0]);
+	}
+	config_list_cache_free(lists);
+	for (unsigned i = 0; i < sources->count; i++)
+		sources->list[i].lists = NULL;
+	if (!config_sources_failed(sources))
+		config_check(sources, config);
 }
 
-static int build(struct config_source *source, struct config **ret)
+static bool load_raws(const struct config_sources *sources, struct raw_config **raws)
 {
-	struct raw_config *raw = NULL;
-	struct config *config;
+	bool any = false;
 
-	config_schema_load(source, &raw);
-	if (!raw)
-		return source->error;
-	config = calloc(1, sizeof(*config));
+	for (unsigned i = 0; i < sources->count; i++) {
+		struct config_source *source = &sources->list[i];
+
+		if (!source->error) /* it is YAML */
+			config_schema_load(source, &raws[i]);
+		any |= !!raws[i];
+		if (source->error && !source->all)
+			return false;
+	}
+	return any;
+}
+
+/* The tree of the main file, which is no longer needed, ends. */
+static void keep_defaults(struct config_source *source, const struct raw_config *raw,
+			  struct config *config)
+{
+	if (!raw->defaults)
+		return;
+	config->defaults = config_schema_take_defaults(source);
+	if (!config->defaults)
+		config_source_oom(source);
+}
+
+static struct config *build(const struct config_sources *sources)
+{
+	struct raw_config **raws = calloc(sources->count, sizeof(*raws));
+	struct config *config = calloc(1, sizeof(*config));
+
+	if (!raws || !config)
+		config_source_oom(&sources->list[0]);
+	else if (load_raws(sources, raws))
+		read_raws(sources, raws, config);
+	if (!config_sources_failed(sources))
+		keep_defaults(&sources->list[0], raws[0], config);
+	for (unsigned i = 0; raws && i < sources->count; i++)
+		config_schema_free(&sources->list[i], raws[i]);
+	free(raws);
 	if (config)
-		read_raw(source, raw, config);
-	else
-		config_source_oom(source);
-	config_schema_free(raw);
-	if (source->error)
-		config_free(config);
-	else
-		*ret = config;
-	return source->error;
+		config->files_count = sources->count;
+	return config;
 }
+
+/* ---- mistakes ---- */
 
 struct report {
 	void (*mistake)(void *arg, const char *sentence);
 	void *arg;
 };
 
-static int by_line(const void *a, const void *b)
+static int by_place(const void *a, const void *b)
 {
 	const struct config_mistake *x = a, *y = b;
 
+	if (x->file != y->file)
+		return x->file < y->file ? -1 : 1;
 	return (x->line > y->line) - (x->line < y->line);
 }
 
-/* Without any there is one that is no complaint: the text is not YAML, or memory is short. */
+/* Has it an error that is no complaint: the text is not YAML, or memory is short? */
+static bool is_uncounted(const struct config_source *source, const struct config_mistakes *all)
+{
+	if (!source->error)
+		return false;
+	for (size_t i = 0; i < all->count; i++)
+		if (all->list[i].file == source->file)
+			return false;
+	return !all->left_out;
+}
+
 static void report_mistakes(const struct report *report, struct config_mistakes *all,
-			    const struct config_source *source)
+			    const struct config_sources *sources)
 {
 	char more[64];
 
-	qsort(all->list, all->count, sizeof(all->list[0]), by_line);
+	for (unsigned i = 0; i < sources->count; i++)
+		if (is_uncounted(&sources->list[i], all))
+			report->mistake(report->arg, sources->list[i].complaint.text);
+	qsort(all->list, all->count, sizeof(all->list[0]), by_place);
 	for (size_t i = 0; i < all->count; i++) {
 		report->mistake(report->arg, all->list[i].text);
 		free(all->list[i].text);
 	}
-	if (!all->count)
-		report->mistake(report->arg, source->complaint.text);
 	if (!all->left_out)
 		return;
 	snprintf(more, sizeof(more), "and %zu more", all->left_out);
 	report->mistake(report->arg, more);
 }
 
+/* ---- parsing ---- */
+
+/* Without `all` the first text that is not YAML ends it. */
+static void load_sources(const struct config_texts *texts, struct config_mistakes *all,
+			 struct config_sources *sources)
+{
+	for (unsigned i = 0; i < texts->count; i++) {
+		const struct config_text *text = &texts->list[i];
+		struct config_source *source = &sources->list[sources->count++];
+		int rc = config_source_load(source, text->name, text->bytes, text->length);
+
+		source->all = all;
+		source->file = i;
+		if (rc && !all)
+			return;
+	}
+}
+
+static int finish(const struct config_sources *sources, struct config *config, struct config **ret,
+		  struct error *err)
+{
+	const struct config_source *failed = config_sources_failed(sources);
+
+	if (!failed) {
+		*ret = config;
+		return 0;
+	}
+	config_free(config);
+	return error_set(err, failed->error, "%s", failed->complaint.text);
+}
+
 /* report: NULL: only the first mistake is of interest. */
-static int parse(const char *text, size_t length, const char *name, const struct report *report,
-		 struct config **ret, struct error *err)
+static int parse(const struct config_texts *texts, const struct report *report, struct config **ret,
+		 struct error *err)
 {
 	struct config_mistakes all = {.count = 0};
-	struct config_source source;
-	int rc = config_source_load(&source, name, text, length);
+	struct config_sources sources = {.list = calloc(texts->count, sizeof(*sources.list))};
+	struct config *config = NULL;
+	int rc;
 
-	if (report)
-		source.all = &all;
-	if (!rc)
-		rc = build(&source, ret);
-	if (rc)
-		error_set(err, rc, "%s", source.complaint.text);
+	if (!sources.list)
+		return error_set(err, -ENOMEM, "%s: out of memory", texts->list[0].name);
+	load_sources(texts, report ? &all : NULL, &sources);
+	if (report || !config_sources_failed(&sources))
+		config = build(&sources);
+	rc = finish(&sources, config, ret, err);
 	if (rc && report)
-		report_mistakes(report, &all, &source);
-	config_source_done(&source);
+		report_mistakes(report, &all, &sources);
+	for (unsigned i = 0; i < sources.count; i++)
+		config_source_done(&sources.list[i]);
+	free(sources.list);
 	return rc;
+}
+
+int config_parse_texts(const struct config_texts *texts, struct config **ret, struct error *err)
+{
+	return parse(texts, NULL, ret, err);
+}
+
+static int parse_one(const char *text, size_t length, const char *name, const struct report *report,
+		     struct config **ret, struct error *err)
+{
+	struct config_text one = {(char *)name, (char *)text, length};
+	const struct config_texts texts = {&one, 1};
+
+	return parse(&texts, report, ret, err);
 }
 
 int config_parse(const char *text, size_t length, const char *name, struct config **ret,
 		 struct error *err)
 {
-	return parse(text, length, name, NULL, ret, err);
+	return parse_one(text, length, name, NULL, ret, err);
 }
 
 int config_parse_all(const char *text, size_t length, const char *name,
 		     void (*mistake)(void *arg, const char *sentence), void *arg,
 		     struct config **ret, struct error *err)
 {
-	return parse(text, length, name, &(struct report){mistake, arg}, ret, err);
-}
-
-static int cannot_open(const char *path, int rc, struct error *err)
-{
-	return error_set(err, rc, "%s: cannot open: %s%s", path, strerror(-rc),
-			 rc == -ENOENT ? ". An example to begin with: " CONFIG_DEFAULT_PATH
-					 ".example (dist/lbd.yaml in the source)"
-				       : "");
-}
-
-ssize_t config_read_text(const char *path, char **ret, struct error *err)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	_cleanup_free_ char *text = NULL;
-	ssize_t length;
-
-	if (fd < 0)
-		return cannot_open(path, -errno, err);
-	text = malloc(MAX_FILE + 1);
-	if (!text)
-		return error_set(err, -ENOMEM, "%s: out of memory", path);
-	length = file_read(fd, text, MAX_FILE + 1); /* which refuses a directory */
-	if (length < 0)
-		return error_set(err, (int)length, "%s: cannot read: %s", path,
-				 strerror((int)-length));
-	if (length > (ssize_t)MAX_FILE)
-		return error_set(err, -EFBIG, "%s: too large: expected at most %u MiB", path,
-				 MAX_FILE >> 20);
-	*ret = text;
-	text = NULL;
-	return length;
+	return parse_one(text, length, name, &(struct report){mistake, arg}, ret, err);
 }
 
 static int load(const char *path, const struct report *report, struct config **ret,
 		struct error *err)
 {
-	_cleanup_free_ char *text = NULL;
-	ssize_t length = config_read_text(path, &text, err);
+	struct config_texts texts;
+	int rc = config_read_files(path, &texts, err);
 
-	if (length >= 0)
-		return parse(text, (size_t)length, path, report, ret, err);
-	if (report)
-		report->mistake(report->arg, err->text);
-	return (int)length;
+	if (rc) {
+		if (report)
+			report->mistake(report->arg, err->text);
+		return rc;
+	}
+	rc = parse(&texts, report, ret, err);
+	config_texts_done(&texts);
+	return rc;
 }
 
 int config_load(const char *path, struct config **ret, struct error *err)
@@ -175,36 +238,7 @@ int config_load_all(const char *path, void (*mistake)(void *arg, const char *sen
 	return load(path, &(struct report){mistake, arg}, ret, err);
 }
 
-void config_drop_services(struct config *config)
-{
-	for (unsigned i = 0; i < config->services_count; i++)
-		config_service_done(&config->services[i]);
-	free(config->services);
-	config->services = NULL;
-	config->services_count = 0;
-}
-
-void config_free(struct config *config)
-{
-	if (!config)
-		return;
-	for (unsigned i = 0; i < config->interfaces_count; i++)
-		free(config->interfaces[i]);
-	config_drop_services(config);
-	free(config->interfaces);
-	free(config->pin);
-	free(config->socket);
-	free(config->state);
-	free(config->group);
-	free(config->metrics);
-	free(config->metrics_path);
-	free(config->metrics_token_file);
-	free(config->announce.file);
-	for (unsigned i = 0; i < config->metrics_hosts_count; i++)
-		free(config->metrics_hosts[i]);
-	free(config->metrics_hosts);
-	free(config);
-}
+/* ---- the value ---- */
 
 const struct config_service *config_find_service(const struct config *config, const char *name)
 {
@@ -214,12 +248,62 @@ const struct config_service *config_find_service(const struct config *config, co
 	return NULL;
 }
 
+const struct config_service *config_find_same(const struct config *config, const struct addr *vip,
+					      uint8_t protocol, uint16_t port)
+{
+	const struct config_service like = {.vip = *vip, .protocol = protocol, .port = port};
+
+	for (unsigned i = 0; i < config->services_count; i++)
+		if (config_same_service(&config->services[i], &like))
+			return &config->services[i];
+	return NULL;
+}
+
+bool config_has_interface(const struct config *config, const char *name)
+{
+	for (unsigned i = 0; i < config->interfaces_count; i++)
+		if (!strcmp(config->interfaces[i], name))
+			return true;
+	return false;
+}
+
 const struct config_backend *config_find_backend(const struct config_service *service,
 						 const struct addr *address)
 {
 	for (unsigned i = 0; service && i < service->backends_count; i++)
 		if (addr_equal(&service->backends[i].address, address))
 			return &service->backends[i];
+	return NULL;
+}
+
+/* Where a ring only stands in (every flow is tracked), its shares need not be fine. */
+enum ring_grain config_ring_grain(const struct config_service *service)
+{
+	uint32_t weight = 0;
+
+	if (service->algorithm->select != LB_SELECT_SLOT)
+		return RING_COARSE;
+	if (service->hash != LB_HASH_FULL)
+		return RING_FINE;
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct config_backend *backend = &service->backends[i];
+
+		if (weight && backend->weight && backend->weight != weight)
+			return RING_FINE;
+		weight = backend->weight ? backend->weight : weight;
+	}
+	return RING_COARSE;
+}
+
+const struct config_backend *config_find_named(const struct config_service *service,
+					       const char *name)
+{
+	for (unsigned i = 0; service && name && i < service->backends_count; i++) {
+		const char *own = config_tag_name(service->backends[i].tag);
+
+		if (own && !strcmp(own, name))
+			return &service->backends[i];
+	}
 	return NULL;
 }
 

@@ -11,10 +11,13 @@
 #include "lb_api.h"
 #include "common/addr.h"
 #include "common/error.h"
+#include "common/ring_size.h"
 #include "lbd/algo/algo.h"
 #include "lbd/filter/filter.h"
 #include "lbd/health/health.h"
 #include "edit.h"
+#include "tag.h"
+#include "texts.h"
 
 #define CONFIG_DEFAULT_PATH "/etc/lbd/lbd.yaml"
 #define CONFIG_MAX_WEIGHT   LB_API_MAX_WEIGHT
@@ -29,6 +32,7 @@ struct config_backend {
 	uint32_t weight; /* 0..CONFIG_MAX_WEIGHT, default 100; 0: takes no new flow */
 	bool backup;
 	bool drain; /* takes no new flow, until the file or a run-time change says otherwise */
+	struct config_tag *tag; /* name and labels; NULL: neither */
 };
 
 /* `allow` and `deny`; NULL: not given. */
@@ -74,7 +78,11 @@ struct config_service {
 	struct config_lists lists;
 	struct config_backend *backends;
 	unsigned backends_count;
+	/* of config_texts, or CONFIG_RUNTIME, and its number in the `services` there */
+	unsigned file, place;
 };
+
+#define CONFIG_RUNTIME ((unsigned)-1) /* not of a file: config_add_service */
 
 /* sizes of the maps, fixed while they are pinned */
 struct config_limits {
@@ -98,6 +106,9 @@ struct config_announce {
 };
 
 struct config {
+	char *include;        /* the directory and pattern; NULL: the main file is all there is */
+	unsigned files_count; /* with the main one */
+	char *defaults;       /* as YAML, for services that are added later; NULL: none */
 	char **interfaces;
 	unsigned interfaces_count;
 	enum config_mode mode;
@@ -112,6 +123,7 @@ struct config {
 	struct addr metrics_address;
 	uint16_t metrics_port;
 	char *metrics_token_file; /* NULL: no token is asked for */
+	char *notify;             /* the command for events, with its arguments; NULL: none */
 	/* names that the Host field may have besides localhost and the address connected to */
 	char **metrics_hosts;
 	unsigned metrics_hosts_count;
@@ -136,12 +148,19 @@ int config_load_all(const char *path, void (*mistake)(void *arg, const char *sen
 int config_parse_all(const char *text, size_t length, const char *name,
 		     void (*mistake)(void *arg, const char *sentence), void *arg,
 		     struct config **ret, struct error *err);
-/* The text of a config file in *ret, allocated. Its length, or -errno with err set. */
-ssize_t config_read_text(const char *path, char **ret, struct error *err);
-/* The same from memory; errors call the file `name`. */
+/* The same from memory; errors call the file `name`. What it includes is not read. */
 int config_parse(const char *text, size_t length, const char *name, struct config **ret,
 		 struct error *err);
+int config_parse_texts(const struct config_texts *texts, struct config **ret, struct error *err);
 void config_free(struct config *config);
+/* Shares what has counted references: only in a task. 0 or -ENOMEM. */
+int config_copy(const struct config *config, struct config **ret);
+/* Adds a service as a file would have it after all others: text is a JSON object with the keys of a
+ * service; `defaults` hold for it. Its lists are read. 0, or -errno with the sentence of a config
+ * error in err, without file and line; then config is as it was. Pointers to services are gone. */
+int config_add_service(struct config *config, const char *text, struct error *err);
+/* Likewise. */
+void config_remove_service(struct config *config, unsigned index);
 /* What remains are the keys of the top level. */
 void config_drop_services(struct config *config);
 /* Reads the files of all `allow` and `deny` lists again. 0 with an array in *ret that has an
@@ -151,9 +170,20 @@ int config_read_lists_again(const struct config *config, struct config_lists **r
 			    struct error *err);
 void config_lists_free(struct config_lists *lists, unsigned count); /* NULL is fine */
 const struct config_service *config_find_service(const struct config *config, const char *name);
+/* Is it among the `interfaces`? */
+bool config_has_interface(const struct config *config, const char *name);
 /* service: NULL has no backends. */
 const struct config_backend *config_find_backend(const struct config_service *service,
 						 const struct addr *address);
+/* How many slots for each backend the ring has, if `slots` does not say it. Follows from this text
+ * alone: balancers with the same one have the same rings, whatever is changed at run time. */
+enum ring_grain config_ring_grain(const struct config_service *service);
+/* With the same VIP, protocol and port. */
+const struct config_service *config_find_same(const struct config *config, const struct addr *vip,
+					      uint8_t protocol, uint16_t port);
+/* By its name; NULL: none has it. */
+const struct config_backend *config_find_named(const struct config_service *service,
+					       const char *name);
 /* Do both have the same VIP, protocol and port? That is what the data plane knows a service by. */
 bool config_same_service(const struct config_service *a, const struct config_service *b);
 /* Could a file name address as a backend of service, which belongs to config? 0, or -EINVAL with

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Changes backends in the text of a config: finds the places in the tree, and splices the text. */
+/* Changes the texts of a config: finds the places in the tree, and splices the text. */
 #include "edit.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
+#include "dump.h"
 #include "source.h"
 
 /* Replaces the bytes from start to end. */
 struct splice {
 	size_t start, end, order;
-	char text[160];
+	char *text; /* NULL: out of memory, which is in the editor's error */
 };
 
 struct editor {
@@ -102,6 +105,10 @@ static size_t last_line(struct editor *editor, const yaml_node_t *node)
 			last = last_line(editor, node_of(editor, pair->value));
 		return last;
 	}
+	if (node->type == YAML_SEQUENCE_NODE &&
+	    node->data.sequence.style != YAML_FLOW_SEQUENCE_STYLE &&
+	    node->data.sequence.items.top > node->data.sequence.items.start)
+		return last_line(editor, node_of(editor, node->data.sequence.items.top[-1]));
 	return node->end_mark.line;
 }
 
@@ -124,13 +131,22 @@ static struct splice *add_splice(struct editor *editor, size_t start, size_t end
 	return &list[editor->count++];
 }
 
-#define SPLICE(editor, start, end, ...)                                              \
-	do {                                                                         \
-		struct splice *splice_ = add_splice(editor, start, end);             \
-                                                                                     \
-		if (splice_)                                                         \
-			snprintf(splice_->text, sizeof(splice_->text), __VA_ARGS__); \
-	} while (0)
+static void splice(struct editor *editor, size_t start, size_t end, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+static void splice(struct editor *editor, size_t start, size_t end, const char *format, ...)
+{
+	struct splice *added = add_splice(editor, start, end);
+	va_list args;
+
+	if (!added)
+		return;
+	va_start(args, format);
+	if (vasprintf(&added->text, format, args) < 0) {
+		added->text = NULL;
+		editor->error = -ENOMEM;
+	}
+	va_end(args);
+}
 
 static int by_start(const void *a, const void *b)
 {
@@ -153,17 +169,17 @@ static int apply(struct editor *editor, char **ret, size_t *ret_length)
 	if (!text)
 		return -ENOMEM;
 	for (size_t i = 0; i < editor->count; i++) {
-		const struct splice *splice = &editor->splices[i];
-		size_t length = strlen(splice->text);
+		const struct splice *one = &editor->splices[i];
+		size_t length = strlen(one->text);
 
-		if (splice->start > at) {
-			memcpy(text + used, editor->text + at, splice->start - at);
-			used += splice->start - at;
+		if (one->start > at) {
+			memcpy(text + used, editor->text + at, one->start - at);
+			used += one->start - at;
 		}
-		memcpy(text + used, splice->text, length);
+		memcpy(text + used, one->text, length);
 		used += length;
-		if (splice->end > at)
-			at = splice->end;
+		if (one->end > at)
+			at = one->end;
 	}
 	memcpy(text + used, editor->text + at, editor->length - at);
 	used += editor->length - at;
@@ -196,11 +212,11 @@ static void append_key(struct editor *editor, const yaml_node_t *backend, const 
 
 	if (backend->data.mapping.style == YAML_FLOW_MAPPING_STYLE) {
 		at = offset_of(editor, &node_of(editor, last->value)->end_mark);
-		SPLICE(editor, at, at, ", %s: %s", key, value);
+		splice(editor, at, at, ", %s: %s", key, value);
 		return;
 	}
 	eol = line_end(editor, last_line(editor, backend), &at);
-	SPLICE(editor, at, at, "%s%*s%s: %s", eol,
+	splice(editor, at, at, "%s%*s%s: %s", eol,
 	       (int)node_of(editor, first->key)->start_mark.column, "", key, value);
 }
 
@@ -215,7 +231,7 @@ static void set_key(struct editor *editor, const yaml_node_t *backend, const cha
 	else if (editor->uses[pair->value] > 1)
 		editor->error = -EINVAL;
 	else
-		SPLICE(editor, offset_of(editor, &node->start_mark),
+		splice(editor, offset_of(editor, &node->start_mark),
 		       offset_of(editor, &node->end_mark), "%s", value);
 }
 
@@ -233,37 +249,93 @@ static void change_backend(struct editor *editor, const yaml_node_t *backend,
 
 /* ---- backends of a list ---- */
 
-static void describe_new(const struct config_edit *edit, char text[128])
+/* In double quotes, as values may have any visible character. */
+static void put_quoted(FILE *out, const char *text)
 {
-	const char *quote = edit->address.family == 6 ? "\"" : "";
-	char address[ADDR_TEXT];
-
-	snprintf(text, 128, "{ address: %s%s%s, weight: %" PRIu32 "%s }", quote,
-		 addr_format(&edit->address, address), quote, edit->weight,
-		 edit->has_drain && edit->drain ? ", drain: true" : "");
+	putc('"', out);
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			putc('\\', out);
+		putc(*text, out);
+	}
+	putc('"', out);
 }
 
-static void add_backend(struct editor *editor, const yaml_node_t *list,
-			const struct config_edit *edit)
+static void put_labels(FILE *out, const struct config_tag *tag)
+{
+	fputs(", labels: { ", out);
+	for (unsigned i = 0; i < tag->labels_count; i++) {
+		fprintf(out, "%s%s: ", i ? ", " : "", tag->labels[i].key);
+		put_quoted(out, tag->labels[i].value);
+	}
+	fputs(" }", out);
+}
+
+static void put_new(FILE *out, const struct config_edit *edit)
+{
+	const char *quote = edit->address.family == 6 ? "\"" : "";
+	const char *name = config_tag_name(edit->tag);
+	char address[ADDR_TEXT];
+
+	fprintf(out, "{ address: %s%s%s", quote, addr_format(&edit->address, address), quote);
+	if (name)
+		fprintf(out, ", name: %s", name);
+	fprintf(out, ", weight: %" PRIu32 "%s", edit->weight,
+		edit->has_drain && edit->drain ? ", drain: true" : "");
+	if (edit->tag && edit->tag->labels_count)
+		put_labels(out, edit->tag);
+	fputs(" }", out);
+}
+
+/* As an item of a list; allocated. NULL: out of memory. */
+static char *describe_new(const struct config_edit *edit)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return NULL;
+	put_new(out, edit);
+	if (!fclose(out))
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* Behind the last item of a list that has some: whole lines, in which `indent` columns are left of
+ * the dash, or after a comma. */
+static void add_item(struct editor *editor, const yaml_node_t *list, const char *flow,
+		     const char *(*block)(const char *flow, int indent, char **ret))
 {
 	const yaml_node_t *last = node_of(editor, list->data.sequence.items.top[-1]);
-	size_t at, line = last->start_mark.line, dash;
-	char text[128];
+	_cleanup_free_ char *lines = NULL;
+	size_t at;
+	int dash;
 
-	describe_new(edit, text);
 	if (list->data.sequence.style == YAML_FLOW_SEQUENCE_STYLE) {
 		at = offset_of(editor, &last->end_mark);
-		SPLICE(editor, at, at, ", %s", text);
+		splice(editor, at, at, ", %s", flow);
 		return;
 	}
-	dash = strspn(editor->text + line_begin(editor, line), " ");
+	dash = (int)strspn(editor->text + line_begin(editor, last->start_mark.line), " ");
 	at = line_begin(editor, last_line(editor, last) + 1);
-	SPLICE(editor, at, at, "%s%*s- %s\n", at && editor->text[at - 1] != '\n' ? "\n" : "",
-	       (int)dash, "", text);
+	if (!block(flow, dash, &lines))
+		editor->error = -ENOMEM;
+	else
+		splice(editor, at, at, "%s%s", at && editor->text[at - 1] != '\n' ? "\n" : "",
+		       lines);
+}
+
+static const char *one_line(const char *flow, int indent, char **ret)
+{
+	if (asprintf(ret, "%*s- %s\n", indent, "", flow) < 0)
+		*ret = NULL;
+	return *ret;
 }
 
 /* Whole lines of a block, or the item with one of its commas. */
-static void remove_backend(struct editor *editor, const yaml_node_t *list, int index)
+static void remove_item(struct editor *editor, const yaml_node_t *list, int index)
 {
 	const yaml_node_item_t *items = list->data.sequence.items.start;
 	const yaml_node_t *node = node_of(editor, items[index]);
@@ -281,8 +353,110 @@ static void remove_backend(struct editor *editor, const yaml_node_t *list, int i
 						: &node->start_mark);
 		end = offset_of(editor, &node->end_mark);
 	}
-	add_splice(editor, start, end);
+	splice(editor, start, end, "%s", "");
 }
+
+static void add_backend(struct editor *editor, const yaml_node_t *list,
+			const struct config_edit *edit)
+{
+	_cleanup_free_ char *text = describe_new(edit);
+
+	if (text)
+		add_item(editor, list, text, one_line);
+	else
+		editor->error = -ENOMEM;
+}
+
+/* ---- services ---- */
+
+/* A JSON object as an item of a block list: a line for each key. */
+static const char *several_lines(const char *json, int indent, char **ret)
+{
+	_cleanup_free_ char *block = config_dump_block(json);
+	size_t size;
+	FILE *out;
+
+	*ret = NULL;
+	if (!block || !(out = open_memstream(ret, &size)))
+		return NULL;
+	for (const char *line = block; *line;) {
+		size_t length = strcspn(line, "\n");
+
+		fprintf(out, "%*s%s%.*s\n", indent, "", line == block ? "- " : "  ", (int)length,
+			line);
+		line += length + !!line[length];
+	}
+	if (!fclose(out))
+		return *ret;
+	free(*ret);
+	return *ret = NULL;
+}
+
+/* `services: []` gets lines of its own, unless the file is one mapping in braces. */
+static void add_first_service(struct editor *editor, const yaml_node_t *root,
+			      const yaml_node_t *list, const char *json)
+{
+	size_t start = offset_of(editor, &list->start_mark),
+	       end = offset_of(editor, &list->end_mark);
+	_cleanup_free_ char *lines = NULL;
+
+	if (root->data.mapping.style == YAML_FLOW_MAPPING_STYLE) {
+		splice(editor, start, end, "[%s]", json);
+		return;
+	}
+	if (!several_lines(json, 2, &lines)) {
+		editor->error = -ENOMEM;
+		return;
+	}
+	lines[strlen(lines) - 1] = 0; /* what follows `[]` ends the line */
+	while (start && editor->text[start - 1] == ' ')
+		start--;
+	splice(editor, start, end, "\n%s", lines);
+}
+
+/* Lists that are empty in the text are in brackets. */
+static void empty_services(struct editor *editor, const yaml_node_t *root, const yaml_node_t *list)
+{
+	const yaml_node_pair_t *pair = config_source_pair(&editor->source, root, "services");
+	size_t at = offset_of(editor, &node_of(editor, pair->key)->end_mark);
+
+	if (list->data.sequence.style == YAML_FLOW_SEQUENCE_STYLE)
+		return;
+	while (at < editor->length && editor->text[at] != ':')
+		at++;
+	at += at < editor->length;
+	splice(editor, at, at, " []");
+}
+
+static void edit_services(struct editor *editor, unsigned file, const struct config_edit *edits,
+			  unsigned count)
+{
+	yaml_node_t *root = yaml_document_get_root_node(&editor->source.document);
+	const yaml_node_t *list = config_source_value(&editor->source, root, "services");
+	const size_t items =
+	    (size_t)(list->data.sequence.items.top - list->data.sequence.items.start);
+	size_t removed = 0, added = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct config_edit *edit = &edits[i];
+
+		if (edit->file != file || !(edit->added_service || edit->remove_service))
+			continue;
+		if (edit->remove_service) {
+			remove_item(editor, list, (int)edit->service);
+			removed++;
+		} else if (items) {
+			add_item(editor, list, edit->added_service, several_lines);
+			added++;
+		} else {
+			add_first_service(editor, root, list, edit->added_service);
+		}
+	}
+	if (removed && removed == items && !added)
+		empty_services(editor, root, list);
+}
+
+/* ---- all of them ---- */
 
 static void edit_one(struct editor *editor, const struct config_edit *edit)
 {
@@ -306,41 +480,79 @@ static void edit_one(struct editor *editor, const struct config_edit *edit)
 	if (editor->uses[item] > 1)
 		editor->error = -EINVAL;
 	else if (edit->remove)
-		remove_backend(editor, list, edit->backend);
+		remove_item(editor, list, edit->backend);
 	else
 		change_backend(editor, node_of(editor, item), edit);
 }
 
-int config_edit_text(const char *text, size_t length, const struct config_edit *edits,
-		     unsigned count, char **ret, size_t *ret_length, struct error *err)
+static int edit_all(struct editor *editor, unsigned file, const struct config_edit *edits,
+		    unsigned count)
 {
-	struct editor editor = {.text = text, .length = length};
-	int rc = config_source_load(&editor.source, "config", text, length);
+	const yaml_document_t *document = &editor->source.document;
 
-	if (rc) {
-		error_set(err, rc, "%s", editor.source.complaint.text);
-		config_source_done(&editor.source);
-		return rc;
-	}
-	editor.uses = calloc(
-	    (size_t)(editor.source.document.nodes.top - editor.source.document.nodes.start) + 1,
-	    sizeof(*editor.uses));
-	if (!editor.uses || !find_lines(&editor)) {
-		editor.error = -ENOMEM;
-	} else {
-		count_uses(&editor);
-		for (unsigned i = 0; i < count && !editor.error; i++)
-			edit_one(&editor, &edits[i]);
-	}
-	rc = editor.error ? editor.error : apply(&editor, ret, ret_length);
+	editor->uses = calloc((size_t)(document->nodes.top - document->nodes.start) + 1,
+			      sizeof(*editor->uses));
+	if (!editor->uses || !find_lines(editor))
+		return -ENOMEM;
+	count_uses(editor);
+	edit_services(editor, file, edits, count);
+	for (unsigned i = 0; i < count && !editor->error; i++)
+		if (edits[i].file == file && !edits[i].added_service && !edits[i].remove_service)
+			edit_one(editor, &edits[i]);
+	return editor->error;
+}
+
+static void editor_done(struct editor *editor)
+{
+	free(editor->uses);
+	free(editor->lines);
+	for (size_t i = 0; i < editor->count; i++)
+		free(editor->splices[i].text);
+	free(editor->splices);
+	config_source_done(&editor->source);
+}
+
+static int edit_text(struct config_text *text, unsigned file, const struct config_edit *edits,
+		     unsigned count, struct error *err)
+{
+	struct editor editor = {.text = text->bytes, .length = text->length};
+	struct config_text edited = {.name = text->name};
+	int rc = config_source_load(&editor.source, text->name, text->bytes, text->length);
+
 	if (rc)
-		error_set(err, rc, "%s",
+		error_set(err, rc, "%s", editor.source.complaint.text);
+	else if ((rc = edit_all(&editor, file, edits, count)) ||
+		 (rc = apply(&editor, &edited.bytes, &edited.length)))
+		error_set(err, rc, "%s: %s", text->name,
 			  rc == -ENOMEM ? "out of memory"
-					: "the file has backends behind an alias (*name), which "
-					  "several services share: change it by hand");
-	free(editor.uses);
-	free(editor.lines);
-	free(editor.splices);
-	config_source_done(&editor.source);
+					: "has backends behind an alias (*name), which several "
+					  "services share: change it by hand");
+	editor_done(&editor);
+	if (rc)
+		return rc;
+	free(text->bytes);
+	*text = edited;
+	return 0;
+}
+
+static bool has_edits(unsigned file, const struct config_edit *edits, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (edits[i].file == file)
+			return true;
+	return false;
+}
+
+int config_edit_texts(struct config_texts *texts, const struct config_edit *edits, unsigned count,
+		      bool *changed, struct error *err)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < texts->count && !rc; i++) {
+		if (!has_edits(i, edits, count))
+			continue;
+		changed[i] = true;
+		rc = edit_text(&texts->list[i], i, edits, count, err);
+	}
 	return rc;
 }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/duration.h"
+
 struct unit {
 	const char *name;
 	uint64_t factor;
@@ -79,17 +81,8 @@ static const char *format_with_unit(uint64_t value, const struct unit *units, ch
 	return text;
 }
 
-static const struct unit times[] = {
-    {"ms", 1}, {"s", 1000}, {"m", 60 * 1000}, {"h", 60 * 60 * 1000}, {NULL, 0}};
 static const struct unit sizes[] = {{"", 1},        {"K", 1 << 10}, {"k", 1 << 10},
 				    {"M", 1 << 20}, {"G", 1 << 30}, {NULL, 0}};
-
-static int parse_duration(const char *text, uint64_t *ret)
-{
-	if (parse_count(text, ret) == 0)
-		return *ret ? -EDOM : 0;
-	return parse_with_unit(text, times, ret);
-}
 
 /* A count of 0 is refused by the range, and so is one that does not fit. */
 static const struct unit rates[] = {{"/m", 1}, {"/s", 60}, {NULL, 0}};
@@ -108,11 +101,6 @@ static const char *format_count(uint64_t value, char text[24])
 {
 	snprintf(text, 24, "%" PRIu64, value);
 	return text;
-}
-
-static const char *format_duration(uint64_t value, char text[24])
-{
-	return value ? format_with_unit(value, times, text) : "0s";
 }
 
 static const char *format_rate(uint64_t value, char text[24])
@@ -134,8 +122,7 @@ static const char *format_percent(uint64_t value, char text[24])
 const struct config_scalar config_count = {parse_count, format_count, NULL};
 const struct config_scalar config_seed = {parse_seed, format_count,
 					  "a number, decimal or 0x and hexadecimal"};
-const struct config_scalar config_duration = {parse_duration, format_duration,
-					      "a number and ms, s, m or h"};
+const struct config_scalar config_duration = {duration_parse, duration_exact, DURATION_SYNTAX};
 const struct config_scalar config_size = {parse_size, format_size,
 					  "a number, optionally with k, M or G"};
 const struct config_scalar config_rate = {parse_rate, format_rate, "a number and /s or /m"};
@@ -159,7 +146,7 @@ void config_read_number(const struct config_place *at, const char *key, const ch
 		return;
 	}
 	if (rc == -EDOM) {
-		config_complain(at, key, text, "expected a unit (ms, s, m or h), such as %.20ss",
+		config_complain(at, key, text, "expected a unit (ms, s, m, h or d), such as %.20ss",
 				text);
 		return;
 	}

@@ -10,10 +10,12 @@
 #include <string.h>
 
 #include "config.h"
+#include "dump.h"
 #include "shape.h"
 
 #define MAX_INTERFACES 64
 #define MAX_HOSTS      64
+#define MAX_HEADERS    16
 
 #define OPTIONAL       CYAML_FLAG_OPTIONAL
 #define STRICT         CYAML_FLAG_STRICT /* the words only, not their numbers */
@@ -46,6 +48,9 @@ static const cyaml_strval_t affinity_words[] = {{"client-ip", 1}, {"none", 0}};
 static const cyaml_strval_t yes_words[] = {{"true", 1}, {"false", 0}, {"yes", 1}, {"no", 0}};
 
 /* ---- keys ---- */
+
+static const cyaml_schema_value_t text_schema = {
+	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CONFIG_MAX_TEXT)};
 
 static const cyaml_schema_field_t mask_keys[] = {
 	TEXT("v4", raw_families, v4),
@@ -81,13 +86,26 @@ static const cyaml_schema_field_t health_keys[] = {
 	TEXT("timeout", raw_health, timeout),
 	TEXT("rise", raw_health, rise),
 	TEXT("fall", raw_health, fall),
+	TEXT("method", raw_health, method),
+	CYAML_FIELD_SEQUENCE("headers", OPTIONAL | CYAML_FLAG_POINTER, struct raw_health, headers, &text_schema, 0,
+			     MAX_HEADERS),
+	TEXT("body", raw_health, body),
+	TEXT("send", raw_health, send),
+	TEXT("send-hex", raw_health, send_hex),
+	TEXT("expect", raw_health, expect),
+	TEXT("expect-hex", raw_health, expect_hex),
+	TEXT("name", raw_health, name),
+	TEXT("record", raw_health, record),
 	CYAML_FIELD_END};
 
 static const cyaml_schema_field_t backend_keys[] = {
 	TEXT("address", raw_backend, address),
+	TEXT("name", raw_backend, name),
 	TEXT("weight", raw_backend, weight),
 	WORD("backup", raw_backend, backup, yes_words),
 	WORD("drain", raw_backend, drain, yes_words),
+	/* a mapping with any keys: read by labels.c */
+	CYAML_FIELD_IGNORE("labels", OPTIONAL),
 	CYAML_FIELD_END};
 static const cyaml_schema_value_t backend_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_backend, backend_keys)};
@@ -149,12 +167,15 @@ static const cyaml_schema_field_t announce_keys[] = {
 	TEXT("file", raw_announce, file),
 	CYAML_FIELD_END};
 
-static const cyaml_schema_value_t name_schema = {
-	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CONFIG_MAX_TEXT)};
+/* Required, so that a truncated file does not silently remove every service. */
+#define SERVICES \
+	CYAML_FIELD_SEQUENCE("services", CYAML_FLAG_POINTER, struct raw_config, services, &service_schema, 0, \
+			     LB_MAX_SERVICES)
 
 static const cyaml_schema_field_t config_keys[] = {
+	TEXT("include", raw_config, include),
 	CYAML_FIELD_SEQUENCE("interfaces", OPTIONAL | CYAML_FLAG_POINTER, struct raw_config, interfaces,
-			     &name_schema, 0, MAX_INTERFACES),
+			     &text_schema, 0, MAX_INTERFACES),
 	WORD("mode", raw_config, mode, mode_words),
 	WORD("unserved", raw_config, unserved, refusal_words),
 	TEXT("pin", raw_config, pin),
@@ -163,20 +184,29 @@ static const cyaml_schema_field_t config_keys[] = {
 	TEXT("group", raw_config, group),
 	TEXT("metrics", raw_config, metrics),
 	CYAML_FIELD_SEQUENCE("metrics-hosts", OPTIONAL | CYAML_FLAG_POINTER, struct raw_config, metrics_hosts,
-			     &name_schema, 0, MAX_HOSTS),
+			     &text_schema, 0, MAX_HOSTS),
 	TEXT("metrics-token-file", raw_config, metrics_token_file),
+	TEXT("notify", raw_config, notify),
 	TEXT("hash-seed", raw_config, hash_seed),
 	GROUP("encap", raw_config, encap, encap_keys),
 	GROUP("limits", raw_config, limits, limits_keys),
 	GROUP("announce", raw_config, announce, announce_keys),
 	GROUP("defaults", raw_config, defaults, defaults_keys),
-	/* Required, so that a truncated file does not silently remove every service. */
-	CYAML_FIELD_SEQUENCE("services", CYAML_FLAG_POINTER, struct raw_config, services, &service_schema, 0,
-			     LB_MAX_SERVICES),
+	SERVICES,
 	CYAML_FIELD_END};
 static const cyaml_schema_value_t config_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_config, config_keys)};
+
+/* Of an included file: what is said once for all services is in the main file. */
+static const cyaml_schema_field_t included_keys[] = {SERVICES, CYAML_FIELD_END};
+static const cyaml_schema_value_t included_schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_config, included_keys)};
 /* clang-format on */
+
+static const cyaml_schema_value_t *schema_of(const struct config_source *source)
+{
+	return source->file ? &included_schema : &config_schema;
+}
 
 /* ---- loading ---- */
 
@@ -213,7 +243,7 @@ static int load(struct config_source *source, const char *text, size_t length,
 	const cyaml_config_t options = cyaml_options(&first);
 	cyaml_data_t *raw = NULL;
 	cyaml_err_t r =
-	    cyaml_load_data((const uint8_t *)text, length, &options, &config_schema, &raw, NULL);
+	    cyaml_load_data((const uint8_t *)text, length, &options, schema_of(source), &raw, NULL);
 
 	if (r == CYAML_OK) {
 		*ret = raw;
@@ -229,72 +259,33 @@ static int load(struct config_source *source, const char *text, size_t length,
 
 /* ---- the rest of a text with mistakes ---- */
 
-struct buffer {
-	char *bytes;
-	size_t length;
-};
-
-static int append(void *arg, unsigned char *bytes, size_t length)
-{
-	struct buffer *buffer = arg;
-	char *grown = realloc(buffer->bytes, buffer->length + length);
-
-	if (!grown)
-		return 0;
-	memcpy(grown + buffer->length, bytes, length);
-	buffer->bytes = grown;
-	buffer->length += length;
-	return 1;
-}
-
-/* Ends the document, also on failure. */
-static int dump(yaml_document_t *document, struct buffer *ret)
-{
-	yaml_emitter_t emitter;
-	int done;
-
-	if (!yaml_emitter_initialize(&emitter)) {
-		yaml_document_delete(document);
-		return -ENOMEM;
-	}
-	yaml_emitter_set_output(&emitter, append, ret);
-	yaml_emitter_set_unicode(&emitter, 1);
-	yaml_emitter_set_width(&emitter, -1);
-	done = yaml_emitter_open(&emitter);
-	if (!done)
-		yaml_document_delete(document);
-	done = done && yaml_emitter_dump(&emitter, document) && yaml_emitter_close(&emitter);
-	yaml_emitter_delete(&emitter);
-	return done ? 0 : -ENOMEM;
-}
-
 /* The text without what is wrong in it, by way of a second tree: dumping it ends it. */
-static int prune_text(const struct config_source *source, struct buffer *ret)
+static int prune_text(const struct config_source *source, char **ret, size_t *ret_length)
 {
 	struct config_source copy;
 	int rc = config_source_load(&copy, source->name, source->text, source->length);
 
 	if (!rc)
-		rc = config_shape_prune(&copy, &config_schema);
-	if (rc) {
-		config_source_done(&copy);
-		return rc;
-	}
-	return dump(&copy.document, ret);
+		rc = config_shape_prune(&copy, schema_of(source));
+	if (!rc)
+		rc = config_dump(&copy.document, ret, ret_length);
+	config_source_done(&copy);
+	return rc;
 }
 
 /* So that mistakes in values are found beside those in keys and types. */
 static int load_rest(struct config_source *source, struct raw_config **ret)
 {
-	struct buffer buffer = {0};
-	int fit = config_shape_prune(source, &config_schema);
+	int fit = config_shape_prune(source, schema_of(source));
+	char *text = NULL;
+	size_t length;
 
 	if (!source->error)
 		return load(source, source->text, source->length, ret);
 	source->pruned = true;
-	if (!fit && !prune_text(source, &buffer))
-		load(source, buffer.bytes, buffer.length, ret);
-	free(buffer.bytes);
+	if (!fit && !prune_text(source, &text, &length))
+		load(source, text, length, ret);
+	free(text);
 	return source->error;
 }
 
@@ -302,15 +293,32 @@ int config_schema_load(struct config_source *source, struct raw_config **ret)
 {
 	if (source->all)
 		return load_rest(source, ret);
-	if (config_shape_check(source, &config_schema))
+	if (config_shape_check(source, schema_of(source)))
 		return source->error;
 	return load(source, source->text, source->length, ret);
 }
 
-void config_schema_free(struct raw_config *raw)
+/* What aliases in it lead to comes along. */
+char *config_schema_take_defaults(struct config_source *source)
+{
+	yaml_node_t *root = yaml_document_get_root_node(&source->document);
+	const yaml_node_pair_t *pair = config_source_pair(source, root, "defaults");
+	char *text;
+	size_t length;
+
+	root->data.mapping.pairs.start[0] = *pair;
+	root->data.mapping.pairs.top = root->data.mapping.pairs.start + 1;
+	/* neither %YAML nor document marks: other keys come before it */
+	free(source->document.version_directive);
+	source->document.version_directive = NULL;
+	source->document.start_implicit = source->document.end_implicit = 1;
+	return config_dump(&source->document, &text, &length) ? NULL : text;
+}
+
+void config_schema_free(const struct config_source *source, struct raw_config *raw)
 {
 	struct error first = {""};
 	const cyaml_config_t options = cyaml_options(&first);
 
-	cyaml_free(&options, &config_schema, raw, 0);
+	cyaml_free(&options, schema_of(source), raw, 0);
 }

@@ -28,10 +28,13 @@ struct raw_limit {
 
 struct raw_health {
 	char *type, *port, *to, *path, *host, *status, *interval, *timeout, *rise, *fall;
+	char *method, *body, *send, *send_hex, *expect, *expect_hex, *name, *record;
+	char **headers;
+	unsigned headers_count;
 };
 
 struct raw_backend {
-	char *address, *weight;
+	char *address, *name, *weight;
 	uint8_t *backup, *drain; /* 0 or 1 */
 };
 
@@ -68,11 +71,12 @@ struct raw_limits {
 };
 
 struct raw_config {
+	char *include;
 	char **interfaces;
 	unsigned interfaces_count;
 	uint8_t *mode;     /* enum config_mode */
 	uint8_t *unserved; /* enum lb_refusal */
-	char *pin, *socket, *state, *group, *metrics, *metrics_token_file, *hash_seed;
+	char *pin, *socket, *state, *group, *metrics, *metrics_token_file, *hash_seed, *notify;
 	char **metrics_hosts;
 	unsigned metrics_hosts_count;
 	struct raw_encap *encap;
@@ -85,9 +89,14 @@ struct raw_config {
 
 /* With source->all, what is right is loaded also after complaints: then *ret is set and the error
  * returned, and the tree of source has lost what is wrong.
- * Checks keys and types against the schema, then loads. 0 with *ret owned by the caller
- * (config_schema_free), or -EINVAL or -ENOMEM with source->complaint set. */
+ * Checks keys and types against the schema, that of the main file or of an included one, then
+ * loads. 0 with *ret owned by the caller (config_schema_free), or -EINVAL or -ENOMEM with
+ * source->complaint set. */
 int config_schema_load(struct config_source *source, struct raw_config **ret);
-void config_schema_free(struct raw_config *raw); /* NULL is fine */
+/* The mapping `defaults` of the main file as a text "defaults: ...", allocated. NULL: out of
+ * memory. The tree ends. */
+char *config_schema_take_defaults(struct config_source *source);
+/* NULL is fine */
+void config_schema_free(const struct config_source *source, struct raw_config *raw);
 
 #endif

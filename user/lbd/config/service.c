@@ -8,6 +8,8 @@
 
 #include "lbd/algo/algo.h"
 #include "lbd/health/health.h"
+#include "health.h"
+#include "labels.h"
 #include "lists.h"
 #include "scalar.h"
 
@@ -20,10 +22,7 @@
 #define MIN_IDLE  (3 * SECOND)
 #define MAX_IDLE  ((uint64_t)((LB_FLOW_MAX_IDLE * (1ULL << LB_TICK_SHIFT)) / 1000000000) * SECOND)
 #define MAX_SLOTS ((1 << 28) - 1)
-/* A lost SYN is sent again after 1 s (RFC 6298): this tolerates one, and leaves half a second for
- * the answer. */
-#define DEFAULT_TIMEOUT (3 * SECOND / 2)
-#define MAX_NAME        63
+#define MAX_NAME  63
 
 /* Rates of new flows, per minute. The costs of a flow are whole ns, and 256 ns for sources: at the
  * highest rates the rounding is below 3 %. */
@@ -60,25 +59,6 @@ static bool is_name(const char *text)
 	       strspn(text,
 		      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/[]") ==
 		   strlen(text);
-}
-
-/* It is sent in a request as it is: no blanks, no line ends. */
-static bool is_visible(const char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text <= ' ' || *text == 0x7f)
-			return false;
-	return true;
-}
-
-static bool is_url_path(const char *text)
-{
-	return *text == '/' && is_visible(text);
-}
-
-static bool is_host(const char *text)
-{
-	return *text && strlen(text) <= 255 && is_visible(text) && !strchr(text, '/');
 }
 
 static const struct config_text_key service_texts[] = {
@@ -140,150 +120,6 @@ static const struct config_number_key backend_numbers[] = {
 		  CONFIG_MAX_WEIGHT),
     {.key = NULL},
 };
-
-static const struct config_number_key health_numbers[] = {
-    CONFIG_NUMBER("port", raw_health, port, health_spec, port, count, 1, 65535),
-    CONFIG_NUMBER("interval", raw_health, interval, health_spec, interval_ms, duration, 100, HOUR),
-    CONFIG_NUMBER("timeout", raw_health, timeout, health_spec, timeout_ms, duration, 10,
-		  10 * MINUTE),
-    CONFIG_NUMBER("rise", raw_health, rise, health_spec, rise, count, 1, 1000),
-    CONFIG_NUMBER("fall", raw_health, fall, health_spec, fall, count, 1, 1000),
-    {.key = NULL},
-};
-
-static const struct config_text_key health_texts[] = {
-    CONFIG_TEXT("path", raw_health, path, health_spec, path, is_url_path,
-		"a path that begins with / and has no blanks"),
-    CONFIG_TEXT("host", raw_health, host, health_spec, host, is_host,
-		"a host name, optionally with a port"),
-    {.key = NULL},
-};
-
-/* ---- health ---- */
-
-static void read_type(const struct config_place *at, const char *text, struct health_spec *health)
-{
-	char kinds[256] = "none";
-
-	if (!strcmp(text, "none") || health_kind_find(text)) {
-		config_copy_text(at, text, &health->type);
-		return;
-	}
-	registry_for_each (health_kind, kind) {
-		size_t length = strlen(kinds);
-
-		snprintf(kinds + length, sizeof(kinds) - length, ", %s", kind->name);
-	}
-	config_complain(at, "type", text, "expected one of %s", kinds);
-}
-
-/* 200 or 200-399. */
-static void read_status(const struct config_place *at, const char *text, struct health_spec *health)
-{
-	unsigned min = 0, max = 0;
-	int end = 0;
-
-	if (sscanf(text, "%3u%n-%3u%n", &min, &end, &max, &end) < 2)
-		max = min;
-	if (text[strspn(text, "0123456789-")] || text[end] || min < 100 || max > 599 || min > max) {
-		config_complain(
-		    at, "status", text,
-		    "expected a status from 100 to 599, or a range of them such as 200-399");
-		return;
-	}
-	health->status_min = min;
-	health->status_max = max;
-}
-
-static void read_to(const struct config_place *at, const char *text, struct health_spec *health)
-{
-	if (!strcmp(text, "vip"))
-		health->to_vip = true;
-	else if (!strcmp(text, "backend"))
-		health->to_vip = false;
-	else
-		config_complain(at, "to", text, "expected backend or vip");
-}
-
-/* A probe must end before the next begins. The default timeout is three quarters of the interval,
- * 1.5 s at most. */
-static void check_timing(const struct config_place *at, const struct raw_health *raw,
-			 struct health_spec *health)
-{
-	char text[24];
-
-	if (!health->timeout_ms || health->timeout_ms < health->interval_ms)
-		return;
-	if (raw->timeout)
-		config_complain(at, "timeout", raw->timeout, "expected less than the interval, %s",
-				config_duration.format(health->interval_ms, text));
-	else
-		config_complain(at, "interval", raw->interval, "expected more than the timeout, %s",
-				config_duration.format(health->timeout_ms, text));
-}
-
-static void read_health(const struct config_place *parent, const struct raw_health *raw,
-			struct health_spec *health)
-{
-	struct config_place at;
-
-	config_place_field(parent, "health", &at);
-	config_read_numbers(&at, health_numbers, raw, health);
-	config_read_texts(&at, health_texts, raw, health);
-	if (raw->type)
-		read_type(&at, raw->type, health);
-	if (raw->to)
-		read_to(&at, raw->to, health);
-	if (raw->status)
-		read_status(&at, raw->status, health);
-	check_timing(&at, raw, health);
-}
-
-/* Complains about keys of HTTP checks beside another type: the check would not be what was
- * meant. */
-static void check_http_keys(const struct config_place *at, const struct raw_health *raw,
-			    const char *type)
-{
-	const struct {
-		const char *key, *value;
-	} keys[] = {{"path", raw->path}, {"host", raw->host}, {"status", raw->status}};
-
-	if (!strncmp(type, "http", 4) || !strcmp(type, "none"))
-		return;
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-		if (keys[i].value)
-			config_complain(
-			    at, keys[i].key, keys[i].value,
-			    "has no meaning for a %s check: expected `type: http` beside it", type);
-}
-
-/* TCP services are checked by default. UDP services, and those with `port: any`, need a port to
- * check. */
-static void finish_health(const struct config_place *service_at, const struct raw_service *own,
-			  struct config_service *service)
-{
-	struct health_spec *health = &service->health;
-	bool has_port = health->port || (service->protocol == CONFIG_TCP && service->port);
-	struct config_place at;
-
-	config_place_field(service_at, "health", &at);
-	if (!health->type)
-		config_copy_text(&at, has_port ? "tcp" : "none", &health->type);
-	if (!health->path)
-		config_copy_text(&at, "/", &health->path);
-	if (!health->timeout_ms)
-		health->timeout_ms = health->interval_ms < 4 * DEFAULT_TIMEOUT / 3
-					 ? health->interval_ms * 3 / 4
-					 : DEFAULT_TIMEOUT;
-	if (!health->type)
-		return;
-	if (strcmp(health->type, "none") && !health->port && !service->port && own->port &&
-	    !strcmp(own->port, "any"))
-		config_complain_missing(&at, "port",
-					"expected 1 to 65535, since the service takes any port");
-	if (own->health)
-		check_http_keys(&at, own->health, health->type);
-}
 
 /* ---- keys that `defaults` has too ---- */
 
@@ -349,16 +185,16 @@ static void read_inherited(const struct config_place *at, const struct raw_servi
 	if (raw->limit)
 		read_limit(at, raw->limit, &service->limit);
 	if (raw->health)
-		read_health(at, raw->health, &service->health);
+		config_read_health(at, raw->health, &service->health);
 }
 
-void config_read_defaults(const struct config_place *root, const struct raw_service *defaults)
+void config_read_defaults(const struct config_defaults *defaults)
 {
 	struct config_service service = service_defaults;
 	struct config_place at;
 
-	config_place_field(root, "defaults", &at);
-	read_inherited(&at, defaults, &service);
+	config_place_field(&defaults->root, "defaults", &at);
+	read_inherited(&at, defaults->raw, &service);
 	config_service_done(&service);
 }
 
@@ -376,6 +212,7 @@ static void read_backend(const struct config_place *service_at, unsigned index,
 	backend->drain = raw->drain && *raw->drain;
 	config_read_numbers(&at, backend_numbers, raw, backend);
 	config_read_address(&at, "address", raw->address, &backend->address);
+	config_read_tag(&at, raw->name, &backend->tag);
 	if (!backend->address.family || !service->vip.family)
 		return;
 	if (addr_equal(&backend->address, &service->vip))
@@ -540,7 +377,7 @@ static void name_after_vip(const struct config_place *at, struct config_service 
 }
 
 void config_read_service(const struct config_place *root, unsigned index,
-			 const struct raw_service *defaults, const struct raw_service *own,
+			 const struct config_defaults *defaults, const struct raw_service *own,
 			 struct config_service *service)
 {
 	struct config_place at, defaults_at;
@@ -554,14 +391,14 @@ void config_read_service(const struct config_place *root, unsigned index,
 	config_read_address(&at, "vip", own->vip, &service->vip);
 	if (!own->port)
 		config_complain_missing(&at, "port", "expected 1 to 65535 or any");
-	if (defaults) {
-		config_place_field(root, "defaults", &defaults_at);
-		read_inherited(&defaults_at, defaults, service);
+	if (defaults->raw) {
+		config_place_field(&defaults->root, "defaults", &defaults_at);
+		read_inherited(&defaults_at, defaults->raw, service);
 	}
 	read_inherited(&at, own, service);
 	read_backends(&at, own, service);
-	finish_hash(&at, defaults, own, service);
-	finish_health(&at, own, service);
+	finish_hash(&at, defaults->raw, own, service);
+	config_finish_health(&at, own, service);
 	finish_limit(&at, own, service);
 	check_choice(&at, own, service);
 	config_finish_lists(&at, service);
@@ -572,9 +409,9 @@ void config_read_service(const struct config_place *root, unsigned index,
 void config_service_done(struct config_service *service)
 {
 	free(service->name);
-	free(service->health.type);
-	free(service->health.path);
-	free(service->health.host);
+	health_spec_done(&service->health);
+	for (unsigned i = 0; i < service->backends_count; i++)
+		config_tag_unref(service->backends[i].tag);
 	free(service->backends);
 	config_lists_done(&service->lists);
 }

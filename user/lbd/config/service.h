@@ -6,12 +6,18 @@
 #include "config.h"
 #include "schema.h"
 
-/* Checks `defaults`, also if no service inherits them. */
-void config_read_defaults(const struct config_place *root, const struct raw_service *defaults);
-/* Fills service, which must be zero. defaults may be NULL. Mistakes are complaints in the
- * source. */
+/* `defaults`, and the main file, which they are in. */
+struct config_defaults {
+	struct config_place root;
+	const struct raw_service *raw; /* NULL: none */
+};
+
+/* Checks `defaults`, which are there, also if no service inherits them. */
+void config_read_defaults(const struct config_defaults *defaults);
+/* Fills service, which must be zero, with number index of the list `services` of root. Mistakes are
+ * complaints in the source. */
 void config_read_service(const struct config_place *root, unsigned index,
-			 const struct raw_service *defaults, const struct raw_service *own,
+			 const struct config_defaults *defaults, const struct raw_service *own,
 			 struct config_service *service);
 void config_service_done(struct config_service *service);
 

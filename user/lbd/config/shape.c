@@ -100,6 +100,11 @@ static void complain_key(const cyaml_schema_field_t *fields, const struct config
 		    "merge keys are not supported: use `defaults`, or an alias for a whole value");
 	else if (nearest)
 		config_complain_node(at, node, NULL, key, "unknown key: did you mean %s?", nearest);
+	else if (at->source->file && !*at->object)
+		config_complain_node(at, node, NULL, key,
+				     "expected only %s in an included file: all else is in the "
+				     "main file",
+				     list_keys(fields, text, sizeof(text)));
 	else
 		config_complain_node(at, node, NULL, key, "unknown key: expected %s",
 				     list_keys(fields, text, sizeof(text)));

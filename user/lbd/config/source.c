@@ -105,6 +105,17 @@ void config_source_done(struct config_source *source)
 	yaml_document_delete(&source->document);
 }
 
+struct config_source *config_sources_failed(const struct config_sources *sources)
+{
+	for (unsigned i = 0; i < sources->count; i++)
+		if (sources->list[i].error == -ENOMEM)
+			return &sources->list[i];
+	for (unsigned i = 0; i < sources->count; i++)
+		if (sources->list[i].error)
+			return &sources->list[i];
+	return NULL;
+}
+
 /* ---- places ---- */
 
 const yaml_node_pair_t *config_source_pair(struct config_source *source, const yaml_node_t *mapping,
@@ -206,6 +217,18 @@ void config_place_item(const struct config_place *at, const char *key, size_t in
 			 one, index + 1);
 }
 
+const char *config_place_where(const struct config_place *at, const struct config_place *other,
+			       char text[CONFIG_WHERE])
+{
+	if (!other->node || other->source->bare)
+		snprintf(text, CONFIG_WHERE, "the config");
+	else if (at->source == other->source)
+		snprintf(text, CONFIG_WHERE, "line %zu", other->line);
+	else
+		snprintf(text, CONFIG_WHERE, "%.160s:%zu", other->source->name, other->line);
+	return text;
+}
+
 /* ---- complaints ---- */
 
 void config_source_oom(struct config_source *source)
@@ -214,8 +237,9 @@ void config_source_oom(struct config_source *source)
 }
 
 /* What an alias repeats is said once. */
-static void keep_mistake(struct config_mistakes *all, size_t line, const char *text)
+static void keep_mistake(struct config_source *source, size_t line, const char *text)
 {
+	struct config_mistakes *all = source->all;
 	char *copy;
 
 	for (size_t i = 0; i < all->count; i++)
@@ -223,7 +247,7 @@ static void keep_mistake(struct config_mistakes *all, size_t line, const char *t
 			return;
 	copy = all->count < CONFIG_MISTAKES ? strdup(text) : NULL;
 	if (copy)
-		all->list[all->count++] = (struct config_mistake){line, copy};
+		all->list[all->count++] = (struct config_mistake){source->file, line, copy};
 	else
 		all->left_out++;
 }
@@ -236,17 +260,19 @@ __attribute__((format(printf, 5, 0))) static void complain(const struct config_p
 	struct config_source *source = at->source;
 	size_t line = line_of(node, at->line);
 	bool earliest = !source->error || line < source->error_line;
-	char shown[SHOWN_VALUE + 4], expected[640];
+	char shown[SHOWN_VALUE + 4], expected[640], place[540] = "";
 	struct error complaint;
 
 	if (source->error == -ENOMEM || !(earliest || source->all))
 		return;
 	vsnprintf(expected, sizeof(expected), format, args);
-	error_set(&complaint, -EINVAL, "%s:%zu: %s%s%s%s%s%s%s", source->name, line, at->object,
+	if (!source->bare)
+		snprintf(place, sizeof(place), "%.511s:%zu: ", source->name, line);
+	error_set(&complaint, -EINVAL, "%s%s%s%s%s%s%s%s", place, at->object,
 		  *at->object ? ": " : "", key ? key : "", key ? ": " : "",
 		  value ? printable(value, shown) : "", value ? ": " : "", expected);
 	if (source->all)
-		keep_mistake(source->all, line, complaint.text);
+		keep_mistake(source, line, complaint.text);
 	if (!earliest)
 		return;
 	source->error_line = line;

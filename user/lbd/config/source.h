@@ -15,6 +15,7 @@
 /* Every complaint, in the order in which they were found. */
 struct config_mistakes {
 	struct config_mistake {
+		unsigned file; /* config_source.file */
 		size_t line;
 		char *text;
 	} list[CONFIG_MISTAKES];
@@ -23,6 +24,8 @@ struct config_mistakes {
 
 struct config_source {
 	const char *name;            /* of the file, for errors */
+	unsigned file;               /* 0: the main file; then those that it includes */
+	bool bare;                   /* no file: errors have neither its name nor a line */
 	const char *text;            /* borrowed */
 	size_t length;               /* of text, bytes */
 	yaml_document_t document;    /* of libyaml; valid until config_source_done */
@@ -32,6 +35,13 @@ struct config_source {
 	struct config_mistakes *all; /* NULL: only the earliest is kept */
 	bool pruned; /* the tree lacks what was wrong: a key that is missing may have been there */
 	struct config_list_cache *lists; /* borrowed; see lists.h */
+};
+
+/* All files of a config. */
+struct config_sources {
+	struct config_source *list;
+	unsigned count;
+	unsigned first; /* config_source.file of the first of them */
 };
 
 /* A place in the text, and its name in errors. */
@@ -47,6 +57,9 @@ struct config_place {
 int config_source_load(struct config_source *source, const char *name, const char *text,
 		       size_t length);
 void config_source_done(struct config_source *source);
+/* The source whose error counts: one that has run out of memory, else the first with a complaint;
+ * NULL: none has one. */
+struct config_source *config_sources_failed(const struct config_sources *sources);
 
 /* The first pair of a mapping with this key, and its value; NULL if there is none. */
 const yaml_node_pair_t *config_source_pair(struct config_source *source, const yaml_node_t *mapping,
@@ -61,6 +74,12 @@ void config_place_field(const struct config_place *at, const char *key, struct c
  * #2". */
 void config_place_item(const struct config_place *at, const char *key, size_t index,
 		       struct config_place *ret);
+
+/* How a sentence about one place names another: "line 12"; "FILE:12" in another file; "the config"
+ * if it is in no text that is at hand. */
+#define CONFIG_WHERE 192
+const char *config_place_where(const struct config_place *at, const struct config_place *other,
+			       char text[CONFIG_WHERE]);
 
 /* Records "FILE:LINE: object: key: value: what was expected" unless an earlier line is recorded
  * already. The line is that of the key's value, else of the place. key and value are left out if

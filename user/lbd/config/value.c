@@ -3,6 +3,7 @@
 #include "value.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -10,8 +11,10 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "lbd/events/events.h"
 #include "scalar.h"
 #include "service.h"
+#include "texts.h"
 
 /* ---- defaults ---- */
 
@@ -75,7 +78,23 @@ static bool is_interface(const char *text)
 	return true;
 }
 
+/* A path and arguments, separated by blanks. No shell reads it, so nothing is quoted. */
+static bool is_command(const char *text)
+{
+	unsigned words = 0;
+
+	if (*text != '/' || strpbrk(text, "\"'\\`$\n"))
+		return false;
+	for (const char *at = text; *at; at += strspn(at, " \t")) {
+		words++;
+		at += strcspn(at, " \t");
+	}
+	return words <= NOTIFY_WORDS_MAX;
+}
+
 static const struct config_text_key texts[] = {
+    CONFIG_TEXT("include", raw_config, include, config, include, config_include_fits,
+		CONFIG_INCLUDE_EXPECTED),
     CONFIG_TEXT("pin", raw_config, pin, config, pin, is_path, "an absolute path on a bpffs"),
     CONFIG_TEXT("socket", raw_config, socket, config, socket, is_socket_path,
 		"an absolute path of at most 107 bytes"),
@@ -83,6 +102,9 @@ static const struct config_text_key texts[] = {
     CONFIG_TEXT("group", raw_config, group, config, group, is_group, "the name of a group"),
     CONFIG_TEXT("metrics-token-file", raw_config, metrics_token_file, config, metrics_token_file,
 		is_path, "an absolute path"),
+    CONFIG_TEXT("notify", raw_config, notify, config, notify, is_command,
+		"an absolute path and at most 15 arguments, separated by blanks; no shell reads "
+		"them, so quotes, backslashes and $ have no place there"),
     {.key = NULL},
 };
 
@@ -274,20 +296,46 @@ static void read_interfaces(const struct config_place *root, const struct raw_co
 	}
 }
 
-static void read_services(const struct config_place *root, const struct raw_config *raw,
+static int allocate_services(struct raw_config *const *raws, unsigned count, struct config *config)
+{
+	size_t all = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		all += raws[i] ? raws[i]->services_count : 0;
+	config->services = calloc(all + 1, sizeof(*config->services));
+	return config->services ? 0 : -ENOMEM;
+}
+
+static void read_file_services(struct config_source *source, const struct raw_config *raw,
+			       const struct config_defaults *defaults, struct config *config)
+{
+	struct config_place root;
+
+	config_place_root(source, &root);
+	for (unsigned i = 0; i < raw->services_count; i++) {
+		struct config_service *service = &config->services[config->services_count++];
+
+		config_read_service(&root, i, defaults, &raw->services[i], service);
+		service->file = source->file;
+		service->place = i;
+	}
+}
+
+void config_read_services(const struct config_sources *sources, struct raw_config *const *raws,
 			  struct config *config)
 {
-	config->services = calloc(raw->services_count + 1, sizeof(*config->services));
-	if (!config->services) {
-		config_source_oom(root->source);
+	struct config_defaults defaults = {.raw = raws[0] ? raws[0]->defaults : NULL};
+
+	config_place_root(&sources->list[0], &defaults.root);
+	if (allocate_services(raws, sources->count, config)) {
+		config_source_oom(&sources->list[0]);
 		return;
 	}
-	config->services_count = raw->services_count;
-	if (raw->defaults)
-		config_read_defaults(root, raw->defaults);
-	for (unsigned i = 0; i < raw->services_count; i++)
-		config_read_service(root, i, raw->defaults, &raw->services[i],
-				    &config->services[i]);
+	if (defaults.raw)
+		config_read_defaults(&defaults);
+	for (unsigned i = 0; i < sources->count; i++)
+		if (raws[i])
+			read_file_services(&sources->list[i], raws[i], &defaults, config);
 }
 
 void config_read(struct config_source *source, const struct raw_config *raw, struct config *config)
@@ -312,5 +360,4 @@ void config_read(struct config_source *source, const struct raw_config *raw, str
 	if (raw->announce)
 		read_announce(&root, raw->announce, config);
 	read_interfaces(&root, raw, config);
-	read_services(&root, raw, config);
 }

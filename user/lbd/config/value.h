@@ -6,8 +6,12 @@
 #include "config.h"
 #include "schema.h"
 
-/* Fills config, which must be zero. Mistakes are complaints in source; then config is incomplete,
- * and fit only for config_free. */
+/* Fills config, which must be zero, but for its services. Mistakes are complaints in source; then
+ * config is incomplete, and fit only for config_free. */
 void config_read(struct config_source *source, const struct raw_config *raw, struct config *config);
+/* The services of all files, with the `defaults` of the first. raws: of each source; NULL: it could
+ * not be loaded. Likewise. */
+void config_read_services(const struct config_sources *sources, struct raw_config *const *raws,
+			  struct config *config);
 
 #endif

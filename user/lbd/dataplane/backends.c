@@ -40,6 +40,7 @@ static void set_source(const struct dataplane *dp, const struct dp_backend *want
 		return;
 	}
 	memcpy(line->outer_src, prefix->bytes, sizeof(line->outer_src));
+	line->outer_src[v6 ? 3 : 0] &= ~line->spread;
 }
 
 static uint8_t outer_protocol(const struct dp_service *service)
@@ -63,8 +64,8 @@ static void set_path(const struct dataplane *dp, const struct dp_service *servic
 	set_source(dp, want, line);
 	line->csum = 0;
 	if (want->address.family == 4)
-		line->csum = (__u16)lb_backend_csum(line->outer_src[0], line->spread,
-						    line->outer_dst[0], outer_protocol(service));
+		line->csum = (__u16)csum_of_constants(line->outer_dst[0], OUTER_TTL,
+						      outer_protocol(service));
 }
 
 /* The value cannot be written in one store: it is written word by word, the word with owner and
@@ -91,6 +92,8 @@ static void write_member(struct dataplane *dp, const struct service_plan *plan,
 	line.flags = LB_BACKEND_USED;
 	if (member->want.usable) {
 		line.flags |= LB_BACKEND_USABLE;
+		if (member->want.hop.vlan_tci)
+			line.flags |= LB_BACKEND_TAGGED;
 		set_path(dp, &plan->want, &member->want, &line);
 	}
 	write_line(at, &line);

@@ -42,7 +42,8 @@ static bool services_equal(const struct dp_service *a, const struct dp_service *
 	       a->affinity == b->affinity && a->no_fragments == b->no_fragments &&
 	       a->tcp_idle_ms == b->tcp_idle_ms && a->udp_idle_ms == b->udp_idle_ms &&
 	       a->affinity_ms == b->affinity_ms && a->slots == b->slots &&
-	       a->ring_backends == b->ring_backends && dp_limits_equal(&a->limit, &b->limit) &&
+	       a->ring_backends == b->ring_backends && a->ring_grain == b->ring_grain &&
+	       dp_limits_equal(&a->limit, &b->limit) &&
 	       !a->filter == !b->filter; /* the filter itself is compared by filters.c */
 }
 

@@ -17,6 +17,7 @@
 #include "common/cleanup.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/wide.h"
 #include "lbd/host/host.h"
 #include "internal.h"
 #include "lb.skel.h"
@@ -56,6 +57,20 @@ static const char *const map_names[MAPS] = {
     "stamps", "backends",       "loads",         "turns",          "flows",  "dirty",
     "frags",  "backend_counts", "reason_counts", "service_counts", "totals", "filters",
     "limits", "sources",        "offenders",     "egress",         "paths",  "settings",
+};
+
+/* The names that libbpf knows those by that are variables of the program. */
+static const char *const variables[MAPS] = {
+    [MAP_SETTINGS] = LB_SETTINGS_MAP,
+    [MAP_BACKENDS] = LB_BACKENDS_MAP,
+    [MAP_VIPS] = LB_VIPS_MAP,
+    [MAP_FRONTS] = LB_FRONTS_MAP,
+};
+
+/* Bytes of an element of those that are wide (common/wide.h). */
+static const size_t element_size[MAPS] = {
+    [MAP_VIPS] = sizeof(struct lb_vip_bucket),
+    [MAP_FRONTS] = sizeof(uint16_t),
 };
 
 struct mapping {
@@ -103,7 +118,20 @@ static uint32_t dirty_lines(uint32_t buckets)
 
 static uint32_t entries_of(const struct dataplane *dp, unsigned map)
 {
-	return bpf_map__max_entries(dp->mappings[map].map);
+	const struct bpf_map *at = dp->mappings[map].map;
+
+	return element_size[map] ? bpf_map__value_size(at) / element_size[map]
+				 : bpf_map__max_entries(at);
+}
+
+/* The least one that is not below. */
+static size_t power_of_two(size_t least)
+{
+	size_t power = 1;
+
+	while (power < least)
+		power *= 2;
+	return power;
 }
 
 /* Number of cache lines for so many slots. */
@@ -135,13 +163,10 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 	uint32_t services = options->services + 1, backends = options->backends + 1;
 	uint32_t lines = arena_lines(options->slots);
 	const uint32_t entries[MAPS] = {
-	    [MAP_VIPS] = 2 * tables_vip_buckets(options->services),
 	    [MAP_PORTS] = 2 * tables_port_buckets(options->services),
 	    [MAP_SERVICES] = services,
 	    [MAP_ARENA] = lines * (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line)),
-	    [MAP_FRONTS] = lines * (ARENA_ALIGN * sizeof(uint16_t) / sizeof(struct lb_front_line)),
 	    [MAP_STAMPS] = lines * (ARENA_ALIGN * sizeof(uint16_t) / sizeof(struct lb_stamp_line)),
-	    [MAP_BACKENDS] = backends,
 	    [MAP_LOADS] = backends,
 	    [MAP_TURNS] = services,
 	    [MAP_FLOWS] = flow_buckets(options->flows),
@@ -160,6 +185,19 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 		if (entries[i])
 			rc = bpf_map__set_max_entries(dp->mappings[i].map, entries[i]);
 	return rc;
+}
+
+/* Maps that a takeover does not need. */
+static int make_wide(struct dataplane *dp, const struct dataplane_options *options)
+{
+	size_t vips = 2 * (size_t)tables_vip_buckets(options->services);
+	size_t fronts = power_of_two((size_t)arena_lines(options->slots) * ARENA_ALIGN);
+	int rc = wide_make(dp->mappings[MAP_VIPS].map, map_names[MAP_VIPS],
+			   vips * element_size[MAP_VIPS]);
+
+	return rc ? rc
+		  : wide_make(dp->mappings[MAP_FRONTS].map, map_names[MAP_FRONTS],
+			      fronts * element_size[MAP_FRONTS]);
 }
 
 /* ---- pins ---- */
@@ -218,6 +256,26 @@ static int check_version(const struct dataplane *dp, int fd, struct error *err)
 	return 0;
 }
 
+/* The program masks the index into a wide map. */
+static bool is_wide_length(size_t bytes, size_t element)
+{
+	size_t elements = bytes / element;
+
+	return elements && elements * element == bytes && !(elements & (elements - 1));
+}
+
+static bool is_like(const struct dataplane *dp, unsigned index, const struct bpf_map_info *info)
+{
+	const struct bpf_map *map = dp->mappings[index].map;
+
+	if (info->type != bpf_map__type(map) || info->key_size != bpf_map__key_size(map))
+		return false;
+	if (element_size[index])
+		return info->max_entries == 1 &&
+		       is_wide_length(info->value_size, element_size[index]);
+	return info->value_size == bpf_map__value_size(map);
+}
+
 /* Uses a pinned map instead of creating one; it keeps its size. */
 static int reuse_map(struct dataplane *dp, unsigned index, struct error *err)
 {
@@ -234,8 +292,7 @@ static int reuse_map(struct dataplane *dp, unsigned index, struct error *err)
 		    err, -EPROTO,
 		    "pin: %s: %s: the set of pinned maps is incomplete. To end its forwarding and start over: rm -r %s",
 		    path, strerror(errno), dp->pin);
-	if (bpf_obj_get_info_by_fd(fd, &info, &length) || info.type != bpf_map__type(map) ||
-	    info.key_size != bpf_map__key_size(map) || info.value_size != bpf_map__value_size(map))
+	if (bpf_obj_get_info_by_fd(fd, &info, &length) || !is_like(dp, index, &info))
 		return error_set(
 		    err, -EPROTO,
 		    "pin: %s: a map of another type or layout than expected. To end its forwarding and start over: rm -r %s",
@@ -281,7 +338,7 @@ static void warn_limits(const struct dataplane *dp, const struct dataplane_optio
 			 (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line));
 
 	warn_limit("services", entries_of(dp, MAP_SERVICES) - 1, options->services);
-	warn_limit("backends", entries_of(dp, MAP_BACKENDS) - 1, options->backends);
+	warn_limit("backends", entries_of(dp, MAP_LOADS) - 1, options->backends);
 	if (lines != arena_lines(options->slots))
 		warn_limit("slots", lines * ARENA_ALIGN, options->slots);
 	if (entries_of(dp, MAP_FLOWS) != flow_buckets(options->flows))
@@ -362,7 +419,7 @@ static int find_maps(struct dataplane *dp, struct error *err)
 	if (!dp->mappings)
 		return error_set(err, -ENOMEM, "out of memory");
 	for (unsigned i = 0; i < MAPS; i++) {
-		const char *name = i == MAP_SETTINGS ? LB_SETTINGS_MAP : map_names[i];
+		const char *name = variables[i] ? variables[i] : map_names[i];
 
 		dp->mappings[i].map = bpf_object__find_map_by_name(dp->skel->obj, name);
 		if (!dp->mappings[i].map)
@@ -420,9 +477,10 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	    .vip_buckets = entries_of(dp, MAP_VIPS),
 	    .port_buckets = entries_of(dp, MAP_PORTS),
 	    .service_slots = entries_of(dp, MAP_SERVICES),
-	    .backend_slots = entries_of(dp, MAP_BACKENDS),
+	    .backend_slots = entries_of(dp, MAP_LOADS),
 	    .arena_slots =
 		entries_of(dp, MAP_ARENA) * (sizeof(struct lb_arena_line) / sizeof(uint32_t)),
+	    .front_count = entries_of(dp, MAP_FRONTS),
 	    .flow_words = entries_of(dp, MAP_FLOWS) * LB_FLOW_WAYS,
 	    .flow_shift = lb_flow_shift(entries_of(dp, MAP_FLOWS)),
 	    .frag_words = entries_of(dp, MAP_FRAGS),
@@ -451,7 +509,14 @@ static int open_object(struct dataplane *dp, const struct dataplane_options *opt
 	rc = size_maps(dp, options, cpus);
 	if (rc)
 		return error_set(err, rc, "the maps cannot be sized: %s", strerror(-rc));
-	return dp->pin ? reuse_pins(dp, options, ret_pinned, err) : 0;
+	dp->skel->rodata->has_peers = options->has_peers;
+	rc = dp->pin ? reuse_pins(dp, options, ret_pinned, err) : 0;
+	if (rc || *ret_pinned)
+		return rc;
+	rc = make_wide(dp, options);
+	return rc ? error_set(err, rc, "the maps cannot be made: %s (limits: too large?)",
+			      strerror(-rc))
+		  : 0;
 }
 
 int dataplane_load(struct dataplane *dp, struct error *err)
@@ -462,9 +527,11 @@ int dataplane_load(struct dataplane *dp, struct error *err)
 		return 0;
 	dp->skel->rodata->flow_mask = entries_of(dp, MAP_FLOWS) - 1;
 	dp->skel->rodata->flow_shift = lb_flow_shift(entries_of(dp, MAP_FLOWS));
-	dp->skel->rodata->backend_slots = entries_of(dp, MAP_BACKENDS);
+	dp->skel->rodata->backend_slots = entries_of(dp, MAP_LOADS);
 	dp->skel->rodata->service_slots = entries_of(dp, MAP_SERVICES);
-	rc = lb_bpf__load(dp->skel);
+	dp->skel->rodata->vip_mask = entries_of(dp, MAP_VIPS) - 1;
+	dp->skel->rodata->front_mask = entries_of(dp, MAP_FRONTS) - 1;
+	rc = bpf_object__load(dp->skel->obj); /* the skeleton maps variables at their old length */
 	if (rc)
 		return explain_load(rc, err);
 	dp->loaded = true;
@@ -551,7 +618,8 @@ void dataplane_close(struct dataplane *dp)
 		if (dp->mappings[i].at)
 			munmap(dp->mappings[i].at, dp->mappings[i].bytes);
 	free(dp->mappings);
-	lb_bpf__destroy(dp->skel);
+	if (dp->skel && !wide_release(dp->skel->obj)) /* else it is lost, with the process */
+		lb_bpf__destroy(dp->skel);
 	free(dp->pin);
 	free(dp);
 }
@@ -571,6 +639,15 @@ int dataplane_program_fd(const struct dataplane *dp)
 struct bpf_object *dataplane_object(const struct dataplane *dp)
 {
 	return dp->skel->obj;
+}
+
+struct bpf_map *dataplane_map_find(const struct bpf_object *object, const struct bpf_map *like)
+{
+	const char *name = bpf_map__name(like), *section = strrchr(name, '.');
+
+	if (bpf_map__is_internal(like) && section && !strcmp(section, LB_BACKENDS_MAP))
+		name = LB_BACKENDS_MAP;
+	return bpf_object__find_map_by_name(object, name);
 }
 
 int dataplane_add_egress(struct dataplane *dp, uint32_t ifindex)

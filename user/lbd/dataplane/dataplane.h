@@ -15,6 +15,7 @@
 #include "lb_reasons.h"
 #include "common/addr.h"
 #include "common/error.h"
+#include "common/ring_size.h"
 #include "lbd/algo/algo.h"
 #include "lbd/filter/filter.h"
 #include "lbd/neigh/neigh.h"
@@ -32,6 +33,7 @@ struct dataplane_options {
 	uint16_t gue_port;
 	struct addr encap_source4, encap_source6;
 	unsigned encap_source4_len, encap_source6_len;
+	bool has_peers; /* the program notes what other nodes are to be told */
 };
 
 struct dp_backend {
@@ -69,6 +71,7 @@ struct dp_service {
 	uint32_t slots;        /* prime; 0: chosen */
 	/* number of backends in the configuration, which alone sizes the ring; 0: backends_count */
 	unsigned ring_backends;
+	enum ring_grain ring_grain; /* also from the configuration alone; 0: RING_FINE */
 	/* backends that are not in the list are removed: their flows go to others at once */
 	struct dp_backend *backends;
 	unsigned backends_count;
@@ -152,6 +155,9 @@ struct addr dataplane_outer_source(const struct dataplane *dp, uint8_t family);
 uint16_t dataplane_gue_port(const struct dataplane *dp);
 /* The loaded object, for libxdp. */
 struct bpf_object *dataplane_object(const struct dataplane *dp);
+/* The map of an object made of the same source that has the name of this one: libbpf puts the
+ * object's name into some. NULL: there is none. */
+struct bpf_map *dataplane_map_find(const struct bpf_object *object, const struct bpf_map *like);
 /* Allows redirects to this interface. */
 int dataplane_add_egress(struct dataplane *dp, uint32_t ifindex);
 

@@ -108,11 +108,24 @@ static bool grow(struct dataplane *dp, uint64_t entries)
 	       flows_resize(dp, mask_for(dp, entries * 3));
 }
 
+/* Since the last look so many flows were new that as many more could fill a larger part before what
+ * is in this one has been moved: then that would find no place. */
+static bool is_fast(struct dataplane *dp)
+{
+	uint64_t inserted = dataplane_event(dp, LB_EVENT_flow_inserted), before = dp->flows.looked;
+
+	dp->flows.looked = inserted + 1; /* 0: lbd has not looked yet */
+	return before && (inserted + 1 - before) * 16 > words_of(flows_masks(dp).put);
+}
+
 bool dataplane_grow(struct dataplane *dp)
 {
 	union lb_flow_masks masks;
 
-	grow(dp, needed(dp));
+	if (is_fast(dp))
+		flows_resize(dp, whole_mask(dp));
+	else
+		grow(dp, needed(dp));
 	masks = flows_masks(dp);
 	return masks.look != masks.put && dp->sweep.phase == SWEEP_IDLE;
 }

@@ -36,7 +36,7 @@ struct dp_maps {
 
 	uint32_t vip_buckets, port_buckets;    /* in both halves */
 	uint32_t service_slots, backend_slots; /* highest id + 1 */
-	uint32_t arena_slots, flow_words, frag_words, cpus;
+	uint32_t arena_slots, front_count, flow_words, frag_words, cpus;
 	uint32_t flow_shift; /* lb_flow_shift; tests have others */
 };
 
@@ -149,6 +149,7 @@ struct flow_need {
 	uint64_t needed;   /* entries but dormant ones, at the last sweep */
 	uint64_t inserted; /* flow_inserted when that sweep began */
 	uint64_t inserted_next;
+	uint64_t looked;    /* 1 + flow_inserted when it was last looked whether it must grow */
 	uint32_t patience;  /* ticks for which it must be almost empty before it shrinks */
 	uint32_t low_since; /* tick since which it is, if `low`; and the most entries since then */
 	uint64_t low_most;

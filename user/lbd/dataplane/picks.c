@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Lists from which new flows are assigned: turns for (weighted) round robin; members and their
- * costs for the least-cost algorithms. */
+/* Lists from which new flows are assigned: turns for (weighted) round robin; members for the
+ * least-cost algorithms, and their costs. */
 #include "internal.h"
 
 #include <errno.h>
@@ -55,13 +55,6 @@ uint32_t pick_cost(const struct service_plan *plan, unsigned index)
 	if (!weight || !plan->want.algorithm->cost)
 		return !!weight;
 	return plan->want.algorithm->cost(weight, latency_us);
-}
-
-static void list_members(struct service_plan *plan)
-{
-	for (unsigned i = 0; i < plan->count; i++)
-		if (pick_cost(plan, i))
-			plan->pick.list[plan->pick.count++] = plan->members[i].id;
 }
 
 /* ---- turns ---- */
@@ -164,7 +157,40 @@ static void sequence_of_equals(const struct turn *turns, unsigned count, uint32_
 		list[i] = turns[i].id;
 }
 
-static int list_turns(struct service_plan *plan)
+/* Writes the list and returns its length. sum: of the weights, which the list can hold. */
+typedef uint32_t fill_fn(struct turn *turns, unsigned count, uint64_t sum, uint32_t *list);
+
+static uint32_t fill_turns(struct turn *turns, unsigned count, uint64_t sum, uint32_t *list)
+{
+	if (sum == count)
+		sequence_of_equals(turns, count, list);
+	else
+		sequence(turns, count, sum, list);
+	return sum;
+}
+
+/* ---- members, of which the program takes the one of least cost ---- */
+
+/* Few: the program compares all in the list. Of many it draws two, so each is in the list as often
+ * as its weight says: drawn as seldom as one of little weight, one of much could not get its share.
+ * The order does not matter. */
+static uint32_t fill_members(struct turn *turns, unsigned count, uint64_t sum, uint32_t *list)
+{
+	uint32_t length = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint32_t times = count <= LB_EXACT_MEMBERS ? 1 : turns[i].weight;
+
+		while (times--)
+			list[length++] = turns[i].id;
+	}
+	return length;
+}
+
+/* ---- the plan ---- */
+
+/* Lists the members that take new flows, each of its weight. */
+static int list_weighted(struct service_plan *plan, fill_fn *fill)
 {
 	_cleanup_free_ struct turn *turns = calloc(plan->count + 1, sizeof(*turns));
 	unsigned count = 0;
@@ -187,15 +213,9 @@ static int list_turns(struct service_plan *plan)
 	plan->pick.list = calloc(sum, sizeof(*plan->pick.list));
 	if (!plan->pick.list)
 		return -ENOMEM;
-	if (sum == count)
-		sequence_of_equals(turns, count, plan->pick.list);
-	else
-		sequence(turns, count, sum, plan->pick.list);
-	plan->pick.count = sum;
+	plan->pick.count = fill(turns, count, sum, plan->pick.list);
 	return 0;
 }
-
-/* ---- the plan ---- */
 
 static int make_list(struct service_plan *plan)
 {
@@ -203,16 +223,10 @@ static int make_list(struct service_plan *plan)
 
 	switch (plan->want.algorithm->select) {
 	case LB_SELECT_TURN:
-		return list_turns(plan);
+		return list_weighted(plan, fill_turns);
 	case LB_SELECT_COST:
 		rc = fill_in_latencies(plan);
-		if (rc)
-			return rc;
-		plan->pick.list = calloc(plan->count + 1, sizeof(*plan->pick.list));
-		if (!plan->pick.list)
-			return -ENOMEM;
-		list_members(plan);
-		return 0;
+		return rc ? rc : list_weighted(plan, fill_members);
 	case LB_SELECT_SLOT:
 		break;
 	}

@@ -47,7 +47,8 @@ static uint32_t wanted_size(const struct service_plan *plan)
 {
 	if (plan->want.slots)
 		return plan->want.slots;
-	return ring_size(plan->want.ring_backends ? plan->want.ring_backends : plan->count);
+	return ring_size(plan->want.ring_backends ? plan->want.ring_backends : plan->count,
+			 plan->want.ring_grain ? plan->want.ring_grain : RING_FINE);
 }
 
 static uint16_t *make_table(const struct dataplane *dp, const struct service_plan *plan,

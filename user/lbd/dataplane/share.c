@@ -481,17 +481,24 @@ static uint64_t *place_at(const struct dataplane *dp, uint32_t bucket, uint64_t 
 	return at;
 }
 
+/* As a packet does that finds no place (bpf/flow.h). False: it is used whole already, or its size
+ * is changing. */
+static bool use_whole(struct dataplane *dp)
+{
+	return flows_resize(dp, buckets_of(dp) - 1);
+}
+
 /* bucket: as in a part of the table of any size. second: it may be the second of the flow's
  * buckets. */
 static void place_new(struct dataplane *dp, uint32_t bucket, uint64_t entry, bool second,
 		      uint32_t now)
 {
 	const uint32_t shift = dp->maps.flow_shift;
-	uint32_t mask = flows_masks(dp).put, to = lb_bucket_moved(bucket, entry, shift, mask);
+	uint32_t to = lb_bucket_moved(bucket, entry, shift, flows_masks(dp).put);
 	uint64_t *at = place_at(dp, to, entry, now);
 
-	if (!at && mask < buckets_of(dp) - 1 && flows_resize(dp, mask * 2 + 1)) {
-		to = lb_bucket_moved(bucket, entry, shift, mask * 2 + 1);
+	if (!at && use_whole(dp)) {
+		to = lb_bucket_moved(bucket, entry, shift, buckets_of(dp) - 1);
 		at = place_at(dp, to, entry, now);
 	}
 	if (!at) {
@@ -501,18 +508,6 @@ static void place_new(struct dataplane *dp, uint32_t bucket, uint64_t entry, boo
 	if (second)
 		mark_overflow(dp, lb_bucket_other(to, entry, shift));
 	put(dp, at, dp_load(at), entry);
-}
-
-/* The part of the table in use becomes as large as that of a peer. */
-static void grow_to(struct dataplane *dp, uint32_t bucket)
-{
-	uint32_t mask = flows_masks(dp).put;
-
-	if (bucket <= mask)
-		return;
-	while (mask < bucket)
-		mask = mask * 2 + 1;
-	flows_resize(dp, mask);
 }
 
 /* While the table changes its size an entry is in one part or the other. */
@@ -545,7 +540,8 @@ int dataplane_take_flow(struct dataplane *dp, unsigned number, const struct dp_s
 		return 0;
 	entry |= (uint64_t)id << LB_FLOW_BACKEND_SHIFT | ((now - age) & LB_FLOW_TICK_MASK) |
 		 (uint64_t)LB_FLOW_STATE(flow->word) << LB_FLOW_STATE_SHIFT;
-	grow_to(dp, flow->bucket);
+	if (flow->bucket > flows_masks(dp).put)
+		use_whole(dp); /* a larger part is in use at the peer, and more will come of it */
 	at = find_entry(dp, flow->bucket, entry);
 	if (!at) {
 		place_new(dp, flow->bucket, entry, second, now);

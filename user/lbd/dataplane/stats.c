@@ -246,14 +246,15 @@ void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
 
 	*ret = (struct dp_memory){
 	    .flows = maps->flow_words * sizeof(uint64_t),
-	    .arena = maps->arena_slots * (uint64_t)(sizeof(uint32_t) + 2 * sizeof(uint16_t)),
+	    .arena = maps->arena_slots * (uint64_t)(sizeof(uint32_t) + sizeof(uint16_t)) +
+		     maps->front_count * (uint64_t)sizeof(uint16_t),
 	    .services =
 		maps->service_slots * (uint64_t)(sizeof(struct lb_service) +
 						 sizeof(struct lb_turn) + sizeof(struct lb_limit)) +
 		maps->vip_buckets * (uint64_t)sizeof(struct lb_vip_bucket) +
 		maps->port_buckets * (uint64_t)sizeof(struct lb_port_bucket),
-	    .backends = maps->backend_slots *
-			(uint64_t)(sizeof(struct lb_backend) + sizeof(struct lb_load)),
+	    .backends = (LB_MAX_BACKENDS + 1) * sizeof(struct lb_backend) +
+			maps->backend_slots * sizeof(struct lb_load),
 	    .counters =
 		maps->cpus * (maps->backend_slots * (uint64_t)sizeof(struct lb_backend_count) +
 			      LB_COUNTERS * sizeof(struct lb_reason_count) +

@@ -177,6 +177,14 @@ static ssize_t read_text(const char *path, char **ret, struct error *err)
 	return length;
 }
 
+/* Not every word of a file is repeated in an error: who adds a service at run time names a file
+ * that lbd may read, and perhaps not they. */
+static bool looks_like_prefix(const char *word)
+{
+	return strlen(word) < ADDR_TEXT + sizeof("/128") && strpbrk(word, ".:") &&
+	       !word[strspn(word, "0123456789abcdefABCDEF.:/" BLANKS)];
+}
+
 /* A line ends with a 0 here. Its only word is the prefix. */
 static int add_line(struct filter_list *list, char *line, uint32_t number, struct error *err)
 {
@@ -192,7 +200,10 @@ static int add_line(struct filter_list *list, char *line, uint32_t number, struc
 	if (!*line)
 		return 0;
 	rc = filter_list_add(list, line, number, &why);
-	return rc ? error_set(err, rc, "%s:%u: %s", list->name, number, why.text) : 0;
+	if (!rc)
+		return 0;
+	return error_set(err, rc, "%s:%u: %s", list->name, number,
+			 rc == -EINVAL && !looks_like_prefix(line) ? EXPECTED : why.text);
 }
 
 static int add_text(struct filter_list *list, char *text, size_t length, struct error *err)

@@ -155,10 +155,10 @@ static struct kind_state *find_state(const struct attempts *attempts,
 	return NULL;
 }
 
-struct attempt *attempt_start(struct attempts *attempts, const struct health_kind *kind,
-			      const struct health_probe_spec *spec, bool repeated,
-			      attempt_done_fn *done, void *arg)
+struct attempt *attempt_start(struct attempts *attempts, const struct health_probe_spec *spec,
+			      bool repeated, attempt_done_fn *done, void *arg)
 {
+	const struct health_kind *kind = spec->kind;
 	const struct kind_state *state = find_state(attempts, kind);
 	const struct lateness_meter *meter = lateness_meter(attempts->lateness);
 	struct attempt *attempt;

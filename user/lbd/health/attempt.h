@@ -39,12 +39,11 @@ void attempts_free(struct attempts *attempts);
 void attempts_limit(struct attempts *attempts, unsigned max);
 bool attempts_full(const struct attempts *attempts);
 
-/* kind: one that was opened. spec and what it points to outlive the attempt. repeated: the attempt
+/* spec, of a kind that was opened, and what it points to outlive the attempt. repeated: the attempt
  * before this one was void. NULL with errno set: this host is out of resources, or EINVAL: the kind
  * is not opened here. */
-struct attempt *attempt_start(struct attempts *attempts, const struct health_kind *kind,
-			      const struct health_probe_spec *spec, bool repeated,
-			      attempt_done_fn *done, void *arg);
+struct attempt *attempt_start(struct attempts *attempts, const struct health_probe_spec *spec,
+			      bool repeated, attempt_done_fn *done, void *arg);
 void attempt_cancel(struct attempt *attempt);
 
 #endif

@@ -6,14 +6,8 @@
 
 #include "common/error.h"
 
-/* The user and group of a process that was root: "nobody", on Linux by convention. */
-#define CONFINE_USER 65534
-
-/* Ends with the process that started it; no user root (where it may change its user), no
- * capability, no new privileges, no core file, no file to write, no other process; the first to go
- * when memory runs out. Afterwards the capabilities are read back: any that is left is an error.
- * The bounding set is emptied where that is permitted (CAP_SETPCAP); without new privileges it
- * gives nothing. 0 or -errno. */
+/* rights_give_up (host/rights.h), and no core file, no file to write, no other process. 0 or
+ * -errno. */
 int confine_rights(struct error *err);
 /* From now on only the system calls that probes over TCP need: no file can be opened, of sockets
  * only TCP, no memory can be made executable. Another call fails with EPERM; those that only an

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/duration.h"
+
 void failure_connect(char text[FAILURE_TEXT], int error)
 {
 	static const struct {
@@ -31,12 +33,33 @@ void failure_connect(char text[FAILURE_TEXT], int error)
 	snprintf(text, FAILURE_TEXT, "connect: %s", strerror(error));
 }
 
+void failure_send(char text[FAILURE_TEXT], int error)
+{
+	char connect[FAILURE_TEXT];
+
+	if (error == ECONNREFUSED) { /* of a connected datagram socket */
+		snprintf(text, FAILURE_TEXT, "refused: ICMP port unreachable");
+		return;
+	}
+	failure_connect(connect, error);
+	snprintf(text, FAILURE_TEXT, "exchange: %.200s", connect + strlen("connect: "));
+}
+
+void failure_content(char text[FAILURE_TEXT], const char *what, const char *expect,
+		     const char *expect_hex)
+{
+	if (expect)
+		snprintf(text, FAILURE_TEXT, "%s does not contain \"%.200s\"", what, expect);
+	else
+		snprintf(text, FAILURE_TEXT, "%s does not contain the bytes %.200s", what,
+			 expect_hex ? expect_hex : "");
+}
+
 void failure_timeout(char text[FAILURE_TEXT], const char *what, uint32_t timeout_ms)
 {
-	if (timeout_ms % 1000 == 0)
-		snprintf(text, FAILURE_TEXT, "%s after %u s", what, timeout_ms / 1000);
-	else
-		snprintf(text, FAILURE_TEXT, "%s after %u ms", what, timeout_ms);
+	char after[DURATION_TEXT];
+
+	snprintf(text, FAILURE_TEXT, "%s after %s", what, duration_exact(timeout_ms, after));
 }
 
 bool failure_is_local(int error)

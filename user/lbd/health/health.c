@@ -14,6 +14,7 @@
 
 #include "attempt.h"
 #include "common/clock.h"
+#include "common/duration.h"
 #include "common/log.h"
 #include "failure.h"
 #include "remote.h"
@@ -64,9 +65,11 @@ static void log_result(const struct health_check *check, bool passed, const char
 	static const char *const names[] = {
 	    [HEALTH_UNKNOWN] = "unknown", [HEALTH_UP] = "up", [HEALTH_DOWN] = "down"};
 	char address[ADDR_TEXT], result[FAILURE_TEXT + 16], streak[48] = "";
+	char latency[DURATION_TEXT];
 
 	if (passed && latency_us)
-		snprintf(result, sizeof(result), "passed in %u us", latency_us);
+		snprintf(result, sizeof(result), "passed in %s",
+			 duration_measured(latency_us, latency));
 	else
 		snprintf(result, sizeof(result), "%s%s", passed ? "passed" : "failed: ",
 			 passed ? ", latency not measured: the loop was late" : why);
@@ -212,17 +215,18 @@ static void wait_after_loss(struct health_check *check)
 static void repeat_void(struct health_check *check, uint64_t late)
 {
 	struct health *health = check->health;
-	char address[ADDR_TEXT];
+	char address[ADDR_TEXT], time[DURATION_TEXT];
 
+	duration_exact(late / 1000, time);
 	health->counts[HEALTH_COUNT_repeated]++;
 	if (log_is_due(&health->warned_late_ms, WARN_EVERY_MS))
 		log_warning(
-		    "lbd was %llu ms late during a health check: probes that fail at such a time "
+		    "lbd was %s late during a health check: probes that fail at such a time "
 		    "are repeated before they count (logged once a minute)",
-		    (unsigned long long)late / 1000);
-	log_debug("health check of %s port %u: %s probe void: lbd was %llu ms late; it is repeated",
+		    time);
+	log_debug("health check of %s port %u: %s probe void: lbd was %s late; it is repeated",
 		  addr_format(&check->backend, address), check->spec.port, check->config.type,
-		  (unsigned long long)late / 1000);
+		  time);
 	check->repeated = true;
 	wait_for_repetition(check);
 }
@@ -375,8 +379,8 @@ static void start_confined(struct health_check *check)
 {
 	if (!find_way(check) || !find_source(check))
 		return;
-	check->remote = remote_start(check->health->remote, check->kind, &check->spec,
-				     check->repeated, on_attempt, check);
+	check->remote =
+	    remote_start(check->health->remote, &check->spec, check->repeated, on_attempt, check);
 	if (check->remote)
 		return;
 	if (errno == ENOTCONN)
@@ -397,8 +401,7 @@ static void start_here(struct health_check *check)
 	}
 	if (!find_way(check) || !find_source(check))
 		return;
-	check->local =
-	    attempt_start(attempts, check->kind, &check->spec, check->repeated, on_attempt, check);
+	check->local = attempt_start(attempts, &check->spec, check->repeated, on_attempt, check);
 	if (!check->local)
 		not_started(check, strerror(errno));
 }
@@ -421,33 +424,11 @@ static void on_timer(int fd, short what, void *arg)
 
 /* ---- checks ---- */
 
-static void config_done(struct health_spec *config)
-{
-	free(config->type);
-	free(config->path);
-	free(config->host);
-}
-
-static int config_copy(const struct health_spec *from, struct health_spec *ret)
-{
-	struct health_spec copy = *from;
-
-	copy.type = strdup(from->type);
-	copy.path = from->path ? strdup(from->path) : NULL;
-	copy.host = from->host ? strdup(from->host) : NULL;
-	if (!copy.type || (from->path && !copy.path) || (from->host && !copy.host)) {
-		config_done(&copy);
-		return -ENOMEM;
-	}
-	*ret = copy;
-	return 0;
-}
-
 struct health_check *health_add(struct health *health, const struct health_spec *spec,
 				const struct addr *address, uint16_t port,
 				enum health_status initial, health_result_fn *result, void *arg)
 {
-	const struct health_kind *kind = health_kind_find(spec->type);
+	const struct health_kind *kind = health_kind_of(spec);
 	struct health_check *check;
 
 	if (!kind) {
@@ -455,7 +436,7 @@ struct health_check *health_add(struct health *health, const struct health_spec 
 		return NULL;
 	}
 	check = calloc(1, sizeof(*check));
-	if (!check || config_copy(spec, &check->config)) {
+	if (!check || health_spec_copy(spec, &check->config)) {
 		free(check);
 		errno = ENOMEM;
 		return NULL;
@@ -463,7 +444,8 @@ struct health_check *health_add(struct health *health, const struct health_spec 
 	check->health = health;
 	check->kind = kind;
 	check->backend = *address;
-	check->spec = (struct health_probe_spec){.address = *address,
+	check->spec = (struct health_probe_spec){.kind = kind,
+						 .address = *address,
 						 .port = spec->port ? spec->port : port,
 						 .socket = -1,
 						 .config = &check->config};
@@ -497,19 +479,11 @@ void health_remove(struct health_check *check)
 	if (check->remote)
 		remote_cancel(check->remote);
 	LIST_REMOVE(check, link);
-	config_done(&check->config);
+	health_spec_done(&check->config);
 	free(check);
 }
 
 /* ---- the scheduler ---- */
-
-const struct health_kind *health_kind_find(const char *name)
-{
-	registry_for_each (health_kind, kind)
-		if (!strcmp(kind->name, name))
-			return kind;
-	return NULL;
-}
 
 /* Each running probe has a descriptor: thousands of them need more than the usual 1024. */
 static void raise_descriptor_limit(void)

@@ -14,21 +14,57 @@
 #include "common/registry.h"
 #include "lbd/host/host.h"
 
-#define HEALTH_PATH_MAX 1023 /* bytes of health_spec.path */
-#define HEALTH_HOST_MAX 255  /* bytes of health_spec.host */
+/* Texts of a check: each a member of health_spec, NULL if not given. X(name, longest, in bytes) */
+#define HEALTH_TEXTS(X)                                                         \
+	X(path, 1023)      /* http: default "/" */                              \
+	X(host, 255)       /* http: Host header; NULL: the backend's address */ \
+	X(method, 15)      /* http: default GET */                              \
+	X(headers, 2047)   /* http: "Name: value" lines, separated by \\n */    \
+	X(body, 255)       /* http: the body must contain it */                 \
+	X(send, 511)       /* tcp, udp: what is sent */                         \
+	X(send_hex, 1022)  /* ... the same as pairs of hexadecimal digits */    \
+	X(expect, 255)     /* tcp, udp, dns: the answer must contain it */      \
+	X(expect_hex, 510) /* ... */                                            \
+	X(name, 255)       /* dns: whose records are asked for */               \
+	X(record, 7)       /* dns: their type; default A */
+
+enum health_text {
+#define X(name, max) HEALTH_TEXT_##name,
+	HEALTH_TEXTS(X)
+#undef X
+	    HEALTH_TEXT_COUNT
+};
 
 /* How the backends of a service are checked. */
 struct health_spec {
-	char *type; /* a registered health kind: "tcp", "http", "https"; "none": always healthy */
+	char *type;    /* a health kind by its name: "tcp", "http"; "none": always healthy */
 	uint16_t port; /* 0: the service's */
 	bool to_vip;   /* probes go to the VIP through the tunnel, see health_set_way */
-	char *path;    /* http: default "/" */
-	char *host;    /* http: Host header; NULL: the backend's address */
+	union {
+		struct {
+#define X(name, max) char *name;
+			HEALTH_TEXTS(X)
+#undef X
+		};
+		char *texts[HEALTH_TEXT_COUNT];
+	};
 	/* http: default 200-399; `status: 200` or `status: 200-204` */
 	uint32_t status_min, status_max;
 	uint32_t interval_ms, timeout_ms; /* default 2s, 1s */
 	uint32_t rise, fall;              /* default 2, 3 */
 };
+
+/* What each text may have, bytes. */
+extern const uint16_t health_text_max[HEALTH_TEXT_COUNT];
+
+/* Whether a text is pairs of hexadecimal digits, at least one; a type of DNS records ("A"). */
+bool health_is_hex(const char *text);
+bool health_is_record(const char *text);
+
+/* 0 or -ENOMEM; *ret then holds nothing. */
+int health_spec_copy(const struct health_spec *from, struct health_spec *ret);
+void health_spec_done(struct health_spec *spec); /* frees what it points to */
+bool health_spec_same(const struct health_spec *a, const struct health_spec *b); /* port: as is */
 
 enum health_status { HEALTH_UNKNOWN, HEALTH_UP, HEALTH_DOWN };
 
@@ -138,7 +174,10 @@ int health_run_worker(void);
 
 struct health_probe; /* a kind's state of a running probe */
 
+struct health_kind;
+
 struct health_probe_spec {
+	const struct health_kind *kind;
 	struct addr address;
 	uint16_t port;
 	struct addr source; /* to bind to; family 0: the kernel chooses */
@@ -156,8 +195,15 @@ typedef void health_done_fn(void *arg, enum health_outcome outcome, const char *
 
 struct health_kind {
 	const char *name; /* "tcp" */
+	/* The `type` of the config that it is chosen for; NULL: the name. Of two kinds for one
+	 * type, health_kind_of chooses. */
+	const char *type;
 	/* It reads what a server sends: its probes run in the probe process. */
 	bool confined;
+	/* Its socket: SOCK_DGRAM, and a protocol if not the default. 0: TCP. In a confined kind a
+	 * socket that is not TCP is made by lbd, as the probe process may not. */
+	int socket, protocol4, protocol6;
+	bool portless; /* it needs no port */
 	/* Called once per scheduler; start gets the state. May be NULL. */
 	int (*open)(struct event_base *base, void **ret_state);
 	void (*close)(void *state);
@@ -178,5 +224,7 @@ struct health_kind {
 
 REGISTRY(health_kind, struct health_kind);
 const struct health_kind *health_kind_find(const char *name);
+/* The kind for a check; NULL: no kind has its type. */
+const struct health_kind *health_kind_of(const struct health_spec *spec);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Health check kinds http and https: a GET is answered in time with an expected status. */
+/* Health check kinds http and https: a request is answered in time with an expected status, and a
+ * body that contains an expected text; and tls: a handshake is complete in time. */
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@
 
 struct http_state {
 	const char *scheme;
+	bool handshake_only;
 	struct curl_loop *loop;
 };
 
@@ -34,6 +36,7 @@ struct health_probe {
 	int fd;           /* -1: none yet */
 	int socket_error; /* errno of a failed socket(): a problem of this host */
 	size_t headers_length, body_length;
+	char *body; /* its beginning, if its text matters */
 	char curl_error[CURL_ERROR_SIZE];
 	health_done_fn *done;
 	void *arg;
@@ -48,6 +51,7 @@ static void probe_free(struct health_probe *probe)
 		close(probe->given);
 	curl_slist_free_all(probe->headers);
 	curl_slist_free_all(probe->connect_to);
+	free(probe->body);
 	free(probe);
 }
 
@@ -100,14 +104,29 @@ static enum health_outcome connect_outcome(const struct health_probe *probe, cha
 	return failure_is_local((int)error) ? HEALTH_NOT_RUN : HEALTH_FAILED;
 }
 
-static enum health_outcome status_outcome(const struct health_probe *probe, char why[FAILURE_TEXT])
+static enum health_outcome body_outcome(const struct health_probe *probe, char why[FAILURE_TEXT])
+{
+	const char *text = probe->spec->config->body;
+	bool whole = probe->body_length <= BODY_MAX;
+
+	if (!text || (probe->body && memmem(probe->body, whole ? probe->body_length : BODY_MAX,
+					    text, strlen(text))))
+		return HEALTH_PASSED;
+	failure_content(why, whole ? "HTTP: the body" : "HTTP: the body's first 64 KiB", text,
+			NULL);
+	return HEALTH_FAILED;
+}
+
+static enum health_outcome answer_outcome(const struct health_probe *probe, char why[FAILURE_TEXT])
 {
 	const struct health_spec *config = probe->spec->config;
 	long status = 0;
 
+	if (probe->state->handshake_only)
+		return HEALTH_PASSED;
 	curl_easy_getinfo(probe->transfer, CURLINFO_RESPONSE_CODE, &status);
 	if (status >= (long)config->status_min && status <= (long)config->status_max)
-		return HEALTH_PASSED;
+		return body_outcome(probe, why);
 	if (config->status_min == config->status_max)
 		snprintf(why, FAILURE_TEXT, "HTTP status %ld, expected %u", status,
 			 config->status_min);
@@ -138,11 +157,11 @@ static enum health_outcome outcome_of(const struct health_probe *probe, CURLcode
 	switch (code) {
 	case CURLE_WRITE_ERROR: /* on_header or on_body has reached its limit */
 		if (probe->headers_length <= HEADERS_MAX)
-			return status_outcome(probe, why);
+			return answer_outcome(probe, why);
 		snprintf(why, FAILURE_TEXT, "HTTP: headers longer than %d KiB", HEADERS_MAX / 1024);
 		return HEALTH_FAILED;
 	case CURLE_OK:
-		return status_outcome(probe, why);
+		return answer_outcome(probe, why);
 	case CURLE_COULDNT_CONNECT:
 		return connect_outcome(probe, why);
 	case CURLE_OUT_OF_MEMORY:
@@ -170,7 +189,9 @@ static void on_end(void *arg, CURLcode code)
 	struct health_probe *probe = arg;
 	health_done_fn *done = probe->done;
 	void *done_arg = probe->arg;
-	curl_off_t latency_us = time_of(probe, CURLINFO_STARTTRANSFER_TIME_T);
+	curl_off_t latency_us =
+	    time_of(probe, probe->state->handshake_only ? CURLINFO_APPCONNECT_TIME_T
+							: CURLINFO_STARTTRANSFER_TIME_T);
 	char why[FAILURE_TEXT] = "";
 	enum health_outcome outcome = outcome_of(probe, code, why);
 
@@ -188,10 +209,25 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
 	return probe->headers_length <= HEADERS_MAX ? size * count : 0;
 }
 
+/* Up to BODY_MAX. False: out of memory. */
+static bool keep_body(struct health_probe *probe, const char *data, size_t length)
+{
+	size_t room = BODY_MAX - probe->body_length;
+
+	if (!probe->spec->config->body)
+		return true;
+	if (!probe->body && !(probe->body = malloc(BODY_MAX)))
+		return false;
+	memcpy(probe->body + probe->body_length, data, length < room ? length : room);
+	return true;
+}
+
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
 	struct health_probe *probe = arg;
 
+	if (!keep_body(probe, data, size * count))
+		return 0;
 	probe->body_length += size * count;
 	return probe->body_length <= BODY_MAX ? size * count : 0;
 }
@@ -231,6 +267,32 @@ static bool list_add(struct curl_slist **list, const char *text)
 	return longer;
 }
 
+static bool add_headers(struct health_probe *probe)
+{
+	const char *text = probe->spec->config->headers;
+	_cleanup_free_ char *copy = text ? strdup(text) : NULL;
+	char *at = NULL;
+
+	if (text && !copy)
+		return false;
+	for (char *line = copy ? strtok_r(copy, "\n", &at) : NULL; line;
+	     line = strtok_r(NULL, "\n", &at))
+		if (!list_add(&probe->headers, line))
+			return false;
+	return list_add(&probe->headers, "Connection: close");
+}
+
+static bool set_method(struct health_probe *probe)
+{
+	const char *method = probe->spec->config->method;
+
+	if (!method)
+		return true;
+	return !curl_easy_setopt(probe->transfer, CURLOPT_NOBODY,
+				 !strcmp(method, "HEAD") ? 1L : 0L) &&
+	       !curl_easy_setopt(probe->transfer, CURLOPT_CUSTOMREQUEST, method);
+}
+
 static bool set_target(struct health_probe *probe)
 {
 	const struct health_spec *config = probe->spec->config;
@@ -258,7 +320,7 @@ static bool set_target(struct health_probe *probe)
 		url = NULL;
 		return false;
 	}
-	return list_add(&probe->headers, "Connection: close") &&
+	return add_headers(probe) && set_method(probe) &&
 	       !curl_easy_setopt(probe->transfer, CURLOPT_URL, url) &&
 	       !curl_easy_setopt(probe->transfer, CURLOPT_REQUEST_TARGET,
 				 config->path ? config->path : "/") &&
@@ -271,6 +333,7 @@ static void set_options(struct health_probe *probe)
 	CURL *transfer = probe->transfer;
 
 	curl_easy_setopt(transfer, CURLOPT_PRIVATE, probe);
+	curl_easy_setopt(transfer, CURLOPT_CONNECT_ONLY, probe->state->handshake_only ? 1L : 0L);
 	curl_easy_setopt(transfer, CURLOPT_ERRORBUFFER, probe->curl_error);
 	curl_easy_setopt(transfer, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(transfer, CURLOPT_PROTOCOLS_STR, probe->state->scheme);
@@ -327,7 +390,7 @@ static struct health_probe *http_start(void *state, struct event_base *base,
 	return NULL;
 }
 
-static int open_scheme(struct event_base *base, const char *scheme, void **ret)
+static int open_scheme(struct event_base *base, const char *scheme, bool handshake_only, void **ret)
 {
 	struct http_state *state = calloc(1, sizeof(*state));
 	int rc;
@@ -335,6 +398,7 @@ static int open_scheme(struct event_base *base, const char *scheme, void **ret)
 	if (!state)
 		return -ENOMEM;
 	state->scheme = scheme;
+	state->handshake_only = handshake_only;
 	rc = curl_loop_new(base, on_end, &state->loop);
 	if (rc) {
 		free(state);
@@ -346,12 +410,17 @@ static int open_scheme(struct event_base *base, const char *scheme, void **ret)
 
 static int open_http(struct event_base *base, void **ret)
 {
-	return open_scheme(base, "http", ret);
+	return open_scheme(base, "http", false, ret);
 }
 
 static int open_https(struct event_base *base, void **ret)
 {
-	return open_scheme(base, "https", ret);
+	return open_scheme(base, "https", false, ret);
+}
+
+static int open_tls(struct event_base *base, void **ret)
+{
+	return open_scheme(base, "https", true, ret);
 }
 
 static void http_close(void *arg)
@@ -377,6 +446,17 @@ REGISTER(health_kind, https) = {
     .name = "https",
     .confined = true,
     .open = open_https,
+    .close = http_close,
+    .start = http_start,
+    .serve = http_serve,
+    .waits_for = http_waits_for,
+    .cancel = http_cancel,
+};
+
+REGISTER(health_kind, tls) = {
+    .name = "tls",
+    .confined = true,
+    .open = open_tls,
     .close = http_close,
     .start = http_start,
     .serve = http_serve,

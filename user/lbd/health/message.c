@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/printable.h"
@@ -22,17 +21,24 @@ size_t message_put_plain(struct request *ret, enum request_type type, uint64_t i
 	return HEAD;
 }
 
-static uint16_t put_text(struct request *ret, size_t at, const char *text, size_t max)
+/* Returns the length of all texts. */
+static size_t put_texts(struct request *ret, const struct health_spec *config)
 {
-	size_t length = text ? strnlen(text, max) : 0;
+	size_t at = 0;
 
-	if (length)
+	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++) {
+		const char *text = config->texts[i] ? config->texts[i] : "";
+		size_t length = strnlen(text, health_text_max[i]);
+
 		memcpy(ret->text + at, text, length);
-	return (uint16_t)length;
+		ret->lengths[i] = (uint16_t)length;
+		at += length;
+	}
+	return at;
 }
 
-size_t message_put_start(struct request *ret, uint64_t id, const char *kind,
-			 const struct health_probe_spec *spec, bool repeated)
+size_t message_put_start(struct request *ret, uint64_t id, const struct health_probe_spec *spec,
+			 bool repeated)
 {
 	const struct health_spec *config = spec->config;
 
@@ -45,20 +51,31 @@ size_t message_put_start(struct request *ret, uint64_t id, const char *kind,
 	ret->repeated = repeated;
 	ret->with_socket = source_is_set(spec);
 	memcpy(ret->address, spec->address.bytes, sizeof(ret->address));
-	snprintf(ret->kind, sizeof(ret->kind), "%s", kind);
-	ret->path_length = put_text(ret, 0, config->path, HEALTH_PATH_MAX);
-	ret->host_length = put_text(ret, ret->path_length, config->host, HEALTH_HOST_MAX);
-	return HEAD + ret->path_length + ret->host_length;
+	snprintf(ret->kind, sizeof(ret->kind), "%s", spec->kind->name);
+	return HEAD + put_texts(ret, config);
+}
+
+/* NULL: the texts are as long as they say. */
+static const char *check_texts(const struct request *request, size_t length)
+{
+	size_t texts = 0;
+
+	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++) {
+		if (request->lengths[i] > health_text_max[i])
+			return "text too long";
+		texts += request->lengths[i];
+	}
+	if (length != HEAD + texts)
+		return "wrong length";
+	return memchr(request->text, 0, texts) ? "NUL in a text" : NULL;
 }
 
 static const char *check_start(const struct request *request, size_t length, unsigned descriptors)
 {
-	if (request->path_length > HEALTH_PATH_MAX || request->host_length > HEALTH_HOST_MAX)
-		return "text too long";
-	if (length != HEAD + request->path_length + request->host_length)
-		return "wrong length";
-	if (memchr(request->text, 0, request->path_length + request->host_length))
-		return "NUL in a text";
+	const char *wrong = check_texts(request, length);
+
+	if (wrong)
+		return wrong;
 	if (request->family != 4 && request->family != 6)
 		return "no address";
 	if (!memchr(request->kind, 0, sizeof(request->kind)) || !request->kind[0])
@@ -99,17 +116,18 @@ static char *copy_text(const char *text, size_t length, bool *ret_failed)
 int message_get_start(const struct request *request, struct health_spec *config,
 		      struct health_probe_spec *ret)
 {
+	const char *text = request->text;
 	bool failed = false;
 
 	*config = (struct health_spec){
 	    .timeout_ms = request->timeout_ms,
 	    .status_min = request->status_min,
 	    .status_max = request->status_max,
-	    .path = copy_text(request->text, request->path_length, &failed),
-	    .host = copy_text(request->text + request->path_length, request->host_length, &failed),
 	};
+	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; text += request->lengths[i], i++)
+		config->texts[i] = copy_text(text, request->lengths[i], &failed);
 	if (failed) {
-		message_free_start(config);
+		health_spec_done(config);
 		return -ENOMEM;
 	}
 	*ret = (struct health_probe_spec){.address.family = request->family,
@@ -118,13 +136,6 @@ int message_get_start(const struct request *request, struct health_spec *config,
 					  .config = config};
 	memcpy(ret->address.bytes, request->address, sizeof(ret->address.bytes));
 	return 0;
-}
-
-void message_free_start(struct health_spec *config)
-{
-	free(config->path);
-	free(config->host);
-	config->path = config->host = NULL;
 }
 
 /* ---- replies ---- */

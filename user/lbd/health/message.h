@@ -16,7 +16,9 @@ enum request_type {
 	REQUEST_PING,
 };
 
-#define REQUEST_TEXT (HEALTH_PATH_MAX + HEALTH_HOST_MAX)
+/* The texts of a check, one after the other. */
+#define X(name, max) +(max)
+#define REQUEST_TEXT (0 HEALTH_TEXTS(X))
 
 /* A packet is only as long as its text. All but type and id is of REQUEST_START. */
 struct request {
@@ -25,28 +27,28 @@ struct request {
 	uint64_t id; /* of a probe: its place in a table in the lower half, see remote.c */
 	uint32_t status_min, status_max;
 	uint16_t port;
-	uint16_t path_length, host_length; /* 0: none */
+	uint16_t lengths[HEALTH_TEXT_COUNT]; /* 0: none */
 	uint8_t family, repeated;
 	uint8_t with_socket; /* one descriptor comes with the packet: health_probe_spec.socket */
 	uint8_t address[16];
 	char kind[16];           /* with a NUL */
-	char text[REQUEST_TEXT]; /* path, then host, without a NUL */
+	char text[REQUEST_TEXT]; /* in the order of enum health_text, without a NUL */
 };
+#undef X
 
 /* Returns the length of the packet. */
-size_t message_put_start(struct request *ret, uint64_t id, const char *kind,
-			 const struct health_probe_spec *spec, bool repeated);
+size_t message_put_start(struct request *ret, uint64_t id, const struct health_probe_spec *spec,
+			 bool repeated);
 size_t message_put_plain(struct request *ret, enum request_type type, uint64_t id);
 /* descriptors: that came with it. NULL: it is well formed. Else what is wrong, a string constant.
  */
 const char *message_check_request(const struct request *request, size_t length,
 				  unsigned descriptors);
 /* Out of a well-formed REQUEST_START: *ret, which points to *config, which has copies of the texts.
- * Its socket is -1; its source and mark are not sent, as only the socket needs them. 0 or -ENOMEM.
- * Free them with message_free_start. */
+ * Its kind is NULL, its socket -1; its source and mark are not sent, as only the socket needs them.
+ * 0 or -ENOMEM. Free *config with health_spec_done. */
 int message_get_start(const struct request *request, struct health_spec *config,
 		      struct health_probe_spec *ret);
-void message_free_start(struct health_spec *config);
 
 /* ---- from the probe process ---- */
 

@@ -3,9 +3,7 @@
 #include "remote.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,12 +19,12 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/printable.h"
+#include "lbd/host/host.h"
 #include "descriptor.h"
 #include "message.h"
 #include "source.h"
 #include "worker.h"
 
-#define PROGRAM       "/proc/self/exe"
 #define MESSAGES_TURN 64    /* replies that are read before the loop goes on */
 #define STEADY_MS     10000 /* a process that lived so long is started again at once */
 #define WARN_EVERY_MS 10000
@@ -40,7 +38,6 @@ struct remote_probe {
 	bool sent;
 	uint64_t id;
 	uint64_t sent_us;
-	const struct health_kind *kind;
 	const struct health_probe_spec *spec;
 	bool repeated;
 	struct event deadline; /* see patience_ms */
@@ -200,7 +197,7 @@ static void warn_of_end(struct remote *remote, pid_t pid)
 		return;
 	log_warning(
 	    "health checks: probe process (pid %d): %s; it is started again. Probes that are "
-	    "repeated: %u; restarts so far: %llu (logged every %d s at most)",
+	    "repeated: %u; restarts so far: %llu (logged every %ds at most)",
 	    pid, remote->why, remote->probes, (unsigned long long)remote->restarts,
 	    WARN_EVERY_MS / 1000);
 }
@@ -227,12 +224,17 @@ static void start_later(struct remote *remote)
 	event_add(&remote->tick, &wait);
 }
 
+static void on_readable(int fd, short what, void *arg);
+
 static void on_ended(int fd, short what, void *arg)
 {
 	struct remote *remote = arg;
 	pid_t pid = remote->pid;
 	int status = 0; /* not known where lbd was started with SIGCHLD ignored */
 
+	/* What it has said last, and why it ends. Before waitpid: until then the pid is its own. */
+	if (remote->fd >= 0)
+		on_readable(remote->fd, EV_READ, remote);
 	if (!waitpid(pid, &status, WNOHANG))
 		return;
 	if (remote->ending[0])
@@ -278,8 +280,7 @@ static void on_deadline(int fd, short what, void *arg)
 static int send_start(const struct remote_probe *probe)
 {
 	struct request request;
-	size_t length =
-	    message_put_start(&request, probe->id, probe->kind->name, probe->spec, probe->repeated);
+	size_t length = message_put_start(&request, probe->id, probe->spec, probe->repeated);
 	_cleanup_close_ int fd = -1;
 
 	if (source_is_set(probe->spec)) {
@@ -325,9 +326,8 @@ static void on_writable(int fd, short what, void *arg)
 	event_del(&remote->writable);
 }
 
-struct remote_probe *remote_start(struct remote *remote, const struct health_kind *kind,
-				  const struct health_probe_spec *spec, bool repeated,
-				  attempt_done_fn *done, void *arg)
+struct remote_probe *remote_start(struct remote *remote, const struct health_probe_spec *spec,
+				  bool repeated, attempt_done_fn *done, void *arg)
 {
 	struct remote_probe *probe;
 	int rc;
@@ -340,12 +340,8 @@ struct remote_probe *remote_start(struct remote *remote, const struct health_kin
 	probe = calloc(1, sizeof(*probe));
 	if (!probe)
 		return NULL;
-	*probe = (struct remote_probe){.remote = remote,
-				       .kind = kind,
-				       .spec = spec,
-				       .repeated = repeated,
-				       .done = done,
-				       .arg = arg};
+	*probe = (struct remote_probe){
+	    .remote = remote, .spec = spec, .repeated = repeated, .done = done, .arg = arg};
 	if (!take_place(remote, probe)) {
 		free(probe);
 		errno = ENOMEM;
@@ -465,63 +461,14 @@ static void on_readable(int fd, short what, void *arg)
 
 /* ---- the start of the process ---- */
 
-static int add_descriptors(posix_spawn_file_actions_t *actions, int fd)
-{
-	int rc = posix_spawn_file_actions_adddup2(actions, fd, WORKER_FD);
-
-	/* a descriptor that nothing can be read from or written to, and that needs no /dev */
-	for (int low = 0; low < WORKER_FD && !rc; low++)
-		rc = posix_spawn_file_actions_addopen(actions, low, "/", O_PATH, 0);
-	if (!rc)
-		rc = posix_spawn_file_actions_addclosefrom_np(actions, WORKER_FD + 1);
-	return rc;
-}
-
-static int add_signals(posix_spawnattr_t *attributes)
-{
-	sigset_t all, none;
-
-	sigfillset(&all);
-	sigemptyset(&none);
-	posix_spawnattr_setsigdefault(attributes, &all);
-	posix_spawnattr_setsigmask(attributes, &none);
-	return posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-}
-
-/* Nothing but where the program's own libraries are. The rest could hold the address of systemd's
- * socket, proxies, and settings of libraries. */
-static char *library_path(void)
-{
-	static const char name[] = "LD_LIBRARY_PATH=";
-
-	for (char **entry = environ; entry && *entry; entry++)
-		if (!strncmp(*entry, name, sizeof(name) - 1))
-			return *entry;
-	return NULL;
-}
-
 static int spawn(const struct remote *remote, int fd, pid_t *ret)
 {
-	char *environment[] = {library_path(), NULL};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	int rc;
+	const struct spawn_options options = {.arguments = remote->options.arguments,
+					      .fds = {-1, -1, -1, fd},
+					      .count = WORKER_FD + 1};
 
-	if (posix_spawn_file_actions_init(&actions))
-		return -ENOMEM;
-	if (posix_spawnattr_init(&attributes)) {
-		posix_spawn_file_actions_destroy(&actions);
-		return -ENOMEM;
-	}
-	rc = add_descriptors(&actions, fd);
-	if (!rc)
-		rc = add_signals(&attributes);
-	if (!rc)
-		rc = posix_spawn(ret, PROGRAM, &actions, &attributes,
-				 (char *const *)remote->options.arguments, environment);
-	posix_spawnattr_destroy(&attributes);
-	posix_spawn_file_actions_destroy(&actions);
-	return -rc;
+	_Static_assert(WORKER_FD + 1 <= SPAWN_FDS_MAX, "room for the socket");
+	return spawn_self(&options, ret);
 }
 
 static int watch_process(struct remote *remote)
@@ -595,7 +542,7 @@ static void start_now(struct remote *remote)
 	snprintf(remote->why, sizeof(remote->why), "cannot be started: %s", strerror(-rc));
 	if (log_is_due(&remote->warned_ms, WARN_EVERY_MS))
 		log_error(
-		    "health checks: probe process: %s; tried again (logged every %d s at most)",
+		    "health checks: probe process: %s; tried again (logged every %ds at most)",
 		    remote->why, WARN_EVERY_MS / 1000);
 	start_later(remote);
 }

@@ -34,9 +34,8 @@ void remote_need(struct remote *remote);
 
 /* As attempt_start. ATTEMPT_LOST: the process has ended. NULL with errno ENOTCONN: there is no
  * process now; else this host is out of resources, or refuses the source or mark. */
-struct remote_probe *remote_start(struct remote *remote, const struct health_kind *kind,
-				  const struct health_probe_spec *spec, bool repeated,
-				  attempt_done_fn *done, void *arg);
+struct remote_probe *remote_start(struct remote *remote, const struct health_probe_spec *spec,
+				  bool repeated, attempt_done_fn *done, void *arg);
 void remote_cancel(struct remote_probe *probe);
 
 void remote_process(const struct remote *remote, struct health_process *ret);

@@ -236,14 +236,26 @@ int source_set(int fd, const struct addr *source, uint32_t mark)
 
 bool source_is_set(const struct health_probe_spec *spec)
 {
-	return spec->source.family || spec->mark;
+	return spec->source.family || spec->mark || spec->kind->socket;
+}
+
+/* ICMP: a socket of net.ipv4.ping_group_range, or a raw one with CAP_NET_RAW. */
+static int open_socket(const struct health_kind *kind, unsigned char family)
+{
+	int domain = family == 4 ? AF_INET : AF_INET6;
+	int type = kind->socket ? kind->socket : SOCK_STREAM;
+	int protocol = family == 4 ? kind->protocol4 : kind->protocol6;
+	int fd = socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+
+	if (fd < 0 && errno == EACCES && (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6))
+		fd = socket(domain, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+	return fd;
 }
 
 int source_socket(const struct health_probe_spec *spec)
 {
 	static const struct linger reset = {.l_onoff = 1};
-	int fd = socket(spec->address.family == 4 ? AF_INET : AF_INET6,
-			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = open_socket(spec->kind, spec->address.family);
 	int error;
 
 	if (fd < 0)
@@ -255,6 +267,22 @@ int source_socket(const struct health_probe_spec *spec)
 	close(fd);
 	errno = error;
 	return -1;
+}
+
+int source_connect(int fd, const struct health_probe_spec *spec)
+{
+	struct sockaddr_storage to;
+	socklen_t length = addr_to_sockaddr(&spec->address, spec->port, &to);
+
+	return connect(fd, (struct sockaddr *)&to, length) && errno != EINPROGRESS ? errno : 0;
+}
+
+int source_error(int fd)
+{
+	int rc = 0;
+	socklen_t length = sizeof(rc);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &rc, &length) ? errno : rc;
 }
 
 /* ---- new and free ---- */

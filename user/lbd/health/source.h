@@ -41,10 +41,15 @@ int sources_find(struct sources *sources, const struct addr *to, struct addr *re
 /* Binds a socket to such an address, without a port: that is chosen with the connection. Gives it
  * the mark, unless that is 0. 0 or -1 with errno set. */
 int source_set(int fd, const struct addr *source, uint32_t mark);
-/* Whether the probe's socket gets an address or a mark: that takes rights. */
+/* Whether only lbd can make the probe's socket: it gets an address or a mark, which takes rights,
+ * or is not TCP. */
 bool source_is_set(const struct health_probe_spec *spec);
-/* A TCP socket for the probe, with its source and mark. It sends RST when closed, so that no probe
- * leaves a port in TIME_WAIT. -1 with errno set. */
+/* A socket for the probe, with its source and mark. One of TCP sends RST when closed, so that no
+ * probe leaves a port in TIME_WAIT. -1 with errno set. */
 int source_socket(const struct health_probe_spec *spec);
+/* Begins to connect it to the backend: 0, also while that goes on, or a positive errno. */
+int source_connect(int fd, const struct health_probe_spec *spec);
+/* What became of its connection: 0 or a positive errno. */
+int source_error(int fd);
 
 #endif

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <event2/event_struct.h>
@@ -29,27 +28,18 @@ static void tcp_cancel(struct health_probe *probe)
 	free(probe);
 }
 
-static int socket_error(int fd)
-{
-	int rc = 0;
-	socklen_t length = sizeof(rc);
-
-	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &rc, &length) ? errno : rc;
-}
-
 static void tcp_ready(int fd, short what, void *arg)
 {
 	struct health_probe *probe = arg;
 	health_done_fn *done = probe->done;
 	void *done_arg = probe->arg;
-	uint64_t latency_us = clock_monotonic_us() - probe->start_us;
-	int rc = probe->error ? probe->error : socket_error(fd);
+	uint32_t latency_us = clock_since_us(probe->start_us);
+	int rc = probe->error ? probe->error : source_error(fd);
 	char why[FAILURE_TEXT];
 
 	tcp_cancel(probe);
 	if (!rc) {
-		done(done_arg, HEALTH_PASSED, NULL,
-		     latency_us > UINT32_MAX ? UINT32_MAX : (uint32_t)latency_us);
+		done(done_arg, HEALTH_PASSED, NULL, latency_us);
 		return;
 	}
 	failure_connect(why, rc);
@@ -76,8 +66,6 @@ static struct health_probe *tcp_start(void *state, struct event_base *base,
 				      void *arg)
 {
 	struct health_probe *probe = calloc(1, sizeof(*probe));
-	struct sockaddr_storage to;
-	socklen_t length = addr_to_sockaddr(&spec->address, spec->port, &to);
 
 	if (!probe)
 		return NULL;
@@ -90,8 +78,7 @@ static struct health_probe *tcp_start(void *state, struct event_base *base,
 	}
 	event_assign(&probe->event, base, probe->fd, EV_WRITE, tcp_ready, probe);
 	probe->start_us = clock_monotonic_us();
-	if (connect(probe->fd, (struct sockaddr *)&to, length) && errno != EINPROGRESS)
-		probe->error = errno;
+	probe->error = source_connect(probe->fd, spec);
 	if (event_add(&probe->event, NULL)) {
 		close(probe->fd);
 		free(probe);

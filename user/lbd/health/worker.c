@@ -118,7 +118,7 @@ static struct job *find_job(const struct worker *worker, uint64_t id)
 static void job_free(struct job *job)
 {
 	job->worker->jobs[place_of(job->id)] = NULL;
-	message_free_start(&job->config);
+	health_spec_done(&job->config);
 	free(job);
 }
 
@@ -160,12 +160,11 @@ static bool make_room(struct worker *worker, unsigned place)
 	return true;
 }
 
-static void start_attempt(struct job *job, const struct health_kind *kind, bool repeated)
+static void start_attempt(struct job *job, bool repeated)
 {
 	int error;
 
-	job->attempt =
-	    attempt_start(job->worker->attempts, kind, &job->spec, repeated, on_result, job);
+	job->attempt = attempt_start(job->worker->attempts, &job->spec, repeated, on_result, job);
 	if (job->attempt)
 		return;
 	error = errno;
@@ -203,11 +202,12 @@ static void start_job(struct worker *worker, const struct request *request, int 
 	job->worker = worker;
 	job->id = request->id;
 	worker->jobs[place] = job;
+	job->spec.kind = kind;
 	job->spec.socket = fd;
 	if (request->with_socket && fd < 0)
 		not_started(job, EMFILE);
 	else
-		start_attempt(job, kind, request->repeated);
+		start_attempt(job, request->repeated);
 }
 
 /* ---- requests ---- */

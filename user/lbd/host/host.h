@@ -9,7 +9,9 @@
 #include "lateness.h"
 #include "loop.h"
 #include "notify.h"
+#include "rights.h"
 #include "seed.h"
+#include "spawn.h"
 #include "tasks.h"
 
 /* Raises RLIMIT_MEMLOCK, which old kernels (before 5.11) apply to maps. A failure is no error. */

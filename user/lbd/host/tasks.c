@@ -40,6 +40,8 @@ struct tasks {
 	struct task *running; /* NULL: none has begun */
 	bool away;            /* it is in task_wait, and needs no turn */
 	bool in_a_hurry;      /* tasks_finish: no pauses */
+	bool by_hand;         /* tasks_by_hand: turns come from tasks_turn alone */
+	unsigned pauses;      /* that are none in this turn; by hand */
 	bool ends;
 	unsigned turn_us;
 	uint64_t until_us; /* CLOCK_MONOTONIC: end of the present turn */
@@ -83,6 +85,8 @@ static void arm_turn(struct tasks *tasks)
 {
 	const struct timeval wait = clock_span_ms(tasks->running ? REST_MS : 0);
 
+	if (tasks->by_hand)
+		return;
 	/* otherwise the rest counts from the start of this turn of the loop */
 	event_base_update_cache_time(tasks->base);
 	event_add(&tasks->turn, &wait);
@@ -136,12 +140,22 @@ static void *thread_main(void *arg)
 	}
 }
 
+static bool turn_is_over(struct tasks *tasks)
+{
+	if (!tasks->by_hand)
+		return clock_monotonic_us() >= tasks->until_us;
+	if (!tasks->pauses)
+		return true;
+	tasks->pauses--;
+	return false;
+}
+
 void task_pause(void)
 {
 	struct tasks *tasks = own;
 	int code = errno;
 
-	if (!tasks || tasks->in_a_hurry || clock_monotonic_us() < tasks->until_us)
+	if (!tasks || tasks->in_a_hurry || !turn_is_over(tasks))
 		return;
 	pass_to(tasks, LOOP);
 	wait_for_turn(tasks, TASKS);
@@ -162,6 +176,12 @@ void task_wait(task_fn *call, void *arg)
 
 	if (!tasks) {
 		call(arg);
+		return;
+	}
+	if (tasks->by_hand) {
+		task_pause();
+		call(arg);
+		task_pause();
 		return;
 	}
 	tasks->away = true;
@@ -190,6 +210,24 @@ int tasks_add(struct tasks *tasks, task_fn *run, void *arg)
 void tasks_set_turn(struct tasks *tasks, unsigned us)
 {
 	tasks->turn_us = us;
+}
+
+void tasks_by_hand(struct tasks *tasks)
+{
+	tasks->by_hand = true;
+}
+
+bool tasks_busy(const struct tasks *tasks)
+{
+	return needs_turn(tasks);
+}
+
+bool tasks_turn(struct tasks *tasks, unsigned pauses)
+{
+	tasks->pauses = pauses;
+	if (needs_turn(tasks))
+		give_turn(tasks);
+	return needs_turn(tasks);
 }
 
 void tasks_finish(struct tasks *tasks)

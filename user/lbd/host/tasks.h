@@ -23,6 +23,13 @@ void tasks_finish(struct tasks *tasks);
 
 /* Length of a turn; 3 ms at first. With 0 every pause is one. */
 void tasks_set_turn(struct tasks *tasks, unsigned us);
+/* For tests whose runs must not depend on the clock: turns come from tasks_turn alone, and what
+ * task_wait calls runs in one of them. */
+void tasks_by_hand(struct tasks *tasks);
+/* Does a task need a turn? */
+bool tasks_busy(const struct tasks *tasks);
+/* Gives one turn, which goes on over so many pauses. True: a task needs another. */
+bool tasks_turn(struct tasks *tasks, unsigned pauses);
 
 /* Long work calls this at places where others may read what it changes: if it is a task whose turn
  * has lasted long enough, the loop runs in between. What is no task goes on. */

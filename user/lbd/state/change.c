@@ -4,11 +4,12 @@
 #include "internal.h"
 
 #include <errno.h>
-#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/duration.h"
 #include "common/log.h"
 
 /* ---- one backend ---- */
@@ -19,21 +20,33 @@ struct change {
 	const struct config_backend *file; /* NULL: not in the file */
 	struct overrides overrides;        /* the copy to change */
 	struct override *entry;
-	char label[SERVICE_LABEL + ADDR_TEXT + 16]; /* "web 192.0.2.10:80/tcp: backend 10.0.0.11" */
+	const char *name; /* of the service: that of its config, which the switch keeps */
+	struct addr address;
+	/* "web 192.0.2.10:80/tcp: backend web-1 10.0.0.11" */
+	char label[SERVICE_LABEL + CONFIG_BACKEND_LABEL + 16];
 };
+
+static void set_label(struct change *change, const struct config_tag *tag,
+		      const struct addr *address)
+{
+	char label[SERVICE_LABEL], text[CONFIG_BACKEND_LABEL];
+
+	snprintf(change->label, sizeof(change->label), "%s: backend %s",
+		 service_label(change->service, label), config_backend_label(tag, address, text));
+}
 
 static int change_begin(struct state *state, const char *name, const struct addr *address,
 			struct change *ret, struct error *err)
 {
 	struct change change = {.service = state_find_service(state, name)};
-	char label[SERVICE_LABEL], text[ADDR_TEXT];
 
 	if (!change.service)
 		return error_set(err, -ENOENT, "service \"%s\": no such service", name);
+	change.name = change.service->config->name;
+	change.address = *address;
 	change.backend = service_find_backend(change.service, address);
 	change.file = config_find_backend(change.service->config, address);
-	snprintf(change.label, sizeof(change.label), "%s: backend %s",
-		 service_label(change.service, label), addr_format(address, text));
+	set_label(&change, change.backend ? change.backend->tag : NULL, address);
 	if (overrides_copy(&state->overrides, &change.overrides))
 		return error_set(err, -ENOMEM, "out of memory");
 	change.entry = overrides_get(&change.overrides, change.service->config->name, address);
@@ -43,6 +56,24 @@ static int change_begin(struct state *state, const char *name, const struct addr
 	}
 	*ret = change;
 	return 0;
+}
+
+/* A line and an event, also after change_end. */
+static void change_report(const struct change *change, enum event_kind kind, const char *format,
+			  ...) __attribute__((format(printf, 3, 4)));
+
+static void change_report(const struct change *change, enum event_kind kind, const char *format,
+			  ...)
+{
+	char backend[ADDR_TEXT], text[128];
+	const struct event_about about = {.service = change->name,
+					  .backend = addr_format(&change->address, backend)};
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	events_log(kind, LOG_INFO, &about, "%s%s", change->label, text);
 }
 
 /* Drops an entry that says the same as the file. */
@@ -57,13 +88,13 @@ static void log_change(const struct change *change)
 {
 	const struct override *entry = change->entry;
 	uint64_t now = clock_monotonic_ms();
-	char weight[32] = "", force[64] = "";
+	char weight[32] = "", force[64] = "", time[DURATION_TEXT];
 
 	if (entry->has_weight)
 		snprintf(weight, sizeof(weight), ", weight %u", entry->weight);
 	if (entry->has_force)
-		snprintf(force, sizeof(force), " for at most %" PRIu64 " ms",
-			 entry->force_ms > now ? entry->force_ms - now : 0);
+		snprintf(force, sizeof(force), " for at most %s",
+			 duration_exact(entry->force_ms > now ? entry->force_ms - now : 0, time));
 	log_debug("%s: run-time change: %s%s%s%s", change->label,
 		  entry->removed ? "remove"
 		  : change->file ? "in the file"
@@ -82,8 +113,6 @@ static void warn_if_down(const struct state *state, const char *name, bool was_d
 
 static int change_end(struct state *state, struct change *change, struct error *err)
 {
-	/* the switch replaces the service, and keeps its config */
-	const char *name = change->service->config->name;
 	bool was_down = change->service->status == SERVICE_DOWN;
 	int rc;
 
@@ -93,7 +122,7 @@ static int change_end(struct state *state, struct change *change, struct error *
 	rc = state_switch(state, state->config, &change->overrides, err);
 	overrides_done(&change->overrides);
 	if (!rc)
-		warn_if_down(state, name, was_down);
+		warn_if_down(state, change->name, was_down);
 	return rc;
 }
 
@@ -132,8 +161,26 @@ static int check_address(const struct state *state, const struct change *change,
 	return rc;
 }
 
+/* The file decides on the tag of its backends, and no two of a service have the same name. */
+static int check_tag(const struct change *change, const struct config_tag *tag, struct error *err)
+{
+	const char *name = config_tag_name(tag);
+	const struct backend *there = name ? service_find_named(change->service, name) : NULL;
+	char other[ADDR_TEXT];
+
+	if (tag && change->file)
+		return error_set(err, -EINVAL,
+				 "is in the config file, which has its name and labels: expected "
+				 "neither");
+	if (there && !there->removed)
+		return error_set(err, -EINVAL,
+				 "name: %s: backend %s has the same name: expected another", name,
+				 addr_format(&there->address, other));
+	return 0;
+}
+
 int state_backend_add(struct state *state, const char *service, const struct addr *address,
-		      uint32_t weight, struct error *err)
+		      uint32_t weight, struct config_tag *tag, struct error *err)
 {
 	struct change change;
 	struct error flaw;
@@ -143,15 +190,18 @@ int state_backend_add(struct state *state, const char *service, const struct add
 		return rc;
 	if (change.backend && !change.backend->removed)
 		return change_refuse(&change, err, -EEXIST, "already exists");
-	if (check_address(state, &change, address, &flaw))
+	if (check_address(state, &change, address, &flaw) || check_tag(&change, tag, &flaw))
 		return change_refuse(&change, err, -EINVAL, flaw.text);
+	config_tag_unref(change.entry->tag);
+	change.entry->tag = config_tag_ref(tag);
+	set_label(&change, change.file ? change.file->tag : tag, address);
 	change.entry->removed = change.entry->drain = false;
 	change.entry->undrain = change.file && change.file->drain;
 	change.entry->has_weight = true;
 	change.entry->weight = weight;
 	rc = change_end(state, &change, err);
 	if (!rc)
-		log_info("%s added, weight %u", change.label, weight);
+		change_report(&change, EVENT_backend_added, " added, weight %u", weight);
 	return rc;
 }
 
@@ -185,7 +235,8 @@ int state_backend_remove(struct state *state, const char *service, const struct 
 	if (rc)
 		change.backend->removed_now = false;
 	else
-		log_info("%s removed%s", change.label, now ? " at once" : " once drained");
+		change_report(&change, EVENT_backend_removed, " removed%s",
+			      now ? " at once" : " once drained");
 	return rc;
 }
 
@@ -220,7 +271,7 @@ int state_backend_drain(struct state *state, const char *service, const struct a
 	}
 	rc = change_end(state, &change, err);
 	if (!rc && !on)
-		log_info("%s: drain cancelled", change.label);
+		change_report(&change, EVENT_backend_undrained, ": drain cancelled");
 	return rc;
 }
 
@@ -236,7 +287,7 @@ int state_backend_weight(struct state *state, const char *service, const struct 
 	change.entry->weight = weight;
 	rc = change_end(state, &change, err);
 	if (!rc)
-		log_info("%s: weight %u", change.label, weight);
+		change_report(&change, EVENT_backend_weight, ": weight %u", weight);
 	return rc;
 }
 
@@ -335,7 +386,7 @@ static void load(void *arg)
 }
 
 /* Those that have just become VIPs: the others were named before. */
-static void warn_of_own_vips(const struct state *state, const struct config *config)
+void state_warn_of_own_vips(const struct state *state, const struct config *config)
 {
 	struct sentences now = {0}, before = {0};
 
@@ -349,6 +400,16 @@ static void warn_of_own_vips(const struct state *state, const struct config *con
 	sentences_done(&before);
 }
 
+static void warn_of_command(const struct state *state, const struct config *config)
+{
+	struct sentences lacks = {0};
+
+	machine_lacks_command(config, &lacks);
+	for (unsigned i = 0; i < lacks.count; i++)
+		state_warn(state, "%s", lacks.list[i]);
+	sentences_done(&lacks);
+}
+
 /* What the reload would do, without doing it. */
 static int try_config(struct state *state, const struct config *config,
 		      const struct overrides *kept, struct reload_report *report, struct error *err)
@@ -357,7 +418,8 @@ static int try_config(struct state *state, const struct config *config,
 
 	state->trial = true;
 	warn_of_fixed_keys(state, config);
-	warn_of_own_vips(state, config);
+	state_warn_of_own_vips(state, config);
+	warn_of_command(state, config);
 	state_warn_of_interfaces(state, config);
 	state->trial = false;
 	return diff_sides(&now, &next, &report->changes) ? error_set(err, -ENOMEM, "out of memory")
@@ -371,7 +433,8 @@ static int apply_config(struct state *state, struct config *config, struct overr
 	int rc;
 
 	warn_of_fixed_keys(state, config);
-	warn_of_own_vips(state, config);
+	state_warn_of_own_vips(state, config);
+	warn_of_command(state, config);
 	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u run-time changes, "
 		  "drops %u",
 		  state->config_path, config->services_count, config->interfaces_count,
@@ -382,8 +445,9 @@ static int apply_config(struct state *state, struct config *config, struct overr
 	state_interfaces_changed(state);
 	state_summarize(state, &summary);
 	reload_log(report);
-	log_info("reloaded %s: services: %u, backends: %u", state->config_path, summary.services,
-		 summary.backends);
+	events_set_command(config->notify);
+	events_log(EVENT_reload_accepted, LOG_INFO, NULL, "reloaded %s: services: %u, backends: %u",
+		   state->config_path, summary.services, summary.backends);
 	return 0;
 }
 
@@ -422,6 +486,10 @@ int state_reload_as(struct state *state, const struct reload_options *options,
 		state->config_age.refused = rc;
 		if (!rc)
 			state->config_age.applied_ms = clock_wall_ms();
+		else
+			events_log(EVENT_reload_refused, LOG_ERR,
+				   &(struct event_about){.why = err->text},
+				   "reload failed, nothing changed: %s", err->text);
 	}
 	if (!rc && ret)
 		*ret = report;

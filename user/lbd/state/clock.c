@@ -94,7 +94,6 @@ static bool drain_forced(struct backend *backend, uint64_t now_ms)
 {
 	struct dp_backend_stats stats = {0};
 	struct dp_service key;
-	char label[SERVICE_LABEL], address[ADDR_TEXT];
 
 	if (!backend->has_force || backend->drained || now_ms < backend->force_ms)
 		return false;
@@ -103,12 +102,11 @@ static bool drain_forced(struct backend *backend, uint64_t now_ms)
 				&stats);
 	backend->given_up = stats.active > 0 ? (uint64_t)stats.active : 0;
 	if (report_names(backend->service->state))
-		log_warning("%s: backend %s: drain forced at its deadline: %" PRIu64
-			    " active flows and %u slots of older flows given up; their packets go "
-			    "to other backends",
-			    service_label(backend->service, label),
-			    addr_format(&backend->address, address), backend->given_up,
-			    stats.kept_slots);
+		report_backend(backend, EVENT_backend_forced, LOG_WARNING, "",
+			       ": drain forced at its deadline: %" PRIu64
+			       " active flows and %u slots of older flows given up; their packets "
+			       "go to other backends",
+			       backend->given_up, stats.kept_slots);
 	backend->forced = backend->drained = true;
 	return true;
 }
@@ -169,6 +167,7 @@ static void run_tick(void *arg)
 	state->tick_waits = false;
 	report_others(state);
 	watch_crowd(state);
+	availability_tick(state);
 	retry_ways(state);
 	for (unsigned i = 0; i < state->world.count; i++) {
 		tick.commit |= !state->world.services[i]->opened || state->world.services[i]->blind;

@@ -57,6 +57,7 @@ static void service_describe(const struct service *service, struct dp_backend *b
 	    .affinity_ms = config->affinity_timeout_ms,
 	    .filter = config->lists.filter,
 	    .slots = config->slots,
+	    .ring_grain = config_ring_grain(config),
 	    .backends = backends,
 	    .backends_count = service->backends_count,
 	};

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/duration.h"
 #include "common/log.h"
 
 /* ---- decisions ---- */
@@ -47,10 +48,10 @@ static const char *flags_text(const struct backend *backend, char text[96])
 
 void debug_condition(const struct backend *backend, enum backend_condition before)
 {
-	char label[SERVICE_LABEL], address[ADDR_TEXT], health[320], hop[320], flags[96];
+	char label[SERVICE_LABEL], address[CONFIG_BACKEND_LABEL], health[320], hop[320], flags[96];
 
 	log_debug("%s: backend %s: %s -> %s: health %s, next hop %s%s",
-		  service_label(backend->service, label), addr_format(&backend->address, address),
+		  service_label(backend->service, label), backend_label(backend, address),
 		  backend_condition_name(before), backend_condition_name(backend->condition),
 		  health_text(backend, health), hop_text(backend, hop), flags_text(backend, flags));
 }
@@ -103,10 +104,10 @@ static unsigned slots_in_transition(const struct state *state, const struct serv
 static void log_weight(const struct backend *backend, const struct dp_backend *now)
 {
 	const struct dp_backend *sent = &backend->sent;
-	char label[SERVICE_LABEL], address[ADDR_TEXT];
+	char label[SERVICE_LABEL], address[CONFIG_BACKEND_LABEL];
 
 	log_debug("%s: backend %s: weight in force %u -> %u, configured %u%s",
-		  service_label(backend->service, label), addr_format(&backend->address, address),
+		  service_label(backend->service, label), backend_label(backend, address),
 		  sent->weight, now->weight, backend->weight, now->usable ? "" : ", not usable");
 }
 
@@ -152,7 +153,7 @@ static void append(char text[256], const char *what, unsigned count)
 static void log_commit(const struct changes *changes, unsigned services, unsigned backends,
 		       uint64_t stores, uint64_t took_us)
 {
-	char text[256] = "";
+	char text[256] = "", took[DURATION_TEXT];
 
 	append(text, "services added", changes->services_added);
 	append(text, "services removed", changes->services_removed);
@@ -163,9 +164,9 @@ static void log_commit(const struct changes *changes, unsigned services, unsigne
 	append(text, "next hops", changes->hops);
 	append(text, "latencies", changes->latencies);
 	append(text, "slots in transition there", changes->in_transition);
-	log_debug("commit: services: %u, backends: %u; changed: %s; %" PRIu64
-		  " words written in %" PRIu64 " us",
-		  services, backends, *text ? text : "nothing", stores, took_us);
+	log_debug(
+	    "commit: services: %u, backends: %u; changed: %s; %" PRIu64 " words written in %s",
+	    services, backends, *text ? text : "nothing", stores, duration_measured(took_us, took));
 }
 
 void debug_commit(const struct state *state, const struct world *world,
@@ -173,10 +174,12 @@ void debug_commit(const struct state *state, const struct world *world,
 		  const struct error *err)
 {
 	struct changes changes = {0};
+	char took[DURATION_TEXT];
 	unsigned count = 0;
 
 	if (err) {
-		log_debug("commit: failed after %" PRIu64 " us: %s", took_us, err->text);
+		log_debug("commit: failed after %s: %s", duration_measured(took_us, took),
+			  err->text);
 		return;
 	}
 	for (unsigned i = 0; i < world->count; i++) {
@@ -194,6 +197,7 @@ void debug_sweep(struct state *state, uint64_t start_us, bool round_ended)
 {
 	struct sweep_round *round = &state->round;
 	uint64_t now = clock_monotonic_us();
+	char took[DURATION_TEXT], busy[DURATION_TEXT];
 	struct dp_memory memory;
 	unsigned in_transition = 0;
 
@@ -205,10 +209,11 @@ void debug_sweep(struct state *state, uint64_t start_us, bool round_ended)
 	for (unsigned i = 0; i < state->world.count; i++)
 		in_transition += slots_in_transition(state, state->world.services[i]);
 	dataplane_memory(state->options.dataplane, &memory);
-	log_debug("sweep: round of %u steps in %" PRIu64 " ms (%" PRIu64 " us of work): %" PRIu64
+	log_debug("sweep: round of %u steps in %s (%s of work): %" PRIu64
 		  " flow entries live, %" PRIu64 " of %" PRIu64
 		  " places in use; slots in transition: %u, a round ago %u",
-		  round->steps, (now - round->start_us) / 1000, round->busy_us, memory.flow_entries,
-		  memory.flow_places, memory.flow_capacity, in_transition, round->in_transition);
+		  round->steps, duration_measured(now - round->start_us, took),
+		  duration_measured(round->busy_us, busy), memory.flow_entries, memory.flow_places,
+		  memory.flow_capacity, in_transition, round->in_transition);
 	*round = (struct sweep_round){.in_transition = in_transition};
 }

@@ -9,8 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/text.h"
+
 struct member {
 	struct addr address;
+	const struct config_tag *tag;
 	uint32_t weight;
 	bool backup, drain;
 };
@@ -25,6 +28,7 @@ struct members {
 static struct member member_of(const struct config_backend *file, const struct override *change)
 {
 	struct member member = {.address = file->address,
+				.tag = file->tag,
 				.weight = file->weight,
 				.backup = file->backup,
 				.drain = file->drain};
@@ -58,6 +62,7 @@ static int members_of(const struct config_service *service, const struct overrid
 		if (change->added && !strcmp(change->service, service->name) &&
 		    !config_find_backend(service, &change->address))
 			members.list[members.count++] = (struct member){.address = change->address,
+									.tag = change->tag,
 									.weight = change->weight,
 									.drain = change->drain};
 	}
@@ -80,12 +85,24 @@ static const struct member *find(const struct members *members, const struct add
 	return NULL;
 }
 
+static void compare_tags(const char *service, const char *address, const struct member *old,
+			 const struct member *new, struct sentences *ret)
+{
+	const char *was = config_tag_name(old->tag), *is = config_tag_name(new->tag);
+
+	if (!same_text(was, is))
+		sentences_add(ret, "service %s: backend %s: name %s -> %s", service, address,
+			      was ? was : "(none)", is ? is : "(none)");
+	if (!config_tag_same_labels(old->tag, new->tag))
+		sentences_add(ret, "service %s: backend %s: labels changed", service, address);
+}
+
 static void compare_member(const char *service, const struct member *old, const struct member *new,
 			   struct sentences *ret)
 {
-	char address[ADDR_TEXT];
+	char address[CONFIG_BACKEND_LABEL];
 
-	addr_format(&new->address, address);
+	config_backend_label(new->tag, &new->address, address);
 	if (!old) {
 		sentences_add(ret, "service %s: backend %s: added, weight %" PRIu32 "%s%s", service,
 			      address, new->weight, new->backup ? ", backup" : "",
@@ -101,12 +118,13 @@ static void compare_member(const char *service, const struct member *old, const 
 	if (old->backup != new->backup)
 		sentences_add(ret, "service %s: backend %s: %s a backup", service, address,
 			      new->backup ? "becomes" : "is no longer");
+	compare_tags(service, address, old, new, ret);
 }
 
 static void compare_members(const char *service, const struct members *old,
 			    const struct members *new, struct sentences *ret)
 {
-	char address[ADDR_TEXT];
+	char address[CONFIG_BACKEND_LABEL];
 	unsigned at = 0;
 
 	for (unsigned i = 0; i < new->count; i++)
@@ -114,8 +132,9 @@ static void compare_members(const char *service, const struct members *old,
 	at = 0;
 	for (unsigned i = 0; i < old->count; i++)
 		if (!find(new, &old->list[i].address, &at))
-			sentences_add(ret, "service %s: backend %s: removed", service,
-				      addr_format(&old->list[i].address, address));
+			sentences_add(
+			    ret, "service %s: backend %s: removed", service,
+			    config_backend_label(old->list[i].tag, &old->list[i].address, address));
 }
 
 static int compare_backends(const struct diff_side *old, const struct config_service *was,

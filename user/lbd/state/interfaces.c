@@ -5,35 +5,17 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/log.h"
 
-static bool in_config(const struct config *config, const char *name)
-{
-	for (unsigned i = 0; i < config->interfaces_count; i++)
-		if (!strcmp(config->interfaces[i], name))
-			return true;
-	return false;
-}
-
-static bool is_attached(const struct state *state, const char *name)
-{
-	unsigned count;
-	const struct attachment *list = attach_list(state->options.attach, &count);
-
-	for (unsigned i = 0; i < count; i++)
-		if (!strcmp(list[i].name, name))
-			return true;
-	return false;
-}
-
 /* ---- what is to be attached ---- */
 
 static void warn_of_wanted(const struct state *state, const char *name)
 {
-	if (is_attached(state, name))
+	if (attach_has(state->options.attach, name))
 		return;
 	if (held_has(&state->held, name))
 		state_warn(state,
@@ -50,7 +32,7 @@ static void warn_of_attached(const struct state *state, const struct config *con
 	bool other = (config->mode == CONFIG_MODE_NATIVE && !there->native) ||
 		     (config->mode == CONFIG_MODE_GENERIC && there->native);
 
-	if (!in_config(config, there->name))
+	if (!config_has_interface(config, there->name))
 		state_warn(state,
 			   "%s: attached, but not in the config's interfaces; detach it with: "
 			   "lbctl detach %s",
@@ -79,7 +61,8 @@ void state_warn_of_interfaces(const struct state *state, const struct config *co
 
 static int attach_named(struct state *state, const char *name, struct error *err)
 {
-	if (is_attached(state, name) || held_has(&state->held, name) || !if_nametoindex(name))
+	if (attach_has(state->options.attach, name) || held_has(&state->held, name) ||
+	    !if_nametoindex(name))
 		return 0;
 	return attach_interface(state->options.attach, name, state->config->mode, err);
 }
@@ -116,7 +99,7 @@ static bool stays_in_config(void *arg, const char *name)
 {
 	const struct state *state = arg;
 
-	return in_config(state->config, name);
+	return config_has_interface(state->config, name);
 }
 
 int state_attach(struct state *state, const char *name, const enum config_mode *mode,
@@ -129,7 +112,7 @@ int state_attach(struct state *state, const char *name, const enum config_mode *
 		return rc;
 	held_remove(&state->held, name);
 	held_keep(state);
-	if (!in_config(state->config, name))
+	if (!config_has_interface(state->config, name))
 		state_warn(state,
 			   "%s: not in the config's interfaces: it is not attached again after a "
 			   "reboot, or when it is made anew",
@@ -142,9 +125,9 @@ int state_detach(struct state *state, const char *name, struct error *err)
 	unsigned count;
 	int rc = 0;
 
-	if (!is_attached(state, name))
+	if (!attach_has(state->options.attach, name))
 		return attach_detach(state->options.attach, name, err);
-	if (in_config(state->config, name))
+	if (config_has_interface(state->config, name))
 		rc = held_add(&state->held, name, err);
 	if (!rc && state->held_path && held_save(&state->held, state->held_path, err))
 		rc = -EROFS;
@@ -238,18 +221,50 @@ static void on_attach_changed(void *arg)
 
 /* ---- links ---- */
 
+struct appeared {
+	struct state *state;
+	char name[IF_NAMESIZE];
+};
+
+/* Another task may have changed the config or attached it since. */
+static void run_appeared(void *arg)
+{
+	struct appeared *appeared = arg;
+	struct state *state = appeared->state;
+	struct error err;
+
+	if (config_has_interface(state->config, appeared->name) &&
+	    attach_named(state, appeared->name, &err))
+		events_log(EVENT_interface_refused, LOG_ERR,
+			   &(struct event_about){.interface = appeared->name, .why = err.text},
+			   "%s", err.text);
+	free(appeared);
+}
+
+/* As a task, as drivers take their time. */
+static void attach_appeared(struct state *state, const char *name)
+{
+	struct appeared *appeared = calloc(1, sizeof(*appeared));
+
+	if (appeared) {
+		appeared->state = state;
+		snprintf(appeared->name, sizeof(appeared->name), "%s", name);
+	}
+	if (appeared && !state_do(state, run_appeared, appeared))
+		return;
+	free(appeared);
+	log_error("%s: not attached: out of memory; to attach it: lbctl attach %s", name, name);
+}
+
 static void on_link(void *arg, uint32_t ifindex, const char *name, bool present)
 {
 	struct state *state = arg;
-	struct error err;
 
 	attach_link_changed(state->options.attach, ifindex, name, present);
 	publish_macs(state);
-	if (!present || !in_config(state->config, name) || is_attached(state, name) ||
-	    held_has(&state->held, name))
-		return;
-	if (attach_interface(state->options.attach, name, state->config->mode, &err))
-		log_error("%s", err.text);
+	if (present && config_has_interface(state->config, name) &&
+	    !attach_has(state->options.attach, name) && !held_has(&state->held, name))
+		attach_appeared(state, name);
 }
 
 void state_follow_links(struct state *state)

@@ -5,6 +5,7 @@
 #ifndef LBD_STATE_INTERNAL_H
 #define LBD_STATE_INTERNAL_H
 
+#include "lbd/events/events.h"
 #include "crowd.h"
 #include "held.h"
 #include "overrides.h"
@@ -39,9 +40,13 @@ struct state {
 	struct sentences *warnings; /* see state_collect; NULL: only the log has them */
 	bool trial;                 /* a reload that changes nothing: not even the log */
 	struct overrides overrides;
-	struct held held;     /* interfaces that were detached by hand */
-	char *held_path;      /* NULL: not kept */
-	bool overrides_stale; /* what is on disk differs from them */
+	struct held held; /* interfaces that were detached by hand */
+	char *held_path;  /* NULL: not kept */
+	struct uptimes *uptimes;
+	char *uptime_path;                   /* NULL: not kept */
+	uint64_t uptime_ms, uptime_saved_ms; /* CLOCK_MONOTONIC: last added, last saved */
+	bool uptime_failed;                  /* the last save: logged once */
+	bool overrides_stale;                /* what is on disk differs from them */
 	struct world world;
 	uint64_t generation;  /* of the world */
 	struct event *commit; /* see state_touch */
@@ -112,6 +117,15 @@ void backend_drop_way(struct backend *backend);
 /* Tries again to make those that could not be made. */
 void state_retry_ways(struct state *state);
 
+/* ---- availability.c ---- */
+
+int availability_start(struct state *state); /* reads the file; 0 or -ENOMEM */
+/* Each second: adds the time since the last call to each service. */
+void availability_tick(struct state *state);
+void availability_stop(struct state *state); /* writes the file */
+/* That of a service; NULL: out of memory, or before availability_start. */
+struct uptime *availability_of(struct state *state, const struct config_service *config);
+
 /* ---- weigh.c: pure ---- */
 
 /* Decides conditions and effective weights of the backends, and the status of the service. now_ms:
@@ -163,6 +177,10 @@ int state_commit_first(struct state *state, struct error *err);
 void report_world(struct state *state);
 /* May a change that is not of condition or status have a line of its own? If not, it is counted. */
 bool report_names(struct state *state);
+/* A line and an event about a backend, which the format's text follows; it is not counted against
+ * the budget. why: the reason alone, or "". */
+void report_backend(const struct backend *backend, enum event_kind kind, int level, const char *why,
+		    const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* Each second, and at the end: logs how many changes had no line. */
 void report_others(struct state *state);
 
@@ -196,11 +214,31 @@ int diff_sides(const struct diff_side *old, const struct diff_side *new, struct 
 
 /* ---- reload.c ---- */
 
-/* The run-time changes that hold under the next config, and what becomes of each. keep: all that
- * can hold do, not only drains. 0 or -ENOMEM. */
-int reload_overrides(const struct state *state, const struct config *next, bool keep,
+/* The run-time changes that hold under the next config, which gets the services among them, and
+ * what becomes of each. keep: all that can hold do, not only drains. 0 or -ENOMEM. */
+int reload_overrides(const struct state *state, struct config *next, bool keep,
 		     struct overrides *ret, struct reload_report *report, struct error *err);
 void reload_log(const struct reload_report *report);
+
+/* ---- services.c ---- */
+
+/* What became of a change; why: "", or why a change cannot be kept. 0 or -ENOMEM. */
+typedef int service_note_fn(void *arg, const char *service, bool kept, const char *what,
+			    const char *why);
+/* Puts services that were added and removed into the config of the files: those that can stay, or
+ * with keep false none. Adds their entries to ret. 0 or -ENOMEM. */
+int services_reload(const struct overrides *changes, bool keep, struct config *next,
+		    struct overrides *ret, service_note_fn *note, void *arg);
+
+/* ---- resolve.c ---- */
+
+/* One that is being removed gives way to another of its name. NULL: there is none. */
+struct backend *service_find_named(const struct service *service, const char *name);
+
+/* ---- change.c ---- */
+
+/* Those that become VIPs with the config. */
+void state_warn_of_own_vips(const struct state *state, const struct config *config);
 
 /* ---- schedule.c ---- */
 

@@ -44,6 +44,8 @@ static int check_entry(struct override_filter *filter, const struct override *en
 	rc = config_check_backend(config, service, &entry->address, why);
 	if (rc)
 		return rc;
+	if (config_find_named(service, config_tag_name(entry->tag)))
+		return error_set(why, -EINVAL, "the config has another backend of its name");
 	if (!filter->room)
 		return error_set(why, -ENOSPC, "no room: limits: backends is %u",
 				 config->limits.backends);
@@ -54,15 +56,19 @@ static int check_entry(struct override_filter *filter, const struct override *en
 static bool keep_applying(void *arg, const struct override *entry)
 {
 	struct override_filter *filter = arg;
-	char address[ADDR_TEXT];
+	char backend[CONFIG_BACKEND_LABEL], address[ADDR_TEXT];
 	struct error why;
 
 	if (!check_entry(filter, entry, &why))
 		return true;
 	if (filter->dropped++ < NAMED)
-		log_warning("%s: service \"%s\", backend %s: run-time change dropped: %s",
-			    filter->state->overrides_path, entry->service,
-			    addr_format(&entry->address, address), why.text);
+		events_log(EVENT_override_dropped, LOG_WARNING,
+			   &(struct event_about){.service = entry->service,
+						 .backend = addr_format(&entry->address, address),
+						 .why = why.text},
+			   "%s: service \"%s\", backend %s: run-time change dropped: %s",
+			   filter->state->overrides_path, entry->service,
+			   config_backend_label(entry->tag, &entry->address, backend), why.text);
 	return false;
 }
 
@@ -80,9 +86,39 @@ static void drop_what_does_not_apply(struct state *state)
 
 	overrides_filter(&state->overrides, keep_applying, &filter);
 	if (filter.dropped > NAMED)
-		log_warning("%s: %u more run-time changes dropped", state->overrides_path,
-			    filter.dropped - NAMED);
+		events_log(EVENT_override_dropped, LOG_WARNING,
+			   &(struct event_about){.count = filter.dropped - NAMED},
+			   "%s: %u more run-time changes dropped", state->overrides_path,
+			   filter.dropped - NAMED);
 	state->overrides_stale |= filter.dropped;
+}
+
+static int note_service(void *arg, const char *service, bool kept, const char *what,
+			const char *why)
+{
+	struct state *state = arg;
+
+	if (kept)
+		return 0;
+	log_warning("%s: service \"%s\": run-time change dropped: %s: %s", state->overrides_path,
+		    service, what, why);
+	state->overrides_stale = true;
+	return 0;
+}
+
+/* The config of the files gets the services. Entries about those that it has, or no longer has, are
+ * dropped without a word. */
+static void apply_services(struct state *state)
+{
+	struct overrides kept = {0};
+	unsigned before = state->overrides.services_count;
+
+	if (services_reload(&state->overrides, true, state->config, &kept, note_service, state))
+		log_error("%s: out of memory: services added and removed at run time are dropped",
+			  state->overrides_path);
+	overrides_take_services(&state->overrides, &kept);
+	state->overrides_stale |= state->overrides.services_count < before;
+	overrides_done(&kept);
 }
 
 /* ---- reading ---- */
@@ -96,18 +132,12 @@ static unsigned most_overrides(const struct state *state)
 /* false: there is no list. A file that cannot be used is kept for a person to look at. */
 static bool load(struct state *state, const char *path, struct overrides *ret)
 {
-	struct error err;
-	int rc = overrides_load(path, most_overrides(state), ret, &err);
+	struct error err, outcome;
 
-	if (!rc)
+	if (!overrides_load(path, most_overrides(state), ret, &err))
 		return true;
-	rc = file_set_aside(path);
-	if (rc)
-		log_error("%s; run-time changes made earlier are lost; it cannot be renamed: %s",
-			  err.text, strerror(-rc));
-	else
-		log_error("%s; run-time changes made earlier are lost; the file is now %s.bad",
-			  err.text, path);
+	file_set_aside(path, &outcome);
+	log_error("%s; run-time changes made earlier are lost; %s", err.text, outcome.text);
 	return false;
 }
 
@@ -149,20 +179,27 @@ void kept_read(struct state *state)
 	take_over_former(state);
 	if (!load(state, state->overrides_path, &state->overrides))
 		return;
+	apply_services(state);
 	drop_what_does_not_apply(state);
-	if (state->overrides.count)
+	if (state_overrides_count(state))
 		log_info("%s: %u run-time changes are still in force", state->overrides_path,
-			 state->overrides.count);
+			 state_overrides_count(state));
 }
 
 void kept_read_held(struct state *state)
 {
-	struct error err;
+	struct error err, outcome;
 
 	if (!state->held_path || !held_load(state->held_path, &state->held, &err))
 		return;
-	log_error("%s; interfaces that were detached by hand are attached", err.text);
-	file_set_aside(state->held_path);
+	file_set_aside(state->held_path, &outcome);
+	log_error("%s; interfaces that were detached by hand are attached; %s", err.text,
+		  outcome.text);
+}
+
+static bool keep_none(void *arg, const struct override *entry)
+{
+	return false;
 }
 
 static bool keep_not_added(void *arg, const struct override *entry)
@@ -170,22 +207,40 @@ static bool keep_not_added(void *arg, const struct override *entry)
 	return !entry->added;
 }
 
+/* No world has it. */
+static unsigned shed_services(struct state *state)
+{
+	unsigned before = state->overrides.services_count;
+
+	for (unsigned i = before; i-- > 0;)
+		if (state->overrides.services[i].added)
+			overrides_drop_service(&state->overrides, &state->overrides.services[i]);
+	for (unsigned i = state->config->services_count; i-- > 0;)
+		if (state->config->services[i].file == CONFIG_RUNTIME)
+			config_remove_service(state->config, i);
+	return before - state->overrides.services_count;
+}
+
 bool kept_shed(struct state *state)
 {
-	unsigned before = state->overrides.count;
-	struct node_order node = state->overrides.node;
+	unsigned before = state->overrides.count, services = shed_services(state);
 
 	overrides_filter(&state->overrides, keep_not_added, NULL);
-	if (state->overrides.count < before) {
-		log_error("%s: %u backends that were added at run time are dropped",
-			  state->overrides_path, before - state->overrides.count);
+	if (state->overrides.count < before || services) {
+		events_log(
+		    EVENT_override_dropped, LOG_ERR,
+		    &(struct event_about){.count = before - state->overrides.count + services},
+		    "%s: %u backends and %u services that were added at run time are dropped",
+		    state->overrides_path, before - state->overrides.count, services);
 	} else if (before) {
-		log_error("%s: all %u run-time changes are dropped", state->overrides_path, before);
-		overrides_done(&state->overrides);
-		state->overrides.node = node;
+		/* services that were removed stay so: the config in force lacks them */
+		events_log(EVENT_override_dropped, LOG_ERR, &(struct event_about){.count = before},
+			   "%s: all %u run-time changes are dropped", state->overrides_path,
+			   before);
+		overrides_filter(&state->overrides, keep_none, NULL);
 	}
 	state->overrides_stale = true;
-	return state->overrides.count < before;
+	return state->overrides.count < before || services;
 }
 
 /* ---- writing ---- */

@@ -3,6 +3,7 @@
 #include "internal.h"
 
 #include "common/clock.h"
+#include "common/duration.h"
 #include "common/log.h"
 
 static void swap_lists(struct config *config, struct config_lists *lists)
@@ -52,6 +53,7 @@ int state_reload_lists(struct state *state, struct lists_report *ret, struct err
 	uint64_t start = clock_monotonic_us();
 	struct lists_report report;
 	struct config_lists *lists;
+	char time[DURATION_TEXT];
 	int rc;
 
 	/* Reads the config, which only tasks change, and counts references, which only tasks do. */
@@ -72,10 +74,11 @@ int state_reload_lists(struct state *state, struct lists_report *ret, struct err
 		return rc;
 	report_world(state);
 	state_tell(state);
-	log_info("lists reloaded: %u services have lists, %u changed", report.services,
-		 report.changed);
-	log_debug("lists: %llu prefixes in %.3g s", (unsigned long long)report.prefixes,
-		  (double)(clock_monotonic_us() - start) / 1e6);
+	events_log(EVENT_lists_reloaded, LOG_INFO, NULL,
+		   "lists reloaded: %u services have lists, %u changed", report.services,
+		   report.changed);
+	log_debug("lists: %llu prefixes in %s", (unsigned long long)report.prefixes,
+		  duration_measured(clock_monotonic_us() - start, time));
 	*ret = report;
 	return 0;
 }

@@ -2,9 +2,15 @@
 /* What of a config this machine does not have, and what it has and should know of. */
 #include "internal.h"
 
+#include <errno.h>
 #include <grp.h>
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/cleanup.h"
 
 static void name_missing_interfaces(const struct config *config, struct sentences *ret)
 {
@@ -23,6 +29,24 @@ static void name_missing_group(const struct config *config, struct sentences *re
 			      "group: %s: no such group here: only root can use the socket. To "
 			      "create it: groupadd --system %s",
 			      config->group, config->group);
+}
+
+/* Whether the user of the command may run it shows when it runs. */
+void machine_lacks_command(const struct config *config, struct sentences *ret)
+{
+	_cleanup_free_ char *copy = config->notify ? strdup(config->notify) : NULL;
+	const char *path = copy ? strtok(copy, " \t") : NULL;
+	struct stat file;
+
+	if (!path)
+		return;
+	if (stat(path, &file))
+		sentences_add(ret, "notify: %s: %s; events are not handed over", path,
+			      strerror(errno));
+	else if (!S_ISREG(file.st_mode) || !(file.st_mode & 0111))
+		sentences_add(ret,
+			      "notify: %s: cannot be executed: expected a program: chmod +x %s",
+			      path, path);
 }
 
 /* ---- VIPs that are addresses of this host ---- */
@@ -74,4 +98,5 @@ void machine_lacks(const struct config *config, struct sentences *ret)
 {
 	name_missing_interfaces(config, ret);
 	name_missing_group(config, ret);
+	machine_lacks_command(config, ret);
 }

@@ -27,12 +27,10 @@ const struct node_order *state_node_order(const struct state *state)
 
 static void log_order(const struct node_order *order)
 {
-	if (!order->drain)
-		log_info("node: drain cancelled");
-	else if (order->withdraw)
-		log_info("node: withdraws its VIPs, by order");
-	else
-		log_info("node: drains, by order");
+	events_log(EVENT_node_ordered, LOG_INFO, NULL, "node: %s",
+		   !order->drain     ? "drain cancelled"
+		   : order->withdraw ? "withdraws its VIPs, by order"
+				     : "drains, by order");
 }
 
 int state_node_drain(struct state *state, bool on, bool withdraw, struct error *err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Run-time changes as a value and as a JSON file: { "version": 1, "backends": [ { "service",
- * "address", ... } ], "node": { "drain": true, ... } }. */
+ * "address", ... } ], "services": [ { "service", ... } ], "node": { "drain": true, ... } }. */
 #include "overrides.h"
 
 #include <errno.h>
@@ -10,18 +10,114 @@
 #include "common/cleanup.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/text.h"
 #include "lbd/config/config.h"
 
 #define OVERRIDES_VERSION 1
 #define OVERRIDES_BYTES   (16u << 20) /* LB_MAX_BACKENDS entries need less than half of it */
 
+static void entry_done(struct override *entry)
+{
+	free(entry->service);
+	config_tag_unref(entry->tag);
+}
+
+static void service_entry_done(struct service_override *entry)
+{
+	free(entry->service);
+	free(entry->added);
+}
+
 void overrides_done(struct overrides *overrides)
 {
 	for (unsigned i = 0; i < overrides->count; i++)
-		free(overrides->list[i].service);
+		entry_done(&overrides->list[i]);
 	free(overrides->list);
+	for (unsigned i = 0; i < overrides->services_count; i++)
+		service_entry_done(&overrides->services[i]);
+	free(overrides->services);
 	*overrides = (struct overrides){0};
 }
+
+/* ---- services ---- */
+
+/* Takes over the texts. 0 or -ENOMEM. */
+static int append_service(struct overrides *overrides, const struct service_override *entry)
+{
+	struct service_override *list =
+	    reallocarray(overrides->services, overrides->services_count + 1, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	overrides->services = list;
+	list[overrides->services_count++] = *entry;
+	return 0;
+}
+
+static int copy_service(struct overrides *overrides, const struct service_override *from)
+{
+	struct service_override copy = *from;
+	bool failed = false;
+
+	copy.service = copy_text(from->service, &failed);
+	copy.added = copy_text(from->added, &failed);
+	if (!failed && !append_service(overrides, &copy))
+		return 0;
+	service_entry_done(&copy);
+	return -ENOMEM;
+}
+
+int overrides_add_service(struct overrides *overrides, const struct config_service *service,
+			  const char *added)
+{
+	const struct service_override entry = {.service = service->name,
+					       .vip = service->vip,
+					       .protocol = service->protocol,
+					       .port = service->port,
+					       .added = (char *)added};
+
+	return copy_service(overrides, &entry);
+}
+
+void overrides_drop_service(struct overrides *overrides, struct service_override *entry)
+{
+	size_t at = (size_t)(entry - overrides->services);
+
+	service_entry_done(entry);
+	memmove(entry, entry + 1, (overrides->services_count - at - 1) * sizeof(*entry));
+	overrides->services_count--;
+}
+
+void overrides_take_services(struct overrides *overrides, struct overrides *from)
+{
+	struct service_override *services = overrides->services;
+	unsigned count = overrides->services_count;
+
+	overrides->services = from->services;
+	overrides->services_count = from->services_count;
+	from->services = services;
+	from->services_count = count;
+}
+
+struct service_override *overrides_find_added(const struct overrides *overrides,
+					      const char *service)
+{
+	for (unsigned i = 0; i < overrides->services_count; i++) {
+		struct service_override *entry = &overrides->services[i];
+
+		if (entry->added && !strcmp(entry->service, service))
+			return entry;
+	}
+	return NULL;
+}
+
+static bool same_service(const struct service_override *a, const struct service_override *b)
+{
+	return !strcmp(a->service, b->service) && addr_equal(&a->vip, &b->vip) &&
+	       a->protocol == b->protocol && a->port == b->port && same_text(a->added, b->added);
+}
+
+/* ---- backends ---- */
 
 struct override *overrides_find(const struct overrides *overrides, const char *service,
 				const struct addr *address)
@@ -59,7 +155,7 @@ void overrides_drop(struct overrides *overrides, struct override *entry)
 {
 	size_t at = (size_t)(entry - overrides->list);
 
-	free(entry->service);
+	entry_done(entry);
 	memmove(entry, entry + 1, (overrides->count - at - 1) * sizeof(*entry));
 	overrides->count--;
 }
@@ -68,6 +164,10 @@ bool overrides_tidy(struct overrides *overrides, struct override *entry,
 		    const struct config_backend *file)
 {
 	entry->added = !file;
+	if (file) {
+		config_tag_unref(entry->tag);
+		entry->tag = NULL;
+	}
 	if (file && entry->has_weight && entry->weight == file->weight)
 		entry->has_weight = false;
 	if (file && file->drain && entry->drain && !entry->has_force)
@@ -91,7 +191,7 @@ void overrides_filter(struct overrides *overrides, overrides_keep_fn *keep, void
 		if (keep(arg, entry))
 			overrides->list[kept++] = *entry;
 		else
-			free(entry->service);
+			entry_done(entry);
 	}
 	overrides->count = kept;
 }
@@ -102,7 +202,8 @@ static bool same_entry(const struct override *a, const struct override *b)
 	       a->has_weight == b->has_weight && (!a->has_weight || a->weight == b->weight) &&
 	       a->drain == b->drain && (!a->drain || a->drain_ms == b->drain_ms) &&
 	       a->has_force == b->has_force && (!a->has_force || a->force_ms == b->force_ms) &&
-	       a->added == b->added && a->removed == b->removed && a->undrain == b->undrain;
+	       a->added == b->added && a->removed == b->removed && a->undrain == b->undrain &&
+	       config_tag_equal(a->tag, b->tag);
 }
 
 static bool same_order(const struct node_order *a, const struct node_order *b)
@@ -112,12 +213,26 @@ static bool same_order(const struct node_order *a, const struct node_order *b)
 
 bool overrides_equal(const struct overrides *a, const struct overrides *b)
 {
-	if (a->count != b->count || !same_order(&a->node, &b->node))
+	if (a->count != b->count || a->services_count != b->services_count ||
+	    !same_order(&a->node, &b->node))
 		return false;
+	for (unsigned i = 0; i < a->services_count; i++)
+		if (!same_service(&a->services[i], &b->services[i]))
+			return false;
 	for (unsigned i = 0; i < a->count; i++)
 		if (!same_entry(&a->list[i], &b->list[i]))
 			return false;
 	return true;
+}
+
+void overrides_set(struct override *entry, const struct override *from)
+{
+	char *service = entry->service;
+
+	config_tag_unref(entry->tag);
+	*entry = *from;
+	entry->service = service;
+	config_tag_ref(entry->tag);
 }
 
 int overrides_copy(const struct overrides *overrides, struct overrides *ret)
@@ -127,37 +242,82 @@ int overrides_copy(const struct overrides *overrides, struct overrides *ret)
 	for (unsigned i = 0; i < overrides->count; i++) {
 		const struct override *from = &overrides->list[i];
 		struct override *to = overrides_get(&copy, from->service, &from->address);
-		char *name;
 
 		if (!to) {
 			overrides_done(&copy);
 			return -ENOMEM;
 		}
-		name = to->service;
-		*to = *from;
-		to->service = name;
+		overrides_set(to, from);
 	}
+	for (unsigned i = 0; i < overrides->services_count; i++)
+		if (copy_service(&copy, &overrides->services[i])) {
+			overrides_done(&copy);
+			return -ENOMEM;
+		}
 	*ret = copy;
 	return 0;
 }
 
 /* ---- the file ---- */
 
+/* false: it does not fit. */
+static bool labels_from_json(json_t *item, struct config_label labels[CONFIG_LABELS_MAX],
+			     unsigned *ret_count)
+{
+	const char *key;
+	json_t *value;
+
+	if (json_object_size(item) > CONFIG_LABELS_MAX)
+		return false;
+	json_object_foreach (item, key, value) {
+		if (!json_is_string(value) || !config_label_key_fits(key) ||
+		    strlen(json_string_value(value)) != json_string_length(value) ||
+		    !config_label_value_fits(json_string_value(value)))
+			return false;
+		labels[(*ret_count)++] = (struct config_label){key, json_string_value(value)};
+	}
+	return true;
+}
+
+/* name, labels: NULL: not given. */
+static int tag_from_json(const char *name, json_t *labels, struct config_tag **ret,
+			 const char *path, unsigned index, struct error *err)
+{
+	struct config_label list[CONFIG_LABELS_MAX];
+	unsigned count = 0;
+
+	if (name && !config_tag_name_fits(name))
+		return error_set(err, -EINVAL,
+				 "%s: entry %u: name: \"%s\": " CONFIG_TAG_NAME_EXPECTED, path,
+				 index, name);
+	if (labels && (!json_is_object(labels) || !labels_from_json(labels, list, &count)))
+		return error_set(err, -EINVAL,
+				 "%s: entry %u: labels: expected an object of at most %d texts",
+				 path, index, CONFIG_LABELS_MAX);
+	if (!name && !count)
+		return 0;
+	*ret = config_tag_new(name, list, count);
+	return *ret ? 0 : error_set(err, -ENOMEM, "%s: out of memory", path);
+}
+
 static int entry_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
 			   struct error *err)
 {
-	const char *service, *text;
+	const char *service, *text, *name = NULL;
+	struct config_tag *tag = NULL;
 	struct override *entry;
 	struct addr address;
-	json_t *weight = NULL;
+	json_t *weight = NULL, *labels = NULL;
 	json_int_t drain_ms = 0, force_ms = -1;
 	int drain = 0, added = 0, removed = 0, undrain = 0;
 	json_error_t why;
+	int rc;
 
-	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b, s?b}",
-			   "service", &service, "address", &text, "weight", &weight, "drain",
-			   &drain, "drain_ms", &drain_ms, "force_ms", &force_ms, "added", &added,
-			   "removed", &removed, "undrain", &undrain))
+	if (json_unpack_ex(item, &why, JSON_STRICT,
+			   "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b, s?b, s?s, s?o}", "service",
+			   &service, "address", &text, "weight", &weight, "drain", &drain,
+			   "drain_ms", &drain_ms, "force_ms", &force_ms, "added", &added, "removed",
+			   &removed, "undrain", &undrain, "name", &name, "labels", &labels))
 		return error_set(err, -EINVAL, "%s: entry %u: %s", path, index, why.text);
 	if (addr_parse(text, &address))
 		return error_set(err, -EINVAL,
@@ -170,9 +330,20 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	if (added && !weight)
 		return error_set(err, -EINVAL, "%s: entry %u: an added backend needs a weight",
 				 path, index);
+	if (!added && (name || labels))
+		return error_set(err, -EINVAL,
+				 "%s: entry %u: name, labels: expected only with an added backend",
+				 path, index);
+	rc = tag_from_json(name, labels, &tag, path, index, err);
+	if (rc)
+		return rc;
 	entry = overrides_get(into, service, &address);
-	if (!entry)
+	if (!entry) {
+		config_tag_unref(tag);
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
+	}
+	config_tag_unref(entry->tag); /* the backend is in the file twice */
+	entry->tag = tag;
 	entry->has_weight = weight;
 	entry->weight = weight ? (uint32_t)json_integer_value(weight) : 0;
 	entry->drain = drain;
@@ -183,6 +354,68 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	entry->removed = removed;
 	entry->undrain = undrain;
 	return 0;
+}
+
+static int endpoint_from_json(const char *vip, json_int_t port, const char *protocol,
+			      struct service_override *ret)
+{
+	if (addr_parse(vip, &ret->vip) || port < 0 || port > 65535 ||
+	    (strcmp(protocol, "tcp") != 0 && strcmp(protocol, "udp") != 0))
+		return -EINVAL;
+	ret->port = (uint16_t)port;
+	ret->protocol = strcmp(protocol, "tcp") ? CONFIG_UDP : CONFIG_TCP;
+	return 0;
+}
+
+static int service_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
+			     struct error *err)
+{
+	struct service_override entry = {0};
+	const char *service, *vip, *protocol;
+	json_t *added = NULL;
+	json_int_t port;
+	int removed = 0, rc;
+	json_error_t why;
+
+	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:s, s:s, s:I, s:s, s?o, s?b}", "service",
+			   &service, "vip", &vip, "port", &port, "protocol", &protocol, "added",
+			   &added, "removed", &removed))
+		return error_set(err, -EINVAL, "%s: service %u: %s", path, index, why.text);
+	if (endpoint_from_json(vip, port, protocol, &entry))
+		return error_set(
+		    err, -EINVAL,
+		    "%s: service %u: expected an IP address as vip, a port, and tcp or "
+		    "udp",
+		    path, index);
+	if (added ? removed || !json_is_object(added) : !removed)
+		return error_set(err, -EINVAL,
+				 "%s: service %u: expected either added, an object, or removed",
+				 path, index);
+	entry.service = (char *)service;
+	entry.added = added ? json_dumps(added, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
+	rc = added && !entry.added ? -ENOMEM : copy_service(into, &entry);
+	free(entry.added);
+	return rc ? error_set(err, rc, "%s: out of memory", path) : 0;
+}
+
+/* Those beyond the most that a config can have are dropped. */
+static int services_from_json(json_t *list, struct overrides *into, const char *path,
+			      struct error *err)
+{
+	json_t *item;
+	size_t i;
+	int rc = 0;
+
+	if (list && !json_is_array(list))
+		return error_set(err, -EINVAL, "%s: services: expected a list", path);
+	json_array_foreach (list, i, item) {
+		if (i == 2 * LB_MAX_SERVICES)
+			break;
+		rc = service_from_json(item, into, path, (unsigned)i, err);
+		if (rc)
+			break;
+	}
+	return rc;
 }
 
 /* Without "node" there is no order. */
@@ -208,21 +441,25 @@ static int overrides_from_json(json_t *root, const char *path, unsigned max, str
 			       struct error *err)
 {
 	struct overrides into = {0};
-	json_t *list, *item, *node = NULL;
+	json_t *list, *item, *services = NULL, *node = NULL;
 	json_error_t why;
 	size_t i;
 	int version, rc;
 
-	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o}", "version", &version, "backends", &list,
-			   "node", &node))
+	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o, s?o}", "version", &version, "backends",
+			   &list, "services", &services, "node", &node))
 		return error_set(err, -EINVAL, "%s: %s", path, why.text);
 	if (version != OVERRIDES_VERSION || !json_is_array(list))
 		return error_set(err, -EINVAL,
 				 "%s: version %d: expected version %d with a list of backends",
 				 path, version, OVERRIDES_VERSION);
 	rc = node_from_json(node, &into.node, path, err);
-	if (rc)
+	if (!rc)
+		rc = services_from_json(services, &into, path, err);
+	if (rc) {
+		overrides_done(&into);
 		return rc;
+	}
 	if (json_array_size(list) > max)
 		log_error("%s: %zu run-time changes: expected at most %u: the others are dropped",
 			  path, json_array_size(list), max);
@@ -261,6 +498,20 @@ int overrides_load(const char *path, unsigned max, struct overrides *ret, struct
 	return rc;
 }
 
+static void tag_to_json(const struct config_tag *tag, json_t *into)
+{
+	json_t *labels;
+
+	if (tag->name)
+		json_object_set_new(into, "name", json_string(tag->name));
+	if (!tag->labels_count)
+		return;
+	labels = json_object();
+	for (unsigned i = 0; i < tag->labels_count; i++)
+		json_object_set_new(labels, tag->labels[i].key, json_string(tag->labels[i].value));
+	json_object_set_new(into, "labels", labels);
+}
+
 static json_t *entry_to_json(const struct override *entry)
 {
 	char text[ADDR_TEXT];
@@ -281,7 +532,39 @@ static json_t *entry_to_json(const struct override *entry)
 		json_object_set_new(item, "removed", json_true());
 	if (item && entry->undrain)
 		json_object_set_new(item, "undrain", json_true());
+	if (item && entry->tag)
+		tag_to_json(entry->tag, item);
 	return item;
+}
+
+static json_t *service_to_json(const struct service_override *entry)
+{
+	char text[ADDR_TEXT];
+	json_t *item = json_pack("{s:s, s:s, s:i, s:s}", "service", entry->service, "vip",
+				 addr_format(&entry->vip, text), "port", entry->port, "protocol",
+				 entry->protocol == CONFIG_TCP ? "tcp" : "udp");
+	json_t *added =
+	    entry->added ? json_loads(entry->added, JSON_REJECT_DUPLICATES, NULL) : NULL;
+
+	if (entry->added && !added) {
+		json_decref(item);
+		return NULL;
+	}
+	json_object_set_new(item, entry->added ? "added" : "removed", added ? added : json_true());
+	return item;
+}
+
+/* NULL: out of memory. */
+static json_t *services_to_json(const struct overrides *overrides)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < overrides->services_count; i++)
+		json_array_append_new(list, service_to_json(&overrides->services[i]));
+	if (json_array_size(list) == overrides->services_count)
+		return list;
+	json_decref(list);
+	return NULL;
 }
 
 static json_t *node_to_json(const struct node_order *node)
@@ -298,8 +581,10 @@ static char *overrides_to_text(const struct overrides *overrides)
 	for (unsigned i = 0; i < overrides->count; i++)
 		json_array_append_new(list, entry_to_json(&overrides->list[i]));
 	root = json_pack("{s:i, s:o}", "version", OVERRIDES_VERSION, "backends", list);
-	if (root && overrides->node.drain &&
-	    json_object_set_new(root, "node", node_to_json(&overrides->node))) {
+	if (root && ((overrides->node.drain &&
+		      json_object_set_new(root, "node", node_to_json(&overrides->node))) ||
+		     (overrides->services_count &&
+		      json_object_set_new(root, "services", services_to_json(overrides))))) {
 		json_decref(root);
 		return NULL;
 	}
@@ -314,13 +599,16 @@ int overrides_save(const struct overrides *overrides, const char *path, struct e
 	_cleanup_free_ char *text = NULL;
 	int rc;
 
-	if (!overrides->count && !overrides->node.drain) {
+	if (!overrides->count && !overrides->services_count && !overrides->node.drain) {
 		rc = file_remove(path);
 		return rc ? error_set(err, rc, "%s: %s", path, strerror(-rc)) : 0;
 	}
 	text = overrides_to_text(overrides);
 	if (!text)
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
+	if (strlen(text) > OVERRIDES_BYTES) /* the next start would lose all of them */
+		return error_set(err, -EFBIG, "%s: would be longer than %u MiB", path,
+				 OVERRIDES_BYTES >> 20);
 	rc = file_replace(path, text);
 	return rc ? error_set(err, rc, "%s: %s", path, strerror(-rc)) : 0;
 }

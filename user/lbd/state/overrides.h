@@ -9,6 +9,7 @@
 
 #include "common/addr.h"
 #include "common/error.h"
+#include "lbd/config/config.h"
 #include "node.h"
 
 struct override {
@@ -24,11 +25,23 @@ struct override {
 	bool added;        /* not in the file */
 	bool removed;      /* in the file, but removed at run time */
 	bool undrain;      /* the file has `drain: true`, and it takes flows all the same */
+	struct config_tag *tag; /* of an added one: name and labels; NULL: neither */
+};
+
+/* A service that is added, or one of the file that is removed. */
+struct service_override {
+	char *service; /* its name; unique among those of its kind */
+	struct addr vip;
+	uint8_t protocol;
+	uint16_t port;
+	char *added; /* its keys, as config_add_service takes them; NULL: removed */
 };
 
 struct overrides {
 	struct override *list;
 	unsigned count; /* of the list */
+	struct service_override *services;
+	unsigned services_count;
 	struct node_order node;
 };
 
@@ -38,9 +51,20 @@ int overrides_load(const char *path, unsigned max, struct overrides *ret, struct
 /* Writes path whole or not at all (temporary file, fsync, rename, fsync of the directory); an empty
  * list without an order for the node removes it. When it returns 0, the list is on disk. */
 int overrides_save(const struct overrides *overrides, const char *path, struct error *err);
+/* The entry says what from says; its service stays. */
+void overrides_set(struct override *entry, const struct override *from);
 int overrides_copy(const struct overrides *overrides, struct overrides *ret); /* 0 or -ENOMEM */
 void overrides_done(struct overrides *overrides);
 
+/* Adds an entry for the service; added: NULL: it is removed. 0 or -ENOMEM. */
+int overrides_add_service(struct overrides *overrides, const struct config_service *service,
+			  const char *added);
+void overrides_drop_service(struct overrides *overrides, struct service_override *entry);
+/* Its entries of services give way to those of from, which gets them. */
+void overrides_take_services(struct overrides *overrides, struct overrides *from);
+/* The entry of the service that is added, by name; NULL if there is none. */
+struct service_override *overrides_find_added(const struct overrides *overrides,
+					      const char *service);
 /* NULL if there is none. */
 struct override *overrides_find(const struct overrides *overrides, const char *service,
 				const struct addr *address);
@@ -56,7 +80,6 @@ bool overrides_equal(const struct overrides *a, const struct overrides *b);
 void overrides_drop(struct overrides *overrides, struct override *entry);
 /* Takes out of the entry what file (NULL: the backend is not in it) says too. true: nothing is
  * left, and the entry is dropped. */
-struct config_backend;
 bool overrides_tidy(struct overrides *overrides, struct override *entry,
 		    const struct config_backend *file);
 

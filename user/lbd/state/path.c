@@ -70,7 +70,7 @@ static bool is_narrow(const struct backend *backend, unsigned mtu)
 
 void warn_of_narrow_link(const struct backend *backend, const struct next_hop *hop)
 {
-	char text[ADDR_TEXT], label[SERVICE_LABEL];
+	char text[CONFIG_BACKEND_LABEL], label[SERVICE_LABEL];
 	unsigned mtu = inner_mtu(backend, hop->mtu);
 
 	if (!is_narrow(backend, hop->mtu) || (backend->hop_found && backend->hop.mtu == hop->mtu) ||
@@ -79,8 +79,8 @@ void warn_of_narrow_link(const struct backend *backend, const struct next_hop *h
 	log_warning(
 	    "%s: backend %s: MTU %u leaves %u bytes for IPv6 packets, which are lost if they are "
 	    "longer: expected %u or more: ip link set dev DEVICE mtu %u",
-	    service_label(backend->service, label), addr_format(&backend->address, text), hop->mtu,
-	    mtu, LEAST_MTU_V6, hop->mtu + LEAST_MTU_V6 - mtu);
+	    service_label(backend->service, label), backend_label(backend, text), hop->mtu, mtu,
+	    LEAST_MTU_V6, hop->mtu + LEAST_MTU_V6 - mtu);
 }
 
 static bool is_warned_of(const struct backend *backend, const struct dp_path *path)
@@ -91,14 +91,14 @@ static bool is_warned_of(const struct backend *backend, const struct dp_path *pa
 
 static void warn_of_narrow_path(const struct backend *backend, const struct dp_path *path)
 {
-	char text[ADDR_TEXT], router[ADDR_TEXT], label[SERVICE_LABEL];
+	char text[CONFIG_BACKEND_LABEL], router[ADDR_TEXT], label[SERVICE_LABEL];
 
 	log_warning("%s: backend %s: path MTU %u, reported by %s, leaves %u bytes for IPv6 "
 		    "packets, which are lost if they are longer: expected %u or more, with links "
 		    "of MTU %u on the way",
-		    service_label(backend->service, label), addr_format(&backend->address, text),
-		    path->mtu, addr_format(&path->router, router), inner_mtu(backend, path->mtu),
-		    LEAST_MTU_V6, LEAST_MTU_V6 + outer_length(backend));
+		    service_label(backend->service, label), backend_label(backend, text), path->mtu,
+		    addr_format(&path->router, router), inner_mtu(backend, path->mtu), LEAST_MTU_V6,
+		    LEAST_MTU_V6 + outer_length(backend));
 }
 
 /* ---- reports ---- */

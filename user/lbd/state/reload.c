@@ -23,8 +23,9 @@ void reload_report_done(struct reload_report *report)
 	*report = (struct reload_report){0};
 }
 
+/* entry: NULL: the change is of the service. backend_name: NULL: none. */
 static int note(struct reload_report *report, const char *service, const struct override *entry,
-		bool kept, const char *what)
+		const char *backend_name, bool kept, const char *what)
 {
 	struct reload_note *list;
 	char *name;
@@ -41,8 +42,11 @@ static int note(struct reload_report *report, const char *service, const struct 
 	if (!name)
 		return -ENOMEM;
 	list += report->count++;
-	*list = (struct reload_note){.service = name, .address = entry->address, .kept = kept};
+	*list = (struct reload_note){.service = name, .kept = kept};
+	if (entry)
+		list->address = entry->address;
 	snprintf(list->what, sizeof(list->what), "%s", what);
+	snprintf(list->name, sizeof(list->name), "%s", backend_name ? backend_name : "");
 	return 0;
 }
 
@@ -120,7 +124,14 @@ static bool can_stay(const struct config *next, const struct config_service *ser
 	struct error why;
 
 	return file || (service && entry->added &&
-			!config_check_backend(next, service, &entry->address, &why));
+			!config_check_backend(next, service, &entry->address, &why) &&
+			!config_find_named(service, config_tag_name(entry->tag)));
+}
+
+/* The name that the file gives the backend, else that of the run-time change. */
+static const char *name_of(const struct override *entry, const struct config_backend *file)
+{
+	return config_tag_name(file ? file->tag : entry->tag);
 }
 
 /* What the file says too needs no entry any more. */
@@ -129,17 +140,15 @@ static int keep_whole(const struct override *entry, const char *service,
 		      struct reload_report *report)
 {
 	struct override *copy = overrides_get(kept, service, &entry->address);
-	char what[80], *name;
+	char what[80];
 
 	if (!copy)
 		return -ENOMEM;
-	name = copy->service;
-	*copy = *entry;
-	copy->service = name;
+	overrides_set(copy, entry);
 	if (overrides_tidy(kept, copy, file))
 		return 0;
 	describe_kept(copy, what);
-	return note(report, service, entry, true, what);
+	return note(report, service, entry, name_of(entry, file), true, what);
 }
 
 static int reload_entry(const struct state *state, const struct config *next, bool keep,
@@ -157,42 +166,79 @@ static int reload_entry(const struct state *state, const struct config *next, bo
 	if (entry->drain && file && (!file->drain || entry->has_force)) {
 		rc = keep_drain(entry, name, kept);
 		if (!rc)
-			rc = note(report, name, entry, true, "drain");
+			rc = note(report, name, entry, name_of(entry, file), true, "drain");
 	}
 	describe_loss(entry, file, what);
-	return rc || !*what ? rc : note(report, name, entry, false, what);
+	return rc || !*what ? rc : note(report, name, entry, name_of(entry, file), false, what);
 }
 
-int reload_overrides(const struct state *state, const struct config *next, bool keep,
+struct service_noting {
+	const struct state *state;
+	struct reload_report *report;
+};
+
+static int note_service(void *arg, const char *service, bool kept, const char *what,
+			const char *why)
+{
+	const struct service_noting *noting = arg;
+
+	if (*why)
+		state_warn(noting->state,
+			   "service %s: added at run time, it cannot stay beside the file: %s",
+			   service, why);
+	return note(noting->report, service, NULL, NULL, kept, what);
+}
+
+int reload_overrides(const struct state *state, struct config *next, bool keep,
 		     struct overrides *ret, struct reload_report *report, struct error *err)
 {
+	struct service_noting noting = {state, report};
 	struct overrides kept = {.node = state->overrides.node};
+	int rc = services_reload(&state->overrides, keep, next, &kept, note_service, &noting);
 
-	for (unsigned i = 0; i < state->overrides.count; i++)
-		if (reload_entry(state, next, keep, &state->overrides.list[i], &kept, report)) {
-			overrides_done(&kept);
-			return error_set(err, -ENOMEM, "out of memory");
-		}
+	for (unsigned i = 0; i < state->overrides.count && !rc; i++)
+		rc = reload_entry(state, next, keep, &state->overrides.list[i], &kept, report);
+	if (rc) {
+		overrides_done(&kept);
+		return error_set(err, rc, "out of memory");
+	}
 	*ret = kept;
 	return 0;
 }
 
+static void log_note(const struct reload_note *one)
+{
+	const char *what = one->kept ? "kept by the reload" : "dropped by the reload";
+	bool backend = one->address.family; /* else it is about the service */
+	char address[ADDR_TEXT] = "";
+	const struct event_about about = {
+	    .service = one->service,
+	    .backend = backend ? addr_format(&one->address, address) : NULL,
+	    .why = one->kept ? "" : "the config file takes precedence"};
+
+	events_log(one->kept ? EVENT_override_kept : EVENT_override_dropped, LOG_INFO, &about,
+		   "service %s:%s%s%s%s%s run-time change %s: %s", one->service,
+		   backend ? " backend " : "", backend ? one->name : "",
+		   backend && *one->name ? " " : "", address, backend ? ":" : "", what, one->what);
+}
+
 void reload_log(const struct reload_report *report)
 {
-	char address[ADDR_TEXT];
+	unsigned count = report->kept + report->dropped;
+	const struct event_about others = {.count = count > NAMED ? count - NAMED : 0};
+	char text[128];
 
-	for (unsigned i = 0; i < report->count && i < NAMED; i++) {
-		const struct reload_note *one = &report->notes[i];
-
-		log_info("service %s: backend %s: run-time change %s: %s", one->service,
-			 addr_format(&one->address, address),
-			 one->kept ? "kept by the reload" : "dropped by the reload", one->what);
-	}
-	if (report->keep && (report->kept || report->dropped))
-		log_info("reload: run-time changes: %u kept, %u dropped", report->kept,
-			 report->dropped);
-	else if (report->kept || report->dropped)
-		log_info("reload: run-time changes: %u drains kept (lbctl backend undrain ends "
-			 "one), %u changes dropped",
-			 report->kept, report->dropped);
+	for (unsigned i = 0; i < report->count && i < NAMED; i++)
+		log_note(&report->notes[i]);
+	if (!count)
+		return;
+	snprintf(text, sizeof(text), "%u %s%s, %u %sdropped", report->kept,
+		 report->keep ? "" : "drains ",
+		 report->keep ? "kept" : "kept (lbctl backend undrain ends one)", report->dropped,
+		 report->keep ? "" : "changes ");
+	if (count > NAMED) /* of those before, each is an event of its own */
+		events_log(report->dropped ? EVENT_override_dropped : EVENT_override_kept, LOG_INFO,
+			   &others, "reload: run-time changes: %s", text);
+	else
+		log_info("reload: run-time changes: %s", text);
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What the log says of backends and services that changed. The first of a second have a line each;
- * the others are counted, and the counts are logged at the end of the second: ten thousand backends
- * that are lost at once are not ten thousand lines. */
+/* What the log and the events say of backends and services that changed. The first of a second have
+ * a line each; the others are counted, and the counts are logged at the end of the second: ten
+ * thousand backends that are lost at once are not ten thousand lines. */
 #include "report.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/duration.h"
 #include "common/log.h"
 #include "internal.h"
 
@@ -45,35 +47,57 @@ bool report_names(struct state *state)
 
 /* ---- lines ---- */
 
+void report_backend(const struct backend *backend, enum event_kind kind, int level, const char *why,
+		    const char *format, ...)
+{
+	char label[SERVICE_LABEL], address[ADDR_TEXT], named[CONFIG_BACKEND_LABEL], text[512];
+	const struct event_about about = {.service = backend->service->config->name,
+					  .backend = addr_format(&backend->address, address),
+					  .why = why,
+					  /* what else happens to a backend, lbd has found */
+					  .measured = kind != EVENT_backend_draining};
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	events_log(kind, level, &about, "%s: backend %s%s", service_label(backend->service, label),
+		   backend_label(backend, named), text);
+}
+
 static void name_backend(const struct backend *backend, enum backend_condition before)
 {
-	char label[SERVICE_LABEL], address[ADDR_TEXT];
+	char time[DURATION_TEXT];
 
-	service_label(backend->service, label);
-	addr_format(&backend->address, address);
 	switch (backend->condition) {
 	case BACKEND_UP:
-		log_info("%s: backend %s %s", label, address,
-			 before == BACKEND_STARTING ? "up, slow start ended" : "up");
+		report_backend(backend, EVENT_backend_up, LOG_INFO, "", " %s",
+			       before == BACKEND_STARTING ? "up, slow start ended" : "up");
 		break;
 	case BACKEND_STARTING:
-		log_info("%s: backend %s starting: slow start over %u s", label, address,
-			 backend->service->config->slow_start_ms / 1000);
+		report_backend(backend, EVENT_backend_starting, LOG_INFO, "",
+			       " starting: slow start over %s",
+			       duration_exact(backend->service->config->slow_start_ms, time));
 		break;
 	case BACKEND_DRAINING:
-		log_info("%s: backend %s draining%s", label, address,
-			 backend->removed ? ", then removed" : "");
+		report_backend(backend, EVENT_backend_draining, LOG_INFO, "", " draining%s",
+			       backend->removed ? ", then removed" : "");
 		break;
 	case BACKEND_DRAINED:
-		log_info("%s: backend %s drained: no flow depends on it any more", label, address);
+		report_backend(backend, EVENT_backend_drained, LOG_INFO, "",
+			       " drained: no flow depends on it any more");
 		break;
 	case BACKEND_CHECKING:
-		log_info("%s: backend %s checking: waits for its first check", label, address);
+		report_backend(backend, EVENT_backend_checking, LOG_INFO, "",
+			       " checking: waits for its first check");
 		break;
 	case BACKEND_NO_NEXT_HOP:
 	case BACKEND_DOWN:
-		log_warning("%s: backend %s %s: %s", label, address,
-			    backend_condition_name(backend->condition), backend->why);
+		report_backend(backend,
+			       backend->condition == BACKEND_DOWN ? EVENT_backend_down
+								  : EVENT_backend_no_next_hop,
+			       LOG_WARNING, backend->why, " %s: %s",
+			       backend_condition_name(backend->condition), backend->why);
 		break;
 	}
 }
@@ -108,33 +132,57 @@ static const char *const refusal_done[] = {
     [LB_REFUSE_PASS] = "passed to the kernel",
 };
 
+static void report_service(const struct service *service, enum event_kind kind, int level,
+			   const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+static void report_service(const struct service *service, enum event_kind kind, int level,
+			   const char *format, ...)
+{
+	char label[SERVICE_LABEL], vip[ADDR_TEXT], text[512];
+	const struct event_about about = {.service = service->config->name,
+					  .vip = addr_format(&service->config->vip, vip),
+					  .why = service_why(service),
+					  .measured = true};
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	events_log(kind, level, &about, "%s: %s", service_label(service, label), text);
+}
+
 static void name_service(const struct service *service)
 {
 	const struct health_spec *health = &service->config->health;
-	char label[SERVICE_LABEL];
+	char time[DURATION_TEXT];
 
-	service_label(service, label);
 	switch (service->status) {
 	case SERVICE_UP:
 	case SERVICE_DEGRADED:
-		log_info("%s: %u of %u backends up", label, service->up, service->backends_count);
+		report_service(service, EVENT_service_up, LOG_INFO, "%u of %u backends up",
+			       service->up, service->backends_count);
 		break;
 	case SERVICE_PANIC:
-		log_warning("%s: panic: fewer than %u %% of the backends are up: all are used",
-			    label, service->config->panic_threshold);
+		report_service(service, EVENT_service_panic, LOG_WARNING,
+			       "panic: fewer than %u %% of the backends are up: all are used",
+			       service->config->panic_threshold);
 		break;
 	case SERVICE_BACKUP:
-		log_warning("%s: only backups are up: they take the traffic", label);
+		report_service(service, EVENT_service_backup, LOG_WARNING,
+			       "only backups are up: they take the traffic");
 		break;
 	case SERVICE_BLIND:
-		log_warning(
-		    "%s: blind: none of %u backends has answered within %.3g s; the ring is "
-		    "frozen until all have new check results",
-		    label, count_frozen(service), (health->interval_ms + health->timeout_ms) / 1e3);
+		report_service(
+		    service, EVENT_service_blind, LOG_WARNING,
+		    "blind: none of %u backends has answered within %s; the ring is frozen "
+		    "until all have new check results",
+		    count_frozen(service),
+		    duration_exact(health->interval_ms + health->timeout_ms, time));
 		break;
 	case SERVICE_DOWN:
-		log_warning("%s: down: %s: packets to it are %s", label, service_why(service),
-			    refusal_done[service->config->no_backend]);
+		report_service(service, EVENT_service_down, LOG_WARNING,
+			       "down: %s: packets to it are %s", service_why(service),
+			       refusal_done[service->config->no_backend]);
 		break;
 	}
 }
@@ -187,21 +235,27 @@ static void append_count(char text[256], unsigned count, const char *what)
 
 static void report_backends(const struct report *report)
 {
+	struct event_about about = {.measured = true};
 	char text[256] = "";
 
-	for (unsigned i = 0; i < REPORT_CONDITIONS; i++)
+	for (unsigned i = 0; i < REPORT_CONDITIONS; i++) {
 		append_count(text, report->backends[i], backend_condition_name(i));
+		about.count += report->backends[i];
+	}
 	if (*text)
-		log_print(report->backends[BACKEND_DOWN] || report->backends[BACKEND_NO_NEXT_HOP]
-			      ? LOG_WARNING
-			      : LOG_INFO,
-			  "more backends changed at the same time: %s; lbctl backends lists all",
-			  text);
+		events_log(EVENT_backends_changed,
+			   report->backends[BACKEND_DOWN] || report->backends[BACKEND_NO_NEXT_HOP]
+			       ? LOG_WARNING
+			       : LOG_INFO,
+			   &about,
+			   "more backends changed at the same time: %s; lbctl backends lists all",
+			   text);
 }
 
 static void report_services(const struct report *report)
 {
 	unsigned up = report->services[SERVICE_UP] + report->services[SERVICE_DEGRADED];
+	struct event_about about = {.count = up, .measured = true};
 	char text[256] = "";
 	bool worse = false;
 
@@ -210,12 +264,13 @@ static void report_services(const struct report *report)
 		if (is_well(i))
 			continue;
 		append_count(text, report->services[i], service_status_name(i));
+		about.count += report->services[i];
 		worse |= report->services[i];
 	}
 	if (*text)
-		log_print(worse ? LOG_WARNING : LOG_INFO,
-			  "more services changed at the same time: %s; lbctl services lists all",
-			  text);
+		events_log(EVENT_services_changed, worse ? LOG_WARNING : LOG_INFO, &about,
+			   "more services changed at the same time: %s; lbctl services lists all",
+			   text);
 }
 
 void report_others(struct state *state)

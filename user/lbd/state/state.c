@@ -9,13 +9,14 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/text.h"
 
 /* Run-time changes must not prevent the start: without them only the config counts. */
 static int first_world(struct state *state, struct error *err)
 {
 	int rc = state_commit_first(state, err);
 
-	while (rc && rc != -ENOMEM && state->overrides.count) {
+	while (rc && rc != -ENOMEM && state_overrides_count(state)) {
 		log_error("%s", err->text);
 		if (!kept_shed(state))
 			break;
@@ -24,11 +25,6 @@ static int first_world(struct state *state, struct error *err)
 			rc = state_commit_first(state, err);
 	}
 	return rc;
-}
-
-static char *copy(const char *text)
-{
-	return text ? strdup(text) : NULL;
 }
 
 int state_begin(struct state *state, struct error *err)
@@ -48,9 +44,7 @@ static int state_start(struct state *state, struct error *err)
 	const struct state_options *options = &state->options;
 	int rc;
 
-	if (!state->config_path || (options->overrides_path && !state->overrides_path) ||
-	    (options->overrides_former && !state->overrides_former) ||
-	    (options->held_path && !state->held_path) || state_clock_start(state))
+	if (availability_start(state) || state_clock_start(state))
 		return error_set(err, -ENOMEM, "out of memory");
 	kept_read(state);
 	kept_read_held(state);
@@ -62,6 +56,7 @@ static int state_start(struct state *state, struct error *err)
 int state_new(const struct state_options *options, struct state **ret, struct error *err)
 {
 	struct state *state = calloc(1, sizeof(*state));
+	bool failed = false;
 	int rc;
 
 	if (!state) {
@@ -70,13 +65,14 @@ int state_new(const struct state_options *options, struct state **ret, struct er
 	}
 	state->options = *options;
 	state->config = options->config;
-	state->config_path = copy(options->config_path);
-	state->overrides_path = copy(options->overrides_path);
-	state->overrides_former = copy(options->overrides_former);
-	state->held_path = copy(options->held_path);
+	state->config_path = copy_text(options->config_path, &failed);
+	state->overrides_path = copy_text(options->overrides_path, &failed);
+	state->overrides_former = copy_text(options->overrides_former, &failed);
+	state->held_path = copy_text(options->held_path, &failed);
+	state->uptime_path = copy_text(options->uptime_path, &failed);
 	state->first = true;
 	state->config_age.applied_ms = clock_wall_ms();
-	rc = state_start(state, err);
+	rc = failed ? error_set(err, -ENOMEM, "out of memory") : state_start(state, err);
 	if (rc)
 		state_free(state);
 	else
@@ -93,6 +89,7 @@ void state_free(struct state *state)
 		attach_on_change(state->options.attach, NULL, NULL);
 	state_clock_stop(state);
 	report_others(state);
+	availability_stop(state);
 	world_free(&state->world);
 	overrides_done(&state->overrides);
 	config_free(state->config);
@@ -102,6 +99,7 @@ void state_free(struct state *state)
 	free(state->overrides_former);
 	held_done(&state->held);
 	free(state->held_path);
+	free(state->uptime_path);
 	free(state);
 }
 
@@ -127,7 +125,7 @@ void state_config_age(const struct state *state, struct config_age *ret)
 
 unsigned state_overrides_count(const struct state *state)
 {
-	return state->overrides.count;
+	return state->overrides.count + state->overrides.services_count;
 }
 
 struct service *const *state_services(const struct state *state, unsigned *ret_count)

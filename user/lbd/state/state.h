@@ -14,6 +14,7 @@
 #include "lbd/host/host.h"
 #include "lbd/neigh/neigh.h"
 #include "node.h"
+#include "uptime.h"
 
 /* What users see of a backend. */
 enum backend_condition {
@@ -26,10 +27,19 @@ enum backend_condition {
 	BACKEND_DOWN,
 };
 
+/* A probe that failed, and what shows that this host was not cut off all the time. CLOCK_MONOTONIC;
+ * 0: none. */
+struct failing {
+	uint64_t began_ms;
+	uint64_t confirmed_ms; /* end of the first probe of another backend that began since then
+				  and passed */
+};
+
 struct backend {
 	struct service *service;
 	struct addr address;
-	uint32_t weight; /* configured or set at run time */
+	struct config_tag *tag; /* name and labels; NULL: neither */
+	uint32_t weight;        /* configured or set at run time */
 	bool backup;
 	bool drain;        /* requested */
 	uint64_t drain_ms; /* CLOCK_MONOTONIC when the drain or removal began */
@@ -74,13 +84,14 @@ struct backend {
 	/* CLOCK_MONOTONIC of probes; 0: none */
 	uint64_t passed_ms, passed_began_ms; /* end and begin of the last that passed */
 	uint64_t failed_began_ms;            /* begin of the last that failed */
-	uint64_t failing_ms;   /* begin of the first that failed since the last that passed */
-	uint64_t confirmed_ms; /* end of the first probe of another backend that began after
-				  failing_ms and passed */
-	bool was_reachable;    /* when last weighed */
-	uint64_t lost_ms;      /* CLOCK_MONOTONIC when it ceased to be reachable; 0: not lost */
-	bool frozen;           /* its service is blind: the values of before_loss stay in force */
-	struct {               /* before the first of the service's latest losses */
+	struct failing failing;              /* since the last that passed */
+	struct failing latest;               /* the last that failed, if none has passed since */
+	struct failing again; /* its service is blind: since the first backend was back */
+	bool cut_off;         /* two that failed may be due to one cut of a link */
+	bool was_reachable;   /* when last weighed */
+	uint64_t lost_ms;     /* CLOCK_MONOTONIC when it ceased to be reachable; 0: not lost */
+	bool frozen;          /* its service is blind: the values of before_loss stay in force */
+	struct {              /* before the first of the service's latest losses */
 		uint32_t weight;
 		bool eligible;
 		uint64_t ramp_start_ms;
@@ -114,8 +125,9 @@ struct service {
 	enum service_status status, reported;
 	bool sent;                /* it was in the last commit */
 	bool open_logged;         /* that it opened */
-	bool may_confirm;         /* a backend fails, and no probe of another confirms it yet */
+	bool may_confirm;         /* a backend fails, and no probe that passed confirms it yet */
 	uint64_t passed_began_ms; /* no backend has a later one */
+	struct uptime *uptime;    /* of state; NULL: out of memory */
 };
 
 struct state;
@@ -128,7 +140,8 @@ struct state_options {
 	/* Copied; where an lbd of before had them. Renamed to overrides_path if that does not exist
 	 * and an entry is about this config. NULL: nowhere else. */
 	const char *overrides_former;
-	const char *held_path; /* copied; the file of detached interfaces; NULL: not kept */
+	const char *held_path;   /* copied; the file of detached interfaces; NULL: not kept */
+	const char *uptime_path; /* copied; the file of availabilities; NULL: not kept */
 	struct dataplane *dataplane;
 	struct attach *attach;
 	struct neigh *neigh;
@@ -166,7 +179,7 @@ struct config_age {
 	bool refused;        /* the last reload failed: the file has another config, or a mistake */
 };
 void state_config_age(const struct state *state, struct config_age *ret);
-/* How many backends differ from the file at run time. */
+/* How many backends and services differ from the file at run time. */
 unsigned state_overrides_count(const struct state *state);
 struct state_summary {
 	unsigned services, services_down, services_panic, services_backup, services_blind, backends,
@@ -182,13 +195,22 @@ struct service *const *state_services(const struct state *state, unsigned *ret_c
 uint64_t state_generation(const struct state *state);
 struct service *state_find_service(const struct state *state, const char *name);
 struct backend *service_find_backend(const struct service *service, const struct addr *address);
+/* The service that text names: its name, or VIP, VIP:PORT or VIP:PORT/PROTOCOL. 0; -ENOENT; or
+ * -EINVAL if several have it: err lists them. */
+int state_resolve_service(const struct state *state, const char *text, struct service **ret,
+			  struct error *err);
+/* The address of the backend that text names: any address, or the name of a backend. 0; -ENOENT: no
+ * backend has the name; -EINVAL: neither. */
+int service_resolve_backend(const struct service *service, const char *text, struct addr *ret,
+			    struct error *err);
 
 /* What a reload did with one run-time change. */
 struct reload_note {
-	char *service; /* its name in the new file, or in the old one if it is gone */
-	struct addr address;
-	bool kept;     /* else dropped */
-	char what[80]; /* "drain", "weight 7 (the file has 100)" */
+	char *service;       /* its name in the new file, or in the old one if it is gone */
+	struct addr address; /* of the backend; family 0: the change is of the service */
+	char name[CONFIG_TAG_TEXT + 1]; /* of the backend; "": none */
+	bool kept;                      /* else dropped */
+	char what[80];                  /* "drain", "weight 7 (the file has 100)" */
 };
 
 #define RELOAD_NOTES 100
@@ -221,17 +243,19 @@ int state_reload_as(struct state *state, const struct reload_options *options,
 void state_collect(struct state *state, struct sentences *into);
 
 struct saved {
-	char *text;
-	size_t length;
-	struct reload_report report; /* kept: in the text; dropped: it has no place for them */
+	struct config_texts texts;   /* of the config */
+	bool *changed;               /* of each of them */
+	struct reload_report report; /* kept: in the texts; dropped: they have no place for them */
 };
 void saved_done(struct saved *saved);
-/* The text of the config file with the run-time changes in it. On error, such as a text that cannot
- * be changed, *ret is untouched. */
+/* The texts of the config files with the run-time changes in them. On error, such as a text that
+ * cannot be changed, *ret is untouched. */
 int state_save(const struct state *state, struct saved *ret, struct error *err);
 
 /* What the config names and this machine does not have: interfaces, the group. */
 void machine_lacks(const struct config *config, struct sentences *ret);
+/* Of that, the command of `notify` alone. */
+void machine_lacks_command(const struct config *config, struct sentences *ret);
 /* VIPs that are addresses of this machine. */
 void machine_owns(const struct config *config, struct sentences *ret);
 
@@ -245,8 +269,15 @@ struct lists_report {
 int state_reload_lists(struct state *state, struct lists_report *ret, struct error *err);
 /* Run-time changes. When they return 0, the change is in force and on disk (in overrides_path). On
  * error nothing has changed: -ENOENT, -EEXIST, -EINVAL; -EROFS: it cannot be written to disk. */
+/* tag: name and labels, of which a reference is taken; NULL: neither, or as the file has them. */
 int state_backend_add(struct state *state, const char *service, const struct addr *address,
-		      uint32_t weight, struct error *err);
+		      uint32_t weight, struct config_tag *tag, struct error *err);
+/* A service as config_add_service takes it. On success *ret_name is its name, in the config that is
+ * in force. */
+int state_service_add(struct state *state, const char *text, const char **ret_name,
+		      struct error *err);
+/* force: also while its backends take traffic, which is refused otherwise (-EBUSY). */
+int state_service_remove(struct state *state, const char *name, bool force, struct error *err);
 /* now: its flows move to other backends at once; otherwise it is removed when drained. force: also
  * the last one, which is refused otherwise (-EBUSY). */
 int state_backend_remove(struct state *state, const char *service, const struct addr *address,
@@ -285,5 +316,7 @@ void service_key(const struct service *service, struct dp_service *ret);
 /* "web 192.0.2.10:80/tcp" for log lines and errors; of `port: any` "192.0.2.10:any/tcp". */
 #define SERVICE_LABEL 384
 const char *service_label(const struct service *service, char text[SERVICE_LABEL]);
+/* "web-1 10.0.0.11", or "10.0.0.11" without a name. */
+const char *backend_label(const struct backend *backend, char text[CONFIG_BACKEND_LABEL]);
 
 #endif

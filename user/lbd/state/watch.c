@@ -81,21 +81,15 @@ void backend_on_next_hop(void *arg, const struct addr *address, const struct nex
 
 /* ---- from one world to the next ---- */
 
-static bool same_text(const char *a, const char *b)
-{
-	return a == b || (a && b && !strcmp(a, b));
-}
-
 bool service_same_check(const struct config_service *a, const struct config_service *b)
 {
-	const struct health_spec *x = &a->health, *y = &b->health;
+	struct health_spec x = a->health, y = b->health;
 
-	return same_text(x->type, y->type) &&
-	       (x->port ? x->port : a->port) == (y->port ? y->port : b->port) &&
-	       x->to_vip == y->to_vip && same_text(x->path, y->path) &&
-	       same_text(x->host, y->host) && x->status_min == y->status_min &&
-	       x->status_max == y->status_max && x->interval_ms == y->interval_ms &&
-	       x->timeout_ms == y->timeout_ms && x->rise == y->rise && x->fall == y->fall;
+	if (!x.port)
+		x.port = a->port;
+	if (!y.port)
+		y.port = b->port;
+	return health_spec_same(&x, &y);
 }
 
 static void backend_take_over(struct backend *backend)
@@ -128,7 +122,7 @@ static void backend_start(struct backend *backend)
 {
 	struct state *state = backend->service->state;
 	const struct config_service *config = backend->service->config;
-	char text[ADDR_TEXT], label[SERVICE_LABEL];
+	char text[CONFIG_BACKEND_LABEL], label[SERVICE_LABEL];
 
 	if (!backend->handle)
 		backend->handle = malloc(sizeof(struct backend *));
@@ -145,23 +139,19 @@ static void backend_start(struct backend *backend)
 	backend_set_way(backend);
 	if (!backend->watch || (!backend->check && service_is_checked(config)))
 		log_error("%s: backend %s: out of memory: neither checked nor watched",
-			  service_label(backend->service, label),
-			  addr_format(&backend->address, text));
+			  service_label(backend->service, label), backend_label(backend, text));
 }
 
 /* Logs backends that have drained and are not in the next world. */
 static void report_gone(const struct service *service)
 {
-	char text[ADDR_TEXT], label[SERVICE_LABEL];
-
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *backend = service->backends[i];
 
 		if (backend->removed && backend->handle && !backend->removed_now &&
 		    report_names(service->state))
-			log_info("%s: backend %s drained and removed",
-				 service_label(service, label),
-				 addr_format(&backend->address, text));
+			report_backend(backend, EVENT_backend_gone, LOG_INFO, "",
+				       " drained and removed");
 	}
 }
 

@@ -99,7 +99,7 @@ void backend_set_way(struct backend *backend)
  * the next ones need is the same. */
 void state_retry_ways(struct state *state)
 {
-	char text[ADDR_TEXT], label[SERVICE_LABEL];
+	char text[CONFIG_BACKEND_LABEL], label[SERVICE_LABEL];
 
 	for (unsigned i = 0; i < state->world.count; i++) {
 		const struct service *service = state->world.services[i];
@@ -113,8 +113,7 @@ void state_retry_ways(struct state *state)
 			if (!backend->has_way)
 				return;
 			log_info("%s: backend %s: its checks have a way to the VIP now",
-				 service_label(service, label),
-				 addr_format(&backend->address, text));
+				 service_label(service, label), backend_label(backend, text));
 		}
 	}
 }

@@ -136,14 +136,31 @@ static void remember_before_loss(struct service *service, uint64_t now_ms)
 	}
 }
 
-/* A probe of another backend that began after `failing` began to fail, and passed, shows that this
- * host was not cut off during the whole time. */
-static void note_confirmation(struct backend *failing, const struct backend *other)
+static bool awaits(const struct failing *failing)
 {
-	if (other == failing || !failing->failing_ms || failing->confirmed_ms)
+	return failing->began_ms && !failing->confirmed_ms;
+}
+
+static bool any_awaits(const struct backend *backend)
+{
+	return awaits(&backend->failing) || awaits(&backend->latest) || awaits(&backend->again);
+}
+
+static void confirm(struct failing *failing, const struct backend *passed)
+{
+	if (awaits(failing) && passed->passed_ms && passed->passed_began_ms >= failing->began_ms)
+		failing->confirmed_ms = passed->passed_ms;
+}
+
+/* A probe of another backend that began after one failed, and passed, shows that this host was not
+ * cut off during the whole time. */
+static void note_confirmation(struct backend *failing, const struct backend *passed)
+{
+	if (passed == failing)
 		return;
-	if (other->passed_ms && other->passed_began_ms >= failing->failing_ms)
-		failing->confirmed_ms = other->passed_ms;
+	confirm(&failing->failing, passed);
+	confirm(&failing->latest, passed);
+	confirm(&failing->again, passed);
 }
 
 /* Thousands of probes a second pass while none fails: they must not look at every backend. */
@@ -158,34 +175,88 @@ static void note_passed(struct service *service, const struct backend *backend)
 		struct backend *other = service->backends[i];
 
 		note_confirmation(other, backend);
-		service->may_confirm |= other->failing_ms && !other->confirmed_ms;
+		service->may_confirm |= any_awaits(other);
 	}
+}
+
+static bool may_find(const struct failing *failing, const struct service *service)
+{
+	return awaits(failing) && service->passed_began_ms >= failing->began_ms;
 }
 
 /* And if all fail, none may look for one that has passed since. */
 static void note_failing(struct service *service, struct backend *backend)
 {
-	for (unsigned i = 0; i < service->backends_count && !backend->confirmed_ms &&
-			     service->passed_began_ms >= backend->failing_ms;
-	     i++)
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		if (!may_find(&backend->failing, service) && !may_find(&backend->latest, service) &&
+		    !may_find(&backend->again, service))
+			break;
 		note_confirmation(backend, service->backends[i]);
-	service->may_confirm |= !backend->confirmed_ms;
+	}
+	service->may_confirm |= any_awaits(backend);
+}
+
+/* Is there one that passed between the first of the failed probes and the last? One that passed
+ * later may have passed because a link has come back. */
+static bool is_confirmed(const struct failing *failing, uint64_t last_began_ms)
+{
+	return failing->confirmed_ms && failing->confirmed_ms <= last_began_ms;
+}
+
+/* Has another backend, which was alive until then, failed since the last probe of this one did, or
+ * at the same time? */
+static bool another_failed(const struct backend *backend)
+{
+	const struct service *service = backend->service;
+	const struct health_spec *health = &service->config->health;
+	uint64_t alive_ms = (uint64_t)(health->fall + 1) * health->interval_ms + health->timeout_ms;
+
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct backend *other = service->backends[i];
+
+		if (other != backend && other->failed_began_ms &&
+		    other->failed_began_ms + health->timeout_ms >= backend->latest.began_ms &&
+		    other->passed_ms + alive_ms >= backend->failing.began_ms)
+			return true;
+	}
+	return false;
+}
+
+/* This probe and the one before have failed, and none that passed in between is known of. */
+static bool may_be_one_cut(const struct backend *backend, uint64_t began_ms)
+{
+	if (is_confirmed(&backend->latest, began_ms))
+		return false;
+	return awaits(&backend->latest) || another_failed(backend);
+}
+
+/* Has one been back before this time, while the service is blind? */
+static bool one_is_back_before(const struct service *service, uint64_t began_ms)
+{
+	return service->blind && service->first_back_ms && service->first_back_ms < began_ms;
 }
 
 void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms, uint64_t ended_ms)
 {
+	struct service *service = backend->service;
+
 	if (passed) {
 		backend->passed_ms = ended_ms;
 		backend->passed_began_ms = began_ms;
-		backend->failing_ms = backend->confirmed_ms = 0;
-		note_passed(backend->service, backend);
+		backend->failing = backend->latest = (struct failing){0};
+		backend->cut_off = false;
+		note_passed(service, backend);
 		return;
 	}
 	backend->failed_began_ms = began_ms;
-	if (backend->failing_ms)
-		return;
-	backend->failing_ms = began_ms;
-	note_failing(backend->service, backend);
+	if (!backend->failing.began_ms)
+		backend->failing.began_ms = began_ms;
+	else if (may_be_one_cut(backend, began_ms))
+		backend->cut_off = true;
+	backend->latest = (struct failing){.began_ms = began_ms};
+	if (!backend->again.began_ms && one_is_back_before(service, began_ms))
+		backend->again.began_ms = began_ms;
+	note_failing(service, backend);
 }
 
 /* The probes that passed last: ten thousand backends may be lost at once, and none of them may look
@@ -219,21 +290,22 @@ static uint64_t last_pass_of_others(const struct passes *passes, const struct ba
 	return passes->latest == backend ? passes->second_ms : passes->latest_ms;
 }
 
-/* Every other backend is probed between the first failed probe of a loss and the last. One that
- * passed by then confirms the loss; one that passed later may have passed because a link has come
- * back. With fall: 1 there is only one failed probe, so the interval before it counts. */
+/* Every other backend is probed between the first failed probe of a loss and the last. One failure
+ * of a link must not count as two failed probes. With fall: 1 there is only one failed probe, so
+ * the interval before it counts. */
 static bool loss_is_confirmed(const struct backend *lost, const struct passes *passes)
 {
 	const struct health_spec *health = &lost->service->config->health;
 	uint64_t passed_ms = last_pass_of_others(passes, lost);
 
 	if (health->fall > 1)
-		return lost->confirmed_ms && lost->confirmed_ms <= lost->failed_began_ms;
-	return passed_ms && passed_ms + health->interval_ms >= lost->failing_ms;
+		return !lost->cut_off && is_confirmed(&lost->failing, lost->failed_began_ms);
+	return passed_ms && passed_ms + health->interval_ms >= lost->failing.began_ms;
 }
 
 /* The next hop is gone and the health check has not failed yet: has a probe of another backend
- * passed while the neighbour did not answer? Without probes nothing can contradict the loss. */
+ * passed while the neighbour did not answer? Without probes nothing can contradict the loss, unless
+ * the links of this host are in doubt already. */
 static bool hop_loss_is_confirmed(const struct backend *lost, const struct passes *passes,
 				  uint64_t now_ms)
 {
@@ -242,7 +314,7 @@ static bool hop_loss_is_confirmed(const struct backend *lost, const struct passe
 
 	if (reach_ms < NEIGHBOUR_LOSS_MS)
 		reach_ms = NEIGHBOUR_LOSS_MS;
-	return !passed_ms || passed_ms + reach_ms >= now_ms;
+	return passed_ms ? passed_ms + reach_ms >= now_ms : !lost->service->blind;
 }
 
 struct losses {
@@ -266,7 +338,7 @@ static void find_losses(struct service *service, uint64_t now_ms, struct losses 
 			backend->lost_ms = 0;
 		else if (lost)
 			backend->lost_ms = now_ms;
-		if (lost && backend->health == HEALTH_DOWN && backend->failing_ms)
+		if (lost && backend->health == HEALTH_DOWN && backend->failing.began_ms)
 			ret->unconfirmed |= !loss_is_confirmed(backend, &passes);
 		else if (lost && backend->health == HEALTH_UP)
 			ret->unconfirmed |= !hop_loss_is_confirmed(backend, &passes, now_ms);
@@ -307,40 +379,53 @@ static bool is_back_since(const struct backend *backend, uint64_t since_ms)
 	return is_reachable(backend) && (!probed || backend->passed_ms >= since_ms);
 }
 
-/* Since the first backend was back: is it reachable, or has a probe that began later failed? */
+/* Since the first backend was back: is it reachable, or have two of its probes failed, and one that
+ * passed shows that not one failure of a link was the cause of both? What is not frozen has no
+ * place in the ring that could be lost. */
 static bool is_decided_again(const struct backend *backend)
 {
-	const struct service *service = backend->service;
-
-	if (is_back_since(backend, service->first_back_ms) || backend->drained)
+	if (!backend->frozen || backend->drained ||
+	    is_back_since(backend, backend->service->first_back_ms))
 		return true;
-	return backend->health == HEALTH_DOWN && backend->failed_began_ms > service->first_back_ms;
+	return backend->health == HEALTH_DOWN && backend->failing.began_ms &&
+	       is_confirmed(&backend->again, backend->failed_began_ms);
 }
 
-/* When the first backend was back; 0: none is. */
-static uint64_t find_first_back(const struct service *service, uint64_t now_ms)
+/* One that lives is back by then, since none of its probes fails any more. */
+static bool had_time_to_rise(const struct backend *backend, uint64_t now_ms)
 {
-	for (unsigned i = 0; i < service->backends_count; i++)
-		if (is_back_since(service->backends[i], service->blind_ms))
-			return service->first_back_ms >= service->blind_ms ? service->first_back_ms
-									   : now_ms;
-	return 0;
+	const struct health_spec *health = &backend->service->config->health;
+	uint64_t since_ms = backend->service->first_back_ms;
+
+	if (backend->failed_began_ms > since_ms)
+		since_ms = backend->failed_began_ms;
+	return now_ms >= since_ms + (uint64_t)health->rise * health->interval_ms +
+			     health->timeout_ms + RECOVERY_MARGIN_MS;
 }
 
-/* The first backend that is back would get all traffic. So this waits until all have a new result,
- * or for as long as a backend needs to rise. */
+/* Sets first_back_ms, to 0 if none is. What failed before says nothing. */
+static void find_first_back(struct service *service, uint64_t now_ms)
+{
+	bool one = false;
+
+	for (unsigned i = 0; i < service->backends_count && !one; i++)
+		one = is_back_since(service->backends[i], service->blind_ms);
+	if (one && service->first_back_ms && service->first_back_ms >= service->blind_ms)
+		return;
+	service->first_back_ms = one ? now_ms : 0;
+	for (unsigned i = 0; i < service->backends_count; i++)
+		service->backends[i]->again = (struct failing){0};
+}
+
+/* The first backend that is back would get all traffic. So this waits until it is certain of all
+ * others whether they live. */
 static bool blindness_is_over(const struct service *service, uint64_t now_ms)
 {
-	const struct health_spec *health = &service->config->health;
-	uint64_t longest =
-	    (uint64_t)health->rise * health->interval_ms + health->timeout_ms + RECOVERY_MARGIN_MS;
-
 	if (!service->first_back_ms)
 		return false;
-	if (now_ms >= service->first_back_ms + longest)
-		return true;
 	for (unsigned i = 0; i < service->backends_count; i++)
-		if (!is_decided_again(service->backends[i]))
+		if (!is_decided_again(service->backends[i]) &&
+		    !had_time_to_rise(service->backends[i], now_ms))
 			return false;
 	return true;
 }
@@ -361,7 +446,7 @@ static void service_follow_losses(struct service *service, uint64_t now_ms)
 		service->blind_ms = now_ms; /* the link has failed again: all results are old */
 	if (!service->blind)
 		return;
-	service->first_back_ms = find_first_back(service, now_ms);
+	find_first_back(service, now_ms);
 	if (!blindness_is_over(service, now_ms))
 		return;
 	service->blind = false;

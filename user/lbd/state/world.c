@@ -29,6 +29,7 @@ static void backend_free(struct backend *backend)
 	if (backend->watch)
 		neigh_unwatch(backend->watch);
 	free(backend->handle);
+	config_tag_unref(backend->tag);
 	free(backend);
 }
 
@@ -147,8 +148,10 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->passed_ms = former->passed_ms;
 	backend->passed_began_ms = former->passed_began_ms;
 	backend->failed_began_ms = former->failed_began_ms;
-	backend->failing_ms = former->failing_ms;
-	backend->confirmed_ms = former->confirmed_ms;
+	backend->failing = former->failing;
+	backend->latest = former->latest;
+	backend->again = former->again;
+	backend->cut_off = former->cut_off;
 	backend->was_reachable = former->was_reachable;
 	backend->lost_ms = former->lost_ms;
 	backend->frozen = former->frozen;
@@ -211,6 +214,7 @@ static int add_from_file(struct service *service, const struct overrides *overri
 		backend = service_append(service, &wanted->address);
 		if (!backend)
 			return -ENOMEM;
+		backend->tag = config_tag_ref(wanted->tag);
 		backend->backup = wanted->backup;
 		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
 		backend->runtime = change;
@@ -234,6 +238,7 @@ static int add_from_overrides(struct service *service, const struct overrides *o
 		backend = service_append(service, &change->address);
 		if (!backend)
 			return -ENOMEM;
+		backend->tag = config_tag_ref(change->tag);
 		backend->weight = change->weight;
 		backend->runtime = true;
 		if (change->drain)
@@ -264,6 +269,7 @@ static int keep_leaving(struct service *service, const struct service *former)
 		backend = service_append(service, &before->address);
 		if (!backend)
 			return -ENOMEM;
+		backend->tag = config_tag_ref(before->tag);
 		backend->weight = before->weight;
 		backend->backup = before->backup;
 		backend->removed = backend->runtime = true;
@@ -333,6 +339,7 @@ static int service_build(struct service *service, const struct overrides *overri
 	bool adopted = state->first && dataplane_adopted(state->options.dataplane);
 	int rc = add_from_file(service, overrides);
 
+	service->uptime = former ? former->uptime : availability_of(state, service->config);
 	service->opens_ms = clock_monotonic_ms() + service->config->health.interval_ms +
 			    service->config->health.timeout_ms + OPENING_EXTRA_MS;
 	if (!rc)

@@ -1,0 +1,719 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Health checks that look into answers: tcp with send and expect, udp, dns, icmp, tls, and the
+ * method, headers and body of http. Servers are child processes of the test. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "lbd/health/bytes.h"
+#include "health_loop.h"
+#include "lbd/health/health.h"
+#include "support/test_addr.h"
+#include "support/test_netns.h"
+
+/* ---- one probe ---- */
+
+struct found {
+	unsigned results;
+	enum health_outcome outcome;
+	enum health_status status;
+	uint32_t latency_us;
+	char why[320];
+};
+
+static void on_result(void *arg, const struct health_result *result)
+{
+	struct found *found = arg;
+
+	found->results++;
+	found->outcome = result->outcome;
+	found->status = result->status;
+	found->latency_us = result->latency_us;
+	snprintf(found->why, sizeof(found->why), "%s", result->why);
+}
+
+static struct health_spec spec_of(const char *type)
+{
+	return (struct health_spec){.type = (char *)type,
+				    .status_min = 200,
+				    .status_max = 399,
+				    .interval_ms = 200,
+				    .timeout_ms = PATIENT_MS,
+				    .rise = 1,
+				    .fall = 1};
+}
+
+static struct found probe(const struct health_spec *spec, const char *address, uint16_t port)
+{
+	const struct addr addr = test_addr(address);
+	struct found found = {0};
+	struct health_check *check =
+	    health_add(health, spec, &addr, port, HEALTH_UNKNOWN, on_result, &found);
+
+	assert_non_null(check);
+	run_until(&found.results, 1);
+	health_remove(check);
+	assert_int_not_equal(found.results, 0);
+	return found;
+}
+
+static void assert_up(const struct health_spec *spec, const char *address, uint16_t port)
+{
+	struct found found = probe(spec, address, port);
+
+	assert_string_equal(found.why, "");
+	assert_int_equal(found.status, HEALTH_UP);
+}
+
+static void assert_down(const struct health_spec *spec, uint16_t port, const char *why)
+{
+	struct found found = probe(spec, "127.0.0.1", port);
+
+	assert_string_equal(found.why, why);
+	assert_int_equal(found.status, HEALTH_DOWN);
+}
+
+/* ---- servers ---- */
+
+#define REQUEST_MAX 4096
+
+/* What a server does with each request. */
+struct server {
+	int type; /* SOCK_STREAM or SOCK_DGRAM */
+	const char *address;
+	const char *greeting; /* before anything was asked; NULL: nothing */
+	const char *wants;    /* in the request, else no answer; NULL: anything */
+	const char *answer;   /* NULL: none */
+	size_t answer_length; /* 0: of the text */
+	unsigned ignored;     /* so many requests get no answer first */
+	bool closes;          /* the connection after the answer */
+	uint16_t rcode;       /* dns: of the answer */
+	bool dns, foreign;    /* foreign: with another id first */
+	pid_t pid;
+	uint16_t port;
+	int fd;
+};
+
+static size_t dns_answer(const struct server *server, uint8_t *message, size_t length)
+{
+	static const uint8_t record[] = {0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 80};
+
+	message[2] |= 0x80;
+	message[3] = (uint8_t)server->rcode;
+	if (server->rcode)
+		return length;
+	message[7] = 1;
+	memcpy(message + length, record, sizeof(record));
+	return length + sizeof(record);
+}
+
+static void serve_datagrams(const struct server *server)
+{
+	for (unsigned seen = 0;; seen++) {
+		uint8_t message[REQUEST_MAX];
+		struct sockaddr_storage from;
+		socklen_t from_length = sizeof(from);
+		ssize_t got = recvfrom(server->fd, message, sizeof(message) / 2, 0,
+				       (struct sockaddr *)&from, &from_length);
+		size_t length = (size_t)got;
+
+		if (got < 0 || seen < server->ignored)
+			continue;
+		if (server->wants && !memmem(message, length, server->wants, strlen(server->wants)))
+			continue;
+		if (server->foreign) {
+			message[0] ^= 0xff;
+			message[2] |= 0x80;
+			sendto(server->fd, message, length, 0, (struct sockaddr *)&from,
+			       from_length);
+			message[0] ^= 0xff;
+		}
+		if (server->dns) {
+			length = dns_answer(server, message, length);
+			sendto(server->fd, message, length, 0, (struct sockaddr *)&from,
+			       from_length);
+		} else if (server->answer) {
+			sendto(server->fd, server->answer,
+			       server->answer_length ? server->answer_length
+						     : strlen(server->answer),
+			       0, (struct sockaddr *)&from, from_length);
+		}
+	}
+}
+
+static void serve_connection(const struct server *server, int fd)
+{
+	char request[REQUEST_MAX] = "";
+	size_t length = 0;
+
+	if (server->greeting)
+		write(fd, server->greeting, strlen(server->greeting));
+	while (server->wants && !strstr(request, server->wants)) {
+		ssize_t got = read(fd, request + length, sizeof(request) - 1 - length);
+
+		if (got <= 0)
+			return;
+		length += (size_t)got;
+	}
+	if (server->answer)
+		write(fd, server->answer, strlen(server->answer));
+	if (server->closes) {
+		shutdown(fd, SHUT_WR);
+		return;
+	}
+	while (read(fd, request, sizeof(request)) > 0)
+		;
+}
+
+static void serve_connections(const struct server *server)
+{
+	for (;;) {
+		int fd = accept(server->fd, NULL, NULL);
+
+		if (fd >= 0) {
+			serve_connection(server, fd);
+			close(fd);
+		}
+	}
+}
+
+static void server_start(struct server *server)
+{
+	const struct addr addr = test_addr(server->address ? server->address : "127.0.0.1");
+	struct sockaddr_storage at;
+	socklen_t length = addr_to_sockaddr(&addr, 0, &at);
+
+	server->fd = socket(addr.family == 4 ? AF_INET : AF_INET6, server->type, 0);
+	assert_true(server->fd >= 0);
+	assert_int_equal(bind(server->fd, (struct sockaddr *)&at, length), 0);
+	if (server->type == SOCK_STREAM)
+		assert_int_equal(listen(server->fd, 16), 0);
+	assert_int_equal(getsockname(server->fd, (struct sockaddr *)&at, &length), 0);
+	server->port = ntohs(((struct sockaddr_in *)&at)->sin_port); /* at the same place in both */
+	server->pid = fork();
+	assert_true(server->pid >= 0);
+	if (server->pid)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (server->type == SOCK_STREAM)
+		serve_connections(server);
+	serve_datagrams(server);
+}
+
+static void server_stop(struct server *server)
+{
+	kill(server->pid, SIGKILL);
+	waitpid(server->pid, NULL, 0);
+	close(server->fd);
+}
+
+/* ---- bytes ---- */
+
+static void hexadecimal_digits_become_bytes(void **state)
+{
+	struct bytes bytes;
+
+	assert_true(bytes_is_hex("00fFA9"));
+	assert_false(bytes_is_hex(""));
+	assert_false(bytes_is_hex("0"));
+	assert_false(bytes_is_hex("0g"));
+	assert_false(bytes_is_hex("0x10"));
+	bytes_set(&bytes, NULL, "00fFa9");
+	assert_int_equal(bytes.length, 3);
+	assert_memory_equal(bytes.data, "\x00\xff\xa9", 3);
+	bytes_set(&bytes, "PING\r\n", NULL);
+	assert_int_equal(bytes.length, 6);
+	assert_true(bytes_within(&bytes, "xPING\r\n", 7));
+	assert_false(bytes_within(&bytes, "xPING\r", 6));
+	bytes_set(&bytes, NULL, NULL);
+	assert_int_equal(bytes.length, 0);
+	assert_true(bytes_within(&bytes, "", 0));
+}
+
+/* ---- tcp ---- */
+
+static void tcp_answer_with_what_is_expected_is_up(void **state)
+{
+	struct server server = {.type = SOCK_STREAM, .wants = "PING\r\n", .answer = "+PONG\r\n"};
+	struct health_spec spec = spec_of("tcp");
+
+	server_start(&server);
+	spec.send = (char *)"PING\r\n";
+	spec.expect = (char *)"PONG";
+	assert_up(&spec, "127.0.0.1", server.port);
+	spec.send = spec.expect = NULL;
+	spec.send_hex = (char *)"50494E470d0a";
+	spec.expect_hex = (char *)"2b504f4e47";
+	assert_up(&spec, "127.0.0.1", server.port);
+	server_stop(&server);
+}
+
+static void tcp_greeting_is_enough_without_a_question(void **state)
+{
+	struct server server = {.type = SOCK_STREAM, .address = "::1", .greeting = "220 mail\r\n"};
+	struct health_spec spec = spec_of("tcp");
+
+	server_start(&server);
+	spec.expect = (char *)"220 ";
+	assert_up(&spec, "::1", server.port);
+	server_stop(&server);
+}
+
+static void tcp_any_answer_is_enough_if_nothing_is_expected(void **state)
+{
+	struct server server = {.type = SOCK_STREAM, .wants = "x", .answer = "?"};
+	struct health_spec spec = spec_of("tcp");
+
+	server_start(&server);
+	spec.send = (char *)"x";
+	assert_up(&spec, "127.0.0.1", server.port);
+	server_stop(&server);
+}
+
+static void tcp_answer_without_what_is_expected_is_down(void **state)
+{
+	struct server server = {
+	    .type = SOCK_STREAM, .wants = "PING", .answer = "-LOADING", .closes = true};
+	struct health_spec spec = spec_of("tcp");
+
+	server_start(&server);
+	spec.send = (char *)"PING";
+	spec.expect = (char *)"PONG";
+	assert_down(&spec, server.port, "the answer does not contain \"PONG\"");
+	spec.expect = NULL;
+	spec.expect_hex = (char *)"0001";
+	assert_down(&spec, server.port, "the answer does not contain the bytes 0001");
+	server_stop(&server);
+}
+
+static void tcp_connection_closed_without_an_answer_is_down(void **state)
+{
+	struct server server = {.type = SOCK_STREAM, .closes = true};
+	struct health_spec spec = spec_of("tcp");
+
+	server_start(&server);
+	spec.expect = (char *)"220";
+	assert_down(&spec, server.port, "closed without an answer");
+	server_stop(&server);
+}
+
+static void tcp_answer_is_read_up_to_4_kib(void **state)
+{
+	static char garbage[8193];
+	struct server server = {.type = SOCK_STREAM, .greeting = garbage};
+	struct health_spec spec = spec_of("tcp");
+
+	memset(garbage, 'x', sizeof(garbage) - 1);
+	server_start(&server);
+	spec.expect = (char *)"220";
+	assert_down(&spec, server.port, "the answer's first 4 KiB does not contain \"220\"");
+	server_stop(&server);
+}
+
+/* The reason says what is missing. */
+static void tcp_timeouts_say_what_is_missing(void **state)
+{
+	struct server silent = {.type = SOCK_STREAM, .wants = "never"};
+	struct server slow = {.type = SOCK_STREAM, .greeting = "2"};
+	struct health_spec spec = spec_of("tcp");
+
+	server_start(&silent);
+	server_start(&slow);
+	spec.expect = (char *)"220";
+	spec.timeout_ms = 100;
+	assert_down(&spec, silent.port, "no answer: timed out after 100ms");
+	assert_down(&spec, slow.port, "answer without what is expected: timed out after 100ms");
+	server_stop(&silent);
+	server_stop(&slow);
+}
+
+static void tcp_refused_is_reported_as_without_an_exchange(void **state)
+{
+	struct server server = {.type = SOCK_STREAM};
+	struct health_spec spec = spec_of("tcp");
+
+	server_start(&server);
+	server_stop(&server);
+	spec.expect = (char *)"220";
+	assert_down(&spec, server.port, "connect: refused");
+}
+
+/* ---- udp ---- */
+
+static void udp_answer_with_what_is_expected_is_up(void **state)
+{
+	struct server server = {
+	    .type = SOCK_DGRAM, .wants = "status", .answer = "\xff\x00ready", .answer_length = 7};
+	struct health_spec spec = spec_of("udp");
+
+	server_start(&server);
+	spec.send = (char *)"status";
+	assert_up(&spec, "127.0.0.1", server.port);
+	spec.expect = (char *)"ready";
+	assert_up(&spec, "127.0.0.1", server.port);
+	spec.expect = NULL;
+	spec.expect_hex = (char *)"ff0072";
+	assert_up(&spec, "127.0.0.1", server.port);
+	spec.expect_hex = (char *)"ff01";
+	assert_down(&spec, server.port, "the answer does not contain the bytes ff01");
+	server_stop(&server);
+}
+
+static void udp_one_lost_datagram_is_not_a_failed_probe(void **state)
+{
+	struct server server = {.type = SOCK_DGRAM, .answer = "yes", .ignored = 2};
+	struct health_spec spec = spec_of("udp");
+
+	server_start(&server);
+	spec.send = (char *)"?";
+	spec.timeout_ms = 3000;
+	assert_up(&spec, "127.0.0.1", server.port);
+	server_stop(&server);
+}
+
+static void udp_without_an_answer_has_timed_out(void **state)
+{
+	struct server server = {.type = SOCK_DGRAM, .wants = "never"};
+	struct health_spec spec = spec_of("udp");
+
+	server_start(&server);
+	spec.send = (char *)"?";
+	spec.timeout_ms = 100;
+	assert_down(&spec, server.port, "no answer: timed out after 100ms");
+	server_stop(&server);
+}
+
+static void udp_closed_port_is_reported_at_once(void **state)
+{
+	struct server server = {.type = SOCK_DGRAM, .address = "127.0.0.1"};
+	struct health_spec spec = spec_of("udp");
+
+	server_start(&server);
+	server_stop(&server);
+	spec.send = (char *)"?";
+	assert_down(&spec, server.port, "refused: ICMP port unreachable");
+}
+
+/* ---- dns ---- */
+
+static struct health_spec dns_spec(const char *name, const char *record, const char *expect)
+{
+	struct health_spec spec = spec_of("dns");
+
+	spec.name = (char *)name;
+	spec.record = (char *)record;
+	spec.expect = (char *)expect;
+	return spec;
+}
+
+static void dns_answer_with_a_record_is_up(void **state)
+{
+	struct server server = {.type = SOCK_DGRAM, .dns = true};
+	struct health_spec any = dns_spec("www.example.org", NULL, NULL);
+	struct health_spec dot = dns_spec("www.example.org.", "a", "192.0.2.80");
+	struct health_spec other = dns_spec("www.example.org", "A", "192.0.2.81");
+
+	server_start(&server);
+	assert_up(&any, "127.0.0.1", server.port);
+	assert_up(&dot, "127.0.0.1", server.port);
+	assert_down(&other, server.port, "DNS: the answer does not contain \"192.0.2.81\"");
+	server_stop(&server);
+}
+
+static void dns_errors_are_named(void **state)
+{
+	struct server refuses = {.type = SOCK_DGRAM, .dns = true, .rcode = 5};
+	struct server unknown = {.type = SOCK_DGRAM, .dns = true, .rcode = 11};
+	struct health_spec spec = dns_spec("example.org", "AAAA", NULL);
+
+	server_start(&refuses);
+	server_start(&unknown);
+	assert_down(&spec, refuses.port, "DNS: REFUSED");
+	assert_down(&spec, unknown.port, "DNS: code 11");
+	server_stop(&refuses);
+	server_stop(&unknown);
+}
+
+static void dns_answer_to_another_query_is_not_taken(void **state)
+{
+	struct server server = {.type = SOCK_DGRAM, .dns = true, .foreign = true};
+	struct server garbage = {.type = SOCK_DGRAM, .answer = "not DNS"};
+	struct health_spec spec = dns_spec("example.org", NULL, NULL);
+
+	server_start(&server);
+	server_start(&garbage);
+	assert_up(&spec, "127.0.0.1", server.port);
+	spec.timeout_ms = 100;
+	assert_down(&spec, garbage.port, "no answer: timed out after 100ms");
+	server_stop(&server);
+	server_stop(&garbage);
+}
+
+/* ---- icmp ---- */
+
+static bool may_open_icmp(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP);
+
+	if (fd < 0)
+		fd = socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static void icmp_echo_is_up(void **state)
+{
+	struct health_spec spec = spec_of("icmp");
+
+	if (!may_open_icmp())
+		skip(); /* neither net.ipv4.ping_group_range nor CAP_NET_RAW */
+	assert_up(&spec, "127.0.0.1", 0);
+	assert_up(&spec, "::1", 0);
+}
+
+/* A raw socket, or with ping_group_range, in the same namespace, the other kind. */
+static void icmp_works_with_a_socket_of_the_ping_group_too(void **state)
+{
+	struct health_spec spec = spec_of("icmp");
+	FILE *range = fopen("/proc/sys/net/ipv4/ping_group_range", "w");
+	bool set;
+
+	if (!range)
+		skip();
+	set = fprintf(range, "0 2147483647") > 0;
+	if (fclose(range) || !set)
+		skip(); /* not in a namespace of its own */
+	assert_up(&spec, "127.0.0.1", 0);
+	assert_up(&spec, "::1", 0);
+}
+
+static void icmp_without_an_answer_has_timed_out(void **state)
+{
+	struct health_spec spec = spec_of("icmp");
+	struct found found;
+
+	if (!may_open_icmp() || system("ip link add lbd-none type veth peer name lbd-nonp && "
+				       "ip link set lbd-nonp up && "
+				       "ip addr add 192.0.2.1/24 dev lbd-none && "
+				       "ip link set lbd-none up") != 0)
+		skip();
+	spec.timeout_ms = 100;
+	found = probe(&spec, "192.0.2.7", 0);
+	assert_int_equal(found.status, HEALTH_DOWN);
+	assert_string_equal(found.why, "no answer: timed out after 100ms");
+	assert_int_equal(system("ip link del lbd-none"), 0);
+}
+
+/* ---- http ---- */
+
+#define OK "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nready"
+
+static void http_method_and_headers_are_sent(void **state)
+{
+	struct server server = {.type = SOCK_STREAM,
+				.wants = "OPTIONS /health HTTP/1.1\r\n",
+				.answer = OK,
+				.closes = true};
+	struct server headers = {.type = SOCK_STREAM,
+				 .wants = "\r\nX-Probe: lbd\r\nX-Two: 2\r\n",
+				 .answer = OK,
+				 .closes = true};
+	struct health_spec spec = spec_of("http");
+
+	server_start(&server);
+	server_start(&headers);
+	spec.path = (char *)"/health";
+	spec.method = (char *)"OPTIONS";
+	assert_up(&spec, "127.0.0.1", server.port);
+	spec.headers = (char *)"X-Probe: lbd\nX-Two: 2";
+	assert_up(&spec, "127.0.0.1", headers.port);
+	server_stop(&server);
+	server_stop(&headers);
+}
+
+static void http_head_expects_no_body(void **state)
+{
+	struct server server = {.type = SOCK_STREAM,
+				.wants = "HEAD / HTTP/1.1\r\n",
+				.answer = "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"};
+	struct health_spec spec = spec_of("http");
+
+	server_start(&server);
+	spec.method = (char *)"HEAD";
+	assert_up(&spec, "127.0.0.1", server.port);
+	server_stop(&server);
+}
+
+static void http_body_must_contain_the_text(void **state)
+{
+	struct server server = {
+	    .type = SOCK_STREAM, .wants = "\r\n\r\n", .answer = OK, .closes = true};
+	struct health_spec spec = spec_of("http");
+
+	server_start(&server);
+	spec.body = (char *)"eady";
+	assert_up(&spec, "127.0.0.1", server.port);
+	spec.body = (char *)"readyx";
+	assert_down(&spec, server.port, "HTTP: the body does not contain \"readyx\"");
+	server_stop(&server);
+}
+
+/* The first 64 KiB, whatever comes after. */
+static void http_text_beyond_64_kib_does_not_count(void **state)
+{
+	static char answer[200000];
+	struct server server = {.type = SOCK_STREAM, .wants = "\r\n\r\n", .answer = answer};
+	struct health_spec spec = spec_of("http");
+	int length = snprintf(answer, sizeof(answer), "HTTP/1.1 200 OK\r\n\r\n");
+
+	memset(answer + length, 'x', 150000);
+	strcpy(answer + length + 65000, "near");
+	answer[length + 65004] = 'x';
+	strcpy(answer + length + 149000, "far");
+	server_start(&server);
+	spec.body = (char *)"near";
+	assert_up(&spec, "127.0.0.1", server.port);
+	spec.body = (char *)"far";
+	assert_down(&spec, server.port, "HTTP: the body's first 64 KiB does not contain \"far\"");
+	server_stop(&server);
+}
+
+/* ---- tls ---- */
+
+static void tls_to_a_plain_server_is_a_tls_failure(void **state)
+{
+	struct server server = {
+	    .type = SOCK_STREAM, .greeting = "220 plain text, not TLS\r\n", .closes = true};
+	struct health_spec spec = spec_of("tls");
+	struct found found;
+
+	server_start(&server);
+	found = probe(&spec, "127.0.0.1", server.port);
+	assert_int_equal(found.status, HEALTH_DOWN);
+	assert_ptr_equal(strstr(found.why, "TLS: "), found.why);
+	server_stop(&server);
+}
+
+#define TLS_FILES                                                                              \
+	"openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=a.example -keyout k.pem " \
+	"-out c.pem >/dev/null 2>&1"
+
+/* A server that speaks TLS, and no HTTP in it. */
+static void tls_handshake_alone_is_up(void **state)
+{
+	char directory[] = "/tmp/lbd-tls-XXXXXX", accept[32], command[64];
+	struct server server = {.type = SOCK_STREAM};
+	struct health_spec spec = spec_of("tls");
+	uint64_t end = clock_monotonic_ms() + HANG_MS;
+	struct found found;
+	pid_t pid;
+
+	if (system("command -v openssl >/dev/null") != 0)
+		skip();
+	server_start(&server); /* for a port that is not used */
+	server_stop(&server);
+	assert_non_null(mkdtemp(directory));
+	snprintf(accept, sizeof(accept), "127.0.0.1:%u", server.port);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (chdir(directory) || system(TLS_FILES))
+			_exit(1);
+		freopen("/dev/null", "r+", stdout);
+		freopen("/dev/null", "r+", stderr);
+		execlp("openssl", "openssl", "s_server", "-quiet", "-accept", accept, "-cert",
+		       "c.pem", "-key", "k.pem", NULL);
+		_exit(1);
+	}
+	do
+		found = probe(&spec, "127.0.0.1", server.port);
+	while (found.status != HEALTH_UP && clock_monotonic_ms() < end);
+	assert_string_equal(found.why, "");
+	assert_int_equal(found.status, HEALTH_UP);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	snprintf(command, sizeof(command), "rm -r %s", directory);
+	assert_int_equal(system(command), 0);
+}
+
+/* ---- kinds ---- */
+
+static void check_that_only_connects_needs_no_probe_process(void **state)
+{
+	struct health_spec spec = spec_of("tcp");
+
+	assert_false(health_kind_of(&spec)->confined);
+	spec.expect = (char *)"220";
+	assert_true(health_kind_of(&spec)->confined);
+	spec.expect = NULL;
+	spec.send_hex = (char *)"00";
+	assert_true(health_kind_of(&spec)->confined);
+	spec.type = (char *)"none";
+	assert_null(health_kind_of(&spec));
+}
+
+static void every_kind_that_reads_answers_is_confined(void **state)
+{
+	registry_for_each (health_kind, kind)
+		assert_int_equal(kind->confined, strcmp(kind->name, "tcp") != 0);
+}
+
+static int enter(void **state)
+{
+	signal(SIGPIPE, SIG_IGN);
+	return netns_enter(state);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start_loop, stop_loop)
+
+int main(int argc, char **argv)
+{
+	static const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(hexadecimal_digits_become_bytes),
+	    TEST(tcp_answer_with_what_is_expected_is_up),
+	    TEST(tcp_greeting_is_enough_without_a_question),
+	    TEST(tcp_any_answer_is_enough_if_nothing_is_expected),
+	    TEST(tcp_answer_without_what_is_expected_is_down),
+	    TEST(tcp_connection_closed_without_an_answer_is_down),
+	    TEST(tcp_answer_is_read_up_to_4_kib),
+	    TEST(tcp_timeouts_say_what_is_missing),
+	    TEST(tcp_refused_is_reported_as_without_an_exchange),
+	    TEST(udp_answer_with_what_is_expected_is_up),
+	    TEST(udp_one_lost_datagram_is_not_a_failed_probe),
+	    TEST(udp_without_an_answer_has_timed_out),
+	    TEST(udp_closed_port_is_reported_at_once),
+	    TEST(dns_answer_with_a_record_is_up),
+	    TEST(dns_errors_are_named),
+	    TEST(dns_answer_to_another_query_is_not_taken),
+	    TEST(icmp_echo_is_up),
+	    TEST(icmp_works_with_a_socket_of_the_ping_group_too),
+	    TEST(icmp_without_an_answer_has_timed_out),
+	    TEST(http_method_and_headers_are_sent),
+	    TEST(http_head_expects_no_body),
+	    TEST(http_body_must_contain_the_text),
+	    TEST(http_text_beyond_64_kib_does_not_count),
+	    TEST(tls_to_a_plain_server_is_a_tls_failure),
+	    TEST(tls_handshake_alone_is_up),
+	    cmocka_unit_test(check_that_only_connects_needs_no_probe_process),
+	    cmocka_unit_test(every_kind_that_reads_answers_is_confined),
+	};
+
+	if (health_is_worker(argc, argv))
+		return health_run_worker();
+	return cmocka_run_group_tests(tests, enter, NULL);
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Tests lbctl backends and services: filters, orders, exact counts and --watch; and the reasons
+ * made of an answer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/match.h"
+#include "lbctl/list/select.h"
+#include "lbctl/list/why.h"
+#include "support/fake_lbd.h"
+#include "lbctl_run.h"
+
+#define BACKEND(service, address, condition, weight, effective, latency, packets, flows, more)   \
+	"{\"service\":\"" service "\",\"address\":\"" address "\",\"condition\":\"" condition    \
+	"\",\"why\":\"\",\"since_s\":75,\"weight\":" #weight ",\"effective_weight\":" #effective \
+	",\"latency_us\":" #latency ",\"packets\":" #packets                                     \
+	",\"bytes\":1234567,\"flows\":" #flows ",\"active\":0" more "}"
+#define BACKENDS                                                                                 \
+	"{\"backends\":[" BACKEND(                                                               \
+	    "web", "10.0.0.9", "up", 100, 100, 300, 50, 12345,                                   \
+	    "") "," BACKEND("web", "10.0.0.10", "down", 100, 0, 0, 700, 3,                       \
+			    "") "," BACKEND("api", "10.0.0.11", "no-next-hop", 100, 0, 900, 60,  \
+					    200, "") "," BACKEND("api", "10.0.0.12", "draining", \
+								 100, 0, 400, 60, 200, "") "]}"
+#define SERVICE(name, status, packets, flows)                                              \
+	"{\"name\":\"" name "\",\"vip\":\"192.0.2.10\",\"port\":80,\"protocol\":\"tcp\","  \
+	"\"status\":\"" status "\",\"backends\":2,\"backends_up\":1,\"packets\":" #packets \
+	",\"bytes\":1,\"flows\":" #flows ",\"why\":\"\"}"
+#define SERVICES                                                   \
+	"{\"services\":[" SERVICE("s10", "up", 1, 30) "," SERVICE( \
+	    "s2", "down", 2, 20) "," SERVICE("s1", "degraded", 3, 10) "]}"
+
+/* An lbd of before the filter answers with all: lbctl filters too. */
+static const struct fake_answer answers[] = {{"GET /v1/backends", 200, BACKENDS},
+					     {"GET /v1/backends?filter=api", 200, BACKENDS},
+					     {"GET /v1/backends?filter=nothing", 200, BACKENDS},
+					     {"GET /v1/services", 200, SERVICES},
+					     {NULL}};
+
+static struct lbctl_run run;
+
+static void run_with(const struct fake_answer *given, const char *const *words)
+{
+	const char *all[16] = {NULL};
+	struct fake_lbd fake;
+	size_t count = 0;
+
+	assert_int_equal(fake_lbd_start(&fake, given), 0);
+	for (; words[count]; count++)
+		all[count] = words[count];
+	all[count] = "--socket";
+	all[count + 1] = fake.socket;
+	lbctl_run_after(&run, NULL, all);
+	fake_lbd_stop(&fake);
+}
+
+#define RUN(...) run_with(answers, (const char *const[]){__VA_ARGS__, NULL})
+
+/* The words occur in the output in this order. */
+static void in_order(const char *const *words)
+{
+	const char *at = run.out;
+
+	assert_int_equal(run.exit_code, 0);
+	for (; *words; words++) {
+		const char *found = strstr(at, *words);
+
+		if (!found)
+			fail_msg("no '%s' in its place in:\n%s", *words, run.out);
+		at = found + strlen(*words);
+	}
+}
+
+#define IN_ORDER(...) in_order((const char *const[]){__VA_ARGS__, NULL})
+
+static void each_word_of_a_filter_must_occur(void **state)
+{
+	const char *const texts[] = {"web", "192.0.2.10:80/tcp", "Down"};
+
+	assert_true(match_words("", texts, 3));
+	assert_true(match_words("  ", texts, 3));
+	assert_true(match_words("WEB", texts, 3));
+	assert_true(match_words("down 2.10", texts, 3));
+	assert_false(match_words("down up", texts, 3));
+	assert_false(match_words("webb", texts, 3));
+	assert_false(match_words("web", texts, 0));
+}
+
+static void down_shows_what_is_down_alone(void **state)
+{
+	const struct fake_answer down[] = {
+	    {"GET /v1/backends?down=true", 200, BACKENDS},
+	    {"GET /v1/backends?service=w%20b&down=true", 200, "{\"backends\":[]}"},
+	    {NULL}};
+
+	run_with(down, (const char *const[]){"backends", "--down", "w b", NULL});
+	assert_string_equal(run.out, "No backend matches\n");
+	/* an lbd of before answers with all */
+	run_with(down, (const char *const[]){"backends", "--down", NULL});
+	IN_ORDER("10.0.0.10", "10.0.0.11");
+	assert_null(strstr(run.out, "10.0.0.9 "));
+	assert_null(strstr(run.out, "10.0.0.12"));
+	RUN("services", "--down");
+	IN_ORDER("s2 ");
+	assert_null(strstr(run.out, "s1"));
+}
+
+static void backends_are_sorted_by_number_or_name(void **state)
+{
+	RUN("backends");
+	IN_ORDER("10.0.0.9 ", "10.0.0.10", "10.0.0.11", "10.0.0.12");
+	RUN("backends", "--sort", "flows");
+	IN_ORDER("10.0.0.9 ", "10.0.0.11", "10.0.0.12", "10.0.0.10");
+	RUN("backends", "--sort", "packets");
+	IN_ORDER("10.0.0.10", "10.0.0.11", "10.0.0.12", "10.0.0.9 ");
+	RUN("backends", "--sort", "latency");
+	IN_ORDER("10.0.0.11", "10.0.0.12", "10.0.0.9 ", "10.0.0.10");
+	RUN("backends", "--sort", "weight");
+	IN_ORDER("10.0.0.9 ", "10.0.0.10", "10.0.0.11", "10.0.0.12");
+	RUN("backends", "--sort", "name");
+	IN_ORDER("10.0.0.11", "10.0.0.12", "10.0.0.9 ", "10.0.0.10");
+}
+
+static void services_are_sorted_by_number_name_or_status(void **state)
+{
+	RUN("services", "--sort", "name");
+	IN_ORDER("s1 ", "s2 ", "s10");
+	RUN("services", "--sort", "packets");
+	IN_ORDER("s1 ", "s2 ", "s10");
+	RUN("services", "--sort", "flows");
+	IN_ORDER("s10", "s2 ", "s1 ");
+	RUN("services", "--sort", "status");
+	IN_ORDER("s2 ", "s1 ", "s10");
+}
+
+static void json_has_the_same_selection_and_order(void **state)
+{
+	json_t *answer;
+
+	RUN("backends", "--sort", "latency", "--filter", "api", "--json");
+	IN_ORDER("10.0.0.11", "10.0.0.12");
+	answer = json_loads(run.out, 0, NULL);
+	assert_int_equal(json_array_size(json_object_get(answer, "backends")), 2);
+	json_decref(answer);
+}
+
+static void a_selection_without_a_match_says_so(void **state)
+{
+	RUN("backends", "--filter", "nothing");
+	assert_string_equal(run.out, "No backend matches\n");
+	RUN("services", "--filter", "nothing");
+	assert_string_equal(run.out, "No service matches\n");
+	RUN("services", "--filter", "nothing", "--json");
+	assert_string_equal(run.out, "{\n  \"services\": []\n}\n");
+}
+
+static void exact_counts_have_all_digits(void **state)
+{
+	RUN("backends");
+	IN_ORDER("FLOWS", "PACKETS", "BYTES", "12.3k", "50", "1.23M");
+	RUN("backends", "--exact");
+	IN_ORDER("12345", "50", "1234567");
+	RUN("services", "--exact");
+	IN_ORDER("30", "1", "1");
+}
+
+#define AVAILABLE(day)                                                                              \
+	"{\"services\":[{\"name\":\"web\",\"vip\":\"192.0.2.10\",\"port\":80,\"protocol\":\"tcp\"," \
+	"\"status\":\"up\",\"availability\":{\"1h\":1,\"24h\":" day ",\"30d\":null}}]}"
+
+static void availability_is_rounded_down(void **state)
+{
+	static const struct {
+		const char *answer, *expected;
+	} cases[] = {{AVAILABLE("1"), " 100%"},
+		     {AVAILABLE("0.99999"), " 99.99%"},
+		     {AVAILABLE("0.5"), " 50.00%"},
+		     {AVAILABLE("null"), " - "}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct fake_answer one[] = {{"GET /v1/services", 200, cases[i].answer},
+						  {NULL}};
+
+		run_with(one, (const char *const[]){"services", NULL});
+		IN_ORDER("UP 24H", cases[i].expected);
+	}
+}
+
+#define NAMED                                                                 \
+	"{\"backends\":[" BACKEND("web", "10.0.0.9", "up", 100, 100, 1, 1, 1, \
+				  ",\"name\":\"blue-1\",\"labels\":{\"zone\":\"a\"}") "]}"
+
+static void a_backend_is_shown_and_found_by_its_name_and_labels(void **state)
+{
+	const struct fake_answer named[] = {{"GET /v1/backends", 200, NAMED},
+					    {"GET /v1/backends?filter=BLUE", 200, NAMED},
+					    {"GET /v1/backends?filter=zone%3Da%20up", 200, NAMED},
+					    {"GET /v1/backends?filter=zone%3Db", 200, NAMED},
+					    {NULL}};
+
+	run_with(named, (const char *const[]){"backends", NULL});
+	IN_ORDER("web      blue-1 10.0.0.9  up");
+	run_with(named, (const char *const[]){"backends", "--filter", "BLUE", NULL});
+	IN_ORDER("blue-1");
+	run_with(named, (const char *const[]){"backends", "--filter", "zone=a up", NULL});
+	IN_ORDER("blue-1");
+	run_with(named, (const char *const[]){"backends", "--filter", "zone=b", NULL});
+	assert_string_equal(run.out, "No backend matches\n");
+}
+
+/* ---- again and again ---- */
+
+/* The second answer is missing: scripts, which read JSON, are told by the exit status. */
+static void watch_prints_json_a_line_each_time_until_lbd_is_gone(void **state)
+{
+	const struct fake_answer twice[] = {{"GET /v1/services", 200, SERVICES},
+					    {"GET /v1/services", 200, SERVICES},
+					    {"GET /v1/services", 200, NULL},
+					    {NULL}};
+	json_t *line;
+	char *end;
+
+	run_with(twice, (const char *const[]){"services", "--watch=100ms", "--json", NULL});
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "closed the connection"));
+	for (unsigned i = 0; i < 2; i++) {
+		const char *at = i ? end + 1 : run.out;
+
+		end = strchr(at, '\n');
+		assert_non_null(end);
+		line = json_loadb(at, (size_t)(end - at), 0, NULL);
+		assert_int_equal(json_array_size(json_object_get(line, "services")), 3);
+		json_decref(line);
+	}
+	assert_string_equal(end + 1, "");
+}
+
+static void watch_fails_if_there_is_no_first_answer(void **state)
+{
+	const struct fake_answer none[] = {{"GET /v1/services", 200, NULL}, {NULL}};
+
+	run_with(none, (const char *const[]){"services", "--watch", NULL});
+	assert_int_equal(run.exit_code, 1);
+	assert_string_equal(run.out, "");
+}
+
+/* ---- why ---- */
+
+static const char *why_of(const char *text)
+{
+	static char why[WHY_TEXT];
+	json_t *backend = json_loads(text, 0, NULL);
+
+	assert_non_null(backend);
+	why_backend(backend, why);
+	json_decref(backend);
+	return why;
+}
+
+#define WHY(condition, why, weight, effective, more)                                      \
+	why_of("{\"condition\":\"" condition "\",\"why\":\"" why "\",\"weight\":" #weight \
+	       ",\"effective_weight\":" #effective more "}")
+
+static void a_backend_without_its_share_says_why(void **state)
+{
+	assert_string_equal(WHY("up", "", 100, 100, ""), "");
+	assert_string_equal(WHY("down", "connect: timed out", 100, 0, ""), "connect: timed out");
+	assert_string_equal(WHY("up", "", 0, 0, ""), "its weight is 0");
+	assert_string_equal(WHY("up", "", 100, 0, ",\"backup\":true"),
+			    "a backup: takes flows when no other backend is up");
+	assert_string_equal(WHY("starting", "", 100, 20, ""), "slow start: weight 20 of 100");
+	assert_string_equal(WHY("checking", "", 100, 0, ""), "no health check has ended yet");
+	assert_string_equal(WHY("drained", "", 100, 0, ""), "no flow depends on it: safe to stop");
+	assert_string_equal(
+	    WHY("draining", "", 100, 0,
+		",\"active\":3,\"kept_slots\":7,\"drain\":{\"since_s\":9,\"last_packet_s\":2}"),
+	    "takes no new flows; 3 active flows, 7 slots kept for older flows, draining for 9s, "
+	    "last packet 2s ago");
+}
+
+static void a_service_that_is_not_wholly_up_says_why(void **state)
+{
+	static const struct {
+		const char *service, *why;
+	} cases[] = {
+	    {"{\"status\":\"up\",\"why\":\"\"}", ""},
+	    {"{\"status\":\"degraded\",\"why\":\"\"}", ""},
+	    {"{\"status\":\"down\",\"why\":\"it has no backend\"}", "it has no backend"},
+	    {"{\"status\":\"panic\"}", "too few backends are up: all are used"},
+	    {"{\"status\":\"up\",\"limited\":true}", "has its share of the crowded flow table"}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		json_t *service = json_loads(cases[i].service, 0, NULL);
+		char why[WHY_TEXT];
+
+		assert_string_equal(why_service(service, why), cases[i].why);
+		json_decref(service);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(each_word_of_a_filter_must_occur),
+	    cmocka_unit_test(down_shows_what_is_down_alone),
+	    cmocka_unit_test(backends_are_sorted_by_number_or_name),
+	    cmocka_unit_test(availability_is_rounded_down),
+	    cmocka_unit_test(services_are_sorted_by_number_name_or_status),
+	    cmocka_unit_test(json_has_the_same_selection_and_order),
+	    cmocka_unit_test(a_selection_without_a_match_says_so),
+	    cmocka_unit_test(exact_counts_have_all_digits),
+	    cmocka_unit_test(a_backend_is_shown_and_found_by_its_name_and_labels),
+	    cmocka_unit_test(watch_prints_json_a_line_each_time_until_lbd_is_gone),
+	    cmocka_unit_test(watch_fails_if_there_is_no_first_answer),
+	    cmocka_unit_test(a_backend_without_its_share_says_why),
+	    cmocka_unit_test(a_service_that_is_not_wholly_up_says_why),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

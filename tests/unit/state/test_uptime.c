@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The availability of services: windows, clocks that are put back, and the file. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lbd/host/host.h"
+#include "lbd/state/uptime.h"
+
+#define SECOND 1000ULL
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+/* some day at 13:37:42 */
+#define NOW (20000 * DAY + 13 * HOUR + 37 * MINUTE + 42 * SECOND)
+
+static void assert_share(const struct uptime *uptime, enum uptime_window window, uint64_t at,
+			 uint64_t up_ms, uint64_t seen_ms)
+{
+	struct uptime_share share = uptime_share(uptime, window, at);
+
+	assert_int_equal(share.up_ms, up_ms);
+	assert_int_equal(share.seen_ms, seen_ms);
+}
+
+/* Second by second, as lbd does. */
+static void pass(struct uptime *uptime, uint64_t from, uint64_t ms, bool up)
+{
+	for (uint64_t at = from + SECOND; at <= from + ms; at += SECOND)
+		uptime_add(uptime, at, SECOND, up);
+}
+
+static void nothing_is_known_at_first(void **state)
+{
+	struct uptimes *uptimes = uptimes_new();
+	struct uptime *uptime = uptimes_get(uptimes, "a");
+
+	for (unsigned i = 0; i < UPTIME_WINDOWS; i++)
+		assert_share(uptime, i, NOW, 0, 0);
+	uptimes_free(uptimes);
+}
+
+static void a_key_has_one_record(void **state)
+{
+	struct uptimes *uptimes = uptimes_new();
+	struct uptime *a = uptimes_get(uptimes, "a"), *b = uptimes_get(uptimes, "b");
+
+	assert_ptr_not_equal(a, b);
+	assert_ptr_equal(uptimes_get(uptimes, "a"), a);
+	assert_ptr_equal(uptimes_get(uptimes, "b"), b);
+	uptimes_free(uptimes);
+}
+
+static void each_window_has_what_is_in_it(void **state)
+{
+	struct uptimes *uptimes = uptimes_new();
+	struct uptime *uptime = uptimes_get(uptimes, "a");
+
+	pass(uptime, NOW - 2 * HOUR, 2 * HOUR, true);
+	pass(uptime, NOW, 36 * SECOND, false);
+	/* the present minute and the 59 before it */
+	assert_share(uptime, UPTIME_HOUR, NOW + 36 * SECOND, 58 * MINUTE + 43 * SECOND,
+		     58 * MINUTE + 79 * SECOND);
+	assert_share(uptime, UPTIME_DAY, NOW + 36 * SECOND, 2 * HOUR, 2 * HOUR + 36 * SECOND);
+	assert_share(uptime, UPTIME_MONTH, NOW + 36 * SECOND, 2 * HOUR, 2 * HOUR + 36 * SECOND);
+	/* an hour later only the longer windows know */
+	assert_share(uptime, UPTIME_HOUR, NOW + 2 * HOUR, 0, 0);
+	assert_share(uptime, UPTIME_DAY, NOW + 2 * HOUR, 2 * HOUR, 2 * HOUR + 36 * SECOND);
+	assert_share(uptime, UPTIME_DAY, NOW + 2 * DAY, 0, 0);
+	assert_share(uptime, UPTIME_MONTH, NOW + 29 * DAY, 2 * HOUR, 2 * HOUR + 36 * SECOND);
+	assert_share(uptime, UPTIME_MONTH, NOW + 31 * DAY, 0, 0);
+	uptimes_free(uptimes);
+}
+
+static void a_span_of_the_ring_is_used_again(void **state)
+{
+	struct uptimes *uptimes = uptimes_new();
+	struct uptime *uptime = uptimes_get(uptimes, "a");
+
+	uptime_add(uptime, NOW, SECOND, false);
+	uptime_add(uptime, NOW + HOUR, SECOND, true); /* the same place among the minutes */
+	assert_share(uptime, UPTIME_HOUR, NOW + HOUR, SECOND, SECOND);
+	assert_share(uptime, UPTIME_DAY, NOW + HOUR, SECOND, 2 * SECOND);
+	assert_int_equal(uptime_total(uptime).seen_ms, 2 * SECOND);
+	assert_int_equal(uptime_total(uptime).up_ms, SECOND);
+	uptimes_free(uptimes);
+}
+
+static void a_clock_that_is_put_back_counts_nothing_of_the_future(void **state)
+{
+	struct uptimes *uptimes = uptimes_new();
+	struct uptime *uptime = uptimes_get(uptimes, "a");
+
+	uptime_add(uptime, NOW, SECOND, false);
+	assert_share(uptime, UPTIME_HOUR, NOW - DAY, 0, 0);
+	uptime_add(uptime, NOW - DAY, SECOND, true);
+	assert_share(uptime, UPTIME_HOUR, NOW - DAY, SECOND, SECOND);
+	uptimes_free(uptimes);
+}
+
+/* ---- the file ---- */
+
+static char path[] = "/tmp/lbd-uptime-XXXXXX";
+
+static int make_path(void **state)
+{
+	strcpy(path, "/tmp/lbd-uptime-XXXXXX");
+	return close(mkstemp(path));
+}
+
+static int remove_path(void **state)
+{
+	return unlink(path);
+}
+
+static void write_file(const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static void it_survives_a_restart(void **state)
+{
+	struct uptimes *before = uptimes_new(), *after = uptimes_new();
+	struct error err;
+
+	pass(uptimes_get(before, "192.0.2.1:80/tcp"), NOW - HOUR, HOUR, true);
+	pass(uptimes_get(before, "[2001:db8::1]:0/udp"), NOW - MINUTE, MINUTE, false);
+	uptimes_get(before, "never seen");
+	uptime_add(uptimes_get(before, "long gone"), NOW - 31 * DAY, SECOND, true);
+	assert_int_equal(uptimes_save(before, path, NOW, &err), 0);
+	assert_int_equal(uptimes_load(after, path, &err), 0);
+	for (unsigned i = 0; i < UPTIME_WINDOWS; i++) {
+		struct uptime_share share =
+		    uptime_share(uptimes_get(before, "192.0.2.1:80/tcp"), i, NOW);
+
+		assert_true(share.seen_ms > 0);
+		assert_share(uptimes_get(after, "192.0.2.1:80/tcp"), i, NOW, share.up_ms,
+			     share.seen_ms);
+	}
+	assert_share(uptimes_get(after, "[2001:db8::1]:0/udp"), UPTIME_DAY, NOW, 0, MINUTE);
+	assert_share(uptimes_get(after, "long gone"), UPTIME_MONTH, NOW - 31 * DAY, 0, 0);
+	assert_int_equal(uptime_total(uptimes_get(after, "192.0.2.1:80/tcp")).seen_ms, 0);
+	uptimes_free(before);
+	uptimes_free(after);
+}
+
+static void no_file_is_no_error(void **state)
+{
+	struct uptimes *uptimes = uptimes_new();
+	struct error err;
+
+	assert_int_equal(uptimes_load(uptimes, "/nonexistent/availability.txt", &err), 0);
+	uptimes_free(uptimes);
+}
+
+static void assert_refused(const char *text, unsigned line)
+{
+	struct uptimes *uptimes = uptimes_new();
+	char expected[128];
+	struct error err;
+
+	write_file(text);
+	assert_int_equal(uptimes_load(uptimes, path, &err), -EINVAL);
+	snprintf(expected, sizeof(expected), "%s: line %u: expected what lbd has written: ", path,
+		 line);
+	assert_int_equal(strncmp(err.text, expected, strlen(expected)), 0);
+	uptimes_free(uptimes);
+}
+
+#define HEAD "lbd availability 1\n"
+
+static void a_file_that_is_something_else_is_refused_with_its_line(void **state)
+{
+	assert_refused("", 1);
+	assert_refused("lbd availability 2\n", 1);
+	assert_refused("lbd availability 1", 1);
+	assert_refused(HEAD "a\n", 3);
+	assert_refused(HEAD "a\nm\nh\n", 5);
+	assert_refused(HEAD "a\nm\nh\nd", 5);
+	assert_refused(HEAD "a\nm\nd\nh\n", 4);
+	assert_refused(HEAD "a\nm 1 2\nh\nd\n", 3);
+	assert_refused(HEAD "a\nm 1 3 2\nh\nd\n", 3);
+	assert_refused(HEAD "a\nm 1 -2 2\nh\nd\n", 3);
+	assert_refused(HEAD "a\nm 1  2 2\nh\nd\n", 3);
+	assert_refused(HEAD "a\nm 1 2 4294967296\nh\nd\n", 3);
+	assert_refused(HEAD "a\nm 18446744073709551616 2 2\nh\nd\n", 3);
+	assert_refused(HEAD "a\nm 1 2 3x\nh\nd\n", 3);
+	assert_refused(HEAD "\nm\nh\nd\n", 2);
+}
+
+static void a_file_of_any_bytes_does_no_harm(void **state)
+{
+	struct error err;
+	char text[256];
+
+	srand(7);
+	for (unsigned round = 0; round < 2000; round++) {
+		static const char letters[] = "mhd 0123456789\n";
+		struct uptimes *uptimes = uptimes_new();
+		int length = snprintf(text, sizeof(text), HEAD "a\n");
+
+		while (length < 200)
+			text[length++] = letters[(unsigned)rand() % (sizeof(letters) - 1)];
+		text[length] = 0;
+		write_file(text);
+		uptimes_load(uptimes, path, &err);
+		for (unsigned i = 0; i < UPTIME_WINDOWS; i++) {
+			struct uptime_share share = uptime_share(uptimes_get(uptimes, "a"), i, NOW);
+
+			assert_true(share.up_ms <= share.seen_ms);
+		}
+		uptimes_free(uptimes);
+	}
+}
+
+/* ---- as a task ---- */
+
+static struct uptimes *saved;
+
+static void run_save(void *arg)
+{
+	struct error err;
+
+	*(int *)arg = uptimes_save(saved, path, NOW, &err);
+}
+
+static void the_loop_goes_on_while_the_disk_is_waited_for(void **state)
+{
+	struct event_base *base = loop_new();
+	struct tasks *tasks;
+	int rc = 1;
+
+	saved = uptimes_new();
+	pass(uptimes_get(saved, "a"), NOW - MINUTE, MINUTE, true);
+	assert_int_equal(tasks_new(base, &tasks), 0);
+	tasks_by_hand(tasks);
+	assert_int_equal(tasks_add(tasks, run_save, &rc), 0);
+	assert_true(tasks_turn(tasks, 0));
+	assert_int_equal(rc, 1);
+	while (tasks_turn(tasks, 0))
+		;
+	assert_int_equal(rc, 0);
+	tasks_free(tasks);
+	event_base_free(base);
+	uptimes_free(saved);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(nothing_is_known_at_first),
+	    cmocka_unit_test(a_key_has_one_record),
+	    cmocka_unit_test(each_window_has_what_is_in_it),
+	    cmocka_unit_test(a_span_of_the_ring_is_used_again),
+	    cmocka_unit_test(a_clock_that_is_put_back_counts_nothing_of_the_future),
+	    cmocka_unit_test_setup_teardown(it_survives_a_restart, make_path, remove_path),
+	    cmocka_unit_test_setup_teardown(the_loop_goes_on_while_the_disk_is_waited_for,
+					    make_path, remove_path),
+	    cmocka_unit_test(no_file_is_no_error),
+	    cmocka_unit_test_setup_teardown(a_file_that_is_something_else_is_refused_with_its_line,
+					    make_path, remove_path),
+	    cmocka_unit_test_setup_teardown(a_file_of_any_bytes_does_no_harm, make_path,
+					    remove_path),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

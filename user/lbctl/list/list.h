@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A verb that lists what lbd has: once or again and again (--watch), all or a selection, as a table
+ * or as JSON. */
+#ifndef LBCTL_LIST_LIST_H
+#define LBCTL_LIST_LIST_H
+
+#include <stdio.h>
+
+#include "lbctl/core/call.h"
+#include "lbctl/core/format.h"
+#include "lbctl/core/table.h"
+#include "select.h"
+
+/* How a table is printed. */
+struct list_style {
+	FILE *out;
+	unsigned columns;     /* 0: no limit */
+	bool coloured, exact; /* exact: counts with all their digits */
+	const char *sort;     /* the word given with --sort, or NULL */
+	bool selected;        /* --down or --filter was given */
+};
+
+struct list {
+	const char *field; /* the array in the answer: "backends" */
+	int (*get)(struct call *call, json_t **ret, struct error *err);
+	json_t *(*select)(const json_t *array, const struct selection *selection);
+	/* 0 or -ENOMEM */
+	int (*print)(const json_t *array, const struct list_style *style);
+};
+
+/* The options of such a verb, but for --sort, whose words differ. */
+#define LIST_OPTIONS(what)                                                                       \
+	{.name = "--filter",                                                                     \
+	 .value = "TEXT",                                                                        \
+	 .help =                                                                                 \
+	     "only " what " in which each word of TEXT occurs: in a name, an address, a label, " \
+	     "the condition or the reason"},                                                     \
+	    {.name = "--exact", .help = "counts with all their digits"},                         \
+	{                                                                                        \
+		.name = "--watch", .value = "TIME", .may_stand = true,                           \
+		.help = "show it again and again, every TIME (100ms to 1h, default 2s), "        \
+			"until Ctrl-C; with --json one line each time"                           \
+	}
+
+int list_run(struct call *call, const struct list *list, struct error *err);
+
+/* A column of such a list's table. */
+struct list_column {
+	struct table_column column;
+	const char *sort; /* the word of --sort for its numbers, or NULL */
+};
+
+/* A table with a row for each object; the column that the rows are sorted by is not left out.
+ * columns: TABLE_COLUMNS at most, ended by one without a title. 0 or -ENOMEM. */
+int list_table(const json_t *array, const struct list_column *columns,
+	       void (*add)(struct table *table, const json_t *object,
+			   const struct list_style *style),
+	       const struct list_style *style);
+
+/* A count as the style has it. */
+const char *list_count(const struct list_style *style, uint64_t count, char text[FORMAT_TEXT]);
+
+#endif

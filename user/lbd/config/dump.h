@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Trees as texts. */
+#ifndef LBD_CONFIG_DUMP_H
+#define LBD_CONFIG_DUMP_H
+
+#include <stddef.h>
+#include <yaml.h>
+
+/* The text of the document in *ret, allocated, with a 0 behind its *ret_length bytes. Ends the
+ * document, also on failure: it is zero afterwards. 0 or -ENOMEM. */
+int config_dump(yaml_document_t *document, char **ret, size_t *ret_length);
+
+/* A JSON object as the lines of a YAML mapping, whose inner mappings are in braces and whose lists
+ * of mappings have a line for each; allocated. NULL: out of memory, or it is no JSON. */
+char *config_dump_block(const char *json);
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Starts this program once more. */
+#include "spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PROGRAM         "/proc/self/exe"
+#define ENVIRONMENT_MAX 64
+
+static int add_descriptors(posix_spawn_file_actions_t *actions, const struct spawn_options *options)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < options->count && !rc; i++)
+		if (options->fds[i] >= 0)
+			rc = posix_spawn_file_actions_adddup2(actions, options->fds[i], (int)i);
+	/* a descriptor that nothing can be read from or written to, and that needs no /dev */
+	for (unsigned i = 0; i < options->count && !rc; i++)
+		if (options->fds[i] < 0)
+			rc = posix_spawn_file_actions_addopen(actions, (int)i, "/", O_PATH, 0);
+	if (!rc)
+		rc = posix_spawn_file_actions_addclosefrom_np(actions, (int)options->count);
+	return rc;
+}
+
+static int add_attributes(posix_spawnattr_t *attributes, bool session)
+{
+	short flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
+	sigset_t all, none;
+
+	sigfillset(&all);
+	sigemptyset(&none);
+	posix_spawnattr_setsigdefault(attributes, &all);
+	posix_spawnattr_setsigmask(attributes, &none);
+	if (session)
+		flags |= POSIX_SPAWN_SETSID;
+	return posix_spawnattr_setflags(attributes, flags);
+}
+
+/* Where the program's own libraries are. The rest could hold the address of systemd's socket,
+ * proxies, and settings of libraries. */
+static char *library_path(void)
+{
+	static const char name[] = "LD_LIBRARY_PATH=";
+
+	for (char **entry = environ; entry && *entry; entry++)
+		if (!strncmp(*entry, name, sizeof(name) - 1))
+			return *entry;
+	return NULL;
+}
+
+static void fill_environment(const char *const *from, char *ret[ENVIRONMENT_MAX])
+{
+	char *libraries = library_path();
+	unsigned count = 0;
+
+	while (from && from[count] && count < ENVIRONMENT_MAX - 2) {
+		ret[count] = (char *)from[count];
+		count++;
+	}
+	if (libraries)
+		ret[count++] = libraries;
+	ret[count] = NULL;
+}
+
+int spawn_self(const struct spawn_options *options, pid_t *ret)
+{
+	char *environment[ENVIRONMENT_MAX];
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	int rc;
+
+	fill_environment(options->environment, environment);
+	if (posix_spawn_file_actions_init(&actions))
+		return -ENOMEM;
+	if (posix_spawnattr_init(&attributes)) {
+		posix_spawn_file_actions_destroy(&actions);
+		return -ENOMEM;
+	}
+	rc = add_descriptors(&actions, options);
+	if (!rc)
+		rc = add_attributes(&attributes, options->session);
+	if (!rc)
+		rc = posix_spawn(ret, PROGRAM, &actions, &attributes,
+				 (char *const *)options->arguments, environment);
+	posix_spawnattr_destroy(&attributes);
+	posix_spawn_file_actions_destroy(&actions);
+	return -rc;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Which services have a usable backend, added up each second, and kept on disk. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/files.h"
+#include "common/log.h"
+#include "internal.h"
+
+#define SAVE_MS (10 * 60 * 1000)
+/* After a longer pause than this nobody knows what was. */
+#define SPAN_MAX_MS 5000
+
+static void load(struct state *state)
+{
+	struct error err, outcome;
+
+	if (!uptimes_load(state->uptimes, state->uptime_path, &err))
+		return;
+	file_set_aside(state->uptime_path, &outcome);
+	log_warning("%s: the availability of before is not known; %s", err.text, outcome.text);
+}
+
+int availability_start(struct state *state)
+{
+	state->uptimes = uptimes_new();
+	if (!state->uptimes)
+		return -ENOMEM;
+	state->uptime_saved_ms = clock_monotonic_ms();
+	if (state->uptime_path)
+		load(state);
+	return 0;
+}
+
+static void save(struct state *state)
+{
+	struct error err;
+	int rc;
+
+	if (!state->uptime_path || !state->uptimes)
+		return;
+	rc = uptimes_save(state->uptimes, state->uptime_path, clock_wall_ms(), &err);
+	if (rc && !state->uptime_failed)
+		log_warning("%s: availabilities are not kept over a restart", err.text);
+	state->uptime_failed = rc;
+	state->uptime_saved_ms = clock_monotonic_ms();
+}
+
+/* A service that is blind, or was never open, is neither up nor down: lbd does not know. */
+static bool is_known(const struct service *service)
+{
+	return service->opened && !service->blind && service->uptime;
+}
+
+void availability_tick(struct state *state)
+{
+	uint64_t now = clock_monotonic_ms(), wall = clock_wall_ms(), since = state->uptime_ms;
+
+	state->uptime_ms = now;
+	for (unsigned i = 0; since && now - since <= SPAN_MAX_MS && i < state->world.count; i++) {
+		const struct service *service = state->world.services[i];
+
+		if (is_known(service))
+			uptime_add(service->uptime, wall, (uint32_t)(now - since),
+				   service->status != SERVICE_DOWN);
+	}
+	if (now - state->uptime_saved_ms >= SAVE_MS)
+		save(state);
+}
+
+void availability_stop(struct state *state)
+{
+	save(state);
+	uptimes_free(state->uptimes);
+	state->uptimes = NULL;
+}
+
+struct uptime *availability_of(struct state *state, const struct config_service *config)
+{
+	char vip[ADDR_TEXT], key[UPTIME_KEY];
+
+	if (!state->uptimes)
+		return NULL;
+	snprintf(key, sizeof(key), config->vip.family == 6 ? "[%s]:%u/%s" : "%s:%u/%s",
+		 addr_format(&config->vip, vip), config->port,
+		 config->protocol == CONFIG_TCP ? "tcp" : "udp");
+	return uptimes_get(state->uptimes, key);
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Sums of seen and usable time in rings of minutes, hours and days.
+ *
+ * The file: a line "lbd availability 1", then of each service a line with its key and three lines
+ * of numbers, each a letter (m, h, d) and for every span its number since 1970, ms usable, ms seen.
+ */
+#include "uptime.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/files.h"
+#include "lbd/host/host.h"
+
+#define HEAD       "lbd availability 1"
+#define FILE_BYTES (128u << 20) /* 16384 services have less than half of it */
+
+const char *const uptime_window_names[UPTIME_WINDOWS] = {"1h", "24h", "30d"};
+
+struct span {
+	uint64_t number; /* since 1970 */
+	uint32_t up_ms, seen_ms;
+};
+
+/* The rings of one service lie one after the other. */
+static const struct {
+	char letter;
+	uint32_t ms;
+	unsigned at, count;
+} rings[UPTIME_WINDOWS] = {
+    {'m', 60 * 1000, 0, 60}, {'h', 3600 * 1000, 60, 24}, {'d', 24 * 3600 * 1000, 84, 30}};
+
+#define SPANS (60 + 24 + 30)
+
+struct uptime {
+	struct uptime_share total;
+	struct span spans[SPANS];
+	char key[UPTIME_KEY];
+};
+
+struct uptimes {
+	void *tree; /* of struct uptime, see tsearch(3) */
+};
+
+/* ---- one service ---- */
+
+static struct span *span_of(struct uptime *uptime, unsigned ring, uint64_t number)
+{
+	return &uptime->spans[rings[ring].at + number % rings[ring].count];
+}
+
+void uptime_add(struct uptime *uptime, uint64_t wall_ms, uint32_t span_ms, bool up)
+{
+	for (unsigned i = 0; i < UPTIME_WINDOWS; i++) {
+		uint64_t number = wall_ms / rings[i].ms;
+		struct span *span = span_of(uptime, i, number);
+
+		if (span->number != number)
+			*span = (struct span){.number = number};
+		span->seen_ms += span_ms;
+		span->up_ms += up ? span_ms : 0;
+	}
+	uptime->total.seen_ms += span_ms;
+	uptime->total.up_ms += up ? span_ms : 0;
+}
+
+/* A clock that was put back leaves spans of the future, which do not count. */
+struct uptime_share uptime_share(const struct uptime *uptime, enum uptime_window window,
+				 uint64_t wall_ms)
+{
+	uint64_t now = wall_ms / rings[window].ms;
+	struct uptime_share share = {0};
+
+	for (unsigned i = 0; i < rings[window].count; i++) {
+		const struct span *span = &uptime->spans[rings[window].at + i];
+
+		if (span->number > now || now - span->number >= rings[window].count)
+			continue;
+		share.up_ms += span->up_ms;
+		share.seen_ms += span->seen_ms;
+	}
+	return share;
+}
+
+struct uptime_share uptime_total(const struct uptime *uptime)
+{
+	return uptime->total;
+}
+
+/* ---- all ---- */
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(((const struct uptime *)a)->key, ((const struct uptime *)b)->key);
+}
+
+struct uptimes *uptimes_new(void)
+{
+	return calloc(1, sizeof(struct uptimes));
+}
+
+void uptimes_free(struct uptimes *uptimes)
+{
+	if (!uptimes)
+		return;
+	tdestroy(uptimes->tree, free);
+	free(uptimes);
+}
+
+struct uptime *uptimes_get(struct uptimes *uptimes, const char *key)
+{
+	struct uptime *uptime = calloc(1, sizeof(*uptime));
+	struct uptime *const *found;
+
+	if (!uptime)
+		return NULL;
+	snprintf(uptime->key, sizeof(uptime->key), "%s", key);
+	found = tsearch(uptime, &uptimes->tree, compare);
+	if (!found || *found != uptime)
+		free(uptime);
+	return found ? *found : NULL;
+}
+
+/* ---- the file ---- */
+
+struct writer {
+	FILE *to;
+	uint64_t wall_ms;
+};
+
+static void write_ring(const struct uptime *uptime, unsigned ring, FILE *to)
+{
+	putc(rings[ring].letter, to);
+	for (unsigned i = 0; i < rings[ring].count; i++) {
+		const struct span *span = &uptime->spans[rings[ring].at + i];
+
+		if (span->seen_ms)
+			fprintf(to, " %" PRIu64 " %" PRIu32 " %" PRIu32, span->number, span->up_ms,
+				span->seen_ms);
+	}
+	putc('\n', to);
+}
+
+static void write_one(const void *node, VISIT visit, void *arg)
+{
+	const struct uptime *uptime = *(struct uptime *const *)node;
+	const struct writer *writer = arg;
+
+	if ((visit != postorder && visit != leaf) ||
+	    !uptime_share(uptime, UPTIME_MONTH, writer->wall_ms).seen_ms)
+		return;
+	fprintf(writer->to, "%s\n", uptime->key);
+	for (unsigned i = 0; i < UPTIME_WINDOWS; i++)
+		write_ring(uptime, i, writer->to);
+}
+
+struct saving {
+	const char *path, *text;
+	int rc;
+};
+
+static void replace(void *arg)
+{
+	struct saving *saving = arg;
+
+	saving->rc = file_replace(saving->path, saving->text);
+}
+
+int uptimes_save(const struct uptimes *uptimes, const char *path, uint64_t wall_ms,
+		 struct error *err)
+{
+	_cleanup_free_ char *text = NULL;
+	struct saving saving = {.path = path};
+	struct writer writer = {.wall_ms = wall_ms};
+	size_t length = 0;
+	bool failed;
+
+	writer.to = open_memstream(&text, &length);
+	if (!writer.to)
+		return error_set(err, -ENOMEM, "%s: out of memory", path);
+	fputs(HEAD "\n", writer.to);
+	twalk_r(uptimes->tree, write_one, &writer);
+	failed = ferror(writer.to);
+	if (fclose(writer.to) || failed)
+		return error_set(err, -ENOMEM, "%s: out of memory", path);
+	saving.text = text;
+	task_wait(replace, &saving); /* for the disk */
+	return saving.rc ? error_set(err, saving.rc, "%s: %s", path, strerror(-saving.rc)) : 0;
+}
+
+/* A number and the blank before it. */
+static bool read_number(char **at, uint64_t max, uint64_t *ret)
+{
+	char *end;
+
+	if (**at != ' ' || (*at)[1] < '0' || (*at)[1] > '9')
+		return false;
+	errno = 0;
+	*ret = strtoull(*at + 1, &end, 10);
+	*at = end;
+	return !errno && *ret <= max;
+}
+
+/* What is newer than what is there wins. */
+static bool read_ring(struct uptime *uptime, unsigned ring, char *line)
+{
+	uint64_t number, up, seen;
+
+	if (*line++ != rings[ring].letter)
+		return false;
+	while (*line) {
+		struct span *span;
+
+		if (!read_number(&line, UINT64_MAX / rings[ring].ms, &number) ||
+		    !read_number(&line, UINT32_MAX, &up) ||
+		    !read_number(&line, UINT32_MAX, &seen) || up > seen)
+			return false;
+		span = span_of(uptime, ring, number);
+		if (number > span->number)
+			*span = (struct span){
+			    .number = number, .up_ms = (uint32_t)up, .seen_ms = (uint32_t)seen};
+	}
+	return true;
+}
+
+static char *next_line(char **text)
+{
+	char *line = *text, *end = line ? strchr(line, '\n') : NULL;
+
+	if (!end)
+		return NULL;
+	*end = 0;
+	*text = end + 1;
+	return line;
+}
+
+/* 0, -ENOMEM, or -EINVAL with the number of the line. */
+static int read_text(struct uptimes *uptimes, char *text, unsigned *ret_line)
+{
+	char *line = next_line(&text);
+
+	*ret_line = 1;
+	if (!line || strcmp(line, HEAD) != 0)
+		return -EINVAL;
+	while (*text) {
+		struct uptime *uptime;
+
+		line = next_line(&text);
+		++*ret_line;
+		if (!line || !*line || strlen(line) >= UPTIME_KEY)
+			return -EINVAL;
+		uptime = uptimes_get(uptimes, line);
+		if (!uptime)
+			return -ENOMEM;
+		for (unsigned i = 0; i < UPTIME_WINDOWS; i++) {
+			line = next_line(&text);
+			++*ret_line;
+			if (!line || !read_ring(uptime, i, line))
+				return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+int uptimes_load(struct uptimes *uptimes, const char *path, struct error *err)
+{
+	_cleanup_free_ char *text = NULL;
+	ssize_t length = file_read_kept(path, FILE_BYTES, &text, err);
+	unsigned line;
+	int rc;
+
+	if (length == -ENOENT)
+		return 0;
+	if (length < 0)
+		return (int)length;
+	rc = read_text(uptimes, text, &line);
+	if (rc == -EINVAL)
+		return error_set(err, rc,
+				 "%s: line %u: expected what lbd has written: \"" HEAD
+				 "\", then of each service its name and three lines of numbers",
+				 path, line);
+	return rc ? error_set(err, rc, "%s: out of memory", path) : 0;
+}

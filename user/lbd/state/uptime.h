@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The availability of services: for how much of the last hour, day and 30 days each had a usable
+ * backend. Time in which nobody looked (lbd did not run, was stopped, or was blind) does not count.
+ * Kept over restarts in a file of text. */
+#ifndef LBD_UPTIME_H
+#define LBD_UPTIME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+
+#define UPTIME_KEY 80 /* bytes of a service's key, with the NUL */
+
+enum uptime_window { UPTIME_HOUR, UPTIME_DAY, UPTIME_MONTH, UPTIME_WINDOWS };
+
+/* "1h", "24h", "30d". */
+extern const char *const uptime_window_names[UPTIME_WINDOWS];
+
+struct uptime;  /* of one service */
+struct uptimes; /* of all, also of those that are gone */
+
+struct uptime_share {
+	uint64_t up_ms, seen_ms; /* seen_ms 0: nothing is known */
+};
+
+struct uptimes *uptimes_new(void);          /* NULL: out of memory */
+void uptimes_free(struct uptimes *uptimes); /* NULL is fine */
+/* That of the service with this key, made if there is none. It lives as long as uptimes. NULL: out
+ * of memory. */
+struct uptime *uptimes_get(struct uptimes *uptimes, const char *key);
+
+/* The service was up, or down, for span_ms until wall_ms (CLOCK_REALTIME). */
+void uptime_add(struct uptime *uptime, uint64_t wall_ms, uint32_t span_ms, bool up);
+/* wall_ms: now. The present minute (hour, day) is the last of the window. */
+struct uptime_share uptime_share(const struct uptime *uptime, enum uptime_window window,
+				 uint64_t wall_ms);
+/* Since uptimes_new. */
+struct uptime_share uptime_total(const struct uptime *uptime);
+
+/* Adds what the file says. 0, also if there is no file, or -errno with err: -EINVAL names the line
+ * that is no record of this kind; then some may have been added. */
+int uptimes_load(struct uptimes *uptimes, const char *path, struct error *err);
+/* Without those of which nothing was seen in the last 30 days. As a task it waits for the disk. 0
+ * or -errno. */
+int uptimes_save(const struct uptimes *uptimes, const char *path, uint64_t wall_ms,
+		 struct error *err);
+
+#endif
