@@ -18,6 +18,7 @@
 #define T        LB_SLOT_TRANSITION
 #define L        LB_SLOT_LEARNING
 #define BUCKETS  64
+#define LARGE    4096
 #define NOW      10000
 #define IDLE     10   /* ticks */
 #define TICK_MS  1073 /* a little less than a tick */
@@ -34,10 +35,10 @@ static uint32_t now_of(unsigned node)
 	return dp[node]->clock;
 }
 
-static int setup(void **state)
+static int open_nodes(uint32_t buckets)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		memory[i] = memory_dataplane_new((struct memory_limits){16, 64, 1 << 12, BUCKETS});
+		memory[i] = memory_dataplane_new((struct memory_limits){16, 64, 1 << 12, buckets});
 		dp[i] = memory[i]->dp;
 		dp[i]->clock = NOW + 777 * i;
 		want_init(&want[i], "192.0.2.1", IPPROTO_TCP, 80, "maglev");
@@ -55,6 +56,17 @@ static int setup(void **state)
 	return 0;
 }
 
+static int setup(void **state)
+{
+	return open_nodes(BUCKETS);
+}
+
+/* Flow tables that begin with an eighth of their buckets. */
+static int setup_large(void **state)
+{
+	return open_nodes(LARGE);
+}
+
 static int teardown(void **state)
 {
 	for (unsigned i = 0; i < 2; i++)
@@ -62,7 +74,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-#define TEST(name) LB_TEST_SETUP(name, setup, teardown)
+#define TEST(name)       LB_TEST_SETUP(name, setup, teardown)
+#define LARGE_TEST(name) LB_TEST_SETUP(name, setup_large, teardown)
 
 static void pass(unsigned from)
 {
@@ -151,7 +164,7 @@ static void put(unsigned node, uint32_t bucket, unsigned way, uint64_t entry)
 
 static uint64_t *find(unsigned node, uint64_t fingerprint)
 {
-	for (uint32_t i = 0; i < BUCKETS * LB_FLOW_WAYS; i++)
+	for (uint32_t i = 0; i < dp[node]->maps.flow_words; i++)
 		if (LB_FLOW_STATE(dp[node]->maps.flows[i]) &&
 		    dp[node]->maps.flows[i] >> LB_FLOW_FP_SHIFT == fingerprint)
 			return &dp[node]->maps.flows[i];
@@ -467,6 +480,40 @@ TEST(an_entry_without_a_place_is_counted_and_holds_slots)
 	dataplane_share_stats(dp[1], &stats);
 	assert_int_equal(stats.unplaced, 1);
 	assert_int_equal(dp[1]->maps.turns[want_line(dp[1], &want[1])->id].forgotten, now_of(1));
+}
+
+LARGE_TEST(the_whole_table_comes_into_use_when_a_peer_has_a_larger_part)
+{
+	uint64_t entry = entry_of(0, 77, 1, LB_FLOW_ESTABLISHED, 0);
+	uint32_t bucket = lb_bucket_moved(5, entry, dp[0]->maps.flow_shift, LARGE - 1);
+
+	meet();
+	dp[0]->maps.settings->flow_masks =
+	    (union lb_flow_masks){.look = LARGE - 1, .put = LARGE - 1};
+	assert_true(bucket > flows_masks(dp[1]).put);
+	put(0, bucket, 3, entry);
+	talk();
+	assert_int_equal(flows_masks(dp[1]).put, LARGE - 1);
+	assert_int_equal((find(1, 77) - dp[1]->maps.flows) / LB_FLOW_WAYS, bucket);
+}
+
+LARGE_TEST(a_part_without_a_place_for_a_peers_entry_gives_way_to_the_whole_table)
+{
+	uint64_t entry = entry_of(0, 77, 1, LB_FLOW_ESTABLISHED, 0);
+	uint32_t other = lb_bucket_other(5, entry, dp[0]->maps.flow_shift);
+	struct dp_share_stats stats;
+
+	meet();
+	for (unsigned i = 0; i < LB_FLOW_WAYS; i++) {
+		*word_at(1, 5, i) = entry_of(1, 100 + i, 1, LB_FLOW_ESTABLISHED, 0);
+		*word_at(1, other, i) = entry_of(1, 200 + i, 1, LB_FLOW_ESTABLISHED, 0);
+	}
+	put(0, 5, 3, entry);
+	talk();
+	assert_int_equal(flows_masks(dp[1]).put, LARGE - 1);
+	assert_non_null(find(1, 77));
+	dataplane_share_stats(dp[1], &stats);
+	assert_int_equal(stats.unplaced, 0);
 }
 
 TEST(a_flow_that_goes_on_is_told_again_before_it_expires_at_the_peer)

@@ -74,7 +74,7 @@ LB_TEST(a_service_comes_through_with_all_its_fields)
 
 LB_TEST(a_hello_and_a_beat_come_through)
 {
-	struct fleet_hello hello = {1, 2, 3, 4, 5, "lb1"}, hello2;
+	struct fleet_hello hello = {2, 3, 4, 5, "lb1", "0.1.0"}, hello2;
 	struct fleet_beat beat = {.sent_ms = 1,
 				  .echo_ms = 2,
 				  .held_ms = 3,
@@ -90,9 +90,10 @@ LB_TEST(a_hello_and_a_beat_come_through)
 	frame_put_hello(&writer, &hello);
 	frame = only_frame(&writer);
 	assert_int_equal(frame_get_hello(&frame, &hello2), 0);
-	assert_true(hello2.node == 1 && hello2.boot == 2 && hello2.seed_digest == 3 &&
-		    hello2.config_digest == 4 && hello2.buckets == 5);
+	assert_true(hello2.boot == 2 && hello2.seed_digest == 3 && hello2.config_digest == 4 &&
+		    hello2.buckets == 5);
 	assert_string_equal(hello2.name, "lb1");
+	assert_string_equal(hello2.version, "0.1.0");
 	writer = begin(sizeof(bytes));
 	frame_put_beat(&writer, &beat);
 	frame = only_frame(&writer);

@@ -557,3 +557,16 @@ void dataplane_share_stats(const struct dataplane *dp, struct dp_share_stats *re
 {
 	*ret = (struct dp_share_stats){.conflicts = dp->conflicts, .unplaced = dp->unshared};
 }
+
+void dataplane_peer_stats(const struct dataplane *dp, unsigned number, struct dp_peer_stats *ret)
+{
+	*ret = (struct dp_peer_stats){0};
+	for (size_t i = 0; i < dp->records_count; i++) {
+		const struct claims *claims = dp->records[i]->claims[number];
+
+		if (!claims)
+			continue;
+		ret->services++;
+		ret->others += claims->digest != dp->records[i]->digest;
+	}
+}

@@ -318,4 +318,10 @@ struct dp_share_stats {
 };
 void dataplane_share_stats(const struct dataplane *dp, struct dp_share_stats *ret);
 
+struct dp_peer_stats {
+	unsigned services; /* that both have */
+	unsigned others;   /* of them: the peer wants another ring */
+};
+void dataplane_peer_stats(const struct dataplane *dp, unsigned number, struct dp_peer_stats *ret);
+
 #endif

@@ -15,7 +15,7 @@
 static const struct {
 	uint16_t size, most;
 } layouts[FRAME_TYPES] = {
-    [FRAME_HELLO] = {4 * 8 + 4 + NODE_NAME, 1},
+    [FRAME_HELLO] = {3 * 8 + 4 + 2 * NODE_NAME, 1},
     [FRAME_REFUSED] = {REFUSED_TEXT, 1},
     [FRAME_BACKENDS] = {2 + KEY_BYTES + 1 + 16, 1000},
     [FRAME_SERVICES] = {2 + KEY_BYTES + 4 + 4 + 2 + 2 + 1 + 8, 1000},
@@ -129,23 +129,36 @@ static const uint8_t *item(const struct frame *frame, unsigned index)
 	return frame->items + (size_t)index * layouts[frame->type].size;
 }
 
+/* Shown to people, and in JSON: ASCII without control characters, and a NUL at the end. */
+static bool is_text(const char *text, size_t room)
+{
+	size_t length = strnlen(text, room);
+
+	for (size_t i = 0; i < length; i++)
+		if (text[i] < ' ' || text[i] > '~')
+			return false;
+	return length < room;
+}
+
 int frame_get_hello(const struct frame *frame, struct fleet_hello *ret)
 {
 	const uint8_t *at = item(frame, 0);
 
-	ret->node = get(&at, 8);
 	ret->boot = get(&at, 8);
 	ret->seed_digest = get(&at, 8);
 	ret->config_digest = get(&at, 8);
 	ret->buckets = (uint32_t)get(&at, 4);
 	get_bytes(&at, ret->name, sizeof(ret->name));
-	return memchr(ret->name, 0, sizeof(ret->name)) ? 0 : -EBADMSG;
+	get_bytes(&at, ret->version, sizeof(ret->version));
+	return is_text(ret->name, sizeof(ret->name)) && is_text(ret->version, sizeof(ret->version))
+		   ? 0
+		   : -EBADMSG;
 }
 
 int frame_get_refused(const struct frame *frame, char ret[REFUSED_TEXT])
 {
 	memcpy(ret, frame->items, REFUSED_TEXT);
-	return memchr(ret, 0, REFUSED_TEXT) ? 0 : -EBADMSG;
+	return is_text(ret, REFUSED_TEXT) ? 0 : -EBADMSG;
 }
 
 int frame_get_backend(const struct frame *frame, unsigned index, struct dp_shared_backend *ret)
@@ -253,12 +266,12 @@ bool frame_put_hello(struct frame_writer *writer, const struct fleet_hello *hell
 
 	if (!at)
 		return false;
-	put(&at, hello->node, 8);
 	put(&at, hello->boot, 8);
 	put(&at, hello->seed_digest, 8);
 	put(&at, hello->config_digest, 8);
 	put(&at, hello->buckets, 4);
 	put_bytes(&at, hello->name, sizeof(hello->name));
+	put_bytes(&at, hello->version, sizeof(hello->version));
 	return true;
 }
 

@@ -32,11 +32,12 @@ enum frame_type {
 
 /* The first frame of a connection. */
 struct fleet_hello {
-	uint64_t node, boot;    /* random: of the node's state directory, and of this start */
-	uint64_t seed_digest;   /* of the hash seed, which is secret */
-	uint64_t config_digest; /* of services, backends and weights */
-	uint32_t buckets;       /* of the flow table */
-	char name[NODE_NAME];
+	uint64_t boot;           /* random, of this start */
+	uint64_t seed_digest;    /* of the hash seed, which is secret: tls_digest */
+	uint64_t config_digest;  /* of services, backends and weights */
+	uint32_t buckets;        /* of the flow table */
+	char name[NODE_NAME];    /* of the host */
+	char version[NODE_NAME]; /* of lbd */
 };
 
 /* Why the peer ends the connection, in words. */
@@ -44,7 +45,7 @@ struct fleet_hello {
 
 /* Several times a second. */
 struct fleet_beat {
-	uint64_t sent_ms; /* CLOCK_REALTIME of the sender */
+	uint64_t sent_ms; /* CLOCK_MONOTONIC of the sender */
 	uint64_t echo_ms; /* sent_ms of the last beat that it got from us; 0: none */
 	uint64_t held_ms; /* since it got that beat */
 	uint64_t config_digest;
