@@ -72,6 +72,15 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 		evconnlistener_disable(listener);
 }
 
+/* Out of descriptors, say: libevent would try again at once, for as long as that is so. */
+static void on_accept_error(struct evconnlistener *listener, void *arg)
+{
+	struct fleet *fleet = arg;
+
+	fleet->rests = true;
+	evconnlistener_disable(listener);
+}
+
 static int listen_on(struct fleet *fleet)
 {
 	struct sockaddr_storage local;
@@ -81,7 +90,10 @@ static int listen_on(struct fleet *fleet)
 						  LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC |
 						      LEV_OPT_REUSEABLE,
 						  BACKLOG, (struct sockaddr *)&local, (int)length);
-	return fleet->listener ? 0 : -errno;
+	if (!fleet->listener)
+		return errno ? -errno : -ENOMEM;
+	evconnlistener_set_error_cb(fleet->listener, on_accept_error);
+	return 0;
 }
 
 /* ---- who is who ---- */
