@@ -334,7 +334,9 @@ static void take_frame(struct session *session, const struct frame *frame)
 	rc = exchange_take(node_of(session)->dp, session->options.number, frame, &why);
 	if (session->state != SESSION_OPEN)
 		return; /* it ended in a pause */
-	if (rc < 0)
+	if (rc == -ENOMEM)
+		session_close(session, SESSION_LOST, "out of memory");
+	else if (rc < 0)
 		session_close(session, SESSION_LOST, "it sent %s", why);
 	else if (rc > 0)
 		take_other(session, frame);
