@@ -282,10 +282,12 @@ test_fail_overs_at_random_times_break_nothing() {
 
 # 5 % of what one node sends to the other is lost.
 lose_between() {
-	in_ns lb tc qdisc add dev eth0 root handle 1: prio &&
-		in_ns lb tc qdisc add dev eth0 parent 1:3 handle 30: netem loss 5% &&
-		in_ns lb tc filter add dev eth0 parent 1: protocol ip u32 \
-			match ip dst "${ADDRESS[lb2]}" flowid 1:3
+	in_ns lb nft -f - <<-RULES
+		add table inet loss
+		add chain inet loss out { type filter hook output priority 0; }
+		add rule inet loss out tcp dport 7646 numgen random mod 100 < 5 drop
+		add rule inet loss out tcp sport 7646 numgen random mod 100 < 5 drop
+	RULES
 }
 # The longest lag that lb2 shows, a look each 100 ms until the flood is over.
 longest_lag() { # PID
@@ -303,7 +305,7 @@ test_lost_packets_between_nodes_and_a_flood_break_nothing() {
 		return
 	fi
 	if ! lose_between; then
-		skip "no netem here"
+		skip "no numgen of nftables here"
 		return
 	fi
 	flood_unanswered $COUNT
@@ -318,7 +320,7 @@ test_lost_packets_between_nodes_and_a_flood_break_nothing() {
 	sleep 1
 	end_all lossy
 	expect "losses of the connection" "$(peer_field lb .losses)" -lt 3
-	in_ns lb tc qdisc del dev eth0 root
+	in_ns lb nft delete table inet loss
 	goes_to lb
 }
 
