@@ -172,8 +172,8 @@ void dataplane_share_scan(struct dataplane *dp)
 		if (!__atomic_load_n(&words[i / SCAN_STEP], __ATOMIC_RELAXED))
 			continue;
 		for (uint32_t at = i; at < i + SCAN_STEP; at++)
-			if (__atomic_exchange_n(&dp->maps.dirty[at], 0, __ATOMIC_SEQ_CST) &&
-			    at < buckets_of(dp))
+			if (at < buckets_of(dp) &&
+			    __atomic_exchange_n(&dp->maps.dirty[at], 0, __ATOMIC_SEQ_CST))
 				share_bucket(dp, at);
 	}
 }
@@ -400,7 +400,7 @@ static bool owners_differ(const struct dataplane *dp, uint64_t a, uint64_t b)
 
 static uint64_t *find_in(const struct dataplane *dp, uint32_t bucket, uint64_t entry)
 {
-	uint64_t *ways = &dp->maps.flows[bucket * LB_FLOW_WAYS];
+	uint64_t *ways = dp->maps.flows + bucket * LB_FLOW_WAYS;
 
 	for (unsigned i = 0; i < LB_FLOW_WAYS; i++) {
 		uint64_t word = dp_load(&ways[i]);
@@ -430,7 +430,7 @@ static bool is_free_for(const struct dataplane *dp, uint64_t word, uint64_t entr
 static uint64_t *place_in(const struct dataplane *dp, uint32_t bucket, uint64_t entry, uint32_t now,
 			  bool empty)
 {
-	uint64_t *ways = &dp->maps.flows[bucket * LB_FLOW_WAYS];
+	uint64_t *ways = dp->maps.flows + bucket * LB_FLOW_WAYS;
 
 	for (unsigned i = 0; i < LB_FLOW_WAYS; i++) {
 		uint64_t word = dp_load(&ways[i]);
