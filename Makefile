@@ -16,6 +16,8 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
+comma := ,
+
 VERSION := 0.1.0
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -35,7 +37,7 @@ TMPFILESDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/tmpfiles.d,/etc/
 MAKEFLAGS += --no-print-directory
 
 # Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
-SELF_SUFFICIENT := help deps demo demo-pair check check-asan check-tsan fuzz bench floods fleet clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest
+SELF_SUFFICIENT := help deps demo demo-pair page check check-asan check-tsan fuzz bench floods fleet clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
@@ -101,7 +103,7 @@ BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuf
 COMMANDS := $(BUILD)/lbctl $(BUILD)/lbd-backend
 COMMAND_TEXTS := $(foreach kind,8 bash zsh fish,$(COMMANDS:=.$(kind)))
 
-.PHONY: demo-pair all tests tools fuzzers fuzz tsan-tests bench-programs bpf-programs FORCE deps demo check check-asan check-tsan bench floods fleet vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest clean distclean help
+.PHONY: demo-pair page all tests tools fuzzers fuzz tsan-tests bench-programs bpf-programs FORCE deps demo check check-asan check-tsan bench floods fleet vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest clean distclean help
 
 all: $(BUILD)/lbd $(COMMANDS) $(COMMAND_TEXTS) $(BUILD)/lbd.yaml.5 ## build lbd, lbctl, lbd-backend, man pages and completions into build/
 
@@ -151,6 +153,12 @@ $(BUILD)/%.o: %.c | $(SKELS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# The page is a part of lbd (.incbin), which lets browsers run its own script and style sheet alone, by their hashes.
+$(BUILD)/page_hashes.h: user/lbd/api/page.html tools/page-hashes
+	@mkdir -p $(@D)
+	$(Q)tools/page-hashes $< >$@
+$(BUILD)/user/lbd/api/page.o: user/lbd/api/page.html $(BUILD)/page_hashes.h
 
 # What another compiler made is made again.
 $(BUILD)/clang: FORCE
@@ -216,6 +224,10 @@ $(TOOLS): %: %.o $(COMMON_OBJS)
 # The benchmark's parts that need no measurement.
 $(BUILD)/tests/unit/bench/test_bench: $(filter %/machine.o %/neighbour.o %/programs.o %/report.o %/scenarios.o,$(BENCH_NS_OBJS))
 
+# Counts comparisons.
+$(BUILD)/tests/unit/state/test_many: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,addr_equal addr_compare strcmp config_same_service \
+	config_check config_source_load)
+
 # The ns benchmark holds lbd's own data plane code and a BPF program of its own.
 $(BENCH_NS_OBJS): $(BUILD)/bench.skel.h
 $(BENCH_NS): $(BENCH_NS_OBJS) $(COMMON_OBJS) $(filter-out %/main.o,$(LBD_OBJS))
@@ -238,6 +250,11 @@ demo-pair: ## two balancers behind a router, BIRD on all three: one is killed un
 	@tools/deps build demo pair
 	@$(MAKE) -j2 all tools
 	@KEEP=$(KEEP) tools/demo-pair
+
+page: ## the page of the metrics listener in a headless Chromium: what it shows, axe-core, pictures in build/page (root; PAGE_CHECKS="..." for some)
+	@tools/deps build demo test page
+	@$(MAKE) -j2 all tools
+	@PAGE=yes PAGE_CHECKS="$(PAGE_CHECKS)" tests/e2e/page.sh
 
 check: ## every test, each with its name and result, and one summary line (root)
 	@tools/deps build demo test pair vmtest
@@ -270,7 +287,7 @@ bench: ## ns per packet beside two floors, then requests a second end to end; ta
 floods: ## 8 million forged SYNs, ACKs, datagrams and fragments beside 1000 open and many new connections (root; FLOOD=, RATE=)
 	@tools/deps build demo test
 	@$(MAKE) -j2 tests
-	@FLOOD=$(or $(FLOOD),8000000) RATE=$(or $(RATE),60000) QUIET=60 FLOOD_IDLE=yes tests/e2e/floods.sh
+	@FLOOD=$(or $(FLOOD),8000000) RATE=$(or $(RATE),60000) QUIET=60 FLOOD_EVEN=yes tests/e2e/floods.sh
 
 fleet: ## two balancers that tell each other of their flows, 100 fail-overs at random times (root; ROUNDS=)
 	@tools/deps build demo test
@@ -318,7 +335,7 @@ dist: ## build/lbd-VERSION.tar.gz: the tree of HEAD
 	@echo build/lbd-$(VERSION).tar.gz
 
 FORMATTED = $(shell git ls-files '*.c' '*.h')
-SHELLED = configure tools/deb tools/debtest tools/man-config tools/clangs tools/deps tools/demo tools/demo-pair tools/bench tools/bench-bars tools/bench-daemon tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/metrics-table tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
+SHELLED = configure tools/page-hashes tools/deb tools/debtest tools/man-config tools/clangs tools/deps tools/demo tools/demo-pair tools/bench tools/bench-bars tools/bench-daemon tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/metrics-table tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
 
 format: ## format every C file as .clang-format says
 	@tools/deps lint
@@ -367,7 +384,7 @@ install-backend: $(BUILD)/lbd-backend $(foreach kind,8 bash zsh fish,$(BUILD)/lb
 	@echo 'Next: write $(DESTDIR)/etc/lbd-backend/IFACE.conf as dist/lbd-backend.conf shows, and: systemctl daemon-reload && systemctl enable --now lbd-backend@IFACE'
 
 uninstall: ## remove what install put there; refuses while lbd runs, and detaches its program (the config, the user and the group stay)
-	$(if $(DESTDIR),,@[ ! -x $(SBINDIR)/lbctl ] || $(SBINDIR)/lbctl detach --offline --all || { echo 'uninstall: nothing was removed' >&2; exit 1; })
+	$(if $(DESTDIR),,@[ ! -x $(SBINDIR)/lbctl ] || { $(SBINDIR)/lbctl detach --offline --all && $(SBINDIR)/lbctl detach --offline --all --pin /sys/fs/bpf/lbd; } || { echo 'uninstall: nothing was removed' >&2; exit 1; })
 	rm -f $(call files-of-command,lbctl) $(SBINDIR)/lbd $(MANDIR)/man8/lbd.8 $(MANDIR)/man5/lbd.yaml.5 $(UNITDIR)/lbd.service $(UNITDIR)/lbd-withdraw.service \
 		$(SYSUSERSDIR)/lbd.conf $(TMPFILESDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example \
 		$(addprefix $(DOCDIR)/,lbd-shared-interfaces.conf alerts.yml grafana.json $(notdir $(wildcard dist/announce/*.conf))) \
@@ -377,7 +394,7 @@ uninstall: ## remove what install put there; refuses while lbd runs, and detache
 uninstall-backend: ## remove what install-backend put there; refuses while this host is set up as a backend
 	$(if $(DESTDIR),,@! ls /run/lbd-backend/backend-host-*.json /run/lbd/backend-host-*.json 2>/dev/null | grep . || { echo 'uninstall-backend: this host is set up as a backend: systemctl disable --now lbd-backend@IFACE, or lbd-backend undo --iface IFACE; nothing was removed' >&2; exit 1; })
 	rm -f $(call files-of-command,lbd-backend) $(UNITDIR)/lbd-backend@.service
-	-@rmdir $(DESTDIR)/etc/lbd-backend 2>/dev/null || true
+	-@rmdir $(DESTDIR)/etc/lbd-backend $(if $(DESTDIR),,/run/lbd-backend) 2>/dev/null || true
 
 deb: ## Debian packages lbd and lbd-backend, with debug symbols, of this tree in build/deb/
 	@tools/deps build deb

@@ -81,14 +81,12 @@ static __always_inline __u32 owner_of(__u32 backend_id)
 	return backend->flags & LB_BACKEND_USED ? backend->service : 0;
 }
 
-static __always_inline void flow_count_held(__u32 backend, int by)
+/* Adds `by` to the places that a service holds. */
+static __always_inline void turn_hold(struct lb_turn *turn, int by)
 {
-	struct lb_turn *turn = turn_of(owner_of(backend)), *common;
-	__s32 before;
+	__s32 before = __sync_fetch_and_add(&turn->held, by);
+	struct lb_turn *common;
 
-	if (!turn)
-		return;
-	before = __sync_fetch_and_add(&turn->held, by);
 	if (by > 0 ? before < turn->share : before <= turn->share)
 		return;
 	common = turn_of(0); /* beyond the share: counts for the common half */
@@ -96,18 +94,26 @@ static __always_inline void flow_count_held(__u32 backend, int by)
 		__sync_fetch_and_add(&common->held, by);
 }
 
+static __always_inline void load_add(__u32 backend, int by)
+{
+	struct lb_load *load = bpf_map_lookup_elem(&loads, &backend);
+
+	if (load)
+		__sync_fetch_and_add(&load->active, by);
+}
+
 /* Adds `by` to active and held if entries in this state count for them. */
 static __always_inline void flow_count(__u32 backend, __u32 state, int by)
 {
-	struct lb_load *load;
+	struct lb_turn *turn;
 
-	if (flow_is(state, LB_FLOW_HELD))
-		flow_count_held(backend, by);
-	if (!flow_is(state, LB_FLOW_COUNTED))
-		return;
-	load = bpf_map_lookup_elem(&loads, &backend);
-	if (load)
-		__sync_fetch_and_add(&load->active, by);
+	if (flow_is(state, LB_FLOW_HELD)) {
+		turn = turn_of(owner_of(backend));
+		if (turn)
+			turn_hold(turn, by);
+	}
+	if (flow_is(state, LB_FLOW_COUNTED))
+		load_add(backend, by);
 }
 
 /* Whether an entry belongs to the flow with this hash, as far as the fingerprint shows. */
@@ -198,12 +204,21 @@ static __always_inline __u64 *flow_find(__u64 hash, __u64 *ret_entry)
 	return flow_find_by(hash, masks.put, ret_entry);
 }
 
-/* Replaces old by entry. False: another CPU was faster. The bucket's overflow bit stays. */
-static __always_inline bool flow_replace(__u64 *place, __u64 old, __u64 entry)
+/* Puts the entry into a place that is empty in old. False: another CPU was faster. The bucket's
+ * overflow bit stays. */
+static __always_inline bool flow_take(__u64 *place, __u64 old, __u64 entry)
 {
 	if (__sync_val_compare_and_swap(place, old, entry | (old & LB_FLOW_OVERFLOW)) != old)
 		return false;
 	flow_count(LB_FLOW_BACKEND(entry), LB_FLOW_STATE(entry), 1);
+	return true;
+}
+
+/* Replaces old by entry. False: another CPU was faster. */
+static __always_inline bool flow_replace(__u64 *place, __u64 old, __u64 entry)
+{
+	if (!flow_take(place, old, entry))
+		return false;
 	flow_count(LB_FLOW_BACKEND(old), LB_FLOW_STATE(old), -1);
 	return true;
 }
@@ -296,11 +311,16 @@ static __always_inline void flow_note_unplaced(__u32 service, __u32 now)
 }
 
 /* Whether a new flow found no place within the last `idle` ticks. */
+static __always_inline bool lacked_place(const struct lb_turn *turn, __u32 now, __u32 idle)
+{
+	return turn->unplaced && (__s32)(now - turn->unplaced) <= (__s32)idle;
+}
+
 static __always_inline bool lately_unplaced(__u32 service, __u32 now, __u32 idle)
 {
 	struct lb_turn *turn = turn_of(service);
 
-	return turn && turn->unplaced && (__s32)(now - turn->unplaced) <= (__s32)idle;
+	return turn && lacked_place(turn, now, idle);
 }
 
 /* Notes that an older flow of this service lost its mark: its next packet will look like its first
@@ -479,7 +499,7 @@ LB_NOINLINE int flow_fill(__u64 hash, __u64 entry)
 			return FLOW_FULL;
 		flow_mark_overflow(first);
 	}
-	if (!flow_replace(place, old, entry))
+	if (!flow_take(place, old, entry))
 		return FLOW_RACED;
 	flow_tell_in(index, entry);
 	return FLOW_FILLED;

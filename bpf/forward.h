@@ -35,6 +35,11 @@ struct gre_header {
 	__be16 ethertype;     /* of the inner packet */
 };
 
+static __always_inline __u32 hop_limit(const struct packet *p)
+{
+	return p->family == 4 ? ((struct iphdr *)p->l3)->ttl : ((struct ipv6hdr *)p->l3)->hop_limit;
+}
+
 /* RFC 2003, section 3.1: forwarding counts as one hop, in the inner header. */
 static __always_inline int hop_limit_decrease(const struct packet *p)
 {

@@ -380,12 +380,21 @@ static __always_inline __u32 flow_first_state(const struct flow_query *q,
 
 /* Whether the service has used up its share of the table, and the common half is used up too:
  * docs/tracking.md, "Shares". */
+static __always_inline bool is_used_up(const struct lb_turn *turn)
+{
+	struct lb_turn *common;
+
+	if (turn->held < turn->share)
+		return false;
+	common = turn_of(0);
+	return common && common->share && common->held >= common->share;
+}
+
 static __always_inline bool is_limited(__u32 service)
 {
-	struct lb_turn *turn = turn_of(service), *common = turn_of(0);
+	struct lb_turn *turn = turn_of(service);
 
-	return turn && common && common->share && turn->held >= turn->share &&
-	       common->held >= common->share;
+	return turn && is_used_up(turn);
 }
 
 /* Records a new flow. place: of an entry to overwrite; NULL: a new entry is inserted. */

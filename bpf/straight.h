@@ -2,9 +2,10 @@
 /* The straight path, first of all: what almost every packet needs, in one piece of code without
  * calls. A whole TCP or UDP packet without tags, options or extensions, to a service that asks
  * nothing of it (lb_straight in lb_abi.h), in a stable slot or of an established flow in the flow
- * table, to a backend that it fits; and a packet that is not to a VIP. It is made of the stages of
- * the long path, which lb.h calls for all else: for what is not straight nothing has been counted,
- * and nothing changed but the tick of a flow's entry, which the long path would change as well. */
+ * table, to a backend that it fits; a packet that is not to a VIP; and, with a call, the first one
+ * of a flow whose service tracks always (open.h). It is made of the stages of the long path, which
+ * lb.h calls for all else: for what is not straight nothing has been counted, and nothing changed
+ * but the tick of a flow's entry, which the long path would change as well. */
 #ifndef LB_STRAIGHT_H
 #define LB_STRAIGHT_H
 
@@ -13,6 +14,7 @@
 #include "flow.h"
 #include "forward.h"
 #include "maps.h"
+#include "open.h"
 #include "packet.h"
 #include "parse.h"
 #include "path.h"
@@ -161,6 +163,69 @@ static __always_inline int straight_forward(const struct packet *p, const struct
 	return straight_direct(p, r->backend);
 }
 
+/* ---- the headers ---- */
+
+/* False: the long path. */
+static __always_inline bool straight_parse(struct packet *p)
+{
+	void *data = (void *)(long)p->ctx->data;
+
+	p->end = (void *)(long)p->ctx->data_end;
+	if (data + ETH_HLEN + STRAIGHT_LEAST > p->end)
+		return false;
+	p->l3 = data + ETH_HLEN;
+	if (!continues(parse_ip_fixed(p, *(__be16 *)(data + 2 * ETH_ALEN))))
+		return false;
+	return p->family == 4 || p->l3 + sizeof(struct ipv6hdr) + sizeof(struct tcphdr) <= p->end;
+}
+
+/* ---- a new flow of a service that tracks always ---- */
+
+static __always_inline int straight_new(const struct packet *p, struct route *r, __u64 word)
+{
+	const bool is_tcp = p->protocol == IPPROTO_TCP;
+	__u64 packet = FLOW_PACKET(LB_STRAIGHT_UPPER(word), p->tcp_flags, is_tcp);
+	int reason;
+
+	if ((is_tcp && !is_syn(p)) || hop_limit(p) <= 1)
+		return LB_CONTINUE;
+	r->backend_id = flow_open(r->hash, packet | (__u64)p->length << 32);
+	if (!r->backend_id)
+		return LB_CONTINUE;
+	r->backend = backend_at(r->backend_id);
+	r->new_flow = 1;
+	reason = straight_forward(p, r, LB_STRAIGHT_FORWARD(word));
+	/* the long path, if lbd has changed the backend since */
+	return continues(reason) ? LB_CONTINUE : end_sent(reason, p, r);
+}
+
+/* The XDP action for the first packet of a flow; LB_CONTINUE: it takes the long path. A function of
+ * its own, in which the headers are read again: kept for it, they would cost all packets
+ * registers. */
+LB_NOINLINE int straight_open(struct xdp_md *ctx, __u64 hash, __u64 word)
+{
+	struct packet p = {.ctx = ctx, .l3_offset = ETH_HLEN};
+	struct route r = {.hash = hash};
+
+	if (!straight_parse(&p))
+		return LB_CONTINUE;
+	if (p.family == 4) {
+		p.family = 4;
+		return parse_plain(&p) ? straight_new(&p, &r, word) : LB_CONTINUE;
+	}
+	p.family = 6;
+	return parse_plain(&p) ? straight_new(&p, &r, word) : LB_CONTINUE;
+}
+
+/* A packet without an entry of an established flow. */
+static __always_inline int straight_miss(const struct packet *p, const struct route *r, __u64 word)
+{
+	if (p->tcp_flags & (LB_TCP_FIN | LB_TCP_RST | LB_TCP_ACK) ||
+	    !((__u32)word & LB_STRAIGHT_NEW))
+		return LB_CONTINUE;
+	return straight_open(p->ctx, r->hash, word);
+}
+
 /* ---- the packet ---- */
 
 /* Whether a packet of a service with a rate of new flows may open one. */
@@ -172,12 +237,18 @@ static __always_inline bool may_open(const struct packet *p)
 static __always_inline int straight_send(const struct packet *p, struct route *r, __u64 word,
 					 bool tracked, __u32 forward)
 {
-	if (tracked && p->tcp_flags & STRAIGHT_NOT)
-		return LB_CONTINUE;
+	int reason;
+
 	r->hash = packet_hash(p, &settings.key);
-	if (tracked ? !straight_flow(p, r, word) : !straight_slot(p, r, word))
+	if (tracked && (p->tcp_flags & STRAIGHT_NOT || !straight_flow(p, r, word)))
+		return straight_miss(p, r, word);
+	if (!tracked && !straight_slot(p, r, word))
 		return LB_CONTINUE;
-	return straight_forward(p, r, forward);
+	reason = straight_forward(p, r, forward);
+	if (continues(reason))
+		return LB_CONTINUE;
+	r->new_flow = is_syn(p);
+	return end_sent(reason, p, r);
 }
 
 /* A packet to a VIP. */
@@ -203,37 +274,23 @@ static __always_inline int straight_serve(const struct packet *p, struct route *
 static __always_inline int straight_ip(struct packet *p)
 {
 	struct route r = {};
-	int reason;
 
 	if (!continues(vip_find(p, &r)))
 		return likely(!is_icmp(p)) ? end(LB_REASON_not_vip, p) : LB_CONTINUE;
-	reason = parse_plain(p) ? straight_serve(p, &r) : LB_CONTINUE;
-	if (continues(reason))
-		return LB_CONTINUE;
-	r.new_flow = is_syn(p);
-	return end_sent(reason, p, &r);
+	return parse_plain(p) ? straight_serve(p, &r) : LB_CONTINUE;
 }
 
 /* The XDP action; LB_CONTINUE: the packet takes the long path. */
 static __always_inline int straight(struct xdp_md *ctx)
 {
 	struct packet p = {.ctx = ctx, .l3_offset = ETH_HLEN};
-	void *data = (void *)(long)ctx->data;
 
-	if (!LB_STRAIGHT_ON)
-		return LB_CONTINUE;
-	p.end = (void *)(long)ctx->data_end;
-	if (data + ETH_HLEN + STRAIGHT_LEAST > p.end)
-		return LB_CONTINUE;
-	p.l3 = data + ETH_HLEN;
-	if (!continues(parse_ip_fixed(&p, *(__be16 *)(data + 2 * ETH_ALEN))))
+	if (!LB_STRAIGHT_ON || !straight_parse(&p))
 		return LB_CONTINUE;
 	if (p.family == 4) {
 		p.family = 4;
 		return straight_ip(&p);
 	}
-	if (p.l3 + sizeof(struct ipv6hdr) + sizeof(struct tcphdr) > p.end)
-		return LB_CONTINUE;
 	p.family = 6;
 	return straight_ip(&p);
 }

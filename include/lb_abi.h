@@ -280,11 +280,14 @@ _Static_assert(__builtin_offsetof(struct lb_service, select) == 24 &&
  * other question; or, tracked, if one of an established flow goes to the backend in its entry. The
  * word follows from the service's line alone.
  *   base of the ring, or the service's id if it is tracked (63-32) | open 1 (31) | tracked 1 (30) |
- *   limited 1 (29): new flows have a rate | enum lb_forward 2 (28-27) | size of the ring (26-0) */
+ *   limited 1 (29): new flows have a rate | enum lb_forward 2 (28-27) | size of the ring (26-0), or
+ *   if it is tracked, 1 or 0: whether a new flow goes to the backend that is next, with no other
+ *   question */
 #define LB_STRAIGHT_OPEN       (1u << 31)
 #define LB_STRAIGHT_TRACKED    (1u << 30)
 #define LB_STRAIGHT_LIMITED    (1u << 29)
 #define LB_STRAIGHT_SIZE       ((1u << 27) - 1)
+#define LB_STRAIGHT_NEW        1u
 #define LB_STRAIGHT_UPPER(w)   ((__u32)((w) >> 32))
 #define LB_STRAIGHT_KIND(w)    ((__u32)(w) >> 27) /* all but the ring: of IP in IP, OPEN alone */
 #define LB_STRAIGHT_FORWARD(w) ((__u32)(w) >> 27 & 3)
@@ -307,7 +310,9 @@ static inline __u64 lb_straight(const struct lb_service *s, __u8 family)
 {
 	const __u64 ring = *(const volatile __u64 *)&s->ring; /* once: it may be changed */
 	const union lb_selection rules = lb_selection(s);
-	const __u8 whole = family == 4 ? rules.mask4 == 32 : rules.mask6 == 128;
+	const int whole =
+	    rules.hash == LB_HASH_FULL && (family == 4 ? rules.mask4 == 32 : rules.mask6 == 128);
+	const __u8 apart = LB_SERVICE_TRACKING | LB_SERVICE_LIMIT;
 	__u32 low = LB_STRAIGHT_OPEN | (__u32)(rules.forward & 3) << 27;
 
 	if (rules.flags & LB_SERVICE_FILTERED || !LB_REGION_SIZE(ring) ||
@@ -315,9 +320,11 @@ static inline __u64 lb_straight(const struct lb_service *s, __u8 family)
 		return 0;
 	if (rules.flags & LB_SERVICE_LIMIT)
 		low |= LB_STRAIGHT_LIMITED;
+	if (whole && (rules.flags & apart) == LB_SERVICE_TRACK_ALWAYS)
+		return LB_REGION(s->id, low | LB_STRAIGHT_TRACKED | LB_STRAIGHT_NEW);
 	if (rules.flags & LB_SERVICE_TRACKING)
 		return LB_REGION(s->id, low | LB_STRAIGHT_TRACKED);
-	if (rules.hash != LB_HASH_FULL || !whole)
+	if (!whole)
 		return 0;
 	return LB_REGION(LB_REGION_BASE(ring), low | LB_REGION_SIZE(ring));
 }

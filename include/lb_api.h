@@ -120,7 +120,15 @@
  *        "packets", "bytes", "flows", "active" (tracked flows), "slots",
  *        "kept_slots" (kept for older flows), "drained": bool, "drain": null or DRAIN,
  *        "next_hop": null or { "interface", "mac", "vlan",
- *                      "mtu": of the whole path, for a packet with what lbd puts in front } }
+ *                      "mtu": of the whole path, for a packet with what lbd puts in front },
+ *        "agent": null (the service asks none) or { "heard": bool (it has answered),
+ *                      "state": "up"|"down"|"drain"|"maint", "weight": null or percent,
+ *                      "text": its reason or "",
+ *                      "fault": why the last question had no answer, or "" },
+ *        "checks": { "passed", "failed", "losses" (times that they took it down), since lbd's start,
+ *                    "p50_us", "p95_us", "p99_us" (of those that passed in the last 5 to 10 minutes;
+ *                    null: none has),
+ *                    "last_failure": null or { "why", "ago_s" } } }
  *      DRAIN:
  *      { "since_s": null or since the drain began,
  *        "last_packet_s": null or since the last packet of the flows that hold it,

@@ -37,7 +37,7 @@ def stage: {
 	"service.h": "VIP and service",
 	"admit.h": "admission",
 	"lb_hash.h": "hash",
-	"select.h": "backend", "slot.h": "backend",
+	"select.h": "backend", "slot.h": "backend", "open.h": "backend",
 	"flow.h": "flow table",
 	"forward.h": "outer header", "csum.h": "outer header",
 	"count.h": "counters",

@@ -18,7 +18,19 @@
 
 /* ---- services besides those of packet_case.h ---- */
 
-enum { P_FIRST_RULES = 200, P_MIXED = 220, P_SPREAD, P_SHORT, P_MOVING, P_LAST };
+enum {
+	P_FIRST_RULES = 200,
+	P_MIXED = 220,
+	P_SPREAD,
+	P_SHORT,
+	P_MOVING,
+	P_TURNS,       /* takes turns; two backends, in all three orders that the list has */
+	P_TURNS_MIXED, /* the same, with a ring of which some slots are in transition */
+	P_TURNS_TAGGED,
+	P_TURNS_LIMITED,
+	P_COST, /* one member: which one of several is left to chance */
+	P_LAST
+};
 
 /* Services on ports from P_FIRST_RULES, each with a rule that the straight path must heed. */
 static const struct lb_service rules[] = {
@@ -35,6 +47,8 @@ static const struct lb_service rules[] = {
     {.mask4 = 24, .mask6 = 64},
     {.forward = LB_FORWARD_L2, .flags = LB_SERVICE_TRACK_ALWAYS},
     {.flags = LB_SERVICE_AFFINITY},
+    {.flags = LB_SERVICE_TRACK_ALWAYS, .hash = LB_HASH_DPORT},
+    {.flags = LB_SERVICE_TRACK_ALWAYS, .mask4 = 24, .mask6 = 64},
 };
 
 #define RULES ((int)ARRAY_SIZE(rules))
@@ -64,6 +78,49 @@ static void moving_ring(struct fixture *f, uint16_t service, uint16_t keeper)
 		slots[i] = LB_SLOT(LB_SLOT_CURRENT(slots[i]), keeper) | LB_SLOT_TRANSITION;
 }
 
+/* A service that tracks always, and takes turns in a list in which an id may be of no backend. */
+static uint16_t add_turns(struct fixture *f, const char *vip, int protocol, int port,
+			  struct lb_service service, const struct backend_spec specs[2])
+{
+	uint16_t id, one, other;
+
+	service.flags |= LB_SERVICE_TRACK_ALWAYS;
+	service.select = LB_SELECT_TURN;
+	id = fixture_service(f, vip, protocol, port, service);
+	one = fixture_backend(f, id, &specs[0]);
+	other = fixture_backend(f, id, &specs[1]);
+	fixture_ring(f, id, 7, LB_SLOT(one, one));
+	f->map.services[id].pick =
+	    fixture_region(f, (uint32_t[]){one, other, other, one, other}, 5);
+	if (port == P_TURNS_MIXED) {
+		mixed_ring(f, id, one, other);
+		f->map.services[id].pick = fixture_region(f, (uint32_t[]){one, other, 0, other}, 4);
+	}
+	return id;
+}
+
+static void add_trackers(struct fixture *f, const char *vip, int protocol,
+			 const struct backend_spec *one, const struct backend_spec *other)
+{
+	const struct backend_spec tagged = {.dst = other->dst, .vlan = 100},
+				  both[2] = {*one, *other}, mixed[2] = {*one, tagged};
+	const struct lb_service gue = {.forward = LB_FORWARD_GUE}, l2 = {.forward = LB_FORWARD_L2},
+				limited = {.flags = LB_SERVICE_LIMIT};
+	uint32_t member;
+	uint16_t id;
+
+	add_turns(f, vip, protocol, P_TURNS, (struct lb_service){0}, both);
+	add_turns(f, vip, protocol, P_TURNS_MIXED, protocol == IPPROTO_TCP ? gue : l2, both);
+	add_turns(f, vip, protocol, P_TURNS_TAGGED, gue, mixed);
+	add_turns(f, vip, protocol, P_TURNS_LIMITED, limited, both);
+	id = fixture_single(
+	    f, vip, protocol, P_COST,
+	    (struct lb_service){.flags = LB_SERVICE_TRACK_ALWAYS, .select = LB_SELECT_COST}, one);
+	member = f->backends - 1;
+	f->map.services[id].pick = fixture_region(f, &member, 1);
+	f->map.loads[member].cost = 1;
+}
+
 static void add_services(struct fixture *f, const char *vip, int protocol)
 {
 	const bool v6 = strchr(vip, ':');
@@ -81,6 +138,7 @@ static void add_services(struct fixture *f, const char *vip, int protocol)
 	fixture_single(f, vip, protocol, P_SHORT, (struct lb_service){0}, &small);
 	id = fixture_single(f, vip, protocol, P_MOVING, (struct lb_service){0}, &one);
 	moving_ring(f, id, fixture_backend(f, id, &other));
+	add_trackers(f, vip, protocol, &one, &other);
 }
 
 static int setup(void **state)
@@ -310,10 +368,31 @@ static void draw_entries(struct fixture *f)
 		memset(f->map.flows, 0, FIXTURE_BUCKETS * sizeof(*f->map.flows));
 }
 
+static void draw_turns(struct fixture *f)
+{
+	memset(f->map.turns, 0, FIXTURE_SERVICES * sizeof(*f->map.turns));
+	for (uint32_t id = 0; id < f->services; id++) {
+		if (once_in(4))
+			f->map.turns[id].unplaced = fixture_tick() - draw(120);
+		if (once_in(2))
+			f->map.turns[id].share = draw(8);
+	}
+}
+
+/* The whole of the flow table is in use, or it comes into use. */
+static void draw_masks(struct fixture *f)
+{
+	const uint32_t whole = FIXTURE_BUCKETS - 1;
+
+	f->map.settings->flow_masks =
+	    (union lb_flow_masks){{once_in(4) ? whole / 2 : whole, whole}};
+}
+
 static void draw_state(struct fixture *f)
 {
 	draw_entries(f);
-	memset(f->map.turns, 0, FIXTURE_SERVICES * sizeof(*f->map.turns));
+	draw_turns(f);
+	draw_masks(f);
 	for (uint32_t id = 1; id < f->backends; id++) {
 		f->map.loads[id].active = 0;
 		fixture_backend_usable(f, id, !once_in(20));
@@ -351,7 +430,7 @@ static void check_batch(struct fixture *f)
 		dice = begin;
 		if (send_batch(f, what))
 			return;
-		if (fixture_tick() == tick)
+		if (i && fixture_tick() == tick)
 			break;
 	}
 	packet_print("packet in", &f->in);
@@ -372,12 +451,12 @@ LB_TEST(a_million_random_packets_fare_alike_on_both_paths)
 
 /* ---- which packets take it: the long path is made to end them without a service ---- */
 
-/* f->in, after lbd's tables have lost every service, but not the words of the straight path. */
+/* f->in, after lbd's tables have lost every port, but not the words of the straight path. */
 static void send_straight_only(struct fixture *f)
 {
 	fixture_sync(f);
 	f->map.settings->unserved = LB_REFUSE_DROP;
-	memset(f->map.services, 0, FIXTURE_SERVICES * sizeof(*f->map.services));
+	memset(f->map.ports, 0, bpf_map__max_entries(f->skel->maps.ports) * sizeof(*f->map.ports));
 	assert_int_equal(fixture_run(bpf_program__fd(f->skel->progs.lb), f->in.data, f->in.len,
 				     NULL, &f->out, &f->verdict),
 			 0);
@@ -545,6 +624,254 @@ LB_TEST(in_a_slot_in_transition_a_flow_without_an_entry_is_not_straight)
 	plain_packet(f, false, P_MOVING, ACK);
 	send_straight_only(f);
 	assert_int_equal(f->verdict, XDP_DROP);
+}
+
+/* ---- new flows ---- */
+
+struct opening {
+	struct fixture *f;
+	uint16_t service, first; /* of P_TURNS; and the first of its two backends, which is next */
+	bool udp;
+	int port, flags, ttl;
+};
+
+/* The id of the service at VIP4 with this port. */
+static uint16_t service_at(struct fixture *f, int protocol, int port)
+{
+	const uint64_t key = LB_PORT_KEY(fixture_vip(f, VIP4), port, protocol);
+
+	for (uint32_t i = 0; i < f->ports; i++)
+		if ((f->port[i] & LB_PORT_KEY_MASK) == key)
+			return LB_PORT_SERVICE(f->port[i]);
+	fail_msg("no service with port %d", port);
+	return 0;
+}
+
+static struct opening opening(void **state, bool udp)
+{
+	struct opening o = {.udp = udp, .port = P_TURNS, .flags = SYN, .ttl = 64};
+	uint64_t ring;
+
+	setup(state);
+	o.f = fixture_get();
+	o.f->map.settings->own_mac = 0x010000000002;
+	o.service = service_at(o.f, udp ? IPPROTO_UDP : IPPROTO_TCP, P_TURNS);
+	ring = o.f->map.services[o.service].ring;
+	o.first = LB_SLOT_CURRENT(o.f->map.arena[LB_REGION_BASE(ring)]);
+	return o;
+}
+
+/* Whether the straight path takes the first packet of a flow from this port. */
+static bool opens_from(struct opening *o, int port)
+{
+	if (o->udp)
+		packet_build(&o->f->in, PKT(ETH(), IN4(.ttl = o->ttl),
+					    UDP(.sport = port, .dport = o->port), DATA(18)));
+	else
+		packet_build(&o->f->in,
+			     PKT(ETH(), IN4(.ttl = o->ttl),
+				 TCP(.sport = port, .dport = o->port, .flags = o->flags), DATA(6)));
+	send_straight_only(o->f);
+	assert_true(o->f->verdict == XDP_TX || o->f->verdict == XDP_DROP);
+	return o->f->verdict == XDP_TX;
+}
+
+static int entries(const struct opening *o)
+{
+	int count = 0;
+
+	for (int i = 0; i < FIXTURE_BUCKETS * LB_FLOW_WAYS; i++)
+		count += LB_FLOW_STATE(o->f->map.flows->flow[i]) != 0;
+	return count;
+}
+
+/* It takes the packet, and the backend is this one. */
+static void expect_opens(struct opening *o, int port, uint16_t backend)
+{
+	const struct lb_load *load = &o->f->map.loads[backend];
+	const int active = load->active, flows = fixture_backend_count(o->f, backend).flows;
+	const int held = o->f->map.turns[o->service].held, before = entries(o);
+
+	assert_true(opens_from(o, port));
+	assert_int_equal(load->active, active + 1);
+	assert_int_equal(fixture_backend_count(o->f, backend).flows, flows + 1);
+	assert_int_equal(o->f->map.turns[o->service].held, held + 1);
+	assert_int_equal(entries(o), before + 1);
+}
+
+/* It does not, and has changed nothing. */
+static void expect_leaves(struct opening *o, int port)
+{
+	const uint64_t next = o->f->map.turns[o->service].next;
+	const int before = entries(o);
+
+	assert_false(opens_from(o, port));
+	assert_true(o->f->map.turns[o->service].next == next);
+	assert_int_equal(entries(o), before);
+}
+
+LB_TEST(new_flows_of_a_service_that_takes_turns_are_straight)
+{
+	for (int udp = 0; udp < 2; udp++) {
+		struct opening o = opening(state, udp);
+
+		expect_opens(&o, 1001, o.first);
+		expect_opens(&o, 1002, o.first + 1);
+		expect_opens(&o, 1003, o.first + 1);
+		expect_opens(&o, 1004, o.first);
+		expect_opens(&o, 1005, o.first + 1);
+		expect_opens(&o, 1006, o.first);
+		expect_leaves(&o, 1006); /* it has an entry */
+	}
+}
+
+LB_TEST(a_syn_that_offers_ecn_is_straight)
+{
+	struct opening o = opening(state, false);
+
+	o.flags = SYN | 0xc0;
+	expect_opens(&o, 1001, o.first);
+}
+
+LB_TEST(a_segment_that_is_more_or_less_than_a_syn_opens_nothing_straight)
+{
+	static const int flags[] = {0, PSH, SYN | ACK, SYN | FIN, SYN | RST, FIN, RST, ACK};
+	struct opening o = opening(state, false);
+
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		o.flags = flags[i];
+		expect_leaves(&o, 1001);
+	}
+}
+
+LB_TEST(services_that_ask_more_of_a_new_flow_open_none_straight)
+{
+	static const int ports[] = {P_FIRST_RULES + 1,  P_FIRST_RULES + 2,  P_FIRST_RULES + 3,
+				    P_FIRST_RULES + 13, P_FIRST_RULES + 14, P_TURNS_LIMITED};
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(ports); i++) {
+		struct opening o = opening(state, i % 2);
+
+		o.port = ports[i / 2];
+		expect_leaves(&o, 1001);
+	}
+}
+
+static void dying(struct opening *o)
+{
+	fixture_backend_usable(o->f, o->first, false);
+}
+
+static void given_to_another_service(struct opening *o)
+{
+	o->f->map.backends[o->first].service++;
+}
+
+static void short_path(struct opening *o)
+{
+	o->f->map.backends[o->first].mtu = 20 + 46 - 1;
+}
+
+static void tagged(struct opening *o)
+{
+	o->f->map.backends[o->first].flags |= LB_BACKEND_TAGGED;
+}
+
+static void last_hop(struct opening *o)
+{
+	o->ttl = 1;
+}
+
+static void in_transition(struct opening *o)
+{
+	moving_ring(o->f, o->service, o->first);
+}
+
+static void without_a_ring(struct opening *o)
+{
+	uint64_t ring = o->f->map.services[o->service].ring;
+
+	memset(&o->f->map.arena[LB_REGION_BASE(ring)], 0, LB_REGION_SIZE(ring) * sizeof(uint32_t));
+}
+
+static void without_a_list(struct opening *o)
+{
+	o->f->map.services[o->service].pick = 0;
+}
+
+static void changing_size(struct opening *o)
+{
+	o->f->map.settings->flow_masks.put = FIXTURE_BUCKETS / 2 - 1;
+}
+
+static void used_up(struct opening *o)
+{
+	o->f->map.turns[o->service] = (struct lb_turn){.held = 3, .share = 3};
+	o->f->map.turns[0] = (struct lb_turn){.held = 5, .share = 5};
+}
+
+static void full(struct opening *o)
+{
+	for (int i = 0; i < FIXTURE_BUCKETS * LB_FLOW_WAYS; i++)
+		o->f->map.flows->flow[i] =
+		    (uint64_t)LB_FLOW_ESTABLISHED << LB_FLOW_STATE_SHIFT | fixture_tick();
+}
+
+static void overflowing(struct opening *o)
+{
+	for (int i = 0; i < FIXTURE_BUCKETS; i++)
+		o->f->map.flows[i].flow[0] = LB_FLOW_OVERFLOW;
+}
+
+LB_TEST(what_is_in_question_is_left_to_the_long_path)
+{
+	static void (*const changes[])(struct opening *) = {
+	    dying,          given_to_another_service,
+	    short_path,     tagged,
+	    last_hop,       in_transition,
+	    without_a_ring, without_a_list,
+	    changing_size,  used_up,
+	    full,           overflowing};
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(changes); i++) {
+		struct opening o = opening(state, i % 2);
+
+		changes[i / 2](&o);
+		expect_leaves(&o, 1001);
+	}
+}
+
+/* As long as its share, or the common half, has places. */
+LB_TEST(a_service_with_a_place_left_opens_flows_straight)
+{
+	struct opening o = opening(state, false);
+
+	used_up(&o);
+	o.f->map.turns[o.service].share++;
+	expect_opens(&o, 1001, o.first);
+	assert_int_equal(o.f->map.turns[0].held, 5);
+	o.f->map.turns[0].share++;
+	expect_opens(&o, 1002, o.first + 1);
+	assert_int_equal(o.f->map.turns[0].held, 6);
+}
+
+/* A datagram may be of a flow that found no place; a SYN is not. */
+LB_TEST(after_a_flow_without_a_place_no_datagram_opens_one_straight)
+{
+	for (int udp = 0; udp < 2; udp++) {
+		struct opening o = opening(state, udp);
+		struct lb_turn *turn = &o.f->map.turns[o.service];
+		uint32_t idle = o.f->map.services[o.service].udp_idle;
+
+		turn->unplaced = fixture_tick() - idle + 1;
+		if (udp)
+			expect_leaves(&o, 1001);
+		else
+			expect_opens(&o, 1001, o.first);
+		turn->unplaced = fixture_tick() - idle - 1;
+		turn->next = 0;
+		expect_opens(&o, 1002, o.first);
+	}
 }
 
 LB_TEST_MAIN("straight path", .open = twin_fixture_open, .close = twin_fixture_close,

@@ -21,6 +21,29 @@ test_packages_are_built_and_lintian_finds_nothing() {
 	make deb
 }
 
+test_debug_symbols_have_packages_of_their_own() {
+	expect "of lbd" "$(find build/deb -name 'lbd-dbgsym_*.deb' | wc -l)" 1
+	expect "of lbd-backend" "$(find build/deb -name 'lbd-backend-dbgsym_*.deb' | wc -l)" 1
+	expect "symbols in the program" "$(dpkg-deb --fsys-tarfile build/deb/lbd_*.deb |
+		tar -xO ./usr/sbin/lbd | file - | grep -c 'not stripped')" 0
+}
+
+# Fedora's places, which its macros name. What the packages need is here under other names.
+test_the_rpm_spec_builds_both_packages() {
+	local work=/root/rpm version
+	version=$(sed -n 's/^VERSION := //p' Makefile)
+	expect "version" "$(sed -n 's/^Version: *//p' dist/lbd.spec)" "$version"
+	apt-get install -y --no-install-recommends rpm >/dev/null || return 1
+	mkdir -p $work/SOURCES
+	tar -cz --exclude=./build --transform "s,^\.,lbd-$version," -f "$work/SOURCES/lbd-$version.tar.gz" . ||
+		return 1
+	rpmbuild -bb --nodeps --define "_topdir $work" --define "dist .test" \
+		--define "_unitdir /usr/lib/systemd/system" --define "_sysusersdir /usr/lib/sysusers.d" \
+		--define "_tmpfilesdir /usr/lib/tmpfiles.d" dist/lbd.spec || return 1
+	expect "packages" "$(find $work/RPMS -name 'lbd-*.rpm' ! -name '*debug*' | wc -l)" 2
+	rpm -qlp $work/RPMS/*/lbd-backend-"$version"-*.rpm | grep -x /usr/sbin/lbd-backend
+}
+
 test_the_backend_needs_four_libraries_at_most() {
 	local libraries
 	libraries=$(objdump -p build/lbd-backend | awk '$1 == "NEEDED" { print $2 }' |

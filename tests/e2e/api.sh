@@ -149,6 +149,7 @@ test_what_lbctl_prints_has_the_shape_of_the_document() {
 	run_verb status
 	run_verb services
 	run_verb backends web4
+	run_verb health web4
 	run_verb stats
 	run_verb fleet
 	run_verb top --once --interval 100ms
@@ -190,8 +191,22 @@ test_the_metrics_listener_answers_as_documented() {
 		jq -cn --arg path "/$path" '{method: "GET", $path, status: 200, body: ""}' \
 			>>"$WORK/all.answers"
 	done
+	expect "/page" "$(in_ns lb curl -s -o /dev/null -w '%{http_code} %{content_type}' \
+		http://127.0.0.1:9469/page)" = "200 text/html; charset=utf-8"
+	jq -cn '{method: "GET", path: "/page", status: 200, body: ""}' >>"$WORK/all.answers"
 	expect "/nothing" \
 		"$(in_ns lb curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9469/nothing)" = 404
+}
+
+test_what_the_page_is_told_has_the_shape_of_the_document() {
+	local path
+	begin_answers page
+	for path in /page.json '/page.json?service=web4'; do
+		in_ns lb curl -s "http://127.0.0.1:9469$path" |
+			jq -c --arg path "$path" '{method: "GET", $path, status: 200, body: .}' \
+				>>"$ANSWERS" || FAILED=1
+	done
+	end_answers
 }
 
 test_no_route_and_no_verb_was_left_out_here() { api_check covered "$WORK/all.answers"; }

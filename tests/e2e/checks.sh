@@ -12,6 +12,58 @@ dnsmasq_start() { # N [ADDRESS]
 		${2:+"--address=/www.example.org/$2"}
 }
 
+# Authorities "ca" and "other"; of the first a server, the same expired, and a client. Of the other a client.
+tls_files() {
+	local name ec=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
+	mkdir "$WORK/tls"
+	(
+		cd "$WORK/tls" || exit 1
+		echo 'subjectAltName=DNS:www.example.org' >names
+		for name in ca other; do
+			openssl req -x509 "${ec[@]}" -days 30 -subj "/CN=$name" -keyout $name.key -out $name.pem
+		done
+		for name in server client; do
+			openssl req "${ec[@]}" -subj "/CN=$name" -keyout $name.key -out $name.csr
+		done
+		tls_sign server ca 30 server
+		tls_sign server ca -1 expired
+		tls_sign client ca 30 client
+		tls_sign client other 30 stranger
+	) >"$WORK/tls.log" 2>&1
+}
+tls_sign() { # REQUEST AUTHORITY DAYS OUT
+	openssl x509 -req -in "$1.csr" -CA "$2.pem" -CAkey "$2.key" -CAcreateserial -days "$3" \
+		-extfile names -out "$4.pem"
+}
+
+# nginx with TLS at port 443 of backend N, which asks clients for a certificate.
+tls_start() { # N CERTIFICATE
+	local dir=$WORK/tls-b$1
+	mkdir -p "$dir/logs"
+	cat >"$dir/nginx.conf" <<-CONF
+		daemon off; pid $dir/nginx.pid; error_log $dir/error.log;
+		worker_processes 1; master_process off;
+		events { worker_connections 1024; }
+		http {
+		  client_body_temp_path $dir/t1; proxy_temp_path $dir/t2; fastcgi_temp_path $dir/t3;
+		  uwsgi_temp_path $dir/t4; scgi_temp_path $dir/t5; access_log off;
+		  server {
+		    listen 443 ssl; ssl_certificate $WORK/tls/$2.pem; ssl_certificate_key $WORK/tls/server.key;
+		    ssl_client_certificate $WORK/tls/ca.pem; ssl_verify_client on;
+		    location / { return 204; }
+		  }
+		}
+	CONF
+	lab_spawn "tls-b$1" in_ns "b$1" nginx -c "$dir/nginx.conf"
+}
+
+UDP_CHECK="{ type: udp, to: vip, port: 5353, send: q, expect: b }"
+HTTP_CHECK="{ type: http, port: 80, path: /healthz }"
+tls_keys() {
+	echo "ca-file: $WORK/tls/${CA:-ca}.pem, server-name: ${NAME:-www.example.org}"
+	echo ", certificate-file: $WORK/tls/${CLIENT:-client}.pem, key-file: $WORK/tls/client.key"
+}
+
 # A service of its own for each kind of check, on a port of its own.
 services() {
 	echo "services:"
@@ -27,24 +79,33 @@ services() {
 	HEALTH="{ type: dns, to: vip, $DNS }" config_service dns6 $VIP6 udp 53 6 $COUNT ""
 	HEALTH="{ type: icmp, $CHECK_TIMES }" config_service any $VIP4 tcp any 4 $COUNT ""
 	HEALTH="{ type: icmp, to: vip, $CHECK_TIMES }" config_service any6 $VIP6 tcp any 6 $COUNT ""
+	HEALTH="{ $CHECK_TIMES, match: ${MATCH:-all}, checks: [{ type: icmp }, $UDP_CHECK, $HTTP_CHECK] }" \
+		config_service several "$LAB_UDP4" udp 5354 4 $COUNT ""
+	HEALTH="{ type: https, port: 443, $(tls_keys), status: \"${STATUS:-200, 204}\", $CHECK_TIMES }" \
+		config_service tls $VIP4 tcp 8012 4 $COUNT ""
+	elsewhere
 }
-ALL=$((8 * COUNT))
+ALL=$((11 * COUNT))
+
+# The port of the service is not served by anybody; each backend says where it is checked.
+elsewhere() {
+	cat <<-CONF
+		  - name: elsewhere
+		    vip: $VIP4
+		    protocol: tcp
+		    port: 8009
+		    health: { type: tcp, $CHECK_TIMES }
+		    backends:
+		      - { address: 10.0.0.11, health: { port: ${PORT:-80} } }
+		      - { address: 10.0.0.12, health: { port: 80, address: ${ADDRESS:-10.0.0.12} } }
+	CONF
+}
 
 write_config() {
 	{
 		lab_config_head
 		services
 	} >"$WORK/lbd.yaml"
-}
-
-# The reason of an earlier check may stand there for a while: each says its own.
-down_because() { # SERVICE ADDRESS REASON
-	lab_wait_for 20 "$1 $2 to be down: $3" is_down_because "$@" && return
-	echo "# why: $(backend_field "$1" "$2" why)"
-	return 1
-}
-is_down_because() {
-	condition_is "$1" "$2" down && [ "$(backend_field "$1" "$2" why)" = "$3" ]
 }
 
 test_every_kind_is_up() { backends_up $ALL; }
@@ -57,6 +118,53 @@ test_an_answer_that_is_not_the_expected_one_takes_a_backend_down() {
 	write_config
 	lbctl reload >/dev/null || return 1
 	lab_wait_for 20 "all to be up" backends_up $ALL
+}
+
+test_one_of_several_checks_that_fails_takes_a_backend_down_unless_any_will_do() {
+	in_ns b1 sysctl -qw net.ipv4.icmp_echo_ignore_all=1
+	down_because several 10.0.0.11 "check 1, icmp: no answer: timed out after 450ms"
+	expect "the other backend" "$(backend_field several 10.0.0.12 condition)" = up
+	MATCH=any write_config
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 20 "several 10.0.0.11 to be up" condition_is several 10.0.0.11 up
+	in_ns b1 sysctl -qw net.ipv4.icmp_echo_ignore_all=0
+	write_config
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 20 "all to be up" backends_up $ALL
+}
+
+test_a_backend_is_checked_where_it_says() {
+	PORT=8009 ADDRESS=10.0.0.99 write_config
+	lbctl reload >/dev/null || return 1
+	down_because elsewhere 10.0.0.11 "connect: refused" || return 1
+	lab_wait_for 20 "elsewhere 10.0.0.12 to be down" condition_is elsewhere 10.0.0.12 down
+	write_config
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 20 "all to be up" backends_up $ALL
+}
+
+tls_down_because() { # REASON; with the variables of services
+	write_config
+	lbctl reload >/dev/null || return 1
+	down_because tls 10.0.0.11 "$1"
+}
+
+test_each_fault_of_a_certificate_has_its_reason() {
+	CA=other tls_down_because "TLS: the certificate is of no authority in ca-file" || return 1
+	NAME=api.example.org tls_down_because "TLS: the certificate is not for api.example.org" || return 1
+	CLIENT=stranger tls_down_because "HTTP status 400, expected 200, 204" || return 1
+	STATUS=200,301 tls_down_because "HTTP status 204, expected 200,301" || return 1
+	write_config
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 20 "tls to be up" condition_is tls 10.0.0.11 up
+	lab_kill tls-b1
+	down_because tls 10.0.0.11 "connect: refused" || return 1
+	tls_start 1 expired
+	down_because tls 10.0.0.11 "TLS: the certificate has expired" || return 1
+	expect "the other backend" "$(backend_field tls 10.0.0.12 condition)" = up
+	lab_kill tls-b1
+	tls_start 1 server
+	lab_wait_for 20 "tls to be up" condition_is tls 10.0.0.11 up
 }
 
 test_a_dns_server_that_knows_the_name_no_more_is_down() {
@@ -127,7 +235,11 @@ test_the_probe_process_has_seen_no_harm() {
 set_up() {
 	local i
 	lab_with_servers $COUNT || return 1
-	for i in $(seq $COUNT); do dnsmasq_start "$i" 192.0.2.80; done
+	tls_files || return 1
+	for i in $(seq $COUNT); do
+		dnsmasq_start "$i" 192.0.2.80
+		tls_start "$i" server
+	done
 	write_config
 	lab_lbd_start && lab_wait_for 20 "all to be up" backends_up $ALL
 }

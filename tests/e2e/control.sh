@@ -380,6 +380,21 @@ test_save_writes_run_time_changes_into_the_file_and_nothing_else() {
 	lab_wait_for 10 "all backends to be up" backends_up 6
 }
 
+# Unequal weights in the file need a fine ring: 251 slots for two backends, 509 for three.
+test_a_backend_that_gives_the_ring_another_size_is_warned_of() {
+	cp -p "$WORK/lbd.yaml" "$WORK/lbd.yaml.good"
+	sed -i 's/- { address: "10.0.0.12" }/- { address: "10.0.0.12", weight: 50 }/' "$WORK/lbd.yaml"
+	lbctl reload >/dev/null || return 1
+	contains "$(lbctl backend add web4 10.0.0.77 --weight 0)" \
+		"Warning: service web4: its ring has 509 slots with 3 backends, and 251 with the 2 of the file"
+	expect "slots" "$(service_field web4 slots)" = 509
+	lbctl backend remove web4 10.0.0.77 --now | grep Warning && FAILED=1
+	lbctl backend weight web4 10.0.0.11 7 | grep Warning && FAILED=1
+	cp -p "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 10 "all backends to be up" backends_up 6
+}
+
 test_keep_keeps_run_time_changes_over_a_reload() {
 	lbctl backend weight web4 10.0.0.11 7 >/dev/null || return 1
 	lbctl reload --keep >"$WORK/said" || return 1

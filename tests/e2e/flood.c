@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* A flood from distinct sources, written directly to an interface: SYNs, or a mixture.
  * usage: flood INTERFACE VIP PORT COUNT RATE [mix]
- * mix: SYNs, ACKs, UDP datagrams, first and later fragments in turn, from all of 11.0.0.0/8, no two
- * in a row of one prefix. The next hop comes from the kernel's neighbour table. */
+ * Evenly spread: what is due in a tenth of a millisecond goes out at once, no more unless it is
+ * late. mix: SYNs, ACKs, UDP datagrams, first and later fragments in turn, from all of 11.0.0.0/8,
+ * no two in a row of one prefix. The next hop comes from the kernel's neighbour table. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_ether.h>
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -150,13 +152,30 @@ static double seconds(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+/* At once if this time has gone by. */
+static void sleep_until(double when)
+{
+	struct timespec ts = {.tv_sec = (time_t)when};
+
+	ts.tv_nsec = (long)((when - (double)ts.tv_sec) * 1e9);
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
+}
+
+/* Packets to send at a time. */
+static uint32_t burst_of(double rate)
+{
+	double due = rate / 10000;
+
+	return due < 1 ? 1 : due > BATCH ? BATCH : (uint32_t)due;
+}
+
 int main(int argc, char **argv)
 {
 	static struct frame frames[BATCH];
 	struct mmsghdr messages[BATCH] = {0};
 	struct iovec parts[BATCH];
 	uint8_t source[6], target[6];
-	uint32_t count, sent = 0, vip;
+	uint32_t count, burst, sent = 0, vip;
 	double begin, rate;
 	bool mixed = argc == 7 && !strcmp(argv[6], "mix");
 	int fd;
@@ -177,9 +196,11 @@ int main(int argc, char **argv)
 		messages[i].msg_hdr.msg_iov = &parts[i];
 		messages[i].msg_hdr.msg_iovlen = 1;
 	}
+	burst = burst_of(rate);
+	prctl(PR_SET_TIMERSLACK, 1);
 	begin = seconds();
 	while (sent < count) {
-		uint32_t batch = count - sent < BATCH ? count - sent : BATCH;
+		uint32_t batch = count - sent < burst ? count - sent : burst;
 		int done;
 
 		for (uint32_t i = 0; i < batch; i++)
@@ -188,8 +209,7 @@ int main(int argc, char **argv)
 		if (done < 0 && errno != ENOBUFS && errno != EAGAIN)
 			die("sendmmsg");
 		sent += done > 0 ? (uint32_t)done : 0;
-		while (seconds() - begin < sent / rate)
-			usleep(200);
+		sleep_until(begin + sent / rate);
 	}
 	printf("# %u %s from distinct sources in %.1f s\n", sent, mixed ? "packets" : "SYNs",
 	       seconds() - begin);

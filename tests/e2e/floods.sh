@@ -4,7 +4,7 @@
 # connection takes under the flood is printed beside what it takes without.
 #   FLOOD=8000000 tests/e2e/floods.sh    the full flood (make floods); the default is a fortieth
 #   RATE=100000                          packets a second (10000)
-#   FLOOD_IDLE=yes                       the sender takes no CPU time from the others
+#   FLOOD_EVEN=yes                       the sender is never late (FIFO priority)
 #   QUIET=30                             seconds of new connections before the flood (10)
 . "$(dirname "$0")/lib.sh"
 

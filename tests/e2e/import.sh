@@ -96,6 +96,15 @@ import() { # STATUS DIALECT FILE [OPTION]...
 	expect "attached" "$(lbctl status --json | json '.interfaces[0].name')" = eth0
 }
 
+# The data plane has them a moment after lbd knows that they are up, and backups serve until then.
+all_serve() { # COUNT
+	lab_wait_for 15 "the backends" backends_up "$1" &&
+		lab_wait_for 15 "the backups to give way" backups_have_no_slots
+}
+backups_have_no_slots() {
+	[ "$(lbctl backends --json | json '[.backends[] | select(.backup) | .slots] | add // 0')" = 0 ]
+}
+
 answers() { # VIP BACKEND...: these answer, and no others
 	local report
 	report=$(traffic load-http "$1" 80 rate 300 seconds 2)
@@ -122,7 +131,7 @@ test_rules_of_ipvs_with_direct_routing_forward() {
 	local report
 	ipvs_rules -g >"$WORK/rules"
 	import 0 ipvs "$WORK/rules" --iface eth0 || return 1
-	lab_wait_for 15 "the backends" backends_up 6 || return 1
+	all_serve 6 || return 1
 	expect "forward" "$(grep -c 'forward: l2' "$WORK/imported.yaml")" = 3
 	report=$(traffic load-http $VIP4 80 rate 300 seconds 2)
 	expect "failed" "$(field "$report" .failed)" = 0
@@ -135,7 +144,7 @@ test_rules_of_ipvs_with_direct_routing_forward() {
 test_rules_of_ipvs_with_tunnels_forward_udp_too() {
 	ipvs_rules -i >"$WORK/rules"
 	import 0 ipvs "$WORK/rules" --iface eth0 || return 1
-	lab_wait_for 15 "the backends" backends_up 6 || return 1
+	all_serve 6 || return 1
 	answers $VIP4 b1 b2
 	answers $VIP6 b1 b2
 	# The hash of mh is that of the client's address alone: one backend.
@@ -148,7 +157,7 @@ test_virtual_servers_of_keepalived_forward_and_fail_over_to_the_sorry_server() {
 	import 1 keepalived "$WORK/keepalived.conf" || return 1
 	contains "$(cat "$WORK/left")" "vrrp_instance VI_1"
 	expect "settings left" "$(grep -c ': not carried over: ' "$WORK/left")" = 1
-	lab_wait_for 15 "the backends" backends_up 3 || return 1
+	all_serve 3 || return 1
 	answers $VIP4 b1 b2
 	lab_kill nginx-b1 KILL
 	lab_kill nginx-b2 KILL
@@ -163,7 +172,7 @@ sorry_answers() {
 test_proxies_of_haproxy_forward() {
 	haproxy_cfg >"$WORK/haproxy.cfg"
 	import 0 haproxy "$WORK/haproxy.cfg" --iface eth0 || return 1
-	lab_wait_for 15 "the backends" backends_up 3 || return 1
+	all_serve 3 || return 1
 	answers $VIP4 b1 b2
 	expect "name" "$(lbctl services --json | json '.services[0].name')" = web
 }

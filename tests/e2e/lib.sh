@@ -140,6 +140,15 @@ backend_field() { # SERVICE ADDRESS FIELD
 			--arg address "$2" --arg field "$3"
 }
 condition_is() { [ "$(backend_field "$1" "$2" condition)" = "$3" ]; } # SERVICE ADDRESS CONDITION
+# The reason of an earlier check may stand there for a while: each says its own.
+down_because() { # SERVICE ADDRESS REASON
+	lab_wait_for 20 "$1 $2 to be down: $3" is_down_because "$@" && return
+	echo "# why: $(backend_field "$1" "$2" why)"
+	return 1
+}
+is_down_because() {
+	condition_is "$1" "$2" down && [ "$(backend_field "$1" "$2" why)" = "$3" ]
+}
 reason_packets() { # REASON
 	lbctl stats --json | json '.reasons[] | select(.name == $name) | .packets' --arg name "$1"
 }
@@ -264,18 +273,29 @@ one_announces() { pair_paths_are 1 "${VIPS[@]}"; }
 # ---- floods ----
 
 # Sends COUNT packets of 11.0.0.0/8 to VIP4, RATE a second: SYNs, or a mixture (tests/e2e/flood.c).
-# FLOOD_IDLE=yes: the sender stands for other machines, so it gets only the CPU time that nobody here
-# wants; what its packets cost the balancer stays, since they are forwarded in softirqs.
+# FLOOD_EVEN=yes: the sender stands for other machines, whose packets come when they come: no process
+# here makes it late, so it owes nothing that it would have to send at one go. They all come to one
+# CPU, as those of one queue of a NIC do.
 flood() { # PORT COUNT RATE [mix]
 	# It looks up the router's MAC address in the neighbour table.
 	in_ns client ping -qc 1 -W 5 198.51.100.1 >/dev/null || return 1
-	in_ns client ${FLOOD_IDLE:+chrt -i 0} "$BUILD/tests/e2e/flood" eth0 $VIP4 "$1" "$2" \
+	in_ns client ${FLOOD_EVEN:+chrt -f 10 taskset -c 0} "$BUILD/tests/e2e/flood" eth0 $VIP4 "$1" "$2" \
 		$(($3 / LAB_SLOWDOWN)) "${@:4}"
 }
-# The answers of N backends to a flood go nowhere.
+# N backends drop what a flood sends them once it has arrived: what they would do with it costs CPU
+# time of machines that are others than the balancer.
 flood_unanswered() { # N
 	local i
-	for i in $(seq "$1"); do in_ns "b$i" ip route add blackhole 11.0.0.0/8; done
+	for i in $(seq "$1"); do
+		in_ns "b$i" nft -f - <<-RULES || return 1
+			table ip flood {
+				chain in {
+					type filter hook prerouting priority raw
+					ip saddr 11.0.0.0/8 drop
+				}
+			}
+		RULES
+	done
 }
 
 # ---- sanitizers ----

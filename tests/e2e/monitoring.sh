@@ -210,6 +210,48 @@ test_an_lbd_without_cpu_is_raised() {
 	expect_alerts LbdLate
 }
 
+# Twice as many connections of one service as its share of the table; the share is set when the
+# table is swept.
+test_a_crowd_beyond_the_flow_table_is_raised() {
+	local half
+	without_prometheus && return
+	lab_spawn crowd in_ns b1 "$BUILD/tests/e2e/traffic" serve-tcp :: 7006 ports 1 name b1
+	lbctl service add crowd "$VIP4:7006/tcp" --algorithm round-robin --backend 10.0.0.11 \
+		--health none >/dev/null || return 1
+	for half in crowd-a crowd-b; do
+		load_start $half hold $VIP4 7006 connections 800 interval 0 timeout 30
+		lab_wait_for 20 "the connections of $half" grep -q "round 1 has ended" "$WORK/$half.err"
+	done
+	expect_alerts LbdFlowTableFull
+	for half in crowd-a crowd-b; do load_end $half; done
+	lbctl service remove crowd --force >/dev/null
+}
+
+# A second way, to b2, whose device is taken out of the program's list of those it may send through.
+test_packets_that_are_not_sent_are_raised() {
+	local index
+	without_prometheus && return
+	lab_link lb eth7 router to-lb7 1600 || return 1
+	in_ns lb ip addr add 10.0.7.2/24 dev eth7
+	in_ns router ip addr add 10.0.7.1/24 dev to-lb7
+	lab_takes_xdp_frames to-lb7
+	in_ns lb ip route add 10.0.0.12/32 via 10.0.7.1 dev eth7
+	lab_wait_for 20 "b2 to be reached through eth7" b2_is_behind eth7 || return 1
+	lab_wait_for 20 "all backends to be up" all_up || return 1
+	index=$(ip -n "$(ns lb)" -j link show eth7 | jq '.[0].ifindex')
+	bpftool map delete pinned "/sys/fs/bpf/$LAB/maps/egress" \
+		key $((index & 255)) $((index >> 8 & 255)) $((index >> 16 & 255)) 0 || return 1
+	load_start unsent load-http $VIP4 80 rate 50
+	expect_alerts LbdPacketsNotSent
+	load_end unsent
+	in_ns lb ip link del eth7
+	lab_wait_for 30 "b2 to be reached through eth0" b2_is_behind eth0
+}
+b2_is_behind() { # INTERFACE
+	[ "$(lbctl backends web4 --json | json '.backends[]
+		| select(.address == "10.0.0.12") | .next_hop.interface')" = "$1" ]
+}
+
 # The far end of lb's cable takes no frames from XDP any more, and lbd must stay in native mode.
 test_lost_frames_are_raised() {
 	without_prometheus && return
@@ -240,6 +282,7 @@ three_services_of_two_backends() {
 		# for their metrics
 		echo "announce: { table: 76 }"
 		echo "peers: { nodes: [10.0.0.2, 10.0.0.250], key-file: $WORK/peers.key }"
+		echo "limits: { flows: 1k, slots: 1M }"
 		echo "services:"
 		config_service web4 $VIP4 tcp 80 4 2 "idle-timeout: { tcp: 3s }"
 		config_service panics $VIP4 tcp 7000 4 2 "panic-threshold: 60%"

@@ -150,15 +150,19 @@ static int client_socket(const struct options *options, int flags)
 	return fd;
 }
 
-/* TCP repeats a lost SYN after 1 s. A lost SYN counts as a failure, whatever the client's
- * timeout. */
+#define SYN_AGAIN_US 990000 /* when TCP repeats a SYN, and some ms less, as clocks are coarse */
+
+/* TCP repeats a lost SYN after 1 s. A lost SYN counts as a failure, whatever the client's timeout.
+ * One that was repeated because its answer was late is not lost: the answer's timestamp is that of
+ * the first SYN, so the round trip took longer than until the second. Seen where the machine, such
+ * as an emulated guest, is busy for so long. */
 static bool syn_was_lost(const struct options *options, int fd)
 {
 	struct tcp_info info = {0};
 	socklen_t length = sizeof(info);
 
 	return options->protocol != UDP && !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) &&
-	       info.tcpi_total_retrans;
+	       info.tcpi_total_retrans && info.tcpi_rtt < SYN_AGAIN_US;
 }
 
 /* The kernel acknowledges an answer at once, from another CPU than the one that closes: the RST

@@ -24,13 +24,10 @@ static void check_name(const char *name)
 		name);
 }
 
-static void check_health(const struct config_service *service)
+/* One check, also of several. */
+static void check_one(const struct health_spec *health)
 {
-	const struct health_spec *health = &service->health;
-
-	require(within(health->interval_ms, 100, 3600000), "interval %u", health->interval_ms);
 	require(within(health->timeout_ms, 1, 3600000), "timeout %u", health->timeout_ms);
-	require(health->rise && health->fall, "rise %u, fall %u", health->rise, health->fall);
 	require(!health->status_max || (within(health->status_min, 100, 599) &&
 					within(health->status_max, health->status_min, 599)),
 		"status %u-%u", health->status_min, health->status_max);
@@ -49,6 +46,23 @@ static void check_health(const struct config_service *service)
 	require(!health->method ||
 		    !health->method[strspn(health->method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")],
 		"method \"%s\"", health->method);
+}
+
+static void check_health(const struct config_service *service)
+{
+	const struct health_spec *health = &service->health;
+
+	require(within(health->interval_ms, 100, 3600000), "interval %u", health->interval_ms);
+	require(health->rise && health->fall, "rise %u, fall %u", health->rise, health->fall);
+	require(health->checks_count <= HEALTH_CHECKS_MAX, "%u checks", health->checks_count);
+	check_one(health);
+	for (unsigned i = 0; i < health->checks_count; i++) {
+		check_one(&health->checks[i]);
+		require(health->checks[i].type && health_kind_of(&health->checks[i]),
+			"check %u has no kind", i);
+		require(health->checks[i].timeout_ms < health->interval_ms, "timeout of check %u",
+			i);
+	}
 }
 
 static void check_times(const struct config_service *service)

@@ -3,7 +3,8 @@
  * packet goes through both, and must leave the same verdict, bytes and maps.
  *
  * Rates of new flows are not compared, as they depend on the nanosecond; tests with a twin use
- * none. Where the clock's tick changes between the two, both run again. */
+ * none. What differs must differ again: a packet may take the tick of the jiffy before for the
+ * present one. Where the clock's tick changes between the two, both run once more. */
 #ifndef LBD_TEST_TWIN_H
 #define LBD_TEST_TWIN_H
 

@@ -11,7 +11,7 @@ static void print_attached(const char *name, const json_t *interface)
 {
 	text_put(stdout, name);
 	printf(": attached, %s\n", show_mode(interface));
-	show_warnings(json_object_get(interface, "warnings"));
+	show_warnings(stdout, json_object_get(interface, "warnings"));
 }
 
 static int run_attach(struct call *call, struct error *err)

@@ -104,8 +104,8 @@ static int save(json_t *answer, struct error *err)
 	return rc;
 }
 
-/* One as it is; several after their names, as head does it. */
-static void print_texts(json_t *answer)
+/* One as it is; several after their names, as head does it. Warnings are no part of them. */
+static void print_texts(struct call *call, json_t *answer)
 {
 	json_t *files = changed_files(answer);
 	const json_t *file;
@@ -119,6 +119,9 @@ static void print_texts(json_t *answer)
 			printf("%s==> %s <==\n%s", i ? "\n" : "", json_text(file, "path"),
 			       json_text(file, "text"));
 	json_decref(files);
+	show_warnings(stderr, call->warnings);
+	json_decref(call->warnings);
+	call->warnings = NULL;
 }
 
 static int run_save(struct call *call, struct error *err)
@@ -131,7 +134,7 @@ static int run_save(struct call *call, struct error *err)
 	if (call->json)
 		rc = show_json(answer, err);
 	else if (call_option(call, "--print"))
-		print_texts(answer);
+		print_texts(call, answer);
 	else
 		rc = save(answer, err);
 	json_decref(answer);

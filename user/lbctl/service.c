@@ -38,7 +38,8 @@ static json_t *group_of(json_t *object, const char *key)
 /* Keys whose values are lists in the config. */
 static bool is_list(const char *key)
 {
-	return !strcmp(key, "allow") || !strcmp(key, "deny") || !strcmp(key, "hash");
+	return !strcmp(key, "allow") || !strcmp(key, "deny") || !strcmp(key, "hash") ||
+	       !strcmp(key, "command");
 }
 
 /* "a,b" */

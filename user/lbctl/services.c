@@ -23,17 +23,12 @@ static const struct list_column columns[] = {
     {{0}, NULL},
 };
 
-/* "99.95%", rounded down: 100% means always. */
+/* Of the last day. */
 static const char *available_text(const json_t *service, char text[FORMAT_TEXT])
 {
 	const json_t *day = json_object_get(json_object_get(service, "availability"), "24h");
 
-	if (!json_is_number(day))
-		return "-";
-	if (json_number_value(day) >= 1)
-		return "100%";
-	snprintf(text, FORMAT_TEXT, "%.2f%%", (double)(int)(json_number_value(day) * 10000) / 100);
-	return text;
+	return format_share(json_is_number(day) ? json_number_value(day) : -1, text);
 }
 
 static void add_service(struct table *table, const json_t *service, const struct list_style *style)

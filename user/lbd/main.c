@@ -221,19 +221,27 @@ static int open_dataplane(struct daemon *daemon, const struct config *config, st
 
 /* A check that times out before a lost SYN is sent again fails; with fall: 1 that alone takes the
  * backend down. */
+static void note_strict_check(const struct config_service *service, const struct health_spec *check)
+{
+	char timeout[DURATION_TEXT];
+
+	if (check->timeout_ms < SYN_RETRY_MS)
+		log_info("service %s: health: timeout: %s with fall: 1: one lost SYN takes a "
+			 "backend down; expected at least %ums, or fall of 2 or more",
+			 service->name, duration_exact(check->timeout_ms, timeout), SYN_RETRY_MS);
+}
+
 static void note_strict_checks(const struct config *config)
 {
 	for (unsigned i = 0; i < config->services_count; i++) {
-		const struct health_spec *health = &config->services[i].health;
-		char timeout[DURATION_TEXT];
+		const struct config_service *service = &config->services[i];
+		unsigned count;
+		const struct health_spec *list = health_spec_list(&service->health, &count);
 
-		if (health->fall == 1 && health->timeout_ms < SYN_RETRY_MS &&
-		    strcmp(health->type, "none") != 0)
-			log_info(
-			    "service %s: health: timeout: %s with fall: 1: one lost SYN takes a "
-			    "backend down; expected at least %ums, or fall of 2 or more",
-			    config->services[i].name, duration_exact(health->timeout_ms, timeout),
-			    SYN_RETRY_MS);
+		if (service->health.fall > 1 || !strcmp(service->health.type, "none"))
+			continue;
+		for (unsigned j = 0; j < count; j++)
+			note_strict_check(service, &list[j]);
 	}
 }
 
@@ -253,7 +261,7 @@ static void note_machine(const struct config *config)
 	struct sentences sentences = {0};
 
 	machine_owns(config, &sentences);
-	machine_lacks_command(config, &sentences);
+	machine_lacks_commands(config, &sentences);
 	for (unsigned i = 0; i < sentences.count; i++)
 		log_warning("%s", sentences.list[i]);
 	sentences_done(&sentences);
@@ -753,8 +761,8 @@ int main(int argc, char **argv)
 
 	if (health_is_worker(argc, argv))
 		return health_run_worker();
-	if (events_is_command(argc, argv))
-		return events_run_command(argc, argv);
+	if (command_is_process(argc, argv))
+		return command_run_process(argc, argv);
 	while ((option = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1) {
 		switch (option) {
 		case 'c':

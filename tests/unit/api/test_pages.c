@@ -276,6 +276,18 @@ static unsigned occurrences(const char *text, const char *part)
 	return found;
 }
 
+/* The JSON that a path of the metrics listener is answered with; NULL: another status than 200. */
+static json_t *json_of(const char *path, const char *fields)
+{
+	struct fetch fetch = ask(connect_port(), path, fields);
+	const char *body = finish(&fetch);
+	json_t *answer = body ? json_loads(body, JSON_REJECT_DUPLICATES, NULL) : NULL;
+
+	assert_true(!body || answer);
+	text_unref(fetch.text);
+	return answer;
+}
+
 /* ---- whole texts ---- */
 
 static void expect_whole_metrics(const char *text, unsigned expected)
@@ -420,13 +432,14 @@ static void expect_each_once(const char *text, const char *before, const char *a
 static void texts_are_whole_also_if_backends_change_while_they_are_built(void **unused)
 {
 	const unsigned usual_services = services, usual_backends = backends;
-	struct fetch list, page;
+	struct fetch list, page, view;
 
 	services = 1;
 	backends = 4000;
 	begin_usual();
 	list = ask(connect_path("lbd.sock"), "/v1/backends", "Host: lbd");
 	page = ask(connect_port(), "/metrics", "Host: localhost");
+	view = ask(connect_port(), "/page.json?service=s0", "Host: localhost");
 	for (unsigned i = 0; i < 13; i++) {
 		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
 		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
@@ -435,8 +448,10 @@ static void texts_are_whole_also_if_backends_change_while_they_are_built(void **
 	}
 	expect_each_once(finish(&list), "\"service\":\"s0\",\"address\":\"", "\"");
 	expect_each_once(strstr(finish(&page), "\nlbd_backend_latency"), "backend=\"", "\"} ");
+	expect_each_once(finish(&view), "{\"address\":\"", "\"");
 	text_unref(list.text);
 	text_unref(page.text);
+	text_unref(view.text);
 	services = usual_services;
 	backends = usual_backends;
 }
@@ -475,6 +490,179 @@ static void a_reader_that_stops_does_not_stop_the_others(void **unused)
 	text_unref(stuck.text);
 }
 
+/* ---- the page ---- */
+
+static void the_page_is_whole_and_says_what_a_browser_may_run(void **unused)
+{
+	static const char *const parts[] = {
+	    "Content-Type: text/html; charset=utf-8\r\n",
+	    "Cache-Control: no-store\r\n",
+	    "X-Content-Type-Options: nosniff\r\n",
+	    "Content-Security-Policy: default-src 'none'; script-src 'sha256-",
+	    "; style-src 'sha256-",
+	    "; connect-src 'self'; ",
+	    "frame-ancestors 'none'",
+	    "require-trusted-types-for 'script'",
+	    "\r\n\r\n<!doctype html>\n",
+	};
+	struct fetch fetch;
+	const char *body;
+
+	begin_usual();
+	fetch = ask(connect_port(), "/page", "Host: localhost");
+	body = finish(&fetch);
+	assert_non_null(body);
+	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (!strstr(fetch.text->bytes, parts[i]))
+			fail_msg("no %s", parts[i]);
+	assert_null(strstr(fetch.text->bytes, "unsafe"));
+	assert_string_equal(body + strlen(body) - strlen("</html>\n"), "</html>\n");
+	text_unref(fetch.text);
+}
+
+static void the_page_is_told_of_each_service_once_and_of_its_backends(void **unused)
+{
+	json_t *answer, *service, *condition;
+	const char *name;
+	size_t i;
+
+	begin_usual();
+	cost_begin();
+	answer = json_of("/page.json", "Host: localhost");
+	cost_print("GET /page.json");
+	assert_int_equal(json_array_size(json_object_get(answer, "services")), services);
+	json_array_foreach (json_object_get(answer, "services"), i, service) {
+		json_int_t sum = 0;
+		char expected[24];
+
+		snprintf(expected, sizeof(expected), "s%zu", i);
+		assert_string_equal(json_string_value(json_object_get(service, "name")), expected);
+		assert_int_equal(json_integer_value(json_object_get(service, "backends")),
+				 backends);
+		json_object_foreach (json_object_get(service, "conditions"), name, condition)
+			sum += json_integer_value(condition);
+		assert_int_equal(sum, backends);
+		assert_int_equal(json_string_length(json_object_get(service, "hours")), 24);
+	}
+	assert_true(json_is_false(json_object_get(json_object_get(answer, "lbd"), "forwarding")));
+	json_decref(answer);
+}
+
+static void the_page_is_told_of_the_backends_of_one_service(void **unused)
+{
+	static const char *const bad[] = {"/page.json?service=s7&service=s8", "/page.json?name=s7",
+					  "/page.json?service=s7&down=true"};
+	json_t *answer;
+
+	begin_usual();
+	cost_begin();
+	answer = json_of("/page.json?service=s7", "Host: localhost");
+	cost_print("GET /page.json?service=s7");
+	assert_string_equal(json_string_value(json_object_get(answer, "service")), "s7");
+	assert_int_equal(json_array_size(json_object_get(answer, "backends")), backends);
+	assert_int_equal(json_string_length(json_object_get(answer, "minutes")), 60);
+	assert_int_equal(json_string_length(json_object_get(answer, "days")), 30);
+	json_decref(answer);
+	assert_int_equal(status_of(connect_port(), "/page.json?service=no", "Host: localhost"),
+			 404);
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(status_of(connect_port(), bad[i], "Host: localhost"), 400);
+}
+
+#define WHY "said \"<b>\\\""
+
+static void a_backend_that_is_down_is_named_with_its_reason(void **unused)
+{
+	struct service *service;
+	struct backend *backend;
+	json_t *answer, *wrong, *one = NULL;
+	size_t i;
+
+	begin_usual();
+	cost_begin();
+	service = state_find_service(state, "s7");
+	service->opened = true;
+	backend = service->backends[3];
+	backend->health = HEALTH_DOWN;
+	backend->condition = BACKEND_DOWN;
+	backend->failed = 5;
+	/* in each place that it is taken from when the service is weighed again */
+	snprintf(backend->why, sizeof(backend->why), WHY);
+	snprintf(backend->health_why, sizeof(backend->health_why), WHY);
+	snprintf(backend->hop_why, sizeof(backend->hop_why), WHY);
+	answer = json_of("/page.json", "Host: localhost");
+	assert_true(json_integer_value(json_object_get(answer, "wrong_count")) >= 1);
+	json_array_foreach (json_object_get(answer, "wrong"), i, wrong)
+		if (!strcmp(json_string_value(json_object_get(wrong, "service")), "s7") &&
+		    !strcmp(json_string_value(json_object_get(wrong, "address")), "10.0.0.4"))
+			one = wrong;
+	assert_non_null(one);
+	assert_string_equal(json_string_value(json_object_get(one, "why")), WHY);
+	json_decref(answer);
+}
+
+static void those_who_look_at_the_same_time_share_one_text(void **unused)
+{
+	static const char *const paths[] = {"/page.json", "/page.json?service=s7"};
+
+	begin_usual();
+	for (unsigned p = 0; p < 2; p++) {
+		struct fetch fetches[20];
+		const char *first;
+
+		for (unsigned i = 0; i < 20; i++)
+			fetches[i] = ask(connect_port(), paths[p], "Host: localhost");
+		first = finish(&fetches[0]);
+		assert_non_null(first);
+		for (unsigned i = 1; i < 20; i++) {
+			assert_string_equal(finish(&fetches[i]), first);
+			text_unref(fetches[i].text);
+		}
+		text_unref(fetches[0].text);
+	}
+}
+
+static void many_services_are_looked_at_one_after_another_but_not_at_once(void **unused)
+{
+	struct fetch fetches[9];
+	unsigned answered = 0, refused = 0;
+	char path[40];
+
+	begin_usual();
+	for (unsigned i = 0; i < 20; i++) {
+		snprintf(path, sizeof(path), "/page.json?service=s%u", i);
+		assert_int_equal(status_of(connect_port(), path, "Host: localhost"), 200);
+	}
+	for (unsigned i = 0; i < 9; i++) {
+		snprintf(path, sizeof(path), "/page.json?service=s%u", 100 + i);
+		fetches[i] = ask(connect_port(), path, "Host: localhost");
+	}
+	for (unsigned i = 0; i < 9; i++) {
+		answered += finish(&fetches[i]) != NULL;
+		refused += !strncmp(fetches[i].text->bytes, "HTTP/1.1 503 ", 13);
+		text_unref(fetches[i].text);
+	}
+	assert_int_equal(answered, 8);
+	assert_int_equal(refused, 1);
+}
+
+static void a_page_that_is_turned_off_is_not_there(void **unused)
+{
+	static const char *const paths[] = {"/page", "/page.json", "/page.json?service=s7"};
+	struct fetch fetch;
+	char extra[100];
+
+	port = free_port();
+	snprintf(extra, sizeof(extra), "metrics: 127.0.0.1:%u\npage: off", port);
+	begin(extra);
+	for (unsigned i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		assert_int_equal(status_of(connect_port(), paths[i], "Host: localhost"), 404);
+	fetch = ask(connect_port(), "/", "Host: localhost");
+	assert_non_null(finish(&fetch));
+	assert_null(strstr(fetch.text->bytes, "/page"));
+	text_unref(fetch.text);
+}
+
 /* ---- who is answered ---- */
 
 static void only_hosts_that_are_known_are_answered(void **unused)
@@ -508,6 +696,8 @@ static void only_hosts_that_are_known_are_answered(void **unused)
 			fail_msg("%s: %u", cases[i].fields, status);
 	}
 	assert_int_equal(status_of(connect_port(), "/metrics", "Host: evil.example"), 421);
+	assert_int_equal(status_of(connect_port(), "/page", "Host: evil.example"), 421);
+	assert_int_equal(status_of(connect_port(), "/page.json", "Host: evil.example"), 421);
 	assert_int_equal(status_of(connect_port(), "/", "Host: localhost\r\nHost: evil"), 400);
 }
 
@@ -528,6 +718,14 @@ static void a_token_is_asked_for_where_one_is_configured(void **unused)
 				   "Host: localhost\r\nAuthorization: Bearer 0123456789abcdeF"),
 			 401);
 	assert_int_equal(status_of(connect_port(), "/metrics",
+				   "Host: localhost\r\nAuthorization: Bearer " TOKEN),
+			 200);
+	/* a browser opens a page without one: it holds no data, and asks for the token */
+	assert_int_equal(status_of(connect_port(), "/page", "Host: localhost"), 200);
+	assert_int_equal(status_of(connect_port(), "/page.json", "Host: localhost"), 401);
+	assert_int_equal(status_of(connect_port(), "/page.json?service=s7", "Host: localhost"),
+			 401);
+	assert_int_equal(status_of(connect_port(), "/page.json",
 				   "Host: localhost\r\nAuthorization: Bearer " TOKEN),
 			 200);
 	unlink(path);
@@ -618,6 +816,13 @@ int main(void)
 	    TEST(texts_are_whole_also_if_backends_change_while_they_are_built),
 	    TEST(scrapes_at_the_same_time_share_one_text),
 	    TEST(a_reader_that_stops_does_not_stop_the_others),
+	    TEST(the_page_is_whole_and_says_what_a_browser_may_run),
+	    TEST(the_page_is_told_of_each_service_once_and_of_its_backends),
+	    TEST(the_page_is_told_of_the_backends_of_one_service),
+	    TEST(a_backend_that_is_down_is_named_with_its_reason),
+	    TEST(those_who_look_at_the_same_time_share_one_text),
+	    TEST(many_services_are_looked_at_one_after_another_but_not_at_once),
+	    TEST(a_page_that_is_turned_off_is_not_there),
 	    TEST(only_hosts_that_are_known_are_answered),
 	    TEST(a_token_is_asked_for_where_one_is_configured),
 	    TEST(without_an_interface_healthz_is_503_and_says_why),

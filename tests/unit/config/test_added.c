@@ -154,6 +154,39 @@ static void what_is_wrong_is_refused_in_the_words_of_a_config_and_changes_nothin
 	config_free(config);
 }
 
+static void several_are_added_all_or_none(void **state)
+{
+	static const char *const texts[] = {
+	    SHOP(""),
+	    "{\"vip\":\"192.0.2.21\",\"port\":80,\"protocol\":\"tcp\"," ONE,
+	    "{\"vip\":\"192.0.2.22\",\"port\":80,\"protocol\":\"tcp\"," ONE,
+	};
+	struct config *config = parse(CONFIG);
+	struct error err = {""};
+
+	/* the limit is three services */
+	assert_int_equal(config_add_services(config, texts, 3, &err), -EINVAL);
+	assert_true(*err.text);
+	assert_int_equal(config->services_count, 1);
+	assert_int_equal(config_add_services(config, texts, 2, &err), 0);
+	assert_int_equal(config->services_count, 3);
+	assert_string_equal(config->services[1].name, "shop");
+	assert_string_equal(config->services[2].name, "192.0.2.21:80/tcp");
+	assert_int_equal(config->services[2].file, CONFIG_RUNTIME);
+	assert_int_equal(config->services[2].forward, LB_FORWARD_GUE);
+	/* one text is one service */
+	config_remove_services(config, (const bool[]){false, true, true});
+	assert_int_equal(config->services_count, 1);
+	assert_int_equal(config_add_service(config,
+					    "{\"vip\":\"192.0.2.21\",\"port\":80,\"protocol\":"
+					    "\"tcp\"," ONE ", {\"vip\":\"192.0.2.22\",\"port\":80,"
+					    "\"protocol\":\"tcp\"," ONE,
+					    &err),
+			 -EINVAL);
+	assert_int_equal(config->services_count, 1);
+	config_free(config);
+}
+
 static void no_more_services_than_the_limit_are_added(void **state)
 {
 	struct config *config = parse("limits: { services: 1 }\nservices: []\n");
@@ -239,6 +272,7 @@ int main(void)
 	    cmocka_unit_test(a_service_is_added_without_any_defaults),
 	    cmocka_unit_test(a_second_one_is_checked_against_the_first),
 	    cmocka_unit_test(what_is_wrong_is_refused_in_the_words_of_a_config_and_changes_nothing),
+	    cmocka_unit_test(several_are_added_all_or_none),
 	    cmocka_unit_test(no_more_services_than_the_limit_are_added),
 	    cmocka_unit_test(a_service_is_removed_and_its_place_is_free),
 	    cmocka_unit_test(a_copy_has_its_own_texts_of_checks),

@@ -15,6 +15,7 @@
 
 #include "lb_abi.h"
 #include "lbd/config/config.h"
+#include "support/test_addr.h"
 #include "support/test_file.h"
 
 /* A service in five lines; keys follow from line 6 on. */
@@ -55,15 +56,15 @@ static const struct refusal refusals[] = {
      "1: empty: expected at least `services:` and a list"},
     {"an_empty_document", "---\n",
      "2: nothing: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, notify, hash-seed, encap, limits, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, "
      "announce, peers, defaults or services"},
     {"a_scalar", "hello\n",
      "1: hello: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, notify, hash-seed, encap, limits, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, "
      "announce, peers, defaults or services"},
     {"a_list_at_the_top", "- a\n",
      "1: a list: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, notify, hash-seed, encap, limits, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, "
      "announce, peers, defaults or services"},
     {"a_tab_as_indentation", WEB "\tbackends: []\n",
      "6: not YAML: found a tab character that violates indentation: indent with spaces, not tabs"},
@@ -85,8 +86,8 @@ static const struct refusal refusals[] = {
      "2: not YAML: did not find expected node content while parsing a flow node"},
     {"an_unknown_key", "services: []\nfoo: 1\n",
      "2: foo: unknown key: expected include, interfaces, mode, unserved, pin, socket, state, group, "
-     "metrics, metrics-hosts, metrics-token-file, notify, hash-seed, encap, limits, announce, peers, "
-     "defaults or services"},
+     "metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, announce, "
+     "peers, defaults or services"},
     {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
      "6: service web: protocoll: unknown key: did you mean protocol?"},
     {"an_underscore_for_a_hyphen", "hash_seed: 1\nservices: []\n",
@@ -97,16 +98,16 @@ static const struct refusal refusals[] = {
      "6: service web: algo: unknown key: did you mean algorithm?"},
     {"an_unknown_key_of_a_backend",
      WEB "    backends:\n      - address: 10.0.0.1\n        port: 80\n",
-     "8: service web: backend 10.0.0.1: port: unknown key: expected address, name, weight, backup, drain or labels"},
+     "8: service web: backend 10.0.0.1: port: unknown key: expected address, name, weight, backup, drain, health or labels"},
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
      "6: service web: health: uri: unknown key: expected type, port, to, path, host, "
      "status, interval, timeout, rise, fall, method, headers, body, send, send-hex, expect, "
-     "expect-hex, name or record"},
+     "expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, match or checks"},
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
      "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, fragments, "
      "tracking, affinity, affinity-timeout, affinity-mask, allow, deny, idle-timeout, limit, "
      "slow-start, "
-     "panic-threshold or health"},
+     "panic-threshold, health or agent"},
     {"a_merge_key", "defaults: &d { forward: gue }\n" WEB "    <<: *d\n" BACKENDS,
      "7: service web: <<: merge keys are not supported: use `defaults`, or an alias for a whole value"},
     {"a_key_given_twice", WEB "    port: 81\n" BACKENDS,
@@ -137,9 +138,9 @@ static const struct refusal refusals[] = {
     {"health_that_is_a_word", WEB "    health: http\n" BACKENDS,
      "6: service web: health: http: expected a mapping with the keys type, port, to, "
      "path, host, status, interval, timeout, rise, fall, method, headers, body, send, send-hex, "
-     "expect, expect-hex, name or record"},
+     "expect, expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, match or checks"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
-     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, weight, backup, drain or labels"},
+     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, weight, backup, drain, health or labels"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
      "1: interfaces: a mapping: expected a single value"},
     {"interfaces_that_are_a_word", "interfaces: eth0\nservices: []\n",
@@ -184,6 +185,11 @@ static const struct refusal refusals[] = {
      "1: metrics-hosts: lb1:9469: expected the name of a host or an address, without port and brackets"},
     {"metrics_hosts_with_a_pattern", "metrics-hosts: [\"*\"]\nservices: []\n",
      "1: metrics-hosts: *: expected the name of a host or an address, without port and brackets"},
+    {"a_page_that_is_neither_on_nor_off", "page: yes\nservices: []\n",
+     "1: page: yes: expected on or off"},
+    {"a_page_without_its_listener", "metrics: off\npage: on\nservices: []\n",
+     "2: page: on: is served by the listener of `metrics`, which is off: expected off, or an address in "
+     "`metrics`"},
     {"a_relative_token_file", "metrics-token-file: token\nservices: []\n",
      "1: metrics-token-file: token: expected an absolute path"},
     {"a_notify_command_without_its_path", "notify: logger -t lbd\nservices: []\n",
@@ -613,6 +619,104 @@ static const struct refusal refusals[] = {
      "6: service web: health: name: a/b: expected a domain name"},
     {"a_dns_name_for_a_tcp_check", WEB "    health: { name: a.example }\n" BACKENDS,
      "6: service web: health: name: a.example: has no meaning for a tcp check: expected `type: dns` beside it"},
+    {"a_fast_health_interval_that_is_none",
+     WEB "    health: { interval: 1s, fast-interval: 1s }\n" BACKENDS,
+     "6: service web: health: fast-interval: 1s: expected less than the interval, 1s"},
+    {"a_health_check_that_verifies_by_nothing",
+     WEB "    health: { type: https, verify: yes }\n" BACKENDS,
+     "6: service web: health: ca-file: missing: expected the authorities that a certificate is verified by: "
+     "the system's own are not used"},
+    {"a_health_check_with_a_certificate_and_no_key",
+     WEB "    health: { type: tls, certificate-file: /nonexistent }\n" BACKENDS,
+     "6: service web: health: certificate-file: /nonexistent: No such file or directory"},
+    {"a_health_check_with_authorities_in_a_relative_path",
+     WEB "    health: { type: tls, ca-file: ca.pem }\n" BACKENDS,
+     "6: service web: health: ca-file: ca.pem: expected an absolute path"},
+    {"a_health_check_with_authorities_that_are_a_device",
+     WEB "    health: { type: tls, ca-file: /dev/zero }\n" BACKENDS,
+     "6: service web: health: ca-file: /dev/zero: expected a regular file"},
+    {"a_health_check_with_authorities_that_are_none",
+     WEB "    health: { type: tls, ca-file: /etc/passwd }\n" BACKENDS,
+     "6: service web: health: ca-file: /etc/passwd: expected a file in PEM, with a line \"-----BEGIN CERTIFICATE-----\""},
+    {"health_authorities_for_a_http_check", WEB "    health: { type: http, verify: no }\n" BACKENDS,
+     "6: service web: health: verify: no: has no meaning for a http check: expected `type: https` beside it"},
+    {"a_health_name_of_a_server_with_a_port",
+     WEB "    health: { type: https, server-name: \"a:443\" }\n" BACKENDS,
+     "6: service web: health: server-name: a:443: expected a host name, without a port"},
+    {"a_list_of_health_statuses_with_a_word",
+     WEB "    health: { type: http, status: \"200,OK\" }\n" BACKENDS,
+     "6: service web: health: status: 200,OK: expected a status from 100 to 599, or a range of them such as 200-399"},
+    {"a_list_of_health_statuses_that_ends_with_a_comma",
+     WEB "    health: { type: http, status: \"200,\" }\n" BACKENDS,
+     "6: service web: health: status: 200,: expected a status from 100 to 599, or a range of them such as 200-399"},
+    {"a_health_check_by_a_command_without_it", WEB "    health: { type: exec }\n" BACKENDS,
+     "6: service web: health: command: missing: expected the command that an exec check runs, such as "
+     "[/usr/local/bin/check, $LBD_ADDRESS]"},
+    {"a_health_check_by_a_command_of_no_path",
+     WEB "    health: { type: exec, command: [check, $LBD_ADDRESS] }\n" BACKENDS,
+     "6: service web: health: command: check: expected the absolute path of a program"},
+    {"a_health_check_by_a_command_in_one_word",
+     WEB "    health: { type: exec, command: /bin/true }\n" BACKENDS,
+     "6: service web: health: command: /bin/true: expected a list"},
+    {"a_health_check_by_a_command_with_a_line_end",
+     WEB "    health: { type: exec, command: [/bin/echo, \"a\\nb\"] }\n" BACKENDS,
+     "6: service web: health: command: a?b: expected no control characters"},
+    {"a_health_check_by_a_command_to_the_vip",
+     WEB "    health: { type: exec, to: vip, command: [/bin/true] }\n" BACKENDS,
+     "6: service web: health: to: vip: has no meaning for an exec check: lbd does not send its packets"},
+    {"a_health_command_for_a_tcp_check", WEB "    health: { command: [/bin/true] }\n" BACKENDS,
+     "6: service web: health: command: /bin/true: has no meaning for a tcp check: expected `type: exec` beside it"},
+    {"a_health_check_of_several_without_its_name",
+     WEB "    health: { checks: [{ type: tcp }, { type: dns }] }\n" BACKENDS,
+     "6: service web: health: check #2: name: missing: expected the domain name that a dns check asks for"},
+    {"a_health_check_of_several_with_a_key_of_another_type",
+     WEB "    health: { checks: [{ path: /healthz }] }\n" BACKENDS,
+     "6: service web: health: check #1: path: /healthz: has no meaning for a tcp check: expected `type: http` beside it"},
+    {"a_health_check_of_several_that_is_none",
+     WEB "    health: { checks: [{ type: none }] }\n" BACKENDS,
+     "6: service web: health: check #1: type: none: has no meaning as one of several checks"},
+    {"a_health_check_of_several_with_an_interval",
+     WEB "    health: { checks: [{ interval: 2s }] }\n" BACKENDS,
+     "6: service web: health: check #1: interval: unknown key: expected type, port, to, path, host, "
+     "status, timeout, method, *"},
+    {"a_health_check_of_several_as_long_as_the_interval",
+     WEB "    health: { interval: 2s, checks: [{}, { timeout: 2s }] }\n" BACKENDS,
+     "6: service web: health: check #2: timeout: 2s: expected less than the interval, 2s"},
+    {"a_health_type_beside_checks", WEB "    health: { type: tcp, checks: [{}] }\n" BACKENDS,
+     "6: service web: health: type: tcp: has no meaning beside `checks`: expected it in one of them"},
+    {"a_health_path_beside_checks_that_are_inherited",
+     "defaults: { health: { checks: [{ type: http }] } }\n" WEB
+     "    health: { path: /a }\n" BACKENDS,
+     "7: service web: health: path: /a: has no meaning beside `checks`: expected it in one of them"},
+    {"a_health_match_without_checks", WEB "    health: { match: any }\n" BACKENDS,
+     "6: service web: health: match: has no meaning without `checks`"},
+    {"a_health_match_of_two", WEB "    health: { match: two, checks: [{}] }\n" BACKENDS,
+     "6: service web: health: match: two: expected all or any"},
+    {"no_health_check_in_a_list", WEB "    health: { checks: [] }\n" BACKENDS,
+     "6: service web: health: checks: empty: expected at least one"},
+    {"nine_health_checks", WEB "    health: { checks: [{},{},{},{},{},{},{},{},{}] }\n" BACKENDS,
+     "6: service web: health: checks: 9 items: expected at most 8"},
+    {"a_health_port_of_a_backend_of_0",
+     WEB "    backends: [{address: 10.0.0.11, health: { port: 0 }}]\n",
+     "6: service web: backend 10.0.0.11: health: port: 0: expected 1 to 65535"},
+    {"a_health_address_of_a_backend_that_is_a_name",
+     WEB "    backends: [{address: 10.0.0.11, health: { address: web1 }}]\n",
+     "6: service web: backend 10.0.0.11: health: address: web1: expected an IPv4 or IPv6 address, without a port or prefix length"},
+    {"a_health_address_of_a_backend_that_is_checked_at_the_vip",
+     WEB
+     "    health: { to: vip }\n    backends: [{address: 10.0.0.11, health: { address: 10.1.0.11 }}]\n",
+     "7: service web: backend 10.0.0.11: health: address: 10.1.0.11: has no meaning with `to: vip`: such a check goes to the VIP"},
+    {"an_agent_without_a_port", WEB "    agent: { interval: 5s }\n" BACKENDS,
+     "6: service web: agent: port: missing: expected the port at which the agents answer, 1 to 65535 or off"},
+    {"an_agent_of_port_0", WEB "    agent: { port: 0 }\n" BACKENDS,
+     "6: service web: agent: port: 0: expected 1 to 65535 or off"},
+    {"an_agent_that_has_as_long_as_the_interval",
+     WEB "    agent: { port: 1, interval: 1s, timeout: 1s }\n" BACKENDS,
+     "6: service web: agent: timeout: 1s: expected less than the interval, 1s"},
+    {"an_agent_as_a_health_check", WEB "    health: { type: agent }\n" BACKENDS,
+     "6: service web: health: type: agent: expected one of none, *"},
+    {"an_agent_with_a_path", WEB "    agent: { port: 1, path: / }\n" BACKENDS,
+     "6: service web: agent: path: unknown key: expected port, interval, timeout or send"},
     {"a_health_port_of_0", WEB "    health: { port: 0 }\n" BACKENDS,
      "6: service web: health: port: 0: expected 1 to 65535"},
     {"a_health_check_of_something_else", WEB "    health: { to: gateway }\n" BACKENDS,
@@ -880,6 +984,135 @@ static void a_health_check_gets_the_defaults(void **state)
 	config_free(config);
 }
 
+static void several_health_checks_have_what_the_mapping_says(void **state)
+{
+	struct config *config = parse(
+	    "defaults: { health: { checks: [{ type: tcp }, { type: icmp }] } }\n" WEB
+	    "    health: { interval: 4s, timeout: 2s, port: 8080, to: vip, match: any,\n"
+	    "      checks: [{ type: http, path: /a, timeout: 3s, to: backend },\n"
+	    "               { port: 25, expect: \"220\" }] }\n" BACKENDS
+	    "  - { vip: 192.0.2.11, protocol: tcp, port: 80, backends: [{address: 10.0.0.1}] }\n"
+	    "  - { vip: 192.0.2.12, protocol: tcp, port: 80, backends: [{address: 10.0.0.1}],\n"
+	    "      health: { type: http } }\n");
+	const struct health_spec *own = &config->services[0].health,
+				 *inherited = &config->services[1].health,
+				 *one = &config->services[2].health;
+
+	assert_int_equal(own->checks_count, 2);
+	assert_int_equal(own->fast_ms, 0);
+	assert_true(own->any);
+	assert_int_equal(own->timeout_ms, 3000); /* of all together */
+	assert_int_equal(own->port, 8080);
+	assert_string_equal(own->checks[0].type, "http");
+	assert_string_equal(own->checks[0].path, "/a");
+	assert_int_equal(own->checks[0].timeout_ms, 3000);
+	assert_int_equal(own->checks[0].status_max, 399);
+	assert_false(own->checks[0].to_vip);
+	assert_string_equal(own->checks[1].type, "tcp");
+	assert_string_equal(own->checks[1].expect, "220");
+	assert_int_equal(own->checks[1].timeout_ms, 2000);
+	assert_int_equal(own->checks[1].port, 25);
+	assert_true(own->checks[1].to_vip);
+	assert_int_equal(inherited->checks_count, 2);
+	assert_false(inherited->any);
+	assert_string_equal(inherited->checks[1].type, "icmp");
+	assert_int_equal(one->checks_count, 0);
+	assert_string_equal(one->type, "http");
+	config_free(config);
+}
+
+static void a_health_check_takes_several_statuses(void **state)
+{
+	struct config *config = parse(
+	    "defaults: { health: { type: http, status: \"200,204\" } }\n" WEB
+	    "    health: { status: \"401, 200-204,301-308\" }\n" BACKENDS
+	    "  - { vip: 192.0.2.11, protocol: tcp, port: 80, backends: [{address: 10.0.0.1}],\n"
+	    "      health: { status: 204 } }\n");
+	const struct health_spec *list = &config->services[0].health,
+				 *one = &config->services[1].health;
+
+	assert_string_equal(list->status, "401, 200-204,301-308");
+	assert_int_equal(list->status_min, 200);
+	assert_int_equal(list->status_max, 401);
+	assert_int_equal(health_status_within(list->status, 401), 1);
+	assert_int_equal(health_status_within(list->status, 204), 1);
+	assert_int_equal(health_status_within(list->status, 308), 1);
+	assert_int_equal(health_status_within(list->status, 205), 0);
+	assert_int_equal(health_status_within(list->status, 400), 0);
+	assert_null(one->status);
+	assert_int_equal(one->status_min, 204);
+	assert_int_equal(one->status_max, 204);
+	config_free(config);
+}
+
+static void certificates_of_a_health_check_are_read_with_the_config(void **state)
+{
+	static const char certificate[] =
+	    "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+	static const char key[] = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
+	char ca_path[] = "/tmp/lbd-test-ca-XXXXXX", key_path[] = "/tmp/lbd-test-key-XXXXXX";
+	char text[1024];
+	struct config *config;
+	const struct health_spec *health;
+
+	close(mkstemp(ca_path));
+	close(mkstemp(key_path));
+	test_file_put(ca_path, certificate);
+	test_file_put(key_path, key);
+	snprintf(text, sizeof(text),
+		 WEB "    health: { type: https, ca-file: %s, certificate-file: %s, key-file: %s, "
+		     "server-name: a.example }\n" BACKENDS,
+		 ca_path, ca_path, key_path);
+	config = parse(text);
+	unlink(ca_path);
+	unlink(key_path);
+	health = &config->services[0].health;
+	assert_true(health->verify);
+	assert_string_equal(health->ca, certificate);
+	assert_string_equal(health->certificate, certificate);
+	assert_string_equal(health->key, key);
+	assert_string_equal(health->server_name, "a.example");
+	config_free(config);
+}
+
+static void an_agent_is_asked_if_there_is_a_port(void **state)
+{
+	struct config *config = parse(
+	    "defaults: { agent: { port: 9000, interval: 5s, send: \"a\\n\" } }\n" WEB
+	    "    agent: { timeout: 2s }\n"
+	    "    backends: [{ address: 10.0.0.1, health: { agent-port: 9001 } }]\n"
+	    "  - { vip: 192.0.2.11, protocol: tcp, port: 80, backends: [{address: 10.0.0.1}],\n"
+	    "      agent: { port: off } }\n");
+	const struct health_spec *agent = &config->services[0].agent;
+
+	assert_string_equal(agent->type, "agent");
+	assert_int_equal(agent->port, 9000);
+	assert_int_equal(agent->interval_ms, 5000);
+	assert_int_equal(agent->timeout_ms, 2000);
+	assert_string_equal(agent->send, "a\n");
+	assert_int_equal(config->services[0].backends[0].agent_port, 9001);
+	assert_null(config->services[1].agent.type);
+	config_free(config);
+}
+
+static void a_backend_may_say_where_it_is_checked(void **state)
+{
+	struct config *config =
+	    parse("services:\n  - { vip: 192.0.2.11, protocol: udp, port: any, backends: [\n"
+		  "      { address: 10.0.0.1, health: { port: 81, address: 10.9.0.1 } },\n"
+		  "      { address: 10.0.0.2, health: { port: 82 } }] }\n");
+	const struct config_service *service = &config->services[0];
+	const struct addr address = test_addr("10.9.0.1");
+
+	assert_int_equal(service->backends[0].check_port, 81);
+	assert_true(addr_equal(&service->backends[0].check_address, &address));
+	assert_int_equal(service->backends[1].check_port, 82);
+	assert_int_equal(service->backends[1].check_address.family, 0);
+	/* each of them has a port to connect to */
+	assert_string_equal(service->health.type, "tcp");
+	config_free(config);
+}
+
 static void a_health_check_has_the_texts_that_are_given(void **state)
 {
 	struct config *config = parse(
@@ -890,7 +1123,9 @@ static void a_health_check_has_the_texts_that_are_given(void **state)
 	    "  - vip: 192.0.2.3\n    protocol: tcp\n    port: 25\n"
 	    "    health: { type: tcp, send: \"a\\r\\n\", expect-hex: \"0aff\" }\n" BACKENDS
 	    "  - vip: 192.0.2.4\n    protocol: tcp\n    port: any\n"
-	    "    health: { type: icmp }\n" BACKENDS);
+	    "    health: { type: icmp }\n" BACKENDS
+	    "  - vip: 192.0.2.5\n    protocol: udp\n    port: any\n"
+	    "    health: { type: exec, command: [/bin/sh, -c, \"exit $X\", \"\"] }\n" BACKENDS);
 	const struct health_spec *http = &config->services[0].health;
 	const struct health_spec *dns = &config->services[1].health;
 	const struct health_spec *tcp = &config->services[2].health;
@@ -906,6 +1141,7 @@ static void a_health_check_has_the_texts_that_are_given(void **state)
 	assert_string_equal(tcp->expect_hex, "0aff");
 	assert_null(tcp->expect);
 	assert_string_equal(config->services[3].health.type, "icmp");
+	assert_string_equal(config->services[4].health.command, "/bin/sh\n-c\nexit $X\n");
 	config_free(config);
 }
 
@@ -1036,6 +1272,7 @@ static const char full[] =
     "metrics: '[::1]:9100'\n"
     "metrics-hosts: [lb1.example.com, 2001:db8::1]\n"
     "metrics-token-file: /etc/edge/token\n"
+    "page: off\n"
     "notify: /usr/local/bin/page --team edge\n"
     "hash-seed: 0xfeedface12345678\n"
     "encap:\n"
@@ -1224,6 +1461,7 @@ static void every_key_of_the_top_is_read(void **state)
 	assert_string_equal(config->metrics_hosts[0], "lb1.example.com");
 	assert_string_equal(config->metrics_hosts[1], "2001:db8::1");
 	assert_string_equal(config->metrics_token_file, "/etc/edge/token");
+	assert_false(config->page);
 	assert_string_equal(config->notify, "/usr/local/bin/page --team edge");
 	assert_true(config->hash_seed == 0xfeedface12345678);
 	assert_addr(&config->encap_source4, "10.255.0.0");
@@ -1760,6 +1998,8 @@ static void the_defaults_of_the_example_are_the_defaults(void **state)
 	assert_int_equal(defaults->metrics_hosts_count, 0);
 	assert_null(defaults->metrics_token_file);
 	assert_null(defaults->notify);
+	assert_true(defaults->page);
+	assert_true(example->page);
 	assert_int_equal(example->metrics_hosts_count, 0);
 	assert_null(example->metrics_token_file);
 	assert_null(example->notify);
@@ -1971,6 +2211,11 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(a_ring_is_coarse_where_weights_are_equal_and_whole_flows_are_hashed),
     cmocka_unit_test(a_service_gets_the_defaults),
     cmocka_unit_test(a_health_check_gets_the_defaults),
+    cmocka_unit_test(several_health_checks_have_what_the_mapping_says),
+    cmocka_unit_test(a_health_check_takes_several_statuses),
+    cmocka_unit_test(certificates_of_a_health_check_are_read_with_the_config),
+    cmocka_unit_test(an_agent_is_asked_if_there_is_a_port),
+    cmocka_unit_test(a_backend_may_say_where_it_is_checked),
     cmocka_unit_test(a_health_check_has_the_texts_that_are_given),
     cmocka_unit_test(checks_differ_in_any_of_their_texts),
     cmocka_unit_test(checks_go_to_the_vip_if_a_service_or_the_defaults_say_so),

@@ -37,7 +37,7 @@ static int try_edit(const char *text, const struct config_edit *edits, unsigned 
 	struct config_texts texts = {&one, 1};
 	struct error err = {""};
 	bool changed = false;
-	int rc = config_edit_texts(&texts, edits, count, &changed, &err);
+	int rc = config_edit_texts(&texts, NULL, edits, count, &changed, &err);
 
 	assert_true(changed);
 	if (rc) {
@@ -304,7 +304,7 @@ static void a_change_goes_into_the_file_that_has_the_service(void **state)
 	bool changed[3] = {false};
 	struct error err;
 
-	assert_int_equal(config_edit_texts(&texts, edits, 3, changed, &err), 0);
+	assert_int_equal(config_edit_texts(&texts, NULL, edits, 3, changed, &err), 0);
 	assert_true(!changed[0] && changed[1] && changed[2]);
 	assert_string_equal(list[0].bytes, FLOW);
 	assert_non_null(strstr(list[1].bytes, "weight: 6"));

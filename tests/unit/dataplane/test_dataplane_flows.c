@@ -186,35 +186,55 @@ FLOWS_TEST(the_smallest_part_follows_from_the_whole)
 				 cases[i].smallest);
 }
 
-FLOWS_TEST(a_table_that_is_three_eighths_full_grows_with_the_sweep)
+FLOWS_TEST(a_table_that_is_a_quarter_full_grows_with_the_sweep)
 {
-	put_all(0, 12, LB_FLOW_ESTABLISHED);
+	put_all(0, 8, LB_FLOW_ESTABLISHED);
 	sweep_rounds(dp, 1, NOW);
 	expect_masks(3, 3);
-	put_all(12, 13, LB_FLOW_ESTABLISHED);
+	put_all(8, 9, LB_FLOW_ESTABLISHED);
 	sweep_rounds(dp, 1, NOW);
 	expect_masks(3, 7);
-	expect_all(0, 13, LB_FLOW_ESTABLISHED);
+	expect_all(0, 9, LB_FLOW_ESTABLISHED);
 	sweep_rounds(dp, 1, NOW);
 	expect_masks(7, 7);
-	expect_all(0, 13, LB_FLOW_ESTABLISHED);
-	assert_int_equal(entries(), 13);
+	expect_all(0, 9, LB_FLOW_ESTABLISHED);
+	assert_int_equal(entries(), 9);
+}
+
+/* At any number of entries: none makes it smaller than it has to be for as many. */
+FLOWS_TEST(a_table_that_has_shrunk_does_not_grow_for_the_same_entries)
+{
+	for (uint32_t most = 0; most <= 60; most++) {
+		uint32_t mask;
+
+		flows_resize(dp, BUCKETS - 1);
+		put_all(0, most, LB_FLOW_ESTABLISHED);
+		for (int ticks = 0; ticks <= 4 * PATIENCE; ticks += PATIENCE)
+			sweep_rounds(dp, 1, NOW + ticks);
+		mask = flows_masks(dp).put;
+		assert_true(mask == BUCKETS - 1 ? most * 10 >= PLACES
+						: most * 5 <= (mask + 1) * LB_FLOW_WAYS);
+		sweep_rounds(dp, 2, NOW + 5 * PATIENCE);
+		expect_masks(mask, mask);
+		expect_all(0, most, LB_FLOW_ESTABLISHED);
+		memset(dp->maps.flows, 0, PLACES * sizeof(*dp->maps.flows));
+	}
 }
 
 FLOWS_TEST(a_table_that_fills_between_two_sweeps_grows_at_once)
 {
 	sweep_rounds(dp, 1, NOW);
-	put_all(0, 12, LB_FLOW_SYN);
+	put_all(0, 8, LB_FLOW_SYN);
 	assert_false(dataplane_grow(dp));
 	expect_masks(3, 3);
-	put_all(12, 14, LB_FLOW_SYN);
-	assert_true(dataplane_grow(dp)); /* 42 places: the next power of two is 64 */
+	put_all(8, 10, LB_FLOW_SYN);
+	assert_true(dataplane_grow(dp)); /* 50 places: the next power of two is 64 */
 	expect_masks(3, 7);
 	dataplane_sweep(dp, 1, NOW);
 	assert_false(dataplane_grow(dp)); /* it is on its way */
 	sweep_rounds(dp, 1, NOW);
 	expect_masks(7, 7);
-	expect_all(0, 14, LB_FLOW_SYN);
+	expect_all(0, 10, LB_FLOW_SYN);
 }
 
 /* A larger part could be full before what is in this one has been moved. */
@@ -234,7 +254,7 @@ FLOWS_TEST(a_table_into_which_flows_come_fast_is_used_whole)
 FLOWS_TEST(the_first_look_takes_nothing_for_fast)
 {
 	sweep_rounds(dp, 1, NOW);
-	put_all(0, 10, LB_FLOW_SYN);
+	put_all(0, 8, LB_FLOW_SYN);
 	assert_false(dataplane_grow(dp));
 	expect_masks(3, 3);
 }
@@ -260,17 +280,33 @@ FLOWS_TEST(the_whole_table_does_not_grow)
 FLOWS_TEST(a_table_that_is_almost_empty_for_long_shrinks)
 {
 	flows_resize(dp, BUCKETS - 1);
-	put_all(0, 15, LB_FLOW_ESTABLISHED);
+	put_all(0, 12, LB_FLOW_ESTABLISHED);
 	sweep_rounds(dp, 1, NOW);
 	sweep_rounds(dp, 1, NOW + PATIENCE - 1);
 	expect_masks(BUCKETS - 1, BUCKETS - 1);
 	sweep_rounds(dp, 1, NOW + PATIENCE);
-	expect_masks(BUCKETS - 1, 7); /* four times as many places */
-	expect_all(0, 15, LB_FLOW_ESTABLISHED);
+	expect_masks(BUCKETS - 1, 7); /* 60 places: the next power of two is 64 */
+	expect_all(0, 12, LB_FLOW_ESTABLISHED);
 	sweep_rounds(dp, 1, NOW + PATIENCE);
 	expect_masks(7, 7);
-	expect_all(0, 15, LB_FLOW_ESTABLISHED);
-	assert_int_equal(entries(), 15);
+	expect_all(0, 12, LB_FLOW_ESTABLISHED);
+	assert_int_equal(entries(), 12);
+}
+
+/* The smallest part was almost empty for long; then a packet has taken the whole table. */
+FLOWS_TEST(a_table_that_a_packet_enlarged_waits_before_it_shrinks)
+{
+	const uint32_t then = NOW + 3 * PATIENCE;
+
+	put_all(0, 2, LB_FLOW_ESTABLISHED);
+	sweep_rounds(dp, 1, NOW);
+	sweep_rounds(dp, 1, then);
+	flows_resize(dp, BUCKETS - 1);
+	sweep_rounds(dp, 2, then);
+	sweep_rounds(dp, 1, then + PATIENCE - 1);
+	expect_masks(BUCKETS - 1, BUCKETS - 1);
+	sweep_rounds(dp, 1, then + PATIENCE);
+	expect_masks(BUCKETS - 1, 3);
 }
 
 FLOWS_TEST(a_crowd_meanwhile_makes_it_wait_again)
@@ -294,16 +330,16 @@ FLOWS_TEST(no_entry_is_lost_through_any_sequence_of_sizes)
 {
 	uint32_t random = 1;
 
-	put_all(0, 12, LB_FLOW_ESTABLISHED);
+	put_all(0, 8, LB_FLOW_ESTABLISHED);
 	for (unsigned i = 0; i < 300; i++) {
 		random = random * 1664525 + 1013904223;
 		flows_resize(dp, (4u << (random >> 16) % 5) - 1);
-		expect_all(0, 12, LB_FLOW_ESTABLISHED);
+		expect_all(0, 8, LB_FLOW_ESTABLISHED);
 		while (dataplane_sweep(dp, 8, NOW))
-			expect_all(0, 12, LB_FLOW_ESTABLISHED);
+			expect_all(0, 8, LB_FLOW_ESTABLISHED);
 		assert_int_equal(flows_masks(dp).look, flows_masks(dp).put);
 	}
-	assert_int_equal(entries(), 12);
+	assert_int_equal(entries(), 8);
 }
 
 /* Two flows in each segment that is there have the same buckets. */
@@ -365,14 +401,14 @@ FLOWS_TEST(dormant_entries_give_way_to_live_ones)
 {
 	flows_resize(dp, BUCKETS - 1);
 	sweep_rounds(dp, 1, NOW);
-	put_all(0, 10, LB_FLOW_ESTABLISHED);
-	put_all(10, 110, LB_FLOW_DORMANT);
+	put_all(0, 8, LB_FLOW_ESTABLISHED);
+	put_all(8, 108, LB_FLOW_DORMANT);
 	flows_resize(dp, 3);
 	sweep_rounds(dp, 1, NOW);
 	expect_masks(3, 3);
-	expect_all(0, 10, LB_FLOW_ESTABLISHED);
+	expect_all(0, 8, LB_FLOW_ESTABLISHED);
 	assert_in_range(entries(), 12, 24);
-	assert_int_equal(dp->sweep.dropped, 110 - entries());
+	assert_int_equal(dp->sweep.dropped, 108 - entries());
 }
 
 FLOWS_TEST(dormant_entries_move_with_a_table_that_grows)

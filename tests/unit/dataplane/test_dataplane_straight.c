@@ -99,6 +99,25 @@ TEST(a_service_that_tracks_always_is_straight_with_its_id)
 	assert_int_equal(LB_STRAIGHT_UPPER(word()), want_line(dp, &want)->id);
 }
 
+TEST(a_service_that_asks_nothing_of_new_flows_says_so)
+{
+	want.service.track_always = true;
+	want_commit(dp, &want, 1);
+	assert_true((uint32_t)word() & LB_STRAIGHT_NEW);
+	want.service.limit.service = (struct dp_rate){60, 10};
+	want_commit(dp, &want, 1);
+	assert_false((uint32_t)word() & LB_STRAIGHT_NEW);
+	want.service.limit.service = (struct dp_rate){0};
+	want.service.affinity = true;
+	want_commit(dp, &want, 1);
+	assert_false((uint32_t)word() & LB_STRAIGHT_NEW);
+	want.service.affinity = false;
+	want.service.mask4 = 24;
+	want_commit(dp, &want, 1);
+	assert_true((uint32_t)word() & LB_STRAIGHT_TRACKED);
+	assert_false((uint32_t)word() & LB_STRAIGHT_NEW);
+}
+
 TEST(a_service_with_a_rate_says_so)
 {
 	want.service.limit.service = (struct dp_rate){60, 10};

@@ -77,6 +77,26 @@ static unsigned count_after(uint64_t after)
 	return count;
 }
 
+static void they_can_be_read_from_the_newest_back(void **unused)
+{
+	struct event_record record = {.seq = UINT64_MAX};
+	uint64_t seen = 0, last;
+
+	assert_false(events_before(UINT64_MAX, &record)); /* nothing is open */
+	begin();
+	assert_false(events_before(UINT64_MAX, &record));
+	for (unsigned i = 0; i < EVENTS_MAX + 10; i++)
+		say("web: backend 10.0.0.1 down: refused");
+	for (last = UINT64_MAX; events_before(last, &record); last = record.seq) {
+		assert_true(record.seq < last);
+		assert_int_equal(seen || record.seq == events_last(), true);
+		seen++;
+	}
+	assert_int_equal(seen, count_after(0)); /* their bytes are bounded too */
+	assert_true(seen > EVENTS_MAX / 2);
+	assert_false(events_before(0, &record));
+}
+
 /* ---- one event ---- */
 
 static void an_event_has_what_the_line_has_and_who_asked(void **unused)
@@ -416,6 +436,7 @@ int main(void)
 	    TEST(a_text_of_others_is_made_printable_in_json_too),
 	    TEST(a_user_without_a_name_is_its_number),
 	    TEST(without_an_open_record_there_is_the_log_alone),
+	    TEST(they_can_be_read_from_the_newest_back),
 	    TEST(numbers_grow_also_within_one_microsecond),
 	    TEST(more_than_fit_push_out_the_oldest),
 	    TEST(memory_is_bounded_also_when_texts_are_long),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The command of `notify`: what it is given, what it may do, and that it holds up nothing. This
- * program starts itself as the process that becomes the command. */
+ * program starts itself as the process that runs the command. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -270,8 +270,9 @@ static void it_has_no_rights_and_a_session_of_its_own(void **unused)
 	assert_non_null(strstr(text, "CapAmb:\t0000000000000000\n"));
 	assert_non_null(strstr(text, "NoNewPrivs:\t1\n"));
 	assert_int_equal(sscanf(content("session"), "%u %u %u", &pid, &group, &session), 3);
-	assert_int_equal(group, pid);
-	assert_int_equal(session, pid);
+	/* that of the process that runs it */
+	assert_int_equal(group, session);
+	assert_int_not_equal(session, getsid(0));
 	snprintf(line, sizeof(line), "%u\n", geteuid() ? (unsigned)geteuid() : RIGHTS_USER);
 	assert_string_equal(content("user"), line);
 	/* 10 is the script itself, which dash has open there */
@@ -362,6 +363,75 @@ static void what_it_leaves_behind_ends_with_it(void **unused)
 	run_until(has_ended, pid);
 }
 
+/* It has left session and group, and its parent has ended. */
+#define DAEMON "setsid sh -c 'echo $$ >child.new; mv child.new child; exec sleep 1000' &\n"
+
+static void what_has_left_its_session_is_killed_with_it(void **unused)
+{
+	char pid[32];
+
+	begin_limited(1500);
+	use_script("(" DAEMON ")\nsleep 1000");
+	say("x");
+	run_until_ended(1);
+	assert_int_equal(events_notify_counts()[NOTIFY_timeout], 1);
+	snprintf(pid, sizeof(pid), "%.*s", (int)strcspn(content("child"), "\n"), content("child"));
+	assert_true(has_ended(pid));
+}
+
+static void what_has_left_its_session_ends_with_it(void **unused)
+{
+	char pid[32];
+
+	begin();
+	use_script("(" DAEMON ")\nuntil test -e child; do sleep 0.01; done; exit 3");
+	say("x");
+	run_until_ended(1);
+	assert_int_equal(events_notify_counts()[NOTIFY_failed], 1);
+	snprintf(pid, sizeof(pid), "%.*s", (int)strcspn(content("child"), "\n"), content("child"));
+	assert_true(has_ended(pid));
+}
+
+static void what_has_left_its_session_ends_with_lbd(void **unused)
+{
+	char pid[32];
+
+	begin();
+	use_script("(" DAEMON ")\nsleep 1000");
+	say("x");
+	run_until(file_is_there, "child");
+	snprintf(pid, sizeof(pid), "%.*s", (int)strcspn(content("child"), "\n"), content("child"));
+	events_close();
+	assert_true(has_ended(pid));
+}
+
+/* As its process, which is asked to end it, does not. */
+static void one_whose_process_is_stopped_is_killed_all_the_same(void **unused)
+{
+	char pid[32];
+
+	begin_limited(1500);
+	use_script("echo $$ >child.new; mv child.new child; kill -STOP $PPID; exec sleep 1000");
+	say("x");
+	run_until_ended(1);
+	assert_int_equal(events_notify_counts()[NOTIFY_timeout], 1);
+	snprintf(pid, sizeof(pid), "%.*s", (int)strcspn(content("child"), "\n"), content("child"));
+	run_until(has_ended, pid);
+}
+
+static void one_that_a_signal_ends_is_said_to_be(void **unused)
+{
+	struct test_log log;
+
+	begin();
+	use_script("kill -SEGV $$");
+	log_begin(&log);
+	say("x");
+	run_until_ended(1);
+	log_end(&log);
+	expect_logged(&log, "killed by SIGSEGV");
+}
+
 static void one_that_prints_without_end_is_not_listened_to(void **unused)
 {
 	begin();
@@ -431,6 +501,11 @@ int main(int argc, char **argv)
 	    TEST(a_command_that_does_not_exist_is_counted_and_logged),
 	    TEST(one_that_hangs_is_killed_with_its_children),
 	    TEST(what_it_leaves_behind_ends_with_it),
+	    TEST(what_has_left_its_session_is_killed_with_it),
+	    TEST(what_has_left_its_session_ends_with_it),
+	    TEST(what_has_left_its_session_ends_with_lbd),
+	    TEST(one_whose_process_is_stopped_is_killed_all_the_same),
+	    TEST(one_that_a_signal_ends_is_said_to_be),
 	    TEST(one_that_prints_without_end_is_not_listened_to),
 	    TEST(one_that_reads_nothing_is_no_failure),
 	    TEST(one_that_runs_ends_with_lbd),
@@ -438,8 +513,8 @@ int main(int argc, char **argv)
 	};
 	int failed;
 
-	if (events_is_command(argc, argv))
-		return events_run_command(argc, argv);
+	if (command_is_process(argc, argv))
+		return command_run_process(argc, argv);
 	signal(SIGPIPE, SIG_IGN); /* as lbd does: a command need not read what it is given */
 	unsetenv("JOURNAL_STREAM");
 	log_set_level(LOG_EMERG);

@@ -32,7 +32,7 @@ struct found {
 	enum health_outcome outcome;
 	enum health_status status;
 	uint32_t latency_us;
-	char why[320];
+	char why[320], said[320];
 };
 
 static void on_result(void *arg, const struct health_result *result)
@@ -44,6 +44,7 @@ static void on_result(void *arg, const struct health_result *result)
 	found->status = result->status;
 	found->latency_us = result->latency_us;
 	snprintf(found->why, sizeof(found->why), "%s", result->why);
+	snprintf(found->said, sizeof(found->said), "%s", result->said);
 }
 
 static struct health_spec spec_of(const char *type)
@@ -95,14 +96,17 @@ static void assert_down(const struct health_spec *spec, uint16_t port, const cha
 struct server {
 	int type; /* SOCK_STREAM or SOCK_DGRAM */
 	const char *address;
-	const char *greeting; /* before anything was asked; NULL: nothing */
-	const char *wants;    /* in the request, else no answer; NULL: anything */
-	const char *answer;   /* NULL: none */
-	size_t answer_length; /* 0: of the text */
-	unsigned ignored;     /* so many requests get no answer first */
-	bool closes;          /* the connection after the answer */
-	uint16_t rcode;       /* dns: of the answer */
-	bool dns, foreign;    /* foreign: with another id first */
+	const char *greeting;   /* before anything was asked; NULL: nothing */
+	const char *wants;      /* in the request, else no answer; NULL: anything */
+	const char *answer;     /* NULL: none */
+	size_t answer_length;   /* 0: of the text */
+	unsigned ignored;       /* so many requests get no answer first */
+	bool closes;            /* the connection after the answer */
+	uint16_t rcode;         /* dns: of the answer */
+	const uint8_t *records; /* dns: of the answer; NULL: an address */
+	size_t records_length;
+	uint8_t records_count;
+	bool dns, foreign; /* foreign: with another id first */
 	pid_t pid;
 	uint16_t port;
 	int fd;
@@ -116,7 +120,11 @@ static size_t dns_answer(const struct server *server, uint8_t *message, size_t l
 	message[3] = (uint8_t)server->rcode;
 	if (server->rcode)
 		return length;
-	message[7] = 1;
+	message[7] = server->records ? server->records_count : 1;
+	if (server->records) {
+		memcpy(message + length, server->records, server->records_length);
+		return length + server->records_length;
+	}
 	memcpy(message + length, record, sizeof(record));
 	return length + sizeof(record);
 }
@@ -324,6 +332,80 @@ static void tcp_answer_is_read_up_to_4_kib(void **state)
 	server_stop(&server);
 }
 
+/* ---- agent ---- */
+
+static void agent_says_what_its_line_says(void **state)
+{
+	static const char *const lines[][2] = {{"up 50%\n", "up 50% "},
+					       {"50%\r\nmore\n", "50% "},
+					       {"down#disk \033full\n", "down #disk  full"},
+					       {"drain", "drain "}};
+
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		struct server server = {
+		    .type = SOCK_STREAM, .greeting = lines[i][0], .closes = true};
+		struct health_spec spec = spec_of("agent");
+		struct found found;
+
+		server_start(&server);
+		found = probe(&spec, "127.0.0.1", server.port);
+		server_stop(&server);
+		assert_int_equal(found.outcome, HEALTH_PASSED);
+		assert_string_equal(found.said, lines[i][1]);
+	}
+}
+
+static void agent_is_asked_what_the_config_says(void **state)
+{
+	struct server server = {.type = SOCK_STREAM, .wants = "web\n", .answer = "maint\n"};
+	struct health_spec spec = spec_of("agent");
+	struct found found;
+
+	spec.send = (char *)"web\n";
+	server_start(&server);
+	found = probe(&spec, "127.0.0.1", server.port);
+	server_stop(&server);
+	assert_string_equal(found.said, "maint ");
+}
+
+static void agent_that_is_not_understood_says_nothing(void **state)
+{
+	static char endless[8193];
+	static const char *const answers[][2] = {
+	    {"hello\n", "its line is not understood: unknown word \"hello\""},
+	    {"\n", "its line is not understood: no word that says anything"},
+	    {"", "closed without an answer"},
+	    {endless, "its line is longer than 255 bytes"}};
+
+	memset(endless, ' ', sizeof(endless) - 1);
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		struct server server = {
+		    .type = SOCK_STREAM, .greeting = answers[i][0], .closes = true};
+		struct health_spec spec = spec_of("agent");
+		struct found found;
+
+		server_start(&server);
+		found = probe(&spec, "127.0.0.1", server.port);
+		server_stop(&server);
+		assert_string_equal(found.why, answers[i][1]);
+		assert_int_equal(found.outcome, HEALTH_FAILED);
+		assert_string_equal(found.said, "");
+	}
+}
+
+static void agent_whose_line_does_not_end_has_timed_out(void **state)
+{
+	struct server server = {.type = SOCK_STREAM, .greeting = "up 5"};
+	struct health_spec spec = spec_of("agent");
+	struct found found;
+
+	spec.timeout_ms = 150;
+	server_start(&server);
+	found = probe(&spec, "127.0.0.1", server.port);
+	server_stop(&server);
+	assert_string_equal(found.why, "line without an end: timed out after 150ms");
+}
+
 /* The reason says what is missing. */
 static void tcp_timeouts_say_what_is_missing(void **state)
 {
@@ -432,6 +514,56 @@ static void dns_answer_with_a_record_is_up(void **state)
 	assert_up(&dot, "127.0.0.1", server.port);
 	assert_down(&other, server.port, "DNS: the answer does not contain \"192.0.2.81\"");
 	server_stop(&server);
+}
+
+/* Of 0xc0 12, the name that was asked for; "x" is another, and an alias leads to it. */
+#define DNS_ALIAS   0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 60, 0, 3, 1, 'x', 0
+#define DNS_BACK    1, 'x', 0, 0, 5, 0, 1, 0, 0, 0, 60, 0, 2, 0xc0, 12
+#define DNS_X_A     1, 'x', 0, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 81
+#define DNS_OTHER_A 1, 'y', 0, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 82
+#define DNS_TEXT                                                                               \
+	0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, 11, 10, '1', '9', '2', '.', '0', '.', '2', '.', \
+	    '8', '0'
+
+static void dns_alias_that_leads_nowhere_is_no_answer(void **state)
+{
+	static const uint8_t alone[] = {DNS_ALIAS}, loop[] = {DNS_ALIAS, DNS_BACK},
+			     with[] = {DNS_X_A, DNS_ALIAS}, other[] = {DNS_ALIAS, DNS_OTHER_A},
+			     text[] = {DNS_TEXT};
+	const struct {
+		const uint8_t *records;
+		size_t length;
+		uint8_t count;
+		const char *record, *expect, *why; /* NULL: it passes */
+	} cases[] = {
+	    {alone, sizeof(alone), 1, NULL, NULL, "DNS: no A record in the answer"},
+	    {alone, sizeof(alone), 1, NULL, "x", "DNS: no A record in the answer"},
+	    {alone, sizeof(alone), 1, "CNAME", "x", NULL},
+	    {loop, sizeof(loop), 2, NULL, NULL, "DNS: no A record in the answer"},
+	    {with, sizeof(with), 2, NULL, "192.0.2.81", NULL},
+	    {with, sizeof(with), 2, NULL, "192.0.2.80",
+	     "DNS: the answer does not contain \"192.0.2.80\""},
+	    {other, sizeof(other), 2, NULL, NULL, "DNS: no A record in the answer"},
+	    {text, sizeof(text), 1, NULL, "192.0.2.80", "DNS: no A record in the answer"},
+	    {text, sizeof(text), 1, "TXT", "192.0.2.80", NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct server server = {.type = SOCK_DGRAM,
+					.dns = true,
+					.records = cases[i].records,
+					.records_length = cases[i].length,
+					.records_count = cases[i].count};
+		struct health_spec spec =
+		    dns_spec("www.example.org", cases[i].record, cases[i].expect);
+
+		server_start(&server);
+		if (cases[i].why)
+			assert_down(&spec, server.port, cases[i].why);
+		else
+			assert_up(&spec, "127.0.0.1", server.port);
+		server_stop(&server);
+	}
 }
 
 static void dns_errors_are_named(void **state)
@@ -670,7 +802,7 @@ static void check_that_only_connects_needs_no_probe_process(void **state)
 static void every_kind_that_reads_answers_is_confined(void **state)
 {
 	registry_for_each (health_kind, kind)
-		assert_int_equal(kind->confined, strcmp(kind->name, "tcp") != 0);
+		assert_int_equal(kind->confined, strcmp(kind->name, "tcp") != 0 && !kind->aside);
 }
 
 static int enter(void **state)
@@ -686,6 +818,10 @@ int main(int argc, char **argv)
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(hexadecimal_digits_become_bytes),
 	    TEST(tcp_answer_with_what_is_expected_is_up),
+	    TEST(agent_says_what_its_line_says),
+	    TEST(agent_is_asked_what_the_config_says),
+	    TEST(agent_that_is_not_understood_says_nothing),
+	    TEST(agent_whose_line_does_not_end_has_timed_out),
 	    TEST(tcp_greeting_is_enough_without_a_question),
 	    TEST(tcp_any_answer_is_enough_if_nothing_is_expected),
 	    TEST(tcp_answer_without_what_is_expected_is_down),
@@ -698,6 +834,7 @@ int main(int argc, char **argv)
 	    TEST(udp_without_an_answer_has_timed_out),
 	    TEST(udp_closed_port_is_reported_at_once),
 	    TEST(dns_answer_with_a_record_is_up),
+	    TEST(dns_alias_that_leads_nowhere_is_no_answer),
 	    TEST(dns_errors_are_named),
 	    TEST(dns_answer_to_another_query_is_not_taken),
 	    TEST(icmp_echo_is_up),

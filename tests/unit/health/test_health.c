@@ -296,6 +296,133 @@ static void probe_over_the_limit_is_not_run_until_another_ends(void **state)
 	health_limit(health, 0);
 }
 
+/* ---- several checks of a backend ---- */
+
+/* Of `count` scripted checks with one result: the script has a letter for each of them, round by
+ * round. Returns the last result after so many rounds. */
+static struct reported probe_several(const char *results, unsigned count, bool any,
+				     enum health_status initial, unsigned rounds)
+{
+	struct health_spec spec = spec_of("several");
+	struct health_spec list[HEALTH_CHECKS_MAX];
+	struct reported reported = {0};
+	struct health_check *check;
+
+	for (unsigned i = 0; i < count; i++)
+		list[i] = spec_of("scripted");
+	spec.checks = list;
+	spec.checks_count = count;
+	spec.any = any;
+	spec.interval_ms = 10;
+	script = results;
+	script_started = script_cancelled = 0;
+	check = add(&spec, "192.0.2.1", 80, initial, &reported);
+	assert_true(run_until(&reported.results, rounds));
+	health_remove(check);
+	return reported;
+}
+
+static void of_several_checks_all_must_pass(void **state)
+{
+	struct reported reported = probe_several("+++", 3, false, HEALTH_UNKNOWN, 1);
+
+	assert_int_equal(reported.status, HEALTH_UP);
+	assert_string_equal(reported.why, "");
+	reported = probe_several("+-+", 3, false, HEALTH_UNKNOWN, 1);
+	assert_int_equal(reported.status, HEALTH_DOWN);
+	assert_string_equal(reported.why, "check 2, scripted: scripted");
+}
+
+static void of_several_checks_one_that_passes_is_enough_with_any(void **state)
+{
+	struct reported reported = probe_several("--+", 3, true, HEALTH_UNKNOWN, 1);
+
+	assert_int_equal(reported.status, HEALTH_UP);
+	reported = probe_several("---", 3, true, HEALTH_UNKNOWN, 1);
+	assert_int_equal(reported.status, HEALTH_DOWN);
+	assert_string_equal(reported.why,
+			    "none of 3 checks has passed: check 1, scripted: scripted");
+}
+
+static void a_check_that_decides_ends_the_others(void **state)
+{
+	struct reported reported = probe_several("~-~", 3, false, HEALTH_UNKNOWN, 1);
+
+	assert_int_equal(reported.status, HEALTH_DOWN);
+	assert_string_equal(reported.why, "check 2, scripted: scripted");
+	assert_int_equal(script_started, 3);
+	assert_int_equal(script_cancelled, 2);
+	reported = probe_several("~+~", 3, true, HEALTH_UNKNOWN, 1);
+	assert_int_equal(reported.status, HEALTH_UP);
+	assert_int_equal(script_cancelled, 2);
+}
+
+static void several_checks_count_as_one_probe_each_time(void **state)
+{
+	struct reported reported = probe_several("-+"
+						 "-+"
+						 "-+",
+						 2, false, HEALTH_UP, 3);
+
+	assert_int_equal(reported.status, HEALTH_DOWN);
+	assert_int_equal(reported.changes, 1);
+	reported = probe_several("++"
+				 "+-"
+				 "++"
+				 "+-"
+				 "++",
+				 2, false, HEALTH_UP, 5);
+	assert_int_equal(reported.status, HEALTH_UP);
+	assert_int_equal(reported.changes, 0);
+}
+
+static void one_of_several_checks_that_could_not_run_leaves_the_status(void **state)
+{
+	struct reported reported = probe_several("+!"
+						 "+?",
+						 2, false, HEALTH_UP, 2);
+
+	assert_int_equal(reported.outcome, HEALTH_NOT_RUN);
+	assert_int_equal(reported.status, HEALTH_UP);
+	assert_non_null(strstr(reported.why, "check 2, scripted: "));
+	/* unless another one decides */
+	reported = probe_several("!-", 2, false, HEALTH_UNKNOWN, 1);
+	assert_int_equal(reported.status, HEALTH_DOWN);
+	reported = probe_several("!+", 2, true, HEALTH_UNKNOWN, 1);
+	assert_int_equal(reported.status, HEALTH_UP);
+	reported = probe_several("-!", 2, true, HEALTH_UP, 1);
+	assert_int_equal(reported.outcome, HEALTH_NOT_RUN);
+}
+
+static void several_checks_may_be_removed_by_their_own_result(void **state)
+{
+	static const char *const scripts[] = {"~-", "??"}; /* later, and while they are started */
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct health_spec spec = spec_of("several"),
+				   list[] = {spec_of("scripted"), spec_of("scripted")};
+		struct reported reported = {0};
+
+		spec.checks = list;
+		spec.checks_count = 2;
+		script = scripts[i];
+		reported.remove = add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, &reported);
+		assert_true(run_until(&reported.results, 1));
+		assert_null(reported.remove);
+	}
+}
+
+static void an_unknown_kind_among_several_is_refused(void **state)
+{
+	struct health_spec spec = spec_of("several"), list[] = {spec_of("tcp"), spec_of("pigeon")};
+	const struct addr addr = test_addr("192.0.2.1");
+
+	spec.checks = list;
+	spec.checks_count = 2;
+	assert_null(health_add(health, &spec, &addr, 80, HEALTH_UP, on_result, NULL));
+	assert_int_equal(errno, EINVAL);
+}
+
 /* ---- checks that go to the VIP ---- */
 
 struct fake_way {
@@ -461,6 +588,30 @@ static void probes_start_an_interval_apart(void **state)
 	for (unsigned i = 2; i < 10; i++)
 		assert_true(script_times[i] - script_times[i - 1] >= 95 - COARSE_MS || was_late());
 	health_remove(check);
+}
+
+/* The interval alone would be half a second at least. */
+static void contradicted_probes_come_faster(void **state)
+{
+	struct health_spec spec = spec_of("scripted");
+	struct reported reported = {0};
+	struct health_check *check;
+
+	script = "----+++";
+	script_started = 0;
+	spec.interval_ms = 1000;
+	spec.fast_ms = 20;
+	spec.fall = 4;
+	check = add(&spec, "192.0.2.1", 80, HEALTH_UP, &reported);
+	assert_true(run_until(&reported.changes, 1));
+	assert_int_equal(reported.status, HEALTH_DOWN);
+	assert_int_equal(script_started, 4);
+	for (unsigned i = 1; i < 4; i++)
+		assert_true(script_times[i] - script_times[i - 1] < 500 || was_late());
+	/* what agrees with the status does not */
+	assert_true(run_until(&reported.results, 5));
+	health_remove(check);
+	assert_true(script_times[4] - script_times[3] >= 500 - COARSE_MS || was_late());
 }
 
 static void first_probes_are_spread(void **state)
@@ -738,6 +889,27 @@ static void tcp_port_of_the_check_wins_over_the_services(void **state)
 	server_start(&server, "127.0.0.1");
 	spec.port = server.port;
 	assert_int_equal(probe_once(&spec, "127.0.0.1", closed_port()).status, HEALTH_UP);
+	server_stop(&server);
+}
+
+static void each_of_several_checks_has_its_port(void **state)
+{
+	struct server server = {0}, other = {0};
+	struct health_spec spec = spec_of("several"), list[] = {spec_of("tcp"), spec_of("tcp")};
+	struct reported reported;
+
+	server_start(&server, "127.0.0.1");
+	server_start(&other, "127.0.0.1");
+	spec.checks = list;
+	spec.checks_count = 2;
+	spec.port = server.port;
+	list[1].port = other.port;
+	reported = probe_once(&spec, "127.0.0.1", 1);
+	assert_int_equal(reported.status, HEALTH_UP);
+	server_stop(&other);
+	reported = probe_once(&spec, "127.0.0.1", 1);
+	assert_int_equal(reported.status, HEALTH_DOWN);
+	assert_string_equal(reported.why, "check 2, tcp: connect: refused");
 	server_stop(&server);
 }
 
@@ -1356,6 +1528,26 @@ static void http_status_out_of_range_is_reported(void **state)
 	server_stop(&server);
 }
 
+static void http_status_is_one_of_a_list(void **state)
+{
+	struct server server = {.answer = "HTTP/1.1 204 No Content\r\n\r\n", .close = true};
+	struct health_spec spec = spec_of("http");
+	struct reported reported;
+
+	spec.status = (char *)"200, 204,301-308";
+	spec.status_min = 200;
+	spec.status_max = 308;
+	server_start(&server, "127.0.0.1");
+	reported = probe_once(&spec, "127.0.0.1", server.port);
+	assert_int_equal(reported.status, HEALTH_UP);
+	server_stop(&server);
+	server = (struct server){.answer = "HTTP/1.1 300 Or\r\n\r\n", .close = true};
+	server_start(&server, "127.0.0.1");
+	reported = probe_once(&spec, "127.0.0.1", server.port);
+	assert_string_equal(reported.why, "HTTP status 300, expected 200, 204,301-308");
+	server_stop(&server);
+}
+
 static void http_garbage_is_reported(void **state)
 {
 	struct reported reported = http_answer("SSH-2.0-OpenSSH_9.2p1\r\n");
@@ -1822,12 +2014,21 @@ int main(int argc, char **argv)
 	    TEST(probe_that_could_not_run_does_not_change_the_status),
 	    TEST(each_probe_is_counted_under_its_result),
 	    TEST(probe_over_the_limit_is_not_run_until_another_ends),
+	    TEST(of_several_checks_all_must_pass),
+	    TEST(of_several_checks_one_that_passes_is_enough_with_any),
+	    TEST(a_check_that_decides_ends_the_others),
+	    TEST(several_checks_count_as_one_probe_each_time),
+	    TEST(one_of_several_checks_that_could_not_run_leaves_the_status),
+	    TEST(several_checks_may_be_removed_by_their_own_result),
+	    TEST(each_of_several_checks_has_its_port),
+	    TEST(an_unknown_kind_among_several_is_refused),
 	    TEST(check_to_the_vip_waits_for_its_way),
 	    TEST(check_to_the_vip_that_did_not_take_its_way_fails),
 	    TEST(check_to_the_vip_without_descriptors_for_its_way_is_not_run),
 	    TEST(check_to_the_vip_without_a_way_says_why),
 	    TEST(why_holds_the_last_failure_until_up_again),
 	    TEST(probes_start_an_interval_apart),
+	    TEST(contradicted_probes_come_faster),
 	    TEST(first_probes_are_spread),
 	    TEST(probe_that_does_not_end_has_timed_out),
 	    TEST(check_removed_during_a_probe_is_silent),
@@ -1857,6 +2058,7 @@ int main(int argc, char **argv)
 	    TEST(limit_of_open_files_is_raised),
 	    TEST(http_status_in_range_is_up),
 	    TEST(http_status_out_of_range_is_reported),
+	    TEST(http_status_is_one_of_a_list),
 	    TEST(http_garbage_is_reported),
 	    TEST(http_connection_closed_early_is_reported),
 	    TEST(http_connection_reset_is_reported),

@@ -55,6 +55,7 @@ static void assert_survives(const char *address, const struct health_spec *of, b
 	assert_int_equal(copy.status_min, of->status_min);
 	assert_int_equal(copy.status_max, of->status_max);
 	assert_int_equal(copy.timeout_ms, of->timeout_ms);
+	assert_int_equal(copy.verify, of->verify);
 	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++)
 		assert_true(of->texts[i] ? copy.texts[i] && !strcmp(copy.texts[i], of->texts[i])
 					 : !copy.texts[i]);
@@ -72,8 +73,8 @@ static void start_survives_the_way(void **state)
 
 static void texts_of_any_length_that_the_config_allows_survive(void **state)
 {
-	static char text[HEALTH_TEXT_COUNT][4096];
-	struct health_spec longest = {.timeout_ms = 10};
+	static char text[HEALTH_TEXT_COUNT][65536];
+	struct health_spec longest = {.timeout_ms = 10, .verify = true};
 
 	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++) {
 		memset(text[i], 'a' + (int)i, health_text_max[i]);

@@ -300,6 +300,15 @@ static void be_unfit(void)
 	_exit(1);
 }
 
+/* A request that was not read makes the kernel report an error before what was sent. */
+static void be_unfit_and_read_nothing(void)
+{
+	struct pollfd request = {.fd = WORKER_FD, .events = POLLIN};
+
+	poll(&request, 1, -1);
+	be_unfit();
+}
+
 static const struct role {
 	const char *name;
 	void (*play)(void);
@@ -327,12 +336,13 @@ static const struct role {
     {"lie_about_times", lie_about_times},
     {"send_escapes", send_escapes},
     {"be_unfit", be_unfit},
+    {"be_unfit_and_read_nothing", be_unfit_and_read_nothing},
 };
 
 static int play_role(const char *name)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (strcmp(name, "be_unfit") != 0)
+	if (strncmp(name, "be_unfit", strlen("be_unfit")) != 0)
 		send_reply(REPLY_READY, 0);
 	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
 		if (!strcmp(roles[i].name, name))
@@ -622,6 +632,14 @@ static void reason_is_known_although_the_process_has_ended_before_it_was_watched
 	assert_string_equal(process().why, "seccomp: no");
 }
 
+static void reason_is_known_although_a_request_was_not_read(void **state)
+{
+	start_as("be_unfit_and_read_nothing");
+	assert_non_null(probe());
+	assert_true(run_until(has_ended));
+	assert_string_equal(process().why, "seccomp: no");
+}
+
 static void process_that_ends_is_started_again(void **state)
 {
 	struct remote_options options = remote_defaults(base);
@@ -766,6 +784,59 @@ static void probe_in_the_queue_whose_socket_cannot_be_made_is_not_run(void **sta
 	assert_int_equal(process().restarts, 0);
 }
 
+/* The socket to the process takes no long message any more. */
+static void shrink_socket(void)
+{
+	const int least = 1;
+	unsigned found = 0;
+
+	for (int fd = 3; fd < 1024; fd++) {
+		int type = 0;
+		socklen_t length = sizeof(type);
+
+		if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) || type != SOCK_SEQPACKET)
+			continue;
+		found++;
+		assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof(least)), 0);
+	}
+	assert_int_equal(found, 1);
+}
+
+/* Else it would be tried for ever, and all behind it would wait. */
+static void probe_longer_than_the_socket_takes_is_not_run(void **state)
+{
+	static char headers[2048], path[1024], send[512], send_hex[1023], expect_hex[511];
+	struct health_spec texts = config;
+	struct health_probe_spec longer = spec_from(NULL, 0), plain = longer;
+	uint64_t until = clock_monotonic_ms() + HANG_MS;
+
+	texts.headers = memset(headers, 'h', sizeof(headers) - 1);
+	texts.path = memset(path, '/', sizeof(path) - 1);
+	texts.send = memset(send, 's', sizeof(send) - 1);
+	texts.send_hex = memset(send_hex, '0', sizeof(send_hex) - 1);
+	texts.expect_hex = memset(expect_hex, '0', sizeof(expect_hex) - 1);
+	longer.config = &texts;
+	start_as("describe_sockets");
+	shrink_socket();
+	errno = 0;
+	assert_null(probe_with(&longer));
+	assert_int_equal(errno, EMSGSIZE);
+	assert_int_equal(process().probes, 0);
+	/* behind others, that wait */
+	kill(process().pid, SIGSTOP);
+	for (unsigned i = 0; i < 40; i++) {
+		assert_non_null(probe_with(&plain));
+	}
+	assert_non_null(probe_with(&longer));
+	assert_non_null(probe_with(&plain));
+	kill(process().pid, SIGCONT);
+	while (process().probes && clock_monotonic_ms() < until)
+		test_loop_run(base, 10);
+	assert_int_equal(count_of[ATTEMPT_NOT_RUN], 1);
+	assert_int_equal(count_of[ATTEMPT_FAILED], 41);
+	assert_int_equal(process().restarts, 0);
+}
+
 /* Whether they are under way, in the queue, or cancelled there. */
 static void no_socket_of_a_probe_is_kept(void **state)
 {
@@ -822,6 +893,7 @@ int main(int argc, char **argv)
 	    TEST(process_that_forgets_a_probe_is_ended),
 	    TEST(end_of_the_process_is_described),
 	    TEST(reason_is_known_although_the_process_has_ended_before_it_was_watched),
+	    TEST(reason_is_known_although_a_request_was_not_read),
 	    TEST(process_that_ends_is_started_again),
 	    TEST(lies_about_times_are_bounded),
 	    TEST(escapes_do_not_pass),
@@ -830,6 +902,7 @@ int main(int argc, char **argv)
 	    TEST(probe_gets_a_socket_with_its_mark),
 	    TEST(probe_whose_socket_cannot_be_made_is_not_started),
 	    TEST(probe_in_the_queue_whose_socket_cannot_be_made_is_not_run),
+	    TEST(probe_longer_than_the_socket_takes_is_not_run),
 	    TEST(no_socket_of_a_probe_is_kept),
 	    TEST(descriptors_that_the_process_sends_are_not_taken),
 	};

@@ -544,6 +544,25 @@ static void save_writes_nothing_where_it_cannot_or_need_not(void **state)
 			    "no run-time change to save: /nonexistent/x.yaml stays as it is\n");
 }
 
+static void save_says_what_lbd_warns_of(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {"POST /v1/save", 200,
+	     "{\"path\":\"/nonexistent/x.yaml\",\"changes\":0,\"text\":\"\",\"left\":[],"
+	     "\"warnings\":[\"service web: its ring\\u001b[2J grows\"]}"},
+	    {NULL}};
+
+	RUN(answers, "save");
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(run.out, "\nWarning: service web: its ring?[2J grows\n"));
+	RUN(answers, "save", "--print");
+	assert_string_equal(run.out, "");
+	assert_string_equal(run.err, "Warning: service web: its ring?[2J grows\n");
+	RUN(answers, "save", "--json");
+	assert_string_equal(run.err, "");
+	assert_non_null(strstr(run.out, "\"service web: its ring\\u001B[2J grows\""));
+}
+
 static void reload_of_lists_says_what_was_read(void **state)
 {
 	const struct fake_answer some[] = {
@@ -970,6 +989,7 @@ int main(void)
 	    cmocka_unit_test(a_trial_says_what_would_change),
 	    cmocka_unit_test(diff_exits_1_if_something_differs),
 	    cmocka_unit_test(save_writes_the_text_that_lbd_gives_with_the_mode_of_the_file),
+	    cmocka_unit_test(save_says_what_lbd_warns_of),
 	    cmocka_unit_test(save_writes_nothing_where_it_cannot_or_need_not),
 	    cmocka_unit_test(reload_of_lists_says_what_was_read),
 	    cmocka_unit_test(services_show_their_lists),

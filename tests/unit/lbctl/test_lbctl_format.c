@@ -76,6 +76,10 @@ static void times_have_one_or_two_units(void **state)
 	assert_string_equal(format_duration(439200, text), "5d2h");
 	assert_string_equal(format_age(439200, text), "5d");
 	assert_string_equal(format_age(59, text), "59s");
+	assert_string_equal(format_share(-1, text), "-");
+	assert_string_equal(format_share(1, text), "100%");
+	assert_string_equal(format_share(0.99999, text), "99.99%");
+	assert_string_equal(format_share(0, text), "0.00%");
 	assert_string_equal(format_latency(0, text), "-");
 	assert_string_equal(format_latency(340, text), "340us");
 	assert_string_equal(format_latency(1200, text), "1.2ms");

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "lbctl/backend_host/net.h"
+#include "lbctl/backend_host/record.h"
 #include "lbctl_run.h"
 
 static struct lbctl_run run;
@@ -110,6 +111,12 @@ static void setup_prints_each_change_and_undo_restores_exactly_that(void **state
 	assert_string_equal(after, before);
 	interface_of("2001:db8::10", where);
 	assert_string_equal(where, "");
+}
+
+static void the_help_names_the_directory_of_the_record(void **state)
+{
+	lbctl_run(&run, "help", "backend-host", "setup");
+	assert_non_null(strstr(run.out, HOST_RUN_DIRECTORY));
 }
 
 static void setup_twice_changes_nothing_the_second_time(void **state)
@@ -612,6 +619,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(setup_prints_each_change_and_undo_restores_exactly_that),
+	    cmocka_unit_test(the_help_names_the_directory_of_the_record),
 	    cmocka_unit_test(setup_twice_changes_nothing_the_second_time),
 	    cmocka_unit_test(status_shows_the_decapsulator_its_vips_and_counters),
 	    cmocka_unit_test(status_shows_the_rp_filter_in_force),

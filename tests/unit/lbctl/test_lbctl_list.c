@@ -109,6 +109,41 @@ static void down_shows_what_is_down_alone(void **state)
 	assert_null(strstr(run.out, "s1"));
 }
 
+#define CHECKS(failure)                                                                           \
+	",\"checks\":{\"passed\":12345,\"failed\":7,\"losses\":2,\"p50_us\":420,\"p95_us\":1100," \
+	"\"p99_us\":null,\"last_failure\":" failure "}"
+#define SHARES(name) \
+	"{\"name\":\"" name "\",\"availability\":{\"1h\":1.0,\"24h\":0.99987,\"30d\":null}}"
+
+static void health_shows_what_checks_found_and_availability(void **state)
+{
+	const struct fake_answer health[] = {
+	    {"GET /v1/backends?service=web", 200,
+	     "{\"backends\":[" BACKEND(
+		 "web", "10.0.0.9", "up", 100, 100, 300, 50, 1,
+		 CHECKS(
+		     "{\"why\":\"connect: timed out\",\"ago_s\":130}")) "," BACKEND("web",
+										    "10.0.0.10",
+										    "up", 100, 100,
+										    0, 0, 0,
+										    CHECKS(
+											"null")) "]}"},
+	    {"GET /v1/backends?service=web&filter=nothing", 200, "{\"backends\":[]}"},
+	    {"GET /v1/services", 200, "{\"services\":[" SHARES("api") "," SHARES("web") "]}"},
+	    {NULL}};
+
+	run_with(health, (const char *const[]){"health", "web", NULL});
+	IN_ORDER("P50", "P95", "P99", "10.0.0.9 ", "up", "420us", "1.1ms", "-", "12.3k", "7", "2",
+		 "10.0.0.10", "web 10.0.0.9: a check failed 2m ago: connect: timed out\n",
+		 "web: usable 100% of the last hour, 99.98% of the last day\n");
+	assert_null(strstr(run.out, "api"));
+	assert_null(strstr(run.out, "10.0.0.10: a check"));
+	run_with(health, (const char *const[]){"health", "web", "--json", NULL});
+	IN_ORDER("\"backends\"", "\"last_failure\"", "\"services\"", "\"availability\"");
+	run_with(health, (const char *const[]){"health", "web", "--filter", "nothing", NULL});
+	assert_string_equal(run.out, "No backend matches\n");
+}
+
 static void backends_are_sorted_by_number_or_name(void **state)
 {
 	RUN("backends");
@@ -272,6 +307,11 @@ static void a_backend_without_its_share_says_why(void **state)
 	assert_string_equal(WHY("up", "", 0, 0, ""), "its weight is 0");
 	assert_string_equal(WHY("up", "", 100, 0, ",\"backup\":true"),
 			    "a backup: takes flows when no other backend is up");
+	assert_string_equal(WHY("up", "its agent says: drain", 100, 0, ""),
+			    "its agent says: drain");
+	assert_string_equal(WHY("up", "", 100, 50, ",\"agent\":{\"weight\":50}"),
+			    "its agent says: 50%");
+	assert_string_equal(WHY("up", "", 100, 100, ",\"agent\":{\"weight\":100}"), "");
 	assert_string_equal(WHY("starting", "", 100, 20, ""), "slow start: weight 20 of 100");
 	assert_string_equal(WHY("checking", "", 100, 0, ""), "no health check has ended yet");
 	assert_string_equal(WHY("drained", "", 100, 0, ""), "no flow depends on it: safe to stop");
@@ -307,6 +347,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(each_word_of_a_filter_must_occur),
 	    cmocka_unit_test(down_shows_what_is_down_alone),
+	    cmocka_unit_test(health_shows_what_checks_found_and_availability),
 	    cmocka_unit_test(backends_are_sorted_by_number_or_name),
 	    cmocka_unit_test(availability_is_rounded_down),
 	    cmocka_unit_test(services_are_sorted_by_number_name_or_status),

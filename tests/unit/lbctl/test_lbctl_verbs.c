@@ -18,6 +18,7 @@ static const char *const promised[] = {"attach",
 				       "status",
 				       "services",
 				       "backends",
+				       "health",
 				       "diff",
 				       "service add",
 				       "service remove",
@@ -196,6 +197,7 @@ static void wrong_usage_exits_with_2_and_shows_the_usage_line(void **state)
 	    {"top", "--view", "sky"},
 	    {"top", "--filter", "0123456789012345678901234567890123456789012345678901234567890123"},
 	    {"backends", "--watch=0"},
+	    {"backends", "--watch", "2h"},
 	    {"backends", "--watch=soon"},
 	    {"backends", "--watch=2h"},
 	    {"backends", "--sort", "status"},
@@ -272,6 +274,15 @@ static void an_option_may_stand_without_its_value(void **state)
 {
 	char *alone[] = {"--watch", "web"}, *valued[] = {"--watch=5", "web"},
 	     *name[] = {"backends"};
+	/* the word after it is its value if it is a duration */
+	struct {
+		char *words[3];
+		const char *value, *service;
+	} next[] = {
+	    {{"--watch", "2", "web"}, "2", "web"},   {{"--watch", "500ms", "web"}, "500ms", "web"},
+	    {{"web", "--watch", "1h"}, "1h", "web"}, {{"2", "--json", "--watch"}, "", "2"},
+	    {{"--watch", "--", "2"}, "", "2"},       {{"--watch", "2x", "--json"}, "", "2x"},
+	};
 	struct call call;
 	struct error err;
 	int used;
@@ -284,6 +295,12 @@ static void an_option_may_stand_without_its_value(void **state)
 	assert_int_equal(call_parse(verb, valued, 2, &call, &err), 0);
 	assert_string_equal(call_option(&call, "--watch"), "5");
 	call_release(&call);
+	for (size_t i = 0; i < sizeof(next) / sizeof(next[0]); i++) {
+		assert_int_equal(call_parse(verb, next[i].words, 3, &call, &err), 0);
+		assert_string_equal(call_option(&call, "--watch"), next[i].value);
+		assert_string_equal(call_argument(&call, 0), next[i].service);
+		call_release(&call);
+	}
 	lbctl_run(&run, "help", "backends");
 	assert_non_null(strstr(run.out, "[--watch[=TIME]]"));
 	assert_non_null(strstr(run.out, "\n  --watch[=TIME]"));

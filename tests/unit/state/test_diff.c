@@ -76,6 +76,18 @@ static void backends_that_come_go_and_change_are_named(void **state)
 	       "service web: backend 10.0.0.2: removed", );
 }
 
+static void where_a_backend_is_checked_is_compared(void **state)
+{
+	EXPECT("services:\n" WEB("", ONE ", " TWO), NULL,
+	       "services:\n" WEB("", "{ address: 10.0.0.1, health: { port: 81 } }, "
+				     "{ address: 10.0.0.2, health: { address: 10.9.0.2 } }"),
+	       "service web: backend 10.0.0.1: health changed",
+	       "service web: backend 10.0.0.2: health changed", );
+	EXPECT("services:\n" WEB(", health: { checks: [{}, { type: icmp }] }", ONE), NULL,
+	       "services:\n" WEB(", health: { match: any, checks: [{}, { type: icmp }] }", ONE),
+	       "service web: changed: health", );
+}
+
 static void run_time_changes_are_what_is_in_force(void **state)
 {
 	struct overrides overrides = {0};
@@ -130,9 +142,10 @@ static void names_and_labels_are_compared(void **state)
 static void the_top_level_is_compared_too(void **state)
 {
 	EXPECT("interfaces: [eth0, eth1]\nservices: []\n", NULL,
-	       "interfaces: [eth0, eth2]\nunserved: drop\nmetrics-hosts: [lb1]\nservices: []\n",
+	       "interfaces: [eth0, eth2]\nunserved: drop\nmetrics-hosts: [lb1]\npage: off\n"
+	       "services: []\n",
 	       "interfaces: eth2 added", "interfaces: eth1 removed", "unserved changed",
-	       "metrics-hosts: lb1 added", );
+	       "page turned off", "metrics-hosts: lb1 added", );
 }
 
 int main(void)
@@ -140,6 +153,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_same_file_changes_nothing),
 	    cmocka_unit_test(backends_that_come_go_and_change_are_named),
+	    cmocka_unit_test(where_a_backend_is_checked_is_compared),
 	    cmocka_unit_test(run_time_changes_are_what_is_in_force),
 	    cmocka_unit_test(services_and_their_keys_are_named),
 	    cmocka_unit_test(names_and_labels_are_compared),

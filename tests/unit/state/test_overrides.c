@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "lbd/state/overrides.h"
 #include "support/test_addr.h"
 #include "support/test_file.h"
+#include "support/test_log.h"
 
 struct place {
 	char directory[64], path[96], temporary[104];
@@ -230,8 +232,9 @@ static void broken_files_are_errors(void **state)
 	     "entry 0: weight: expected an integer 0 to 10000"},
 	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"added\": true}]}",
 	     "entry 0: an added backend needs a weight"},
-	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"weihgt\": 1}]}",
-	     "weihgt"},
+	    {"{\"version\": 1, \"backends\": [], \"tags\": {}}", "tags: expected a list"},
+	    {"{\"version\": 1, \"backends\": [], \"tags\": [{\"service\": \"web\", \"address\": \"x\"}]}",
+	     "tag 0: address: \"x\": expected an IP address"},
 	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"weight\": 1, \"added\": true, \"name\": \"10.0.0.3\"}]}",
 	     "entry 0: name: \"10.0.0.3\": expected 1 to 63 letters"},
 	    {"{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": \"10.0.0.2\", \"weight\": 1, \"added\": true, \"labels\": {\"a\": 1}}]}",
@@ -260,6 +263,91 @@ static void broken_files_are_errors(void **state)
 		if (!strstr(err.text, files[i].says))
 			fail_msg("\"%s\" lacks \"%s\"", err.text, files[i].says);
 	}
+}
+
+/* Of the first lbd, which refused each other key in an entry: all its drains were lost. */
+static void an_entry_has_only_keys_that_every_lbd_knows(void **state)
+{
+	static const char *const known[] = {"service",  "address", "weight",  "drain",  "drain_ms",
+					    "force_ms", "added",   "removed", "undrain"};
+	const struct config_label label = {"zone", "a"};
+	struct place *place = *state;
+	struct overrides written = {0};
+	struct addr one = test_addr("10.0.0.1");
+	struct override *entry = overrides_get(&written, "web", &one);
+	json_t *root, *item, *value;
+	const char *key;
+
+	entry->has_weight = entry->added = entry->drain = entry->has_force = entry->undrain = true;
+	entry->drain_ms = entry->force_ms = 1;
+	entry->tag = config_tag_new("web-1", &label, 1);
+	assert_int_equal(overrides_save(&written, place->path, NULL), 0);
+	root = json_load_file(place->path, 0, NULL);
+	item = json_array_get(json_object_get(root, "backends"), 0);
+	json_object_foreach (item, key, value) {
+		bool found = false;
+
+		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+			found |= !strcmp(known[i], key);
+		if (!found)
+			fail_msg("%s", key);
+	}
+	assert_int_equal(json_array_size(json_object_get(root, "tags")), 1);
+	json_decref(root);
+	overrides_done(&written);
+}
+
+/* As the lbd of a week wrote it. */
+static void names_beside_the_other_keys_of_an_entry_are_read(void **state)
+{
+	struct place *place = *state;
+	struct addr one = test_addr("10.0.0.1");
+	struct overrides read;
+
+	test_file_put(place->path, "{\"version\": 1, \"backends\": [{\"service\": \"web\", "
+				   "\"address\": \"10.0.0.1\", \"weight\": 1, \"added\": true, "
+				   "\"name\": \"web-1\"}]}");
+	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
+	assert_string_equal(overrides_find(&read, "web", &one)->tag->name, "web-1");
+	overrides_done(&read);
+}
+
+static void what_a_newer_lbd_wrote_is_ignored_named_and_kept(void **state)
+{
+	static const char text[] =
+	    "{\"version\": 1, \"rings\": {}, \"backends\": [{\"service\": \"web\", \"address\": "
+	    "\"10.0.0.2\", \"drain\": true, \"pa\\u001bused\": 1}], \"tags\": [{\"service\": "
+	    "\"web\", \"address\": \"10.0.0.2\", \"name\": \"a\", \"colour\": 1}], \"services\": [{"
+	    "\"service\": \"dns\", \"vip\": \"192.0.2.1\", \"port\": 53, \"protocol\": \"udp\", "
+	    "\"removed\": true, \"why\": \"\"}], \"node\": {\"drain\": true, \"until\": 1}}";
+	struct place *place = *state;
+	struct addr two = test_addr("10.0.0.2");
+	struct overrides read;
+	static struct test_log log;
+	char newer[128], kept[1024] = "";
+	FILE *file;
+
+	snprintf(newer, sizeof(newer), "%s.newer", place->path);
+	test_file_put(place->path, text);
+	test_log_begin(&log);
+	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
+	assert_non_null(strstr(test_log_end(&log),
+			       ": 5 keys that this lbd does not know, such as "
+			       "\"rings\", as a newer one writes them: they have "
+			       "no effect, and the next run-time change loses "
+			       "them; the file is kept as "));
+	assert_true(overrides_find(&read, "web", &two)->drain);
+	assert_null(overrides_find(&read, "web", &two)->tag);
+	assert_true(read.node.drain);
+	assert_int_equal(read.services_count, 1);
+	assert_int_equal(overrides_save(&read, place->path, NULL), 0);
+	file = fopen(newer, "r");
+	assert_non_null(file);
+	assert_int_equal(fread(kept, 1, sizeof(kept), file), sizeof(text) - 1);
+	fclose(file);
+	assert_string_equal(kept, text);
+	unlink(newer);
+	overrides_done(&read);
 }
 
 static void entries_beyond_the_most_are_dropped(void **state)
@@ -376,6 +464,12 @@ int main(void)
 					    tear_down),
 	    cmocka_unit_test_setup_teardown(failed_save_keeps_the_old_file, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(broken_files_are_errors, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(an_entry_has_only_keys_that_every_lbd_knows, set_up,
+					    tear_down),
+	    cmocka_unit_test_setup_teardown(names_beside_the_other_keys_of_an_entry_are_read,
+					    set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(what_a_newer_lbd_wrote_is_ignored_named_and_kept,
+					    set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(entries_beyond_the_most_are_dropped, set_up, tear_down),
 	    cmocka_unit_test(lists_are_equal_only_with_the_same_values),
 	    cmocka_unit_test(what_the_file_says_too_needs_no_entry),

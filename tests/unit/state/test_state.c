@@ -170,6 +170,126 @@ static void dead_backend_is_drained_at_once(void **unused)
 	assert_false(backend_usable(&scene.backends[0]));
 }
 
+/* ---- agents ---- */
+
+static void an_agent_scales_the_weight_that_is_in_force(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	assert_true(backend_take_advice(&scene.backends[0], "up 50%"));
+	assert_false(backend_take_advice(&scene.backends[0], "up 50%")); /* nothing is new */
+	assert_false(backend_take_advice(&scene.backends[0], "up 50% #load 3.14"));
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].effective_weight, 50);
+	assert_int_equal(scene.backends[0].weight, 100);
+	scene.backends[0].weight = 8; /* at run time: the agent's share holds for it too */
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].effective_weight, 4);
+	scene.backends[0].weight = 1;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].effective_weight, 1);
+	assert_true(backend_take_advice(&scene.backends[0], "1000%"));
+	scene.backends[0].weight = 5000;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].effective_weight, 10000);
+	scene.backends[0].weight = 0; /* an operator's 0 stays 0 */
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].effective_weight, 0);
+}
+
+static void an_agent_that_drains_leaves_flows_where_they_are(void **unused)
+{
+	static const char *const words[][2] = {{"drain", "ready"}, {"0%", "100%"}};
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct scene scene;
+
+		scene_set(&scene, 2);
+		backend_take_advice(&scene.backends[0], words[i][0]);
+		weigh(&scene, NOW);
+		assert_int_equal(scene.backends[0].effective_weight, 0);
+		assert_true(backend_usable(&scene.backends[0]));
+		assert_int_equal(scene.backends[0].condition, BACKEND_UP);
+		assert_string_equal(scene.backends[0].why,
+				    i ? "its agent says: 0%" : "its agent says: drain");
+		assert_int_equal(scene.service.status, SERVICE_UP);
+		backend_take_advice(&scene.backends[0], words[i][1]);
+		weigh(&scene, NOW);
+		assert_int_equal(scene.backends[0].effective_weight, 100);
+		assert_string_equal(scene.backends[0].why, "");
+	}
+}
+
+static void an_agent_takes_a_healthy_backend_out(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	weigh(&scene, NOW);
+	backend_take_advice(&scene.backends[0], "down #disk full");
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
+	assert_string_equal(scene.backends[0].why, "its agent says: down: disk full");
+	assert_false(backend_usable(&scene.backends[0]));
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	/* up ends down, and ready ends maint: neither ends the other */
+	backend_take_advice(&scene.backends[0], "up maint");
+	weigh(&scene, NOW);
+	assert_string_equal(scene.backends[0].why, "its agent says: maint");
+	backend_take_advice(&scene.backends[0], "up");
+	assert_true(scene.backends[0].agent.maint);
+	backend_take_advice(&scene.backends[0], "ready");
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_UP);
+	assert_int_equal(scene.backends[0].effective_weight, 100);
+}
+
+static void an_agent_does_not_bring_back_what_its_check_finds_down(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 2);
+	weigh(&scene, NOW);
+	down(&scene.backends[0]);
+	scene.backends[1].drain = true;
+	backend_take_advice(&scene.backends[0], "up ready 100%");
+	backend_take_advice(&scene.backends[1], "up ready 100%");
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
+	assert_int_equal(scene.backends[1].effective_weight, 0);
+	assert_int_equal(scene.backends[1].condition, BACKEND_DRAINING);
+}
+
+/* An agent was heard, so this host is not cut off. */
+static void backends_that_their_agents_take_out_make_no_service_blind(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 3);
+	scene.config.panic_threshold = 100;
+	weigh(&scene, NOW);
+	for (unsigned i = 0; i < 3; i++)
+		backend_take_advice(&scene.backends[i], i ? "maint" : "down");
+	weigh(&scene, NOW + 1);
+	assert_false(scene.service.blind);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_false(backend_usable(&scene.backends[i])); /* nor in a panic */
+		assert_int_equal(scene.backends[i].effective_weight, 0);
+	}
+}
+
+static void an_agent_that_is_not_understood_changes_nothing(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 1);
+	assert_false(backend_take_advice(&scene.backends[0], "sideways 50%"));
+	assert_false(scene.backends[0].agent.heard);
+	weigh(&scene, NOW);
+	assert_int_equal(scene.backends[0].effective_weight, 100);
+}
+
 static void slow_start_goes_from_a_twentieth_to_all(void **unused)
 {
 	struct scene scene;
@@ -1106,6 +1226,7 @@ static void backends_keep_their_state(void **unused)
 {
 	struct worlds worlds;
 	struct world none = {0}, present, next;
+	struct latency_sum latencies = {0};
 	struct backend *backend;
 
 	worlds_set(&worlds);
@@ -1114,6 +1235,10 @@ static void backends_keep_their_state(void **unused)
 	backend = find(&present, "10.0.0.1");
 	backend->latency_us = 1234;
 	backend->since_ms = 99;
+	latencies_add(&backend->latencies, 1000, 1234);
+	backend->passed = 5;
+	backend->failed = 6;
+	backend->losses = 7;
 	worlds.backends[0].weight = 5;
 	next = build(&worlds, &present);
 	backend = find(&next, "10.0.0.1");
@@ -1123,6 +1248,11 @@ static void backends_keep_their_state(void **unused)
 	assert_true(backend->eligible);
 	assert_int_equal(backend->latency_us, 1234);
 	assert_int_equal(backend->since_ms, 99);
+	latencies_sum(&backend->latencies, 1000, &latencies);
+	assert_int_equal(latencies.total, 1);
+	assert_int_equal(backend->passed, 5);
+	assert_int_equal(backend->failed, 6);
+	assert_int_equal(backend->losses, 7);
 	assert_ptr_equal(backend->former, find(&present, "10.0.0.1"));
 	world_free(&next);
 	world_free(&present);
@@ -1351,6 +1481,12 @@ int main(void)
 	    cmocka_unit_test(down_backend_says_why_and_since_when),
 	    cmocka_unit_test(draining_backend_keeps_its_flows_and_gets_no_new_ones),
 	    cmocka_unit_test(dead_backend_is_drained_at_once),
+	    cmocka_unit_test(an_agent_scales_the_weight_that_is_in_force),
+	    cmocka_unit_test(an_agent_that_drains_leaves_flows_where_they_are),
+	    cmocka_unit_test(an_agent_takes_a_healthy_backend_out),
+	    cmocka_unit_test(an_agent_does_not_bring_back_what_its_check_finds_down),
+	    cmocka_unit_test(backends_that_their_agents_take_out_make_no_service_blind),
+	    cmocka_unit_test(an_agent_that_is_not_understood_changes_nothing),
 	    cmocka_unit_test(slow_start_goes_from_a_twentieth_to_all),
 	    cmocka_unit_test(slow_start_begins_again_after_a_failure),
 	    cmocka_unit_test(slow_start_never_rounds_down_to_nothing),

@@ -59,6 +59,107 @@ static void a_key_has_one_record(void **state)
 	uptimes_free(uptimes);
 }
 
+static unsigned count_of_lines(const char *path)
+{
+	unsigned lines = 0;
+	FILE *file = fopen(path, "r");
+	int c;
+
+	assert_non_null(file);
+	while ((c = getc(file)) != EOF)
+		lines += c == '\n';
+	fclose(file);
+	return lines;
+}
+
+/* Four lines in the file, and one at its head. */
+static unsigned kept(struct uptimes *uptimes, uint64_t at)
+{
+	static const char path[] = "/tmp/test_uptime_tidy";
+	struct error err;
+	unsigned lines;
+
+	if (uptimes_save(uptimes, path, at, &err))
+		fail_msg("%s", err.text);
+	lines = count_of_lines(path);
+	unlink(path);
+	assert_int_equal(lines % 4, 1);
+	return lines / 4;
+}
+
+static void records_of_services_that_are_gone_end(void **state)
+{
+	struct uptimes *uptimes = uptimes_new();
+	struct uptime *here = uptimes_get(uptimes, "here"), *gone = uptimes_get(uptimes, "gone");
+
+	uptimes_get(uptimes, "never seen");
+	pass(here, NOW, MINUTE, true);
+	pass(gone, NOW, MINUTE, true);
+	uptime_use(here);
+	uptimes_tidy(uptimes, NOW + DAY);
+	assert_ptr_equal(uptimes_get(uptimes, "gone"), gone);
+	assert_int_equal(kept(uptimes, NOW + DAY), 2);
+	/* used ones stay without anything seen, and each time must be said */
+	uptime_use(here);
+	uptimes_tidy(uptimes, NOW + 40 * DAY);
+	assert_ptr_equal(uptimes_get(uptimes, "here"), here);
+	assert_share(uptimes_get(uptimes, "gone"), UPTIME_MONTH, NOW, 0, 0); /* another */
+	assert_share(here, UPTIME_MONTH, NOW, MINUTE, MINUTE);
+	uptimes_tidy(uptimes, NOW + 40 * DAY);
+	assert_share(uptimes_get(uptimes, "here"), UPTIME_MONTH, NOW, 0, 0);
+	uptimes_free(uptimes);
+}
+
+static void only_so_many_of_them_are_kept_and_those_are_the_latest(void **state)
+{
+	struct uptimes *uptimes = uptimes_new();
+	char key[UPTIME_KEY];
+
+	for (unsigned i = 0; i < UPTIMES_UNUSED_MAX + 100; i++) {
+		/* not in their order */
+		unsigned number = i * 7919 % (UPTIMES_UNUSED_MAX + 100);
+
+		snprintf(key, sizeof(key), "s%u", number);
+		uptime_add(uptimes_get(uptimes, key), NOW + number * MINUTE, SECOND, true);
+	}
+	uptimes_tidy(uptimes, NOW + 5 * DAY);
+	assert_int_equal(kept(uptimes, NOW + 5 * DAY), UPTIMES_UNUSED_MAX);
+	for (unsigned i = 0; i < UPTIMES_UNUSED_MAX + 100; i++) {
+		snprintf(key, sizeof(key), "s%u", i);
+		assert_int_equal(uptime_total(uptimes_get(uptimes, key)).seen_ms,
+				 i < 100 ? 0 : SECOND);
+	}
+	uptimes_free(uptimes);
+}
+
+static void each_span_of_a_window_is_told_the_oldest_first(void **state)
+{
+	struct uptimes *uptimes = uptimes_new();
+	struct uptime *uptime = uptimes_get(uptimes, "a");
+	struct uptime_share spans[UPTIME_SPANS_MAX];
+
+	pass(uptime, NOW - 3 * MINUTE - 42 * SECOND, MINUTE, true);
+	pass(uptime, NOW - 42 * SECOND, 20 * SECOND, false);
+	assert_int_equal(uptime_spans(uptime, UPTIME_HOUR, NOW, spans), 60);
+	for (unsigned i = 0; i < 60; i++) {
+		/* a second that ends with a minute is the next minute's */
+		uint64_t seen_ms = i == 56   ? 59 * SECOND
+				   : i == 57 ? SECOND
+				   : i == 59 ? 20 * SECOND
+					     : 0;
+
+		assert_int_equal(spans[i].seen_ms, seen_ms);
+		assert_int_equal(spans[i].up_ms, i == 59 ? 0 : seen_ms);
+	}
+	assert_int_equal(uptime_spans(uptime, UPTIME_DAY, NOW + DAY, spans), 24);
+	for (unsigned i = 0; i < 24; i++) /* this hour's place is that of a day ago */
+		assert_int_equal(spans[i].seen_ms, 0);
+	assert_int_equal(uptime_spans(uptime, UPTIME_MONTH, NOW + DAY, spans), 30);
+	assert_int_equal(spans[28].up_ms, MINUTE);
+	assert_int_equal(spans[28].seen_ms, 80 * SECOND);
+	uptimes_free(uptimes);
+}
+
 static void each_window_has_what_is_in_it(void **state)
 {
 	struct uptimes *uptimes = uptimes_new();
@@ -262,7 +363,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(nothing_is_known_at_first),
 	    cmocka_unit_test(a_key_has_one_record),
+	    cmocka_unit_test(records_of_services_that_are_gone_end),
+	    cmocka_unit_test(only_so_many_of_them_are_kept_and_those_are_the_latest),
 	    cmocka_unit_test(each_window_has_what_is_in_it),
+	    cmocka_unit_test(each_span_of_a_window_is_told_the_oldest_first),
 	    cmocka_unit_test(a_span_of_the_ring_is_used_again),
 	    cmocka_unit_test(a_clock_that_is_put_back_counts_nothing_of_the_future),
 	    cmocka_unit_test_setup_teardown(it_survives_a_restart, make_path, remove_path),

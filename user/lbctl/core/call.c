@@ -105,7 +105,7 @@ static int parse_option(const struct verb *verb, char *const *words, int count, 
 					 option->name);
 	} else if (equals) {
 		value = equals + 1;
-	} else if (option->may_stand) {
+	} else if (option->may_stand && !(count > 1 && option->may_stand(words[1]))) {
 		value = "";
 	} else if (count > 1) {
 		value = words[1];
@@ -264,6 +264,7 @@ static void keep_warnings(struct call *call, const json_t *answer)
 
 	if (call->json || !json_array_size(warnings))
 		return;
+	call_make_printable(warnings);
 	if (!call->warnings)
 		call->warnings = json_array();
 	json_array_extend(call->warnings, warnings);
@@ -297,6 +298,8 @@ int call_post_raw(struct call *call, const char *path, json_t *body, json_t **re
 	if (!rc)
 		rc = client_post(call->client, path, body, ret, err);
 	json_decref(body);
+	if (!rc)
+		keep_warnings(call, *ret);
 	return rc;
 }
 

@@ -61,7 +61,7 @@ static int run_verb(const struct verb *verb, char **words, int count)
 		help_verb(stdout, verb);
 	else if (!rc)
 		rc = verb->run(&call, &err);
-	show_warnings(call.warnings);
+	show_warnings(stdout, call.warnings);
 	call_release(&call);
 	if (fflush(stdout) && !rc)
 		rc = error_set(&err, -EIO, "standard output: %s", strerror(errno));

@@ -105,6 +105,16 @@ const char *format_latency(uint64_t microseconds, char text[FORMAT_TEXT])
 	return microseconds ? duration_measured(microseconds, text) : strcpy(text, "-");
 }
 
+const char *format_share(double share, char text[FORMAT_TEXT])
+{
+	if (share < 0)
+		return strcpy(text, "-");
+	if (share >= 1)
+		return strcpy(text, "100%");
+	snprintf(text, FORMAT_TEXT, "%.2f%%", (double)(int)(share * 10000) / 100);
+	return text;
+}
+
 const char *format_plural(uint64_t count, const char *noun, char text[64])
 {
 	snprintf(text, 64, "%llu %s%s", (unsigned long long)count, noun, count == 1 ? "" : "s");
@@ -152,6 +162,13 @@ int parse_duration(const char *text, uint64_t *ret_ms)
 	if (!rc)
 		*ret_ms = value;
 	return rc;
+}
+
+bool is_duration(const char *text)
+{
+	uint64_t ignored;
+
+	return !parse_duration(text, &ignored);
 }
 
 enum tone format_tone(const char *condition)

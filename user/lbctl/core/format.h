@@ -26,6 +26,8 @@ const char *format_duration(uint64_t seconds, char text[FORMAT_TEXT]);
 const char *format_age(uint64_t seconds, char text[FORMAT_TEXT]);
 /* 340us, 1.2ms, 2.5s; "-" for 0 (unknown). */
 const char *format_latency(uint64_t microseconds, char text[FORMAT_TEXT]);
+/* A share of 0 to 1: 99.95%, rounded down, so that 100% means all of it; "-" below 0 (unknown). */
+const char *format_share(double share, char text[FORMAT_TEXT]);
 /* "1 backend", "2 backends" */
 const char *format_plural(uint64_t count, const char *noun, char text[64]);
 /* ADDRESS:PORT/PROTOCOL, with brackets for IPv6; port 0 is "any"; protocol may be "". */
@@ -34,6 +36,7 @@ const char *format_endpoint(const char *address, uint64_t port, const char *prot
 
 /* As duration_parse; a bare number is seconds. 0, or -EINVAL; -ERANGE above a year. */
 int parse_duration(const char *text, uint64_t *ret_ms);
+bool is_duration(const char *text);
 /* Only decimal digits, min to max. 0, -EINVAL, or -ERANGE. */
 int parse_whole(const char *text, uint64_t min, uint64_t max, uint64_t *ret);
 

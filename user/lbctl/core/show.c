@@ -79,15 +79,15 @@ int show_read_backend(const char *verb, const char *text, char ret[SHOW_BACKEND]
 			 verb, text);
 }
 
-void show_warnings(const json_t *warnings)
+void show_warnings(FILE *to, const json_t *warnings)
 {
 	const json_t *warning;
 	size_t i;
 
 	json_array_foreach (warnings, i, warning) {
-		fputs("Warning: ", stdout);
-		text_put(stdout, json_string_value(warning));
-		putchar('\n');
+		fputs("Warning: ", to);
+		text_put(to, json_string_value(warning));
+		putc('\n', to);
 	}
 }
 

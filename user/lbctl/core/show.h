@@ -5,6 +5,7 @@
 #define LBCTL_SHOW_H
 
 #include <jansson.h>
+#include <stdio.h>
 
 #include "common/addr.h"
 #include "common/error.h"
@@ -12,7 +13,7 @@
 /* Prints the answer of lbd, indented. 0 or -EIO. */
 int show_json(const json_t *answer, struct error *err);
 /* A line each. */
-void show_warnings(const json_t *warnings);
+void show_warnings(FILE *to, const json_t *warnings);
 /* Run-time changes in lbd's answers, a line each after `before`: "service web: backend 10.0.0.11:
  * drain", and `after`. */
 void show_run_time_changes(const json_t *changes, const char *before, const char *after);

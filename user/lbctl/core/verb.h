@@ -61,8 +61,10 @@ struct verb_option {
 	const char *help;
 	enum verb_words words;
 	bool required;
-	bool many;      /* may be given more than once */
-	bool may_stand; /* without its value, which then follows "=" alone: --watch[=TIME] */
+	bool many; /* may be given more than once */
+	/* It may stand without its value: --watch[=TIME]. The next word is its value if this says
+	 * that it can be one. */
+	bool (*may_stand)(const char *next);
 };
 
 struct verb_example {

@@ -65,7 +65,7 @@ static int get(struct call *call, const struct list *list, json_t **ret, struct 
 	return 0;
 }
 
-static struct list_style style_of(const struct call *call, FILE *out)
+static struct list_style style_of(const struct call *call, const json_t *answer, FILE *out)
 {
 	return (struct list_style){
 	    .out = out,
@@ -74,17 +74,19 @@ static struct list_style style_of(const struct call *call, FILE *out)
 	    .exact = call_option(call, "--exact"),
 	    .sort = call_option(call, "--sort"),
 	    .selected = call_option(call, "--down") || call_option(call, "--filter"),
+	    .answer = answer,
 	};
 }
 
 static int print_once(struct call *call, const struct list *list, struct error *err)
 {
-	struct list_style style = style_of(call, stdout);
+	struct list_style style;
 	json_t *answer = NULL;
 	int rc = get(call, list, &answer, err);
 
 	if (rc)
 		return rc;
+	style = style_of(call, answer, stdout);
 	if (call->json)
 		rc = show_json(answer, err);
 	else if (list->print(json_object_get(answer, list->field), &style))
@@ -178,7 +180,7 @@ static int show(struct watch *watch, struct error *err)
 
 	if (!out)
 		return error_set(err, -ENOMEM, "out of memory");
-	style = style_of(watch->call, out);
+	style = style_of(watch->call, watch->answer, out);
 	style.coloured = style.coloured && !watch->failure[0];
 	rc = watch->list->print(json_object_get(watch->answer, watch->list->field), &style);
 	if (fclose(out) || rc)

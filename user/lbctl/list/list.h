@@ -18,6 +18,7 @@ struct list_style {
 	bool coloured, exact; /* exact: counts with all their digits */
 	const char *sort;     /* the word given with --sort, or NULL */
 	bool selected;        /* --down or --filter was given */
+	const json_t *answer; /* all of it, with the selected objects alone */
 };
 
 struct list {
@@ -37,9 +38,10 @@ struct list {
 	     "the condition or the reason"},                                                     \
 	    {.name = "--exact", .help = "counts with all their digits"},                         \
 	{                                                                                        \
-		.name = "--watch", .value = "TIME", .may_stand = true,                           \
+		.name = "--watch", .value = "TIME", .may_stand = is_duration,                    \
 		.help = "show it again and again, every TIME (100ms to 1h, default 2s), "        \
-			"until Ctrl-C; with --json one line each time"                           \
+			"until Ctrl-C; with --json one line each time. A service whose name is " \
+			"a number comes before it"                                               \
 	}
 
 int list_run(struct call *call, const struct list *list, struct error *err);

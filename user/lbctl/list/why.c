@@ -43,6 +43,7 @@ static void describe(const json_t *backend, char text[WHY_TEXT])
 {
 	uint64_t weight = json_number(backend, "weight"),
 		 effective = json_number(backend, "effective_weight");
+	const json_t *of_agent = json_object_get(json_object_get(backend, "agent"), "weight");
 
 	if (is(backend, "condition", "drained"))
 		snprintf(text, WHY_TEXT, "no flow depends on it: safe to stop");
@@ -51,10 +52,15 @@ static void describe(const json_t *backend, char text[WHY_TEXT])
 	else if (is(backend, "condition", "checking"))
 		snprintf(text, WHY_TEXT, "no health check has ended yet");
 	else if (!effective)
-		snprintf(text, WHY_TEXT, "%s", without_share(backend));
+		snprintf(text, WHY_TEXT, "%s",
+			 *json_text(backend, "why") ? json_text(backend, "why")
+						    : without_share(backend));
 	else if (is(backend, "condition", "starting"))
 		snprintf(text, WHY_TEXT, "slow start: weight %llu of %llu",
 			 (unsigned long long)effective, (unsigned long long)weight);
+	else if (effective != weight && json_is_integer(of_agent))
+		snprintf(text, WHY_TEXT, "its agent says: %lld%%",
+			 (long long)json_integer_value(of_agent));
 }
 
 const char *why_backend(const json_t *backend, char text[WHY_TEXT])

@@ -23,6 +23,7 @@
 #define READ_MAX      16384 /* bytes in one turn */
 #define SEND_MAX      65536
 #define SEND_BUFFER   65536 /* bytes of an answer that wait in the kernel; it doubles this */
+#define HEAD_MAX      (384 + FACE_FIELDS_MAX) /* of an answer */
 #define LINGER_MS     500
 #define WARN_EVERY_MS 60000
 #define STALLED_MS    1000 /* without a byte taken: an answer gives way to another */
@@ -47,7 +48,8 @@ struct face_call {
 	bool counted; /* among the answers under way; a refusal is not */
 	bool refused; /* by status: linger after the answer */
 	bool head_only;
-	char head[384];
+	const char *fields; /* of the answer's head; NULL: none of its own */
+	char head[HEAD_MAX];
 	size_t head_length, sent; /* sent: of head and text together */
 	struct text *text;
 };
@@ -184,12 +186,18 @@ static void write_head(struct face_call *call, int status, const char *type)
 {
 	int length = snprintf(
 	    call->head, sizeof(call->head),
-	    "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s%sConnection: close\r\n\r\n",
+	    "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s%s%sConnection: close\r\n\r\n",
 	    status, http_status_text(status), type, call->text ? call->text->length : 0,
 	    status == 503 ? "Retry-After: 1\r\n" : "",
-	    status == 401 ? "WWW-Authenticate: Bearer realm=\"lbd\"\r\n" : "");
+	    status == 401 ? "WWW-Authenticate: Bearer realm=\"lbd\"\r\n" : "",
+	    call->fields ? call->fields : "");
 
 	call->head_length = (size_t)length;
+}
+
+void face_fields(struct face_call *call, const char *fields)
+{
+	call->fields = fields;
 }
 
 /* Sends in later turns of the loop. The answers of a face share the loop in turns. */

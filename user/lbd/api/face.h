@@ -78,6 +78,10 @@ int face_peer(const struct face_call *call, uid_t *ret);
 /* The local address of the connection. */
 int face_local(const struct face_call *call, struct sockaddr *ret, socklen_t *length);
 
+#define FACE_FIELDS_MAX 768
+/* Fields of the head of the answer to come, each with its line end, at most FACE_FIELDS_MAX bytes
+ * in all. They outlive the call. */
+void face_fields(struct face_call *call, const char *fields);
 /* Ends the call. The text is shared, not copied. NULL: out of memory, the answer is 500. */
 void face_answer(struct face_call *call, int status, const char *type, struct text *text);
 /* The same with a line of plain text, or with the line as the error of a JSON object. The line

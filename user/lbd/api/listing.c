@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/match.h"
 #include "common/text.h"
+#include "json_text.h"
 #include "lbd/host/host.h"
 
 #define RESTARTS_MAX 3    /* then the list is built without a pause */
@@ -61,26 +62,12 @@ static bool same_list(const struct listing *listing, enum api_list list,
 
 /* ---- items ---- */
 
-static int add_dumped(const char *bytes, size_t length, void *arg)
-{
-	text_add(arg, bytes, length);
-	return 0;
-}
-
-/* Takes ownership of value. */
-static void add_json(struct text *text, json_t *value)
-{
-	if (!value || json_dump_callback(value, add_dumped, text, JSON_COMPACT))
-		text->failed = true;
-	json_decref(value);
-}
-
 static void add_item(struct listing *listing, json_t *item)
 {
 	if (listing->comma)
 		text_add(listing->text, ",", 1);
 	listing->comma = true;
-	add_json(listing->text, item);
+	text_add_json(listing->text, item);
 }
 
 static void add_head(struct listing *listing)
@@ -91,7 +78,7 @@ static void add_head(struct listing *listing)
 	if (listing->list == API_LIST_TOP) {
 		text_printf(
 		    text, "\"time_ms\":%llu,\"status\":", (unsigned long long)clock_monotonic_ms());
-		add_json(text, api_status_json(listing->api));
+		text_add_json(text, api_status_json(listing->api));
 		text_add(text, ",", 1);
 	}
 	if (listing->list == API_LIST_BACKENDS) {
@@ -111,9 +98,9 @@ static void add_tail(struct listing *listing)
 	if (listing->list == API_LIST_TOP) {
 		dataplane_reason_counts(listing->api->dp, counts);
 		text_add_string(text, ",\"reasons\":");
-		add_json(text, api_reasons_json(counts));
+		text_add_json(text, api_reasons_json(counts));
 		text_add_string(text, ",\"events\":");
-		add_json(text, api_events_json(counts));
+		text_add_json(text, api_events_json(counts));
 	}
 	text_add_string(text, "}\n");
 	listing->phase = END;

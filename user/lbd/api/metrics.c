@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* GET /metrics: who may ask, and the one text that all who ask within a second share. And GET
- * /healthz. */
+/* The metrics listener: who may ask, and GET /metrics and /healthz. The page is in page.c. */
 #include "metrics.h"
 
 #include <errno.h>
@@ -11,14 +10,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common/clock.h"
 #include "forwards.h"
 #include "listen.h"
 #include "metrics_build.h"
+#include "page.h"
+#include "snapshot.h"
 #include "token.h"
 
 #define TYPE       "text/plain; version=0.0.4; charset=utf-8"
-#define FRESH_MS   1000
 #define REQUEST_MS 5000
 #define ANSWER_MS  10000
 #define BYTES_MAX  (4 * 1024 * 1024) /* more than all connections can hold: 128 heads */
@@ -29,14 +28,8 @@ struct metrics {
 	struct event_base *base;
 	char *path;  /* of a Unix socket; NULL: TCP */
 	char *token; /* NULL: none is asked for */
-	/* The last text, and the one before it while connections are still taking it. Another is
-	 * built only when that one is gone: there are never more than two and a half. */
-	struct text *present, *former;
-	uint64_t made_ms;     /* CLOCK_MONOTONIC: when present was begun */
-	struct event *forget; /* present, when nobody asks any more */
-	struct metrics_build *build;
-	uint64_t build_ms; /* CLOCK_MONOTONIC: when build was begun */
-	struct face_waiters waiters;
+	struct snapshot *text;
+	struct page *page;
 };
 
 /* ---- who may ask ---- */
@@ -77,6 +70,25 @@ static bool host_is_allowed(const struct metrics *metrics, const struct face_cal
 	       is_listed(state_config(metrics->source.state), name);
 }
 
+static bool path_is(const struct http_request *request, const char *path)
+{
+	size_t length = strcspn(request->target, "?#");
+
+	return length == strlen(path) && !memcmp(request->target, path, length);
+}
+
+static bool has_page(const struct metrics *metrics)
+{
+	return state_config(metrics->source.state)->page;
+}
+
+/* A browser sends no token for a page that somebody opens. The page holds nothing that is not in
+ * lbd's source: it asks for the token, and sends it with its own requests. */
+static bool is_open(const struct metrics *metrics, const struct http_request *request)
+{
+	return !metrics->token || (has_page(metrics) && path_is(request, "/page"));
+}
+
 static bool may_ask(const struct metrics *metrics, struct face_call *call)
 {
 	const struct http_request *request = face_request(call);
@@ -86,7 +98,7 @@ static bool may_ask(const struct metrics *metrics, struct face_call *call)
 			    "this host name is not allowed: list it under metrics-hosts");
 		return false;
 	}
-	if (metrics->token && !http_bearer_is(request->authorization, metrics->token)) {
+	if (!is_open(metrics, request) && !http_bearer_is(request->authorization, metrics->token)) {
 		face_refuse(call, 401, FACE_REFUSED_token, "expected the bearer token");
 		return false;
 	}
@@ -97,83 +109,22 @@ static bool may_ask(const struct metrics *metrics, struct face_call *call)
 	return true;
 }
 
-/* ---- the shared text ---- */
+/* ---- answers ---- */
 
-static void drop(struct text **text)
-{
-	text_unref(*text);
-	*text = NULL;
-}
-
-static bool is_taken(const struct text *text)
-{
-	return text && text->refs > 1;
-}
-
-static void arm_forget(struct metrics *metrics)
-{
-	const struct timeval wait = {.tv_sec = FRESH_MS / 1000};
-
-	event_add(metrics->forget, &wait);
-}
-
-/* Memory goes back when nobody takes the texts any more. */
-static void on_forget(evutil_socket_t fd, short what, void *arg)
+static int begin_text(void *arg, struct snapshot *snapshot, void **ret)
 {
 	struct metrics *metrics = arg;
+	struct metrics_build *build = NULL;
+	int rc =
+	    metrics_build_new(metrics->base, &metrics->source, snapshot_made, snapshot, &build);
 
-	if (!is_taken(metrics->former))
-		drop(&metrics->former);
-	if (!is_taken(metrics->present) && clock_monotonic_ms() - metrics->made_ms >= FRESH_MS)
-		drop(&metrics->present);
-	if (metrics->present || metrics->former)
-		arm_forget(metrics);
+	*ret = build;
+	return rc;
 }
 
-static void on_built(void *arg, struct text *text)
+static void end_text(void *build)
 {
-	struct metrics *metrics = arg;
-
-	if (text) {
-		if (is_taken(metrics->present))
-			metrics->former = text_ref(metrics->present);
-		drop(&metrics->present);
-		metrics->present = text_ref(text);
-		metrics->made_ms = metrics->build_ms;
-		arm_forget(metrics);
-	}
-	face_answer_all(&metrics->waiters, 200, TYPE, text);
-	metrics_build_free(metrics->build);
-	metrics->build = NULL;
-}
-
-/* May another text be built? Not while the former one is still being taken. */
-static bool has_room(struct metrics *metrics)
-{
-	if (is_taken(metrics->former))
-		return false;
-	drop(&metrics->former);
-	return true;
-}
-
-static void answer_metrics(struct metrics *metrics, struct face_call *call)
-{
-	uint64_t now_ms = clock_monotonic_ms();
-	bool fresh = metrics->present && now_ms - metrics->made_ms < FRESH_MS;
-
-	if (fresh || (metrics->present && !metrics->build && !has_room(metrics))) {
-		face_answer(call, 200, TYPE, metrics->present);
-		return;
-	}
-	if (!metrics->build) {
-		metrics->build_ms = now_ms;
-		if (metrics_build_new(metrics->base, &metrics->source, on_built, metrics,
-				      &metrics->build)) {
-			face_answer(call, 500, TYPE, NULL);
-			return;
-		}
-	}
-	face_wait(call, &metrics->waiters);
+	metrics_build_free(build);
 }
 
 /* 200 while traffic of a service is forwarded, else 503; the sentence says why. */
@@ -186,28 +137,34 @@ static void answer_health(const struct metrics *metrics, struct face_call *call)
 	face_answer_line(call, forwards ? 200 : 503, line);
 }
 
-static bool path_is(const struct http_request *request, const char *path)
+static void answer_rest(struct metrics *metrics, struct face_call *call)
 {
-	size_t length = strcspn(request->target, "?#");
+	const char *page = has_page(metrics) ? ", the page at /page" : "";
+	bool root = path_is(face_request(call), "/");
+	char line[160];
 
-	return length == strlen(path) && !memcmp(request->target, path, length);
+	snprintf(line, sizeof(line), "%smetrics are at /metrics, health at /healthz%s",
+		 root ? "lbd " LBD_VERSION ": " : "", page);
+	face_answer_line(call, root ? 200 : 404, line);
 }
 
 static void on_request(void *arg, struct face_call *call)
 {
 	struct metrics *metrics = arg;
+	const struct http_request *request = face_request(call);
 
 	if (!may_ask(metrics, call))
 		return;
-	if (path_is(face_request(call), "/metrics"))
-		answer_metrics(metrics, call);
-	else if (path_is(face_request(call), "/healthz"))
+	if (path_is(request, "/metrics"))
+		snapshot_answer(metrics->text, call);
+	else if (path_is(request, "/healthz"))
 		answer_health(metrics, call);
-	else if (path_is(face_request(call), "/"))
-		face_answer_line(
-		    call, 200, "lbd " LBD_VERSION ": metrics are at /metrics, health at /healthz");
+	else if (has_page(metrics) && path_is(request, "/page"))
+		page_answer(metrics->page, call);
+	else if (has_page(metrics) && path_is(request, "/page.json"))
+		page_answer_data(metrics->page, call);
 	else
-		face_answer_line(call, 404, "metrics are at /metrics, health at /healthz");
+		answer_rest(metrics, call);
 }
 
 /* ---- start and stop ---- */
@@ -237,14 +194,19 @@ static int start(struct metrics *metrics, const struct metrics_options *options,
 	    .handler = on_request,
 	    .arg = metrics,
 	};
+	const struct snapshot_options text = {.base = options->base,
+					      .type = TYPE,
+					      .begin = begin_text,
+					      .end = end_text,
+					      .arg = metrics};
 	int rc;
 
 	if (config->metrics_token_file &&
 	    (rc = token_read(config->metrics_token_file, &metrics->token, err)))
 		return rc;
-	metrics->forget = event_new(options->base, -1, 0, on_forget, metrics);
-	if (!metrics->forget)
-		return error_set(err, -ENOMEM, "out of memory");
+	if ((rc = snapshot_new(&text, &metrics->text)) ||
+	    (rc = page_new(options->base, &metrics->source, &metrics->page)))
+		return error_set(err, rc, "out of memory");
 	if ((rc = open_socket(metrics, config, &face.fd, err)) ||
 	    (rc = face_new(&face, &metrics->face, err)))
 		return rc;
@@ -262,7 +224,6 @@ int metrics_new(const struct metrics_options *options, struct metrics **ret, str
 		return error_set(err, -ENOMEM, "out of memory");
 	clock_gettime(CLOCK_REALTIME, &now);
 	metrics->base = options->base;
-	TAILQ_INIT(&metrics->waiters);
 	metrics->source = (struct metrics_source){
 	    .state = options->state,
 	    .dp = options->dp,
@@ -287,11 +248,8 @@ void metrics_free(struct metrics *metrics)
 	if (!metrics)
 		return;
 	face_free(metrics->face);
-	metrics_build_free(metrics->build);
-	text_unref(metrics->present);
-	text_unref(metrics->former);
-	if (metrics->forget)
-		event_free(metrics->forget);
+	snapshot_free(metrics->text);
+	page_free(metrics->page);
 	if (metrics->face && metrics->path)
 		unlink(metrics->path);
 	free(metrics->path);

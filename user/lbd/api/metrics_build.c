@@ -396,7 +396,7 @@ static bool add_backend(struct rows *rows, const struct dataplane *dp,
 struct metrics_build {
 	struct metrics_source source;
 	struct loop_work *work;
-	metrics_done_fn *done;
+	text_made_fn *made;
 	void *arg;
 	struct text *text;
 	struct rows rows;
@@ -521,19 +521,19 @@ static bool on_step(void *arg)
 	if (rc > 0)
 		return true;
 	loop_work_stop(build->work);
-	build->done(build->arg, rc ? NULL : build->text);
+	build->made(build->arg, rc ? NULL : build->text);
 	return false;
 }
 
 int metrics_build_new(struct event_base *base, const struct metrics_source *source,
-		      metrics_done_fn *done, void *arg, struct metrics_build **ret)
+		      text_made_fn *made, void *arg, struct metrics_build **ret)
 {
 	struct metrics_build *build = calloc(1, sizeof(*build));
 
 	if (!build)
 		return -ENOMEM;
 	build->source = *source;
-	build->done = done;
+	build->made = made;
 	build->arg = arg;
 	build->text = text_new();
 	build->work = loop_work_new(base, LOOP_BULK, on_step, build);

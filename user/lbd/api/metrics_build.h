@@ -24,13 +24,9 @@ struct metrics_source {
 
 struct metrics_build;
 
-/* Called from the loop, once. text: the whole text, of which the build holds a reference; NULL: out
- * of memory. The callee frees the build, then or later. */
-typedef void metrics_done_fn(void *arg, struct text *text);
-
-/* Starts to build. 0 or -ENOMEM. */
+/* Starts to build. made frees the build, then or later. 0 or -ENOMEM. */
 int metrics_build_new(struct event_base *base, const struct metrics_source *source,
-		      metrics_done_fn *done, void *arg, struct metrics_build **ret);
+		      text_made_fn *made, void *arg, struct metrics_build **ret);
 void metrics_build_free(struct metrics_build *build); /* ends it if it runs; NULL is fine */
 
 #endif

@@ -208,7 +208,7 @@ static json_t *limit_json(const struct config_limit *limit)
 }
 
 /* Of each window the share of the time that lbd looked; null: it did not. */
-static json_t *availability_json(const struct service *service)
+json_t *api_availability_json(const struct service *service)
 {
 	json_t *windows = json_object();
 
@@ -248,7 +248,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    list_json(config->lists.deny), "denied", number(stats.denied), "limit",
 	    limit_json(&config->limit), "over_rate", number(stats.over_rate), "over_source_rate",
 	    number(stats.over_source_rate), "why", service_why(service), "availability",
-	    availability_json(service), "runtime", config->file == CONFIG_RUNTIME);
+	    api_availability_json(service), "runtime", config->file == CONFIG_RUNTIME);
 }
 
 /* ---- backends ---- */
@@ -294,7 +294,46 @@ static json_t *drain_json(const struct backend *backend, const struct dp_backend
 	    "forced", backend->forced, "given_up", number(backend->given_up));
 }
 
-static json_t *labels_json(const struct config_tag *tag)
+/* What its agent has said last, and why not since. */
+static json_t *agent_json(const struct backend *backend)
+{
+	const struct backend_agent *agent = &backend->agent;
+	const char *state = agent->maint   ? "maint"
+			    : agent->down  ? "down"
+			    : agent->drain ? "drain"
+					   : "up";
+
+	if (!backend->service->config->agent.type)
+		return json_null();
+	return json_pack("{s:b, s:s, s:o, s:s, s:s}", "heard", agent->heard, "state", state,
+			 "weight", agent->has_weight ? json_integer(agent->percent) : json_null(),
+			 "text", agent->text, "fault", agent->fault);
+}
+
+static json_t *latency_json(const struct latency_sum *sum, unsigned percent)
+{
+	return sum->total ? json_integer(latency_quantile(sum, percent)) : json_null();
+}
+
+/* What its health checks found since lbd's start, and how long those of the last minutes took. */
+static json_t *checks_json(const struct backend *backend, uint64_t wall_ms)
+{
+	struct latency_sum sum = {0};
+	json_t *failure = json_null();
+
+	latencies_sum(&backend->latencies, clock_monotonic_ms(), &sum);
+	if (backend->failed_ms)
+		failure = json_pack("{s:s, s:I}", "why", backend->failed_why, "ago_s",
+				    number(wall_ms > backend->failed_ms
+					       ? (wall_ms - backend->failed_ms) / 1000
+					       : 0));
+	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "passed", number(backend->passed),
+			 "failed", number(backend->failed), "losses", number(backend->losses),
+			 "p50_us", latency_json(&sum, 50), "p95_us", latency_json(&sum, 95),
+			 "p99_us", latency_json(&sum, 99), "last_failure", failure);
+}
+
+json_t *api_labels_json(const struct config_tag *tag)
 {
 	json_t *object = json_object();
 
@@ -314,10 +353,10 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
 	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:b, s:o, s:o}",
+	    "s:b, s:o, s:o, s:o, s:o}",
 	    "service", backend->service->config->name, "address",
 	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
-	    "labels", labels_json(backend->tag), "weight", number(backend->weight),
+	    "labels", api_labels_json(backend->tag), "weight", number(backend->weight),
 	    "effective_weight", number(backend->effective_weight), "backup", backend->backup,
 	    "condition", backend_condition_name(backend->condition), "why", backend->why, "since_s",
 	    number(now > backend->since_ms ? (now - backend->since_ms) / 1000 : 0), "latency_us",
@@ -325,7 +364,8 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    number(stats.counts.bytes), "flows", number(stats.counts.flows), "active",
 	    (json_int_t)stats.active, "slots", number(stats.slots), "kept_slots",
 	    number(stats.kept_slots), "drained", backend->condition == BACKEND_DRAINED, "drain",
-	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend));
+	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend), "agent",
+	    agent_json(backend), "checks", checks_json(backend, now));
 }
 
 #define FILTER_MAX 256 /* bytes */

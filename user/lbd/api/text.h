@@ -17,6 +17,10 @@ struct text {
 	char *bytes;
 };
 
+/* Called from the loop, once, when a text has been built. text: whole, the caller's; NULL: out of
+ * memory. */
+typedef void text_made_fn(void *arg, struct text *text);
+
 /* With one reference. NULL: out of memory. */
 struct text *text_new(void);
 struct text *text_ref(struct text *text);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A service that is added at run time: read and checked as if it was in a file, so that it may have
- * what a file may have and is refused in the same words. JSON is YAML. */
+/* Services that are added at run time: read and checked as if they were in a file, so that they may
+ * have what a file may have and are refused in the same words. JSON is YAML. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,11 +13,11 @@
 #include "service.h"
 #include "source.h"
 
-#define REQUEST (CONFIG_RUNTIME - 1) /* config_source.file of the service while it is read */
+#define REQUEST (CONFIG_RUNTIME - 1) /* config_source.file of the services while they are read */
 
-enum { DEFAULTS, SERVICE, TEXTS };
+enum { DEFAULTS, SERVICES, TEXTS };
 
-/* `defaults` of the config, and the service. */
+/* `defaults` of the config, and the services. */
 struct addition {
 	char *texts[TEXTS];
 	struct config_source list[TEXTS];
@@ -25,18 +25,29 @@ struct addition {
 	unsigned loaded; /* of list */
 };
 
-static int make_texts(const struct config *config, const char *text, struct addition *addition)
+static int put_services(const char *const *services, unsigned count, char **ret)
+{
+	size_t size;
+	FILE *out = open_memstream(ret, &size);
+
+	if (!out)
+		return -ENOMEM;
+	fputs("services: [", out);
+	for (unsigned i = 0; i < count; i++)
+		fprintf(out, "%s%s", i ? ",\n" : "", services[i]);
+	fputs("]\n", out);
+	return fclose(out) ? -ENOMEM : 0;
+}
+
+static int make_texts(const struct config *config, const char *const *services, unsigned count,
+		      struct addition *addition)
 {
 	if (asprintf(&addition->texts[DEFAULTS], "services: []\n%s",
 		     config->defaults ? config->defaults : "") < 0) {
 		addition->texts[DEFAULTS] = NULL;
 		return -ENOMEM;
 	}
-	if (asprintf(&addition->texts[SERVICE], "services: [%s]\n", text) < 0) {
-		addition->texts[SERVICE] = NULL;
-		return -ENOMEM;
-	}
-	return 0;
+	return put_services(services, count, &addition->texts[SERVICES]);
 }
 
 static int load(struct addition *addition)
@@ -46,10 +57,10 @@ static int load(struct addition *addition)
 	for (unsigned i = 0; i < TEXTS && !rc; i++) {
 		struct config_source *source = &addition->list[i];
 
-		rc = config_source_load(source, i == SERVICE ? "service" : "defaults",
+		rc = config_source_load(source, i == SERVICES ? "service" : "defaults",
 					addition->texts[i], strlen(addition->texts[i]));
 		source->bare = true;
-		source->file = i == SERVICE ? REQUEST : 0;
+		source->file = i == SERVICES ? REQUEST : 0;
 		addition->loaded++;
 		if (!rc)
 			rc = config_schema_load(source, &addition->raws[i]);
@@ -67,16 +78,15 @@ static void addition_done(struct addition *addition)
 		free(addition->texts[i]);
 }
 
-/* The service is the last of config, which has room for it. */
-static void read_service(struct addition *addition, struct config *config)
+/* The services become the last of config, which has room for them. */
+static void read_services(struct addition *addition, struct config *config)
 {
-	struct config_source *source = &addition->list[SERVICE];
+	struct config_source *source = &addition->list[SERVICES];
+	const struct raw_config *raw = addition->raws[SERVICES];
 	struct config_defaults defaults = {.raw = addition->raws[DEFAULTS]->defaults};
-	struct config_service *service = &config->services[config->services_count++];
 	struct config_list_cache *lists = config_list_cache_new();
 	struct config_place root;
 
-	memset(service, 0, sizeof(*service));
 	if (!lists) {
 		config_source_oom(source);
 		return;
@@ -84,8 +94,14 @@ static void read_service(struct addition *addition, struct config *config)
 	addition->list[DEFAULTS].lists = source->lists = lists;
 	config_place_root(&addition->list[DEFAULTS], &defaults.root);
 	config_place_root(source, &root);
-	config_read_service(&root, 0, &defaults, addition->raws[SERVICE]->services, service);
-	service->file = REQUEST;
+	for (unsigned i = 0; i < raw->services_count; i++) {
+		struct config_service *service = &config->services[config->services_count++];
+
+		memset(service, 0, sizeof(*service));
+		config_read_service(&root, i, &defaults, &raw->services[i], service);
+		service->file = REQUEST;
+		service->place = i;
+	}
 	config_list_cache_free(lists);
 }
 
@@ -97,40 +113,65 @@ static const struct config_source *failed(const struct addition *addition)
 	return config_sources_failed(&all);
 }
 
-static int add(struct addition *addition, struct config *config, struct error *err)
+static void keep_first(struct config *config, unsigned count)
+{
+	while (config->services_count > count)
+		config_service_done(&config->services[--config->services_count]);
+}
+
+/* One text may hold several services, or none. */
+static int check_count(const struct addition *addition, unsigned count, struct error *err)
+{
+	return addition->raws[SERVICES]->services_count == count
+		   ? 0
+		   : error_set(err, -EINVAL, "expected one service");
+}
+
+static int add(struct addition *addition, struct config *config, unsigned count, struct error *err)
 {
 	const struct config_sources sources = {
-	    .list = &addition->list[SERVICE], .count = 1, .first = REQUEST};
+	    .list = &addition->list[SERVICES], .count = 1, .first = REQUEST};
+	unsigned before = config->services_count;
 	struct config_service *grown =
-	    reallocarray(config->services, config->services_count + 2, sizeof(*grown));
+	    reallocarray(config->services, (size_t)before + count + 1, sizeof(*grown));
 
 	if (!grown)
 		return error_set(err, -ENOMEM, "out of memory");
 	config->services = grown;
-	read_service(addition, config);
+	read_services(addition, config);
 	if (!failed(addition))
 		config_check(&sources, config);
-	if (!failed(addition)) {
-		config->services[config->services_count - 1].file = CONFIG_RUNTIME;
-		return 0;
+	if (failed(addition)) {
+		keep_first(config, before);
+		return error_set(err, failed(addition)->error, "%s",
+				 failed(addition)->complaint.text);
 	}
-	config_remove_service(config, config->services_count - 1);
-	return error_set(err, failed(addition)->error, "%s", failed(addition)->complaint.text);
+	for (unsigned i = before; i < config->services_count; i++) {
+		config->services[i].file = CONFIG_RUNTIME;
+		config->services[i].place = 0;
+	}
+	return 0;
 }
 
-int config_add_service(struct config *config, const char *text, struct error *err)
+int config_add_services(struct config *config, const char *const *texts, unsigned count,
+			struct error *err)
 {
 	struct addition addition = {0};
-	int rc = make_texts(config, text, &addition);
+	int rc = make_texts(config, texts, count, &addition);
 
 	if (rc)
 		error_set(err, rc, "out of memory");
 	else if ((rc = load(&addition)))
 		error_set(err, rc, "%s", failed(&addition)->complaint.text);
-	else
-		rc = add(&addition, config, err);
+	else if (!(rc = check_count(&addition, count, err)))
+		rc = add(&addition, config, count, err);
 	addition_done(&addition);
 	return rc;
+}
+
+int config_add_service(struct config *config, const char *text, struct error *err)
+{
+	return config_add_services(config, &text, 1, err);
 }
 
 void config_remove_service(struct config *config, unsigned index)
@@ -141,4 +182,17 @@ void config_remove_service(struct config *config, unsigned index)
 	memmove(service, service + 1,
 		(config->services_count - index - 1) * sizeof(*config->services));
 	config->services_count--;
+}
+
+void config_remove_services(struct config *config, const bool *gone)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < config->services_count; i++) {
+		if (gone[i])
+			config_service_done(&config->services[i]);
+		else
+			config->services[kept++] = config->services[i];
+	}
+	config->services_count = kept;
 }

@@ -232,8 +232,8 @@ static void check_members(const struct config_sources *sources, const struct con
 	check_member_names(sources, members, count);
 }
 
-int config_check_backend(const struct config *config, const struct config_service *service,
-			 const struct addr *address, struct error *err)
+int config_check_address(const struct config_service *service, const struct addr *address,
+			 const struct config_service *has_as_vip, struct error *err)
 {
 	const char *why = addr_why_no_host(address);
 
@@ -243,11 +243,19 @@ int config_check_backend(const struct config *config, const struct config_servic
 		return error_set(err, -EINVAL,
 				 "expected an address of the VIP's family: forward: l2 cannot "
 				 "change the family");
-	for (unsigned i = 0; i < config->services_count; i++)
+	return has_as_vip ? error_set(err, -EINVAL, "is a VIP: expected the address of a backend")
+			  : 0;
+}
+
+int config_check_backend(const struct config *config, const struct config_service *service,
+			 const struct addr *address, struct error *err)
+{
+	const struct config_service *of_vip = NULL;
+
+	for (unsigned i = 0; i < config->services_count && !of_vip; i++)
 		if (addr_equal(&config->services[i].vip, address))
-			return error_set(err, -EINVAL,
-					 "is a VIP: expected the address of a backend");
-	return 0;
+			of_vip = &config->services[i];
+	return config_check_address(service, address, of_vip, err);
 }
 
 /* ---- sizes ---- */
@@ -320,7 +328,7 @@ static void check_announce(const struct config_sources *sources, const struct co
 	for (unsigned i = 0; i < config->services_count; i++) {
 		const struct config_service *service = &config->services[i];
 
-		if (!service->health.to_vip || !strcmp(service->health.type, "none"))
+		if (!health_spec_to_vip(&service->health) || !strcmp(service->health.type, "none"))
 			continue;
 		config_complain(&at, "table", "254",
 				"is the main table, in which its own routes would keep checks of "

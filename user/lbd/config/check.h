@@ -9,5 +9,8 @@
 
 /* Records complaints in the sources. config must have been read from them without a complaint. */
 void config_check(const struct config_sources *sources, const struct config *config);
+/* As config_check_backend. has_as_vip: a service whose VIP the address is; NULL: there is none. */
+int config_check_address(const struct config_service *service, const struct addr *address,
+			 const struct config_service *has_as_vip, struct error *err);
 
 #endif

@@ -54,13 +54,12 @@ static bool load_raws(const struct config_sources *sources, struct raw_config **
 	return any;
 }
 
-/* The tree of the main file, which is no longer needed, ends. */
 static void keep_defaults(struct config_source *source, const struct raw_config *raw,
 			  struct config *config)
 {
 	if (!raw->defaults)
 		return;
-	config->defaults = config_schema_take_defaults(source);
+	config->defaults = config_schema_copy_defaults(source);
 	if (!config->defaults)
 		config_source_oom(source);
 }
@@ -161,32 +160,53 @@ static int finish(const struct config_sources *sources, struct config *config, s
 	return error_set(err, failed->error, "%s", failed->complaint.text);
 }
 
-/* report: NULL: only the first mistake is of interest. */
+void config_sources_free(struct config_sources *trees)
+{
+	if (!trees)
+		return;
+	for (unsigned i = 0; i < trees->count; i++)
+		config_source_done(&trees->list[i]);
+	free(trees->list);
+	free(trees);
+}
+
+/* report: NULL: only the first mistake is of interest. ret_trees: NULL: they are not needed. */
 static int parse(const struct config_texts *texts, const struct report *report, struct config **ret,
-		 struct error *err)
+		 struct config_sources **ret_trees, struct error *err)
 {
 	struct config_mistakes all = {.count = 0};
-	struct config_sources sources = {.list = calloc(texts->count, sizeof(*sources.list))};
+	struct config_sources *sources = calloc(1, sizeof(*sources));
 	struct config *config = NULL;
 	int rc;
 
-	if (!sources.list)
+	if (sources)
+		sources->list = calloc(texts->count, sizeof(*sources->list));
+	if (!sources || !sources->list) {
+		free(sources);
 		return error_set(err, -ENOMEM, "%s: out of memory", texts->list[0].name);
-	load_sources(texts, report ? &all : NULL, &sources);
-	if (report || !config_sources_failed(&sources))
-		config = build(&sources);
-	rc = finish(&sources, config, ret, err);
+	}
+	load_sources(texts, report ? &all : NULL, sources);
+	if (report || !config_sources_failed(sources))
+		config = build(sources);
+	rc = finish(sources, config, ret, err);
 	if (rc && report)
-		report_mistakes(report, &all, &sources);
-	for (unsigned i = 0; i < sources.count; i++)
-		config_source_done(&sources.list[i]);
-	free(sources.list);
+		report_mistakes(report, &all, sources);
+	if (!rc && ret_trees)
+		*ret_trees = sources;
+	else
+		config_sources_free(sources);
 	return rc;
 }
 
 int config_parse_texts(const struct config_texts *texts, struct config **ret, struct error *err)
 {
-	return parse(texts, NULL, ret, err);
+	return parse(texts, NULL, ret, NULL, err);
+}
+
+int config_parse_trees(const struct config_texts *texts, struct config **ret,
+		       struct config_sources **ret_trees, struct error *err)
+{
+	return parse(texts, NULL, ret, ret_trees, err);
 }
 
 static int parse_one(const char *text, size_t length, const char *name, const struct report *report,
@@ -195,7 +215,7 @@ static int parse_one(const char *text, size_t length, const char *name, const st
 	struct config_text one = {(char *)name, (char *)text, length};
 	const struct config_texts texts = {&one, 1};
 
-	return parse(&texts, report, ret, err);
+	return parse(&texts, report, ret, NULL, err);
 }
 
 int config_parse(const char *text, size_t length, const char *name, struct config **ret,
@@ -222,7 +242,7 @@ static int load(const char *path, const struct report *report, struct config **r
 			report->mistake(report->arg, err->text);
 		return rc;
 	}
-	rc = parse(&texts, report, ret, err);
+	rc = parse(&texts, report, ret, NULL, err);
 	config_texts_done(&texts);
 	return rc;
 }

@@ -16,6 +16,7 @@
 #include "lbd/filter/filter.h"
 #include "lbd/health/health.h"
 #include "edit.h"
+#include "index.h"
 #include "tag.h"
 #include "texts.h"
 
@@ -33,6 +34,10 @@ struct config_backend {
 	bool backup;
 	bool drain; /* takes no new flow, until the file or a run-time change says otherwise */
 	struct config_tag *tag; /* name and labels; NULL: neither */
+	/* `health: { port, address }`: where it is checked; 0: as the service says; family 0: the
+	 * backend's own address */
+	uint16_t check_port, agent_port;
+	struct addr check_address;
 };
 
 /* `allow` and `deny`; NULL: not given. */
@@ -75,6 +80,8 @@ struct config_service {
 	/* percent; with fewer healthy backends all are used; 0: never */
 	uint32_t panic_threshold;
 	struct health_spec health;
+	/* `agent: { port, interval, timeout, send }`; type NULL: none is asked */
+	struct health_spec agent;
 	struct config_lists lists;
 	struct config_backend *backends;
 	unsigned backends_count;
@@ -135,7 +142,8 @@ struct config {
 	struct addr metrics_address;
 	uint16_t metrics_port;
 	char *metrics_token_file; /* NULL: no token is asked for */
-	char *notify;             /* the command for events, with its arguments; NULL: none */
+	bool page;    /* `page: on`, the default: a page for browsers beside the metrics */
+	char *notify; /* the command for events, with its arguments; NULL: none */
 	/* names that the Host field may have besides localhost and the address connected to */
 	char **metrics_hosts;
 	unsigned metrics_hosts_count;
@@ -165,6 +173,10 @@ int config_parse_all(const char *text, size_t length, const char *name,
 int config_parse(const char *text, size_t length, const char *name, struct config **ret,
 		 struct error *err);
 int config_parse_texts(const struct config_texts *texts, struct config **ret, struct error *err);
+/* The same, and the trees of the texts, which must outlive them: for config_edit_texts. */
+int config_parse_trees(const struct config_texts *texts, struct config **ret,
+		       struct config_sources **ret_trees, struct error *err);
+void config_sources_free(struct config_sources *trees); /* NULL is fine */
 void config_free(struct config *config);
 /* Shares what has counted references: only in a task. 0 or -ENOMEM. */
 int config_copy(const struct config *config, struct config **ret);
@@ -172,8 +184,14 @@ int config_copy(const struct config *config, struct config **ret);
  * service; `defaults` hold for it. Its lists are read. 0, or -errno with the sentence of a config
  * error in err, without file and line; then config is as it was. Pointers to services are gone. */
 int config_add_service(struct config *config, const char *text, struct error *err);
+/* The same for several: all or none of them, which is cheaper than one after the other, as they are
+ * checked together. On error err is about one of them, whichever that is. */
+int config_add_services(struct config *config, const char *const *texts, unsigned count,
+			struct error *err);
 /* Likewise. */
 void config_remove_service(struct config *config, unsigned index);
+/* gone: of each service. */
+void config_remove_services(struct config *config, const bool *gone);
 /* What remains are the keys of the top level. */
 void config_drop_services(struct config *config);
 /* Reads the files of all `allow` and `deny` lists again. 0 with an array in *ret that has an

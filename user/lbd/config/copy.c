@@ -87,6 +87,7 @@ static void copy_service(const struct config_service *from, struct config_servic
 	*to = *from;
 	to->name = copy_text(from->name, failed);
 	*failed |= health_spec_copy(&from->health, &to->health) != 0;
+	*failed |= health_spec_copy(&from->agent, &to->agent) != 0;
 	filter_list_ref(to->lists.allow);
 	filter_list_ref(to->lists.deny);
 	filter_ref(to->lists.filter);

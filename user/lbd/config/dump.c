@@ -62,6 +62,87 @@ int config_dump(yaml_document_t *document, char **ret, size_t *ret_length)
 	return 0;
 }
 
+/* ---- a part of a tree ---- */
+
+/* copies: of each node of `from` its number in `to`, or 0. */
+static int copy_node(yaml_document_t *from, int number, yaml_document_t *to, int *copies);
+
+static int copy_items(yaml_document_t *from, const yaml_node_t *list, yaml_document_t *to, int copy,
+		      int *copies)
+{
+	for (const yaml_node_item_t *item = list->data.sequence.items.start;
+	     item < list->data.sequence.items.top; item++) {
+		int one = copy_node(from, *item, to, copies);
+
+		if (!one || !yaml_document_append_sequence_item(to, copy, one))
+			return 0;
+	}
+	return copy;
+}
+
+static int copy_pairs(yaml_document_t *from, const yaml_node_t *mapping, yaml_document_t *to,
+		      int copy, int *copies)
+{
+	for (const yaml_node_pair_t *pair = mapping->data.mapping.pairs.start;
+	     pair < mapping->data.mapping.pairs.top; pair++) {
+		int key = copy_node(from, pair->key, to, copies),
+		    value = key ? copy_node(from, pair->value, to, copies) : 0;
+
+		if (!value || !yaml_document_append_mapping_pair(to, copy, key, value))
+			return 0;
+	}
+	return copy;
+}
+
+/* The number of the copy; 0: out of memory. Aliases lead to a node again, also to one they are
+ * in. */
+static int copy_node(yaml_document_t *from, int number, yaml_document_t *to, int *copies)
+{
+	const yaml_node_t *node = yaml_document_get_node(from, number);
+	int *copy = &copies[number], before = *copy;
+
+	if (before)
+		return before;
+	switch (node->type) {
+	case YAML_SEQUENCE_NODE:
+		*copy = yaml_document_add_sequence(to, node->tag, node->data.sequence.style);
+		return *copy ? copy_items(from, node, to, *copy, copies) : 0;
+	case YAML_MAPPING_NODE:
+		*copy = yaml_document_add_mapping(to, node->tag, node->data.mapping.style);
+		return *copy ? copy_pairs(from, node, to, *copy, copies) : 0;
+	default:
+		return *copy = yaml_document_add_scalar(to, node->tag, node->data.scalar.value,
+							(int)node->data.scalar.length,
+							node->data.scalar.style);
+	}
+}
+
+/* to becomes a mapping of one pair, whose key and value are copied. */
+static int copy_pair(yaml_document_t *from, const yaml_node_pair_t *pair, yaml_document_t *to)
+{
+	int *copies = calloc((size_t)(from->nodes.top - from->nodes.start) + 1, sizeof(*copies));
+	int root = copies ? yaml_document_add_mapping(to, NULL, YAML_BLOCK_MAPPING_STYLE) : 0;
+	int key = root ? copy_node(from, pair->key, to, copies) : 0;
+	int value = key ? copy_node(from, pair->value, to, copies) : 0;
+
+	free(copies);
+	return value && yaml_document_append_mapping_pair(to, root, key, value) ? 0 : -ENOMEM;
+}
+
+int config_dump_pair(yaml_document_t *document, const yaml_node_pair_t *pair, char **ret)
+{
+	yaml_document_t part;
+	size_t length;
+
+	if (!yaml_document_initialize(&part, NULL, NULL, NULL, 1, 1))
+		return -ENOMEM;
+	if (copy_pair(document, pair, &part)) {
+		yaml_document_delete(&part);
+		return -ENOMEM;
+	}
+	return config_dump(&part, ret, &length);
+}
+
 /* ---- JSON ---- */
 
 static bool has_mappings(yaml_document_t *document, const yaml_node_t *list)

@@ -10,6 +10,10 @@
  * document, also on failure: it is zero afterwards. 0 or -ENOMEM. */
 int config_dump(yaml_document_t *document, char **ret, size_t *ret_length);
 
+/* The text of one pair of a mapping in the document, "key: value", with what aliases in it lead to;
+ * allocated. 0 or -ENOMEM. */
+int config_dump_pair(yaml_document_t *document, const yaml_node_pair_t *pair, char **ret);
+
 /* A JSON object as the lines of a YAML mapping, whose inner mappings are in braces and whose lists
  * of mappings have a line for each; allocated. NULL: out of memory, or it is no JSON. */
 char *config_dump_block(const char *json);

@@ -20,7 +20,7 @@ struct splice {
 };
 
 struct editor {
-	struct config_source source;
+	struct config_source *source;
 	const char *text;
 	size_t length;
 	size_t *lines; /* where each line begins, and the end of the text */
@@ -70,12 +70,12 @@ static size_t line_begin(const struct editor *editor, size_t line)
 
 static yaml_node_t *node_of(struct editor *editor, int index)
 {
-	return yaml_document_get_node(&editor->source.document, index);
+	return yaml_document_get_node(&editor->source->document, index);
 }
 
 static void count_uses(struct editor *editor)
 {
-	yaml_document_t *document = &editor->source.document;
+	yaml_document_t *document = &editor->source->document;
 	int count = (int)(document->nodes.top - document->nodes.start);
 
 	for (int i = 1; i <= count; i++) {
@@ -223,7 +223,7 @@ static void append_key(struct editor *editor, const yaml_node_t *backend, const 
 static void set_key(struct editor *editor, const yaml_node_t *backend, const char *key,
 		    const char *value)
 {
-	const yaml_node_pair_t *pair = config_source_pair(&editor->source, backend, key);
+	const yaml_node_pair_t *pair = config_source_pair(editor->source, backend, key);
 	const yaml_node_t *node = pair ? node_of(editor, pair->value) : NULL;
 
 	if (!pair)
@@ -417,7 +417,7 @@ static void add_first_service(struct editor *editor, const yaml_node_t *root,
 /* Lists that are empty in the text are in brackets. */
 static void empty_services(struct editor *editor, const yaml_node_t *root, const yaml_node_t *list)
 {
-	const yaml_node_pair_t *pair = config_source_pair(&editor->source, root, "services");
+	const yaml_node_pair_t *pair = config_source_pair(editor->source, root, "services");
 	size_t at = offset_of(editor, &node_of(editor, pair->key)->end_mark);
 
 	if (list->data.sequence.style == YAML_FLOW_SEQUENCE_STYLE)
@@ -431,8 +431,8 @@ static void empty_services(struct editor *editor, const yaml_node_t *root, const
 static void edit_services(struct editor *editor, unsigned file, const struct config_edit *edits,
 			  unsigned count)
 {
-	yaml_node_t *root = yaml_document_get_root_node(&editor->source.document);
-	const yaml_node_t *list = config_source_value(&editor->source, root, "services");
+	yaml_node_t *root = yaml_document_get_root_node(&editor->source->document);
+	const yaml_node_t *list = config_source_value(editor->source, root, "services");
 	const size_t items =
 	    (size_t)(list->data.sequence.items.top - list->data.sequence.items.start);
 	size_t removed = 0, added = 0;
@@ -460,11 +460,11 @@ static void edit_services(struct editor *editor, unsigned file, const struct con
 
 static void edit_one(struct editor *editor, const struct config_edit *edit)
 {
-	yaml_node_t *root = yaml_document_get_root_node(&editor->source.document);
-	const yaml_node_t *services = config_source_value(&editor->source, root, "services"), *list;
+	yaml_node_t *root = yaml_document_get_root_node(&editor->source->document);
+	const yaml_node_t *services = config_source_value(editor->source, root, "services"), *list;
 	int service = services->data.sequence.items.start[edit->service];
 	const yaml_node_pair_t *backends =
-	    config_source_pair(&editor->source, node_of(editor, service), "backends");
+	    config_source_pair(editor->source, node_of(editor, service), "backends");
 	int item;
 
 	if (editor->uses[service] > 1 || editor->uses[backends->value] > 1) {
@@ -485,20 +485,23 @@ static void edit_one(struct editor *editor, const struct config_edit *edit)
 		change_backend(editor, node_of(editor, item), edit);
 }
 
+/* Of two changes at one place the first comes first: backends are added to a service before another
+ * follows it. */
 static int edit_all(struct editor *editor, unsigned file, const struct config_edit *edits,
 		    unsigned count)
 {
-	const yaml_document_t *document = &editor->source.document;
+	const yaml_document_t *document = &editor->source->document;
 
 	editor->uses = calloc((size_t)(document->nodes.top - document->nodes.start) + 1,
 			      sizeof(*editor->uses));
 	if (!editor->uses || !find_lines(editor))
 		return -ENOMEM;
 	count_uses(editor);
-	edit_services(editor, file, edits, count);
 	for (unsigned i = 0; i < count && !editor->error; i++)
 		if (edits[i].file == file && !edits[i].added_service && !edits[i].remove_service)
 			edit_one(editor, &edits[i]);
+	if (!editor->error)
+		edit_services(editor, file, edits, count);
 	return editor->error;
 }
 
@@ -509,25 +512,41 @@ static void editor_done(struct editor *editor)
 	for (size_t i = 0; i < editor->count; i++)
 		free(editor->splices[i].text);
 	free(editor->splices);
-	config_source_done(&editor->source);
 }
 
-static int edit_text(struct config_text *text, unsigned file, const struct config_edit *edits,
-		     unsigned count, struct error *err)
+static int edit_tree(struct config_source *source, unsigned file, const struct config_edit *edits,
+		     unsigned count, struct config_text *edited, struct error *err)
 {
-	struct editor editor = {.text = text->bytes, .length = text->length};
-	struct config_text edited = {.name = text->name};
-	int rc = config_source_load(&editor.source, text->name, text->bytes, text->length);
+	struct editor editor = {.source = source, .text = source->text, .length = source->length};
+	int rc = edit_all(&editor, file, edits, count);
 
+	if (!rc)
+		rc = apply(&editor, &edited->bytes, &edited->length);
 	if (rc)
-		error_set(err, rc, "%s", editor.source.complaint.text);
-	else if ((rc = edit_all(&editor, file, edits, count)) ||
-		 (rc = apply(&editor, &edited.bytes, &edited.length)))
-		error_set(err, rc, "%s: %s", text->name,
+		error_set(err, rc, "%s: %s", source->name,
 			  rc == -ENOMEM ? "out of memory"
 					: "has backends behind an alias (*name), which several "
 					  "services share: change it by hand");
 	editor_done(&editor);
+	return rc;
+}
+
+/* tree: NULL: it is made here. */
+static int edit_text(struct config_text *text, struct config_source *tree, unsigned file,
+		     const struct config_edit *edits, unsigned count, struct error *err)
+{
+	struct config_text edited = {.name = text->name};
+	struct config_source own = {0};
+	int rc = 0;
+
+	if (!tree) {
+		rc = config_source_load(&own, text->name, text->bytes, text->length);
+		if (rc)
+			error_set(err, rc, "%s", own.complaint.text);
+	}
+	if (!rc)
+		rc = edit_tree(tree ? tree : &own, file, edits, count, &edited, err);
+	config_source_done(&own);
 	if (rc)
 		return rc;
 	free(text->bytes);
@@ -543,8 +562,9 @@ static bool has_edits(unsigned file, const struct config_edit *edits, unsigned c
 	return false;
 }
 
-int config_edit_texts(struct config_texts *texts, const struct config_edit *edits, unsigned count,
-		      bool *changed, struct error *err)
+int config_edit_texts(struct config_texts *texts, struct config_sources *trees,
+		      const struct config_edit *edits, unsigned count, bool *changed,
+		      struct error *err)
 {
 	int rc = 0;
 
@@ -552,7 +572,8 @@ int config_edit_texts(struct config_texts *texts, const struct config_edit *edit
 		if (!has_edits(i, edits, count))
 			continue;
 		changed[i] = true;
-		rc = edit_text(&texts->list[i], i, edits, count, err);
+		rc = edit_text(&texts->list[i], trees ? &trees->list[i] : NULL, i, edits, count,
+			       err);
 	}
 	return rc;
 }

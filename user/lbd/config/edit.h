@@ -12,6 +12,8 @@
 #include "tag.h"
 #include "texts.h"
 
+struct config_sources;
+
 #define CONFIG_EDIT_ADD (-1)
 
 struct config_edit {
@@ -31,9 +33,11 @@ struct config_edit {
 };
 
 /* The texts must be a valid config. Those that edits are about are replaced by the changed ones,
- * which changed (of as many) then tells. 0, -ENOMEM, or -EINVAL if a text is written in a way that
+ * which changed (of as many) then tells. trees: of the texts, which are of no use after it;
+ * NULL: they are made here. 0, -ENOMEM, or -EINVAL if a text is written in a way that
  * cannot be changed (aliases): then some may be changed. Callers check the result by reading it. */
-int config_edit_texts(struct config_texts *texts, const struct config_edit *edits, unsigned count,
-		      bool *changed, struct error *err);
+int config_edit_texts(struct config_texts *texts, struct config_sources *trees,
+		      const struct config_edit *edits, unsigned count, bool *changed,
+		      struct error *err);
 
 #endif

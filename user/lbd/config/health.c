@@ -3,9 +3,11 @@
 #include "health.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lbd/health/health.h"
+#include "pem.h"
 #include "scalar.h"
 
 #define SECOND 1000
@@ -14,7 +16,10 @@
 
 /* A lost SYN is sent again after 1 s (RFC 6298): this tolerates one, and leaves half a second for
  * the answer. */
-#define DEFAULT_TIMEOUT (3 * SECOND / 2)
+#define DEFAULT_TIMEOUT    (3 * SECOND / 2)
+
+#define DEFAULT_STATUS_MIN 200
+#define DEFAULT_STATUS_MAX 399
 
 /* ---- keys ---- */
 
@@ -35,6 +40,12 @@ static bool is_url_path(const char *text)
 static bool is_host(const char *text)
 {
 	return *text && strlen(text) <= 255 && is_visible(text) && !strchr(text, '/');
+}
+
+/* As a certificate has it. */
+static bool is_name(const char *text)
+{
+	return is_host(text) && !strchr(text, ':');
 }
 
 static bool is_method(const char *text)
@@ -97,6 +108,8 @@ static const struct config_number_key health_numbers[] = {
     CONFIG_NUMBER("interval", raw_health, interval, health_spec, interval_ms, duration, 100, HOUR),
     CONFIG_NUMBER("timeout", raw_health, timeout, health_spec, timeout_ms, duration, 10,
 		  10 * MINUTE),
+    CONFIG_NUMBER("fast-interval", raw_health, fast_interval, health_spec, fast_ms, duration, 100,
+		  HOUR),
     CONFIG_NUMBER("rise", raw_health, rise, health_spec, rise, count, 1, 1000),
     CONFIG_NUMBER("fall", raw_health, fall, health_spec, fall, count, 1, 1000),
     {.key = NULL},
@@ -117,6 +130,7 @@ static const struct {
 	}
     KEY("path", path, is_url_path, "a path that begins with / and has no blanks", "http", "https"),
     KEY("host", host, is_host, "a host name, optionally with a port", "http", "https", "tls"),
+    KEY("server-name", server_name, is_name, "a host name, without a port", "https", "tls"),
     KEY("method", method, is_method, "a method in capital letters, such as GET or HEAD", "http",
 	"https"),
     KEY("body", body, is_body, "1 to 255 bytes of text", "http", "https"),
@@ -163,32 +177,64 @@ static void read_type(const struct config_place *at, const char *text, struct he
 	config_complain(at, "type", text, "expected one of %s", kinds);
 }
 
-/* 200 or 200-399. */
+/* 200 or 200-399, or several of these. */
 static void read_status(const struct config_place *at, const char *text, struct health_spec *health)
 {
-	unsigned min = 0, max = 0;
-	int end = 0;
+	unsigned min = 599, max = 100;
 
-	if (sscanf(text, "%3u%n-%3u%n", &min, &end, &max, &end) < 2)
-		max = min;
-	if (text[strspn(text, "0123456789-")] || text[end] || min < 100 || max > 599 || min > max) {
+	if (strlen(text) > health_text_max[HEALTH_TEXT_status] || !*text ||
+	    health_status_within(text, 0) < 0) {
 		config_complain(
 		    at, "status", text,
 		    "expected a status from 100 to 599, or a range of them such as 200-399");
 		return;
 	}
+	for (unsigned status = 100; status < 600; status++) {
+		if (health_status_within(text, status) != 1)
+			continue;
+		min = status < min ? status : min;
+		max = status;
+	}
 	health->status_min = min;
 	health->status_max = max;
+	free(health->status);
+	health->status = NULL;
+	if (strchr(text, ','))
+		config_copy_text(at, text, &health->status);
+}
+
+#define CERTIFICATE "-----BEGIN CERTIFICATE-----"
+#define KEY_END     "PRIVATE KEY-----"
+
+/* What `ca-file` names is there to verify with. */
+static void read_tls(const struct config_place *at, const struct raw_health *raw,
+		     struct health_spec *health)
+{
+	if (raw->ca_file) {
+		config_read_pem(at, "ca-file", raw->ca_file, CERTIFICATE,
+				health_text_max[HEALTH_TEXT_ca], &health->ca);
+		health->verify = true;
+	}
+	if (raw->certificate_file)
+		config_read_pem(at, "certificate-file", raw->certificate_file, CERTIFICATE,
+				health_text_max[HEALTH_TEXT_certificate], &health->certificate);
+	if (raw->key_file)
+		config_read_pem(at, "key-file", raw->key_file, KEY_END,
+				health_text_max[HEALTH_TEXT_key], &health->key);
+	if (raw->verify)
+		health->verify = *raw->verify;
 }
 
 static void read_to(const struct config_place *at, const char *text, struct health_spec *health)
 {
-	if (!strcmp(text, "vip"))
-		health->to_vip = true;
-	else if (!strcmp(text, "backend"))
-		health->to_vip = false;
-	else
+	bool vip = !strcmp(text, "vip");
+
+	if (!vip && strcmp(text, "backend") != 0) {
 		config_complain(at, "to", text, "expected backend or vip");
+		return;
+	}
+	health->to_vip = vip;
+	health->to_own = true;
 }
 
 /* Visible characters and blanks, after a name that HTTP takes: "X-Probe: lbd". */
@@ -235,43 +281,131 @@ static void read_headers(const struct config_place *at, const struct raw_health 
 		config_copy_text(at, lines, &health->headers);
 }
 
-/* A probe must end before the next begins. The default timeout is three quarters of the interval,
- * 1.5 s at most. */
-static void check_timing(const struct config_place *at, const struct raw_health *raw,
+/* A word of a command: anything but control characters, of which the line end separates words. */
+static bool is_word(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			return false;
+	return true;
+}
+
+/* The words as lines of one text. */
+static void read_command(const struct config_place *at, const struct raw_health *raw,
 			 struct health_spec *health)
+{
+	char lines[2048];
+	size_t length = 0;
+
+	for (unsigned i = 0; i < raw->command_count; i++) {
+		const char *word = raw->command[i];
+
+		if (!i && *word != '/') {
+			config_complain_item(at, "command", i, word,
+					     "expected the absolute path of a program");
+			return;
+		}
+		if (!is_word(word)) {
+			config_complain_item(at, "command", i, word,
+					     "expected no control characters");
+			return;
+		}
+		length += (size_t)snprintf(lines + length, sizeof(lines) - length, "%s%s",
+					   i ? "\n" : "", word);
+		if (length > health_text_max[HEALTH_TEXT_command]) {
+			config_complain_item(at, "command", i, word,
+					     "expected at most 2047 bytes for all words");
+			return;
+		}
+	}
+	if (raw->command_count)
+		config_copy_text(at, lines, &health->command);
+}
+
+/* A probe must end before the next begins. The default timeout is three quarters of the interval,
+ * 1.5 s at most. timeout, interval: as written here; NULL: not here. */
+static void check_timing(const struct config_place *at, const char *timeout, const char *interval,
+			 const struct health_spec *health)
 {
 	char text[24];
 
 	if (!health->timeout_ms || health->timeout_ms < health->interval_ms)
 		return;
-	if (raw->timeout)
-		config_complain(at, "timeout", raw->timeout, "expected less than the interval, %s",
+	if (timeout)
+		config_complain(at, "timeout", timeout, "expected less than the interval, %s",
 				config_duration.format(health->interval_ms, text));
 	else
-		config_complain(at, "interval", raw->interval, "expected more than the timeout, %s",
+		config_complain(at, "interval", interval, "expected more than the timeout, %s",
 				config_duration.format(health->timeout_ms, text));
 }
 
+/* What each check has, also one of several. */
+static void read_check(const struct config_place *at, const struct raw_health *raw,
+		       struct health_spec *health)
+{
+	config_read_numbers(at, health_numbers, raw, health);
+	for (unsigned i = 0; i < TEXTS; i++) {
+		const struct config_text_key one[] = {texts[i].text, {.key = NULL}};
+
+		config_read_texts(at, one, raw, health);
+	}
+	read_headers(at, raw, health);
+	read_command(at, raw, health);
+	read_tls(at, raw, health);
+	if (raw->type)
+		read_type(at, raw->type, health);
+	if (raw->to)
+		read_to(at, raw->to, health);
+	if (raw->status)
+		read_status(at, raw->status, health);
+}
+
+static void drop_checks(struct health_spec *health)
+{
+	for (unsigned i = 0; i < health->checks_count; i++)
+		health_spec_done(&health->checks[i]);
+	free(health->checks);
+	health->checks = NULL;
+	health->checks_count = 0;
+}
+
+static void read_checks(const struct config_place *at, const struct raw_health *raw,
+			struct health_spec *health)
+{
+	struct config_place item;
+
+	drop_checks(health);
+	health->checks = calloc(raw->checks_count, sizeof(*health->checks));
+	if (!health->checks) {
+		config_source_oom(at->source);
+		return;
+	}
+	health->checks_count = raw->checks_count;
+	for (unsigned i = 0; i < raw->checks_count; i++) {
+		struct health_spec *check = &health->checks[i];
+
+		check->status_min = DEFAULT_STATUS_MIN;
+		check->status_max = DEFAULT_STATUS_MAX;
+		config_place_item(at, "checks", i, &item);
+		read_check(&item, &raw->checks[i], check);
+	}
+}
+
+/* A type or checks of its own replace the checks that a service has inherited. */
 void config_read_health(const struct config_place *parent, const struct raw_health *raw,
 			struct health_spec *health)
 {
 	struct config_place at;
 
 	config_place_field(parent, "health", &at);
-	config_read_numbers(&at, health_numbers, raw, health);
-	for (unsigned i = 0; i < TEXTS; i++) {
-		const struct config_text_key one[] = {texts[i].text, {.key = NULL}};
-
-		config_read_texts(&at, one, raw, health);
-	}
-	read_headers(&at, raw, health);
-	if (raw->type)
-		read_type(&at, raw->type, health);
-	if (raw->to)
-		read_to(&at, raw->to, health);
-	if (raw->status)
-		read_status(&at, raw->status, health);
-	check_timing(&at, raw, health);
+	read_check(&at, raw, health);
+	if (raw->match)
+		health->any = *raw->match;
+	if (raw->checks_count)
+		read_checks(&at, raw, health);
+	else if (raw->type)
+		drop_checks(health);
+	check_timing(&at, raw->timeout, raw->interval, health);
 }
 
 /* ---- keys that do not go together ---- */
@@ -298,7 +432,8 @@ static void check_key(const struct config_place *at, const char *key, const char
 static void check_keys(const struct config_place *at, const struct raw_health *raw,
 		       const char *type)
 {
-	static const char *const http[4] = {"http", "https"};
+	static const char *const http[4] = {"http", "https"}, *const exec[4] = {"exec"},
+				 *const tls[4] = {"https", "tls"};
 
 	if (!strcmp(type, "none"))
 		return;
@@ -306,6 +441,14 @@ static void check_keys(const struct config_place *at, const struct raw_health *r
 		check_key(at, texts[i].text.key, raw_text(raw, i), texts[i].types, type);
 	check_key(at, "status", raw->status, http, type);
 	check_key(at, "headers", raw->headers_count ? raw->headers[0] : NULL, http, type);
+	check_key(at, "verify", !raw->verify ? NULL : *raw->verify ? "yes" : "no", tls, type);
+	check_key(at, "ca-file", raw->ca_file, tls, type);
+	check_key(at, "certificate-file", raw->certificate_file, tls, type);
+	check_key(at, "key-file", raw->key_file, tls, type);
+	check_key(at, "command", raw->command_count ? raw->command[0] : NULL, exec, type);
+	if (raw->to && !strcmp(raw->to, "vip") && !strcmp(type, "exec"))
+		config_complain(at, "to", raw->to,
+				"has no meaning for an exec check: lbd does not send its packets");
 }
 
 static void check_pair(const struct config_place *at, const char *key, const char *value,
@@ -316,8 +459,31 @@ static void check_pair(const struct config_place *at, const char *key, const cha
 				other);
 }
 
+static bool uses_tls(const struct health_spec *health)
+{
+	return !strcmp(health->type, "https") || !strcmp(health->type, "tls");
+}
+
+static void check_tls(const struct config_place *at, const struct health_spec *health)
+{
+	if (!uses_tls(health))
+		return;
+	if (health->verify && !health->ca)
+		config_complain_missing(at, "ca-file",
+					"expected the authorities that a certificate is verified "
+					"by: the system's own are not used");
+	if (health->certificate && !health->key)
+		config_complain_missing(at, "key-file",
+					"expected the key of certificate-file; it may be the same "
+					"file");
+	if (health->key && !health->certificate)
+		config_complain_missing(at, "certificate-file",
+					"expected the certificate of key-file");
+}
+
 static void check_exchange(const struct config_place *at, const struct health_spec *health)
 {
+	check_tls(at, health);
 	check_pair(at, "send-hex", health->send_hex, "send", health->send);
 	check_pair(at, "expect-hex", health->expect_hex, "expect", health->expect);
 	if (!strcmp(health->type, "udp") && !health->send && !health->send_hex)
@@ -327,9 +493,164 @@ static void check_exchange(const struct config_place *at, const struct health_sp
 	if (!strcmp(health->type, "dns") && !health->name)
 		config_complain_missing(at, "name",
 					"expected the domain name that a dns check asks for");
+	if (!strcmp(health->type, "exec") && !health->command)
+		config_complain_missing(at, "command",
+					"expected the command that an exec check runs, such as "
+					"[/usr/local/bin/check, $LBD_ADDRESS]");
 	if (health->body && health->method && !strcmp(health->method, "HEAD"))
 		config_complain(at, "body", health->body,
 				"has no meaning beside `method: HEAD`, whose answer has no body");
+}
+
+/* ---- several checks ---- */
+
+/* Keys of one check have no meaning beside a list of them. */
+static void check_beside_checks(const struct config_place *at, const struct raw_health *raw)
+{
+	static const char expected[] = "has no meaning beside `checks`: expected it in one of them";
+
+	for (unsigned i = 0; i < TEXTS; i++)
+		if (raw_text(raw, i))
+			config_complain(at, texts[i].text.key, raw_text(raw, i), "%s", expected);
+	if (raw->type)
+		config_complain(at, "type", raw->type, "%s", expected);
+	if (raw->status)
+		config_complain(at, "status", raw->status, "%s", expected);
+	if (raw->headers_count)
+		config_complain(at, "headers", raw->headers[0], "%s", expected);
+	if (raw->command_count)
+		config_complain(at, "command", raw->command[0], "%s", expected);
+	if (raw->verify)
+		config_complain(at, "verify", NULL, "%s", expected);
+	if (raw->ca_file)
+		config_complain(at, "ca-file", raw->ca_file, "%s", expected);
+	if (raw->certificate_file)
+		config_complain(at, "certificate-file", raw->certificate_file, "%s", expected);
+	if (raw->key_file)
+		config_complain(at, "key-file", raw->key_file, "%s", expected);
+}
+
+static void check_item_timing(const struct config_place *at, const struct health_spec *whole,
+			      const struct health_spec *check)
+{
+	char timeout[24], interval[24];
+
+	if (check->timeout_ms >= whole->interval_ms)
+		config_complain(at, "timeout", config_duration.format(check->timeout_ms, timeout),
+				"expected less than the interval, %s",
+				config_duration.format(whole->interval_ms, interval));
+}
+
+/* What it does not say is as in the mapping around it. raw: NULL: it is inherited. */
+static void finish_item(const struct config_place *at, const struct raw_health *raw,
+			const struct health_spec *whole, struct health_spec *check)
+{
+	if (!check->type)
+		config_copy_text(at, "tcp", &check->type);
+	if (!check->timeout_ms)
+		check->timeout_ms = whole->timeout_ms;
+	if (!check->to_own)
+		check->to_vip = whole->to_vip;
+	check->to_own = false;
+	if (!check->type)
+		return;
+	if (!strcmp(check->type, "none"))
+		config_complain(at, "type", "none", "has no meaning as one of several checks");
+	check_item_timing(at, whole, check);
+	check_exchange(at, check);
+	if (raw)
+		check_keys(at, raw, check->type);
+}
+
+/* ---- the whole ---- */
+
+/* All backends may say at which port they are checked. */
+static bool backends_have_ports(const struct config_service *service)
+{
+	for (unsigned i = 0; i < service->backends_count; i++)
+		if (!service->backends[i].check_port)
+			return false;
+	return service->backends_count;
+}
+
+static void check_port(const struct config_place *at, const struct raw_service *own,
+		       const struct config_service *service, const struct health_spec *check)
+{
+	const struct health_kind *kind = health_kind_of(check);
+
+	if (!kind || kind->portless || check->port || service->health.port || service->port)
+		return;
+	if (own->port && !strcmp(own->port, "any") && !backends_have_ports(service))
+		config_complain_missing(at, "port",
+					"expected 1 to 65535, since the service takes any port");
+}
+
+static void finish_checks(const struct config_place *at, const struct raw_service *own,
+			  struct config_service *service)
+{
+	const struct raw_health *raw = own->health;
+	struct health_spec *health = &service->health;
+	bool listed = raw && raw->checks_count == health->checks_count;
+	uint32_t longest_ms = 0;
+	struct config_place item;
+
+	/* they count, whatever type was inherited */
+	config_copy_text(at, "several", &health->type);
+	for (unsigned i = 0; i < health->checks_count; i++) {
+		config_place_item(at, "checks", i, &item);
+		finish_item(&item, listed ? &raw->checks[i] : NULL, health, &health->checks[i]);
+		if (health->checks[i].type)
+			check_port(&item, own, service, &health->checks[i]);
+		if (health->checks[i].timeout_ms > longest_ms)
+			longest_ms = health->checks[i].timeout_ms;
+	}
+	health->timeout_ms = longest_ms; /* of all together */
+	if (raw)
+		check_beside_checks(at, raw);
+}
+
+static void finish_one(const struct config_place *at, const struct raw_service *own,
+		       struct config_service *service, bool has_port)
+{
+	struct health_spec *health = &service->health;
+
+	if (!health->type)
+		config_copy_text(at, has_port ? "tcp" : "none", &health->type);
+	if (!health->path)
+		config_copy_text(at, "/", &health->path);
+	if (!health->type)
+		return;
+	check_port(at, own, service, health);
+	check_exchange(at, health);
+	if (!own->health)
+		return;
+	check_keys(at, own->health, health->type);
+	if (own->health->match)
+		config_complain(at, "match", NULL, "has no meaning without `checks`");
+}
+
+/* One that is inherited beside a shorter interval has no meaning there. */
+static void check_fast(const struct config_place *at, const struct raw_health *own,
+		       struct health_spec *health)
+{
+	char text[24];
+
+	if (!health->fast_ms || health->fast_ms < health->interval_ms)
+		return;
+	if (own && own->fast_interval)
+		config_complain(at, "fast-interval", own->fast_interval,
+				"expected less than the interval, %s",
+				config_duration.format(health->interval_ms, text));
+	health->fast_ms = 0;
+}
+
+static void set_timeout(struct health_spec *health)
+{
+	if (health->timeout_ms)
+		return;
+	health->timeout_ms = health->interval_ms < 4 * DEFAULT_TIMEOUT / 3
+				 ? health->interval_ms * 3 / 4
+				 : DEFAULT_TIMEOUT;
 }
 
 /* TCP services are checked by default. UDP services, and those with `port: any`, need a port to
@@ -338,27 +659,94 @@ void config_finish_health(const struct config_place *service_at, const struct ra
 			  struct config_service *service)
 {
 	struct health_spec *health = &service->health;
-	bool has_port = health->port || (service->protocol == CONFIG_TCP && service->port);
-	const struct health_kind *kind;
+	bool has_port = health->port || (service->protocol == CONFIG_TCP && service->port) ||
+			backends_have_ports(service);
 	struct config_place at;
 
 	config_place_field(service_at, "health", &at);
-	if (!health->type)
-		config_copy_text(&at, has_port ? "tcp" : "none", &health->type);
-	if (!health->path)
-		config_copy_text(&at, "/", &health->path);
-	if (!health->timeout_ms)
-		health->timeout_ms = health->interval_ms < 4 * DEFAULT_TIMEOUT / 3
-					 ? health->interval_ms * 3 / 4
-					 : DEFAULT_TIMEOUT;
-	if (!health->type)
-		return;
-	kind = health_kind_of(health);
-	if (kind && !kind->portless && !health->port && !service->port && own->port &&
-	    !strcmp(own->port, "any"))
+	health->to_own = false;
+	set_timeout(health);
+	check_fast(&at, own->health, health);
+	if (health->checks_count)
+		finish_checks(&at, own, service);
+	else
+		finish_one(&at, own, service, has_port);
+}
+
+/* ---- the agent ---- */
+
+static const struct config_number_key agent_numbers[] = {
+    CONFIG_NUMBER("port", raw_agent, port, health_spec, port, count, 1, 65535, .word = "off"),
+    CONFIG_NUMBER("interval", raw_agent, interval, health_spec, interval_ms, duration, 100, HOUR),
+    CONFIG_NUMBER("timeout", raw_agent, timeout, health_spec, timeout_ms, duration, 10,
+		  10 * MINUTE),
+    {.key = NULL},
+};
+
+static const struct config_text_key agent_texts[] = {
+    CONFIG_TEXT("send", raw_agent, send, health_spec, send, is_sent, "1 to 511 bytes of text"),
+    {.key = NULL},
+};
+
+void config_read_agent(const struct config_place *parent, const struct raw_agent *raw,
+		       struct health_spec *agent)
+{
+	struct config_place at;
+
+	config_place_field(parent, "agent", &at);
+	config_read_numbers(&at, agent_numbers, raw, agent);
+	config_read_texts(&at, agent_texts, raw, agent);
+	check_timing(&at, raw->timeout, raw->interval, agent);
+}
+
+/* Without a port, or with `port: off`, none is asked. */
+void config_finish_agent(const struct config_place *service_at, const struct raw_service *own,
+			 struct config_service *service)
+{
+	struct health_spec *agent = &service->agent;
+	struct config_place at;
+
+	config_place_field(service_at, "agent", &at);
+	set_timeout(agent);
+	if (agent->port)
+		config_copy_text(&at, "agent", &agent->type);
+	else if (own->agent && !own->agent->port)
 		config_complain_missing(&at, "port",
-					"expected 1 to 65535, since the service takes any port");
-	check_exchange(&at, health);
-	if (own->health)
-		check_keys(&at, own->health, health->type);
+					"expected the port at which the agents answer, 1 to 65535 "
+					"or off");
+}
+
+/* ---- of a backend ---- */
+
+static const struct config_number_key target_numbers[] = {
+    CONFIG_NUMBER("port", raw_target, port, config_backend, check_port, count, 1, 65535),
+    CONFIG_NUMBER("agent-port", raw_target, agent_port, config_backend, agent_port, count, 1,
+		  65535),
+    {.key = NULL},
+};
+
+void config_read_target(const struct config_place *backend_at, const struct raw_target *raw,
+			struct config_backend *backend)
+{
+	struct config_place at;
+
+	config_place_field(backend_at, "health", &at);
+	config_read_numbers(&at, target_numbers, raw, backend);
+	if (raw->address)
+		config_read_address(&at, "address", raw->address, &backend->check_address);
+}
+
+/* A check to the VIP goes to no other address. */
+void config_finish_target(const struct config_place *backend_at,
+			  const struct config_service *service,
+			  const struct config_backend *backend)
+{
+	char text[ADDR_TEXT];
+	struct config_place at;
+
+	if (!backend->check_address.family || !health_spec_to_vip(&service->health))
+		return;
+	config_place_field(backend_at, "health", &at);
+	config_complain(&at, "address", addr_format(&backend->check_address, text),
+			"has no meaning with `to: vip`: such a check goes to the VIP");
 }

@@ -14,5 +14,17 @@ void config_read_health(const struct config_place *parent, const struct raw_heal
 /* Once all else of the service is read: its defaults, and which keys its own mapping may have. */
 void config_finish_health(const struct config_place *service_at, const struct raw_service *own,
 			  struct config_service *service);
+/* The mapping `agent`, in the same two steps. */
+void config_read_agent(const struct config_place *parent, const struct raw_agent *raw,
+		       struct health_spec *agent);
+void config_finish_agent(const struct config_place *service_at, const struct raw_service *own,
+			 struct config_service *service);
+/* The mapping `health` of a backend: where it is checked. */
+void config_read_target(const struct config_place *backend_at, const struct raw_target *raw,
+			struct config_backend *backend);
+/* After config_finish_health. */
+void config_finish_target(const struct config_place *backend_at,
+			  const struct config_service *service,
+			  const struct config_backend *backend);
 
 #endif

@@ -44,6 +44,8 @@ static const cyaml_strval_t tracking_words[] = {
 	{"auto", CONFIG_TRACKING_AUTO}, {"always", CONFIG_TRACKING_ALWAYS}, {"never", CONFIG_TRACKING_NEVER}};
 static const cyaml_strval_t hash_words[] = {{"source-port", LB_HASH_SPORT}, {"destination-port", LB_HASH_DPORT}};
 static const cyaml_strval_t require_words[] = {{"any", 0}, {"all", 1}};
+static const cyaml_strval_t match_words[] = {{"all", 0}, {"any", 1}};
+static const cyaml_strval_t switch_words[] = {{"on", 1}, {"off", 0}};
 static const cyaml_strval_t affinity_words[] = {{"client-ip", 1}, {"none", 0}};
 /* Not CYAML_BOOL: libcyaml takes every word that is not a no for a yes. */
 static const cyaml_strval_t yes_words[] = {{"true", 1}, {"false", 0}, {"yes", 1}, {"no", 0}};
@@ -76,6 +78,39 @@ static const cyaml_schema_field_t limit_keys[] = {
 	GROUP("per-source", raw_limit, per_source, source_limit_keys),
 	CYAML_FIELD_END};
 
+/* Keys of one check; those that came before them have their old places. */
+#define CHECK_KEYS \
+	TEXT("method", raw_health, method), \
+	CYAML_FIELD_SEQUENCE("headers", OPTIONAL | CYAML_FLAG_POINTER, struct raw_health, headers, &text_schema, 0, \
+			     MAX_HEADERS), \
+	TEXT("body", raw_health, body), \
+	TEXT("send", raw_health, send), \
+	TEXT("send-hex", raw_health, send_hex), \
+	TEXT("expect", raw_health, expect), \
+	TEXT("expect-hex", raw_health, expect_hex), \
+	TEXT("name", raw_health, name), \
+	TEXT("record", raw_health, record), \
+	WORD("verify", raw_health, verify, yes_words), \
+	TEXT("server-name", raw_health, server_name), \
+	TEXT("ca-file", raw_health, ca_file), \
+	TEXT("certificate-file", raw_health, certificate_file), \
+	TEXT("key-file", raw_health, key_file), \
+	CYAML_FIELD_SEQUENCE("command", OPTIONAL | CYAML_FLAG_POINTER, struct raw_health, command, &text_schema, 1, \
+			     COMMAND_WORDS_MAX)
+
+static const cyaml_schema_field_t check_keys[] = {
+	TEXT("type", raw_health, type),
+	TEXT("port", raw_health, port),
+	TEXT("to", raw_health, to),
+	TEXT("path", raw_health, path),
+	TEXT("host", raw_health, host),
+	TEXT("status", raw_health, status),
+	TEXT("timeout", raw_health, timeout),
+	CHECK_KEYS,
+	CYAML_FIELD_END};
+static const cyaml_schema_value_t check_schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_health, check_keys)};
+
 static const cyaml_schema_field_t health_keys[] = {
 	TEXT("type", raw_health, type),
 	TEXT("port", raw_health, port),
@@ -87,16 +122,24 @@ static const cyaml_schema_field_t health_keys[] = {
 	TEXT("timeout", raw_health, timeout),
 	TEXT("rise", raw_health, rise),
 	TEXT("fall", raw_health, fall),
-	TEXT("method", raw_health, method),
-	CYAML_FIELD_SEQUENCE("headers", OPTIONAL | CYAML_FLAG_POINTER, struct raw_health, headers, &text_schema, 0,
-			     MAX_HEADERS),
-	TEXT("body", raw_health, body),
-	TEXT("send", raw_health, send),
-	TEXT("send-hex", raw_health, send_hex),
-	TEXT("expect", raw_health, expect),
-	TEXT("expect-hex", raw_health, expect_hex),
-	TEXT("name", raw_health, name),
-	TEXT("record", raw_health, record),
+	CHECK_KEYS,
+	TEXT("fast-interval", raw_health, fast_interval),
+	WORD("match", raw_health, match, match_words),
+	CYAML_FIELD_SEQUENCE("checks", OPTIONAL | CYAML_FLAG_POINTER, struct raw_health, checks, &check_schema, 1,
+			     HEALTH_CHECKS_MAX),
+	CYAML_FIELD_END};
+
+static const cyaml_schema_field_t target_keys[] = {
+	TEXT("port", raw_target, port),
+	TEXT("address", raw_target, address),
+	TEXT("agent-port", raw_target, agent_port),
+	CYAML_FIELD_END};
+
+static const cyaml_schema_field_t agent_keys[] = {
+	TEXT("port", raw_agent, port),
+	TEXT("interval", raw_agent, interval),
+	TEXT("timeout", raw_agent, timeout),
+	TEXT("send", raw_agent, send),
 	CYAML_FIELD_END};
 
 static const cyaml_schema_field_t backend_keys[] = {
@@ -105,6 +148,7 @@ static const cyaml_schema_field_t backend_keys[] = {
 	TEXT("weight", raw_backend, weight),
 	WORD("backup", raw_backend, backup, yes_words),
 	WORD("drain", raw_backend, drain, yes_words),
+	GROUP("health", raw_backend, health, target_keys),
 	/* a mapping with any keys: read by labels.c */
 	CYAML_FIELD_IGNORE("labels", OPTIONAL),
 	CYAML_FIELD_END};
@@ -128,7 +172,8 @@ static const cyaml_schema_value_t backend_schema = {
 	GROUP("limit", raw_service, limit, limit_keys), \
 	TEXT("slow-start", raw_service, slow_start), \
 	TEXT("panic-threshold", raw_service, panic_threshold), \
-	GROUP("health", raw_service, health, health_keys)
+	GROUP("health", raw_service, health, health_keys), \
+	GROUP("agent", raw_service, agent, agent_keys)
 
 static const cyaml_schema_field_t defaults_keys[] = {INHERITED_KEYS, CYAML_FIELD_END};
 
@@ -194,6 +239,7 @@ static const cyaml_schema_field_t config_keys[] = {
 	CYAML_FIELD_SEQUENCE("metrics-hosts", OPTIONAL | CYAML_FLAG_POINTER, struct raw_config, metrics_hosts,
 			     &text_schema, 0, MAX_HOSTS),
 	TEXT("metrics-token-file", raw_config, metrics_token_file),
+	WORD("page", raw_config, page, switch_words),
 	TEXT("notify", raw_config, notify),
 	TEXT("hash-seed", raw_config, hash_seed),
 	GROUP("encap", raw_config, encap, encap_keys),
@@ -308,20 +354,15 @@ int config_schema_load(struct config_source *source, struct raw_config **ret)
 }
 
 /* What aliases in it lead to comes along. */
-char *config_schema_take_defaults(struct config_source *source)
+char *config_schema_copy_defaults(struct config_source *source)
 {
 	yaml_node_t *root = yaml_document_get_root_node(&source->document);
-	const yaml_node_pair_t *pair = config_source_pair(source, root, "defaults");
 	char *text;
-	size_t length;
 
-	root->data.mapping.pairs.start[0] = *pair;
-	root->data.mapping.pairs.top = root->data.mapping.pairs.start + 1;
-	/* neither %YAML nor document marks: other keys come before it */
-	free(source->document.version_directive);
-	source->document.version_directive = NULL;
-	source->document.start_implicit = source->document.end_implicit = 1;
-	return config_dump(&source->document, &text, &length) ? NULL : text;
+	return config_dump_pair(&source->document, config_source_pair(source, root, "defaults"),
+				&text)
+		   ? NULL
+		   : text;
 }
 
 void config_schema_free(const struct config_source *source, struct raw_config *raw)

@@ -28,14 +28,29 @@ struct raw_limit {
 
 struct raw_health {
 	char *type, *port, *to, *path, *host, *status, *interval, *timeout, *rise, *fall;
-	char *method, *body, *send, *send_hex, *expect, *expect_hex, *name, *record;
-	char **headers;
-	unsigned headers_count;
+	char *fast_interval, *method, *body, *send, *send_hex, *expect, *expect_hex, *name, *record;
+	char *server_name, *ca_file, *certificate_file, *key_file;
+	uint8_t *verify; /* 0 or 1 */
+	char **headers, **command;
+	unsigned headers_count, command_count;
+	uint8_t *match; /* 1: any, 0: all */
+	/* with the keys of one check: no match, interval, rise, fall and checks */
+	struct raw_health *checks;
+	unsigned checks_count;
+};
+
+struct raw_agent {
+	char *port, *interval, *timeout, *send;
+};
+
+struct raw_target { /* `health` of a backend */
+	char *port, *address, *agent_port;
 };
 
 struct raw_backend {
 	char *address, *name, *weight;
 	uint8_t *backup, *drain; /* 0 or 1 */
+	struct raw_target *health;
 };
 
 struct raw_service { /* also for `defaults`, which has the keys below the line */
@@ -55,6 +70,7 @@ struct raw_service { /* also for `defaults`, which has the keys below the line *
 	struct raw_protocols *idle_timeout;
 	struct raw_limit *limit;
 	struct raw_health *health;
+	struct raw_agent *agent;
 };
 
 struct raw_encap {
@@ -83,6 +99,7 @@ struct raw_config {
 	uint8_t *mode;     /* enum config_mode */
 	uint8_t *unserved; /* enum lb_refusal */
 	char *pin, *socket, *state, *group, *metrics, *metrics_token_file, *hash_seed, *notify;
+	uint8_t *page; /* 1: on, 0: off */
 	char **metrics_hosts;
 	unsigned metrics_hosts_count;
 	struct raw_encap *encap;
@@ -101,8 +118,8 @@ struct raw_config {
  * source->complaint set. */
 int config_schema_load(struct config_source *source, struct raw_config **ret);
 /* The mapping `defaults` of the main file as a text "defaults: ...", allocated. NULL: out of
- * memory. The tree ends. */
-char *config_schema_take_defaults(struct config_source *source);
+ * memory. */
+char *config_schema_copy_defaults(struct config_source *source);
 /* NULL is fine */
 void config_schema_free(const struct config_source *source, struct raw_config *raw);
 

@@ -48,6 +48,7 @@ static const struct config_service service_defaults = {
     .limit = {.source4 = 24, .source6 = 56},
     .health =
 	{.status_min = 200, .status_max = 399, .interval_ms = 2 * SECOND, .rise = 2, .fall = 3},
+    .agent = {.interval_ms = 2 * SECOND, .rise = 1, .fall = 1},
 };
 
 /* ---- keys ---- */
@@ -186,6 +187,8 @@ static void read_inherited(const struct config_place *at, const struct raw_servi
 		read_limit(at, raw->limit, &service->limit);
 	if (raw->health)
 		config_read_health(at, raw->health, &service->health);
+	if (raw->agent)
+		config_read_agent(at, raw->agent, &service->agent);
 }
 
 void config_read_defaults(const struct config_defaults *defaults)
@@ -213,6 +216,8 @@ static void read_backend(const struct config_place *service_at, unsigned index,
 	config_read_numbers(&at, backend_numbers, raw, backend);
 	config_read_address(&at, "address", raw->address, &backend->address);
 	config_read_tag(&at, raw->name, &backend->tag);
+	if (raw->health)
+		config_read_target(&at, raw->health, backend);
 	if (!backend->address.family || !service->vip.family)
 		return;
 	if (addr_equal(&backend->address, &service->vip))
@@ -237,6 +242,19 @@ static void read_backends(const struct config_place *at, const struct raw_servic
 	service->backends_count = raw->backends_count;
 	for (unsigned i = 0; i < raw->backends_count; i++)
 		read_backend(at, i, &raw->backends[i], service, &service->backends[i]);
+}
+
+static void finish_backends(const struct config_place *service_at,
+			    const struct config_service *service)
+{
+	struct config_place at;
+
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		if (!service->backends[i].check_address.family)
+			continue;
+		config_place_item(service_at, "backends", i, &at);
+		config_finish_target(&at, service, &service->backends[i]);
+	}
 }
 
 /* ---- keys that exclude each other ---- */
@@ -399,6 +417,8 @@ void config_read_service(const struct config_place *root, unsigned index,
 	read_backends(&at, own, service);
 	finish_hash(&at, defaults->raw, own, service);
 	config_finish_health(&at, own, service);
+	config_finish_agent(&at, own, service);
+	finish_backends(&at, service);
 	finish_limit(&at, own, service);
 	check_choice(&at, own, service);
 	config_finish_lists(&at, service);
@@ -410,6 +430,7 @@ void config_service_done(struct config_service *service)
 {
 	free(service->name);
 	health_spec_done(&service->health);
+	health_spec_done(&service->agent);
 	for (unsigned i = 0; i < service->backends_count; i++)
 		config_tag_unref(service->backends[i].tag);
 	free(service->backends);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,6 +176,26 @@ static size_t line_of(const yaml_node_t *node, size_t otherwise)
 	return node ? node->start_mark.line + 1 : otherwise;
 }
 
+/* Objects are named far more often than shown: without printf. */
+static size_t append(char text[CONFIG_OBJECT], size_t used, const char *what, size_t most)
+{
+	size_t room = CONFIG_OBJECT - 1 - used, length = strnlen(what, most < room ? most : room);
+
+	memcpy(text + used, what, length);
+	text[used + length] = 0;
+	return used + length;
+}
+
+/* "service web: backend": the place, and what it has an item of. */
+static size_t put_object(const struct config_place *at, const char *what, struct config_place *ret)
+{
+	size_t used = append(ret->object, 0, at->object, 120);
+
+	if (*at->object)
+		used = append(ret->object, used, ": ", SIZE_MAX);
+	return append(ret->object, used, what, SIZE_MAX);
+}
+
 void config_place_root(struct config_source *source, struct config_place *ret)
 {
 	*ret = (struct config_place){.source = source,
@@ -187,8 +208,7 @@ void config_place_field(const struct config_place *at, const char *key, struct c
 	ret->source = at->source;
 	ret->node = config_source_value(at->source, at->node, key);
 	ret->line = line_of(ret->node, at->line);
-	snprintf(ret->object, sizeof(ret->object), "%.120s%s%s", at->object,
-		 *at->object ? ": " : "", key);
+	put_object(at, key, ret);
 }
 
 void config_place_item(const struct config_place *at, const char *key, size_t index,
@@ -196,10 +216,13 @@ void config_place_item(const struct config_place *at, const char *key, size_t in
 {
 	static const struct {
 		const char *list, *one, *label;
-	} words[] = {{"services", "service", "name"}, {"backends", "backend", "address"}};
+	} words[] = {{"services", "service", "name"},
+		     {"backends", "backend", "address"},
+		     {"checks", "check", ""}};
 	const yaml_node_t *label = NULL;
-	const char *one = key, *separator = *at->object ? ": " : "";
+	const char *one = key;
 	char text[SHOWN_VALUE + 4];
+	size_t used;
 
 	ret->source = at->source;
 	ret->node = item_node(at, key, index);
@@ -209,12 +232,12 @@ void config_place_item(const struct config_place *at, const char *key, size_t in
 			one = words[i].one;
 			label = config_source_value(at->source, ret->node, words[i].label);
 		}
+	used = append(ret->object, put_object(at, one, ret), " ", SIZE_MAX);
 	if (label && label->type == YAML_SCALAR_NODE && label->data.scalar.length)
-		snprintf(ret->object, sizeof(ret->object), "%.120s%s%s %s", at->object, separator,
-			 one, printable((const char *)label->data.scalar.value, text));
+		append(ret->object, used, printable((const char *)label->data.scalar.value, text),
+		       SIZE_MAX);
 	else
-		snprintf(ret->object, sizeof(ret->object), "%.120s%s%s #%zu", at->object, separator,
-			 one, index + 1);
+		snprintf(ret->object + used, sizeof(ret->object) - used, "#%zu", index + 1);
 }
 
 const char *config_place_where(const struct config_place *at, const struct config_place *other,

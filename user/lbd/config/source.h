@@ -44,12 +44,14 @@ struct config_sources {
 	unsigned first; /* config_source.file of the first of them */
 };
 
+#define CONFIG_OBJECT 256
+
 /* A place in the text, and its name in errors. */
 struct config_place {
 	struct config_source *source;
-	yaml_node_t *node; /* NULL: not in the text */
-	size_t line;       /* of the node, else of its parent */
-	char object[256];  /* "", "service web", "service web: backend 10.0.0.11" */
+	yaml_node_t *node;          /* NULL: not in the text */
+	size_t line;                /* of the node, else of its parent */
+	char object[CONFIG_OBJECT]; /* "", "service web", "service web: backend 10.0.0.11" */
 };
 
 /* Parses text; name and text must outlive source. 0, or -EINVAL or -ENOMEM with source->complaint

@@ -21,6 +21,7 @@
 static const struct config config_defaults = {
     .mode = CONFIG_MODE_AUTO,
     .unserved = LB_REFUSE_REJECT,
+    .page = true,
     .encap_source4 = {.family = 4, .bytes = {172, 16}},
     .encap_source4_len = 16,
     .encap_source6 = {.family = 6, .bytes = {0x01}}, /* 100::/64, the discard prefix (RFC 6666) */
@@ -224,6 +225,20 @@ static void read_metrics_hosts(const struct config_place *root, const struct raw
 	}
 }
 
+/* Asked for without the listener that has it, it would be missed. */
+static void read_page(const struct config_place *root, const struct raw_config *raw,
+		      struct config *config)
+{
+	if (!raw->page)
+		return;
+	config->page = *raw->page;
+	if (config->page && raw->metrics && !strcmp(raw->metrics, "off"))
+		config_complain(
+		    root, "page", "on",
+		    "is served by the listener of `metrics`, which is off: expected off, "
+		    "or an address in `metrics`");
+}
+
 static void read_prefix(const struct config_place *at, const char *key, const char *text,
 			uint8_t family, unsigned min_len, struct addr *ret, unsigned *ret_len)
 {
@@ -414,6 +429,7 @@ void config_read(struct config_source *source, const struct raw_config *raw, str
 		config->unserved = *raw->unserved;
 	read_metrics(&root, raw->metrics ? raw->metrics : default_texts.metrics, config);
 	read_metrics_hosts(&root, raw, config);
+	read_page(&root, raw, config);
 	if (raw->encap)
 		read_encap(&root, raw->encap, config);
 	if (raw->limits)

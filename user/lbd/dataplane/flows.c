@@ -12,6 +12,12 @@
 #define MOVE_TRIES   8    /* packets may change an entry again and again while it is moved */
 #define DORMANT_MOST 3 /* entries of a bucket beside which dormant ones stay in a smaller table */
 
+/* Places for each entry that is needed: with fewer than PLACES_LEAST the table grows, with more
+ * than PLACES_MOST for long it shrinks, to between PLACES_NEW and twice as many. */
+#define PLACES_LEAST 4
+#define PLACES_NEW   5
+#define PLACES_MOST  10
+
 static bool change_masks(struct dataplane *dp, union lb_flow_masks from, union lb_flow_masks to)
 {
 	__u64 expected = from.word;
@@ -100,12 +106,12 @@ static uint64_t needed(const struct dataplane *dp)
 	       (dataplane_event(dp, LB_EVENT_flow_inserted) - dp->flows.inserted);
 }
 
-/* Above three eighths flows find both of their buckets full too often: one in ten thousand, and one
- * in four hundred when half of the places are taken. */
+/* A flow that finds both of its buckets full takes the whole table. One in a million does when a
+ * quarter of the places are taken, one in ten thousand at three eighths. */
 static bool grow(struct dataplane *dp, uint64_t entries)
 {
-	return entries * 8 > 3ULL * words_of(flows_masks(dp).put) &&
-	       flows_resize(dp, mask_for(dp, entries * 3));
+	return entries * PLACES_LEAST > words_of(flows_masks(dp).put) &&
+	       flows_resize(dp, mask_for(dp, entries * PLACES_NEW));
 }
 
 /* Since the last look so many flows were new that as many more could fill a larger part before what
@@ -130,12 +136,13 @@ bool dataplane_grow(struct dataplane *dp)
 	return masks.look != masks.put && dp->sweep.phase == SWEEP_IDLE;
 }
 
-/* Less than an eighth full, for long: four times as many places as the most entries meanwhile. */
+/* Less than a tenth full, for long. What is chosen for the most entries meanwhile is smaller then;
+ * at most a fifth of it is taken, so it does not grow again at once. */
 static void shrink(struct dataplane *dp, uint64_t entries)
 {
 	uint64_t places = words_of(flows_masks(dp).put);
 
-	if (entries * 8 >= places) {
+	if (entries * PLACES_MOST >= places) {
 		dp->flows.low = false;
 		return;
 	}
@@ -146,10 +153,8 @@ static void shrink(struct dataplane *dp, uint64_t entries)
 	}
 	if (entries > dp->flows.low_most)
 		dp->flows.low_most = entries;
-	if (dp->sweep.now - dp->flows.low_since < dp->flows.patience ||
-	    !flows_resize(dp, mask_for(dp, dp->flows.low_most * 4)))
-		return;
-	dp->flows.low = false;
+	if (dp->sweep.now - dp->flows.low_since >= dp->flows.patience)
+		flows_resize(dp, mask_for(dp, dp->flows.low_most * PLACES_NEW));
 }
 
 void flows_counted(struct dataplane *dp)
@@ -336,6 +341,7 @@ void flows_moved(struct dataplane *dp)
 	if (dp->flows.stuck)
 		after.put = masks.look; /* the smaller part is too small: back */
 	change_masks(dp, masks, after);
+	dp->flows.low = false; /* of the size before, which a packet may have ended */
 	if (after.put < masks.look)
 		clear_rest(dp, words_of(after.put), words_of(masks.look));
 }

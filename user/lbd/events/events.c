@@ -173,12 +173,8 @@ void events_log(enum event_kind kind, int level, const struct event_about *about
 
 /* ---- those that are kept ---- */
 
-bool events_next(uint64_t after, struct event_record *ret)
+static bool as_record(const struct event_entry *entry, struct event_record *ret)
 {
-	const struct event_entry *entry = NULL;
-
-	if (sink)
-		entry = ring_after(&sink->ring, after > sink->last ? sink->before : after);
 	if (!entry)
 		return false;
 	*ret = (struct event_record){.seq = entry->seq,
@@ -187,6 +183,18 @@ bool events_next(uint64_t after, struct event_record *ret)
 				     .json = entry->json,
 				     .length = entry->length};
 	return true;
+}
+
+bool events_next(uint64_t after, struct event_record *ret)
+{
+	if (!sink)
+		return false;
+	return as_record(ring_after(&sink->ring, after > sink->last ? sink->before : after), ret);
+}
+
+bool events_before(uint64_t seq, struct event_record *ret)
+{
+	return sink && as_record(ring_before(&sink->ring, seq), ret);
 }
 
 bool events_missed(uint64_t after)

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "common/error.h"
+#include "lbd/host/host.h"
 
 /* The names in JSON, with "-" for "_". They are listed in docs/api.md and docs/openapi.yaml. */
 #define EVENT_KINDS(X)                                                            \
@@ -107,7 +108,7 @@ void events_ask_as(const struct event_actor *actor);
 struct events;
 
 struct events_hook_options {
-	const char *const *arguments; /* of the process that becomes the command; NULL: lbd's own */
+	const char *const *keeper; /* see commands_new */
 	unsigned gather_ms; /* from an event until the command starts; what comes is bundled */
 	unsigned rest_ms;   /* from one start to the next, at least */
 	unsigned limit_ms;  /* then the command is killed */
@@ -138,6 +139,8 @@ struct event_record {
 /* The first one after seq; false: there is none. Numbers that this lbd cannot have given, as its
  * file was lost, count as before its start. */
 bool events_next(uint64_t after, struct event_record *ret);
+/* The last one before seq; UINT64_MAX: the newest. */
+bool events_before(uint64_t seq, struct event_record *ret);
 /* Were there events after seq that are not kept any more? */
 bool events_missed(uint64_t after);
 uint64_t events_last(void); /* the newest seq; 0: none */
@@ -147,7 +150,7 @@ void events_on_new(void (*fn)(void *arg), void *arg);
 
 /* ---- notify ---- */
 
-#define NOTIFY_WORDS_MAX 16 /* of the command: its path and arguments */
+#define NOTIFY_WORDS_MAX COMMAND_WORDS_MAX /* of the command: its path and arguments */
 
 /* The command to run, words separated by blanks; NULL: none. Copied. */
 void events_set_command(const char *command);
@@ -168,10 +171,5 @@ enum notify_result {
 
 const uint64_t *events_notify_counts(void); /* of this process, by enum notify_result */
 const char *notify_result_name(enum notify_result result);
-
-/* Is this the process that becomes the command? main asks before all else. */
-bool events_is_command(int argc, char *const *argv);
-/* Gives up its rights and becomes the command. Returns the exit status if it cannot. */
-int events_run_command(int argc, char **argv);
 
 #endif

@@ -27,6 +27,8 @@ struct event_ring {
 int ring_add(struct event_ring *ring, const struct event_record *record);
 /* The first one with a number above seq; NULL: none. */
 const struct event_entry *ring_after(const struct event_ring *ring, uint64_t seq);
+/* The last one with a number below seq; NULL: none. */
+const struct event_entry *ring_before(const struct event_ring *ring, uint64_t seq);
 uint64_t ring_last(const struct event_ring *ring); /* 0: empty */
 void ring_done(struct event_ring *ring);
 

@@ -54,7 +54,8 @@ int ring_add(struct event_ring *ring, const struct event_record *record)
 	return 0;
 }
 
-const struct event_entry *ring_after(const struct event_ring *ring, uint64_t seq)
+/* How many have a number of at most seq. */
+static unsigned count_up_to(const struct event_ring *ring, uint64_t seq)
 {
 	unsigned low = 0, high = ring->count;
 
@@ -66,7 +67,21 @@ const struct event_entry *ring_after(const struct event_ring *ring, uint64_t seq
 		else
 			low = middle + 1;
 	}
-	return low < ring->count ? entry_at(ring, low) : NULL;
+	return low;
+}
+
+const struct event_entry *ring_after(const struct event_ring *ring, uint64_t seq)
+{
+	unsigned at = count_up_to(ring, seq);
+
+	return at < ring->count ? entry_at(ring, at) : NULL;
+}
+
+const struct event_entry *ring_before(const struct event_ring *ring, uint64_t seq)
+{
+	unsigned count = seq ? count_up_to(ring, seq - 1) : 0;
+
+	return count ? entry_at(ring, count - 1) : NULL;
 }
 
 uint64_t ring_last(const struct event_ring *ring)

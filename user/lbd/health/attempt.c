@@ -261,3 +261,10 @@ bool attempts_full(const struct attempts *attempts)
 {
 	return attempts->max && attempts->running >= attempts->max;
 }
+
+bool attempts_busy(const struct attempts *attempts, const struct health_kind *kind)
+{
+	const struct kind_state *state = kind->is_busy ? find_state(attempts, kind) : NULL;
+
+	return state && kind->is_busy(state->state);
+}

@@ -23,7 +23,7 @@ struct attempt_result {
 	uint64_t began_us, ended_us; /* CLOCK_MONOTONIC */
 	uint64_t late_us;            /* ATTEMPT_VOID: how late the loop was */
 	uint32_t latency_us;         /* ATTEMPT_PASSED: or 0 if the loop was late */
-	const char *why;             /* "" if it passed */
+	const char *why;             /* "" if it passed, but of an agent what it has said */
 };
 
 /* Called from the loop, exactly once unless the attempt is cancelled, and never from within start.
@@ -38,6 +38,8 @@ void attempts_free(struct attempts *attempts);
 /* At most so many at the same time; 0, the default: no limit. */
 void attempts_limit(struct attempts *attempts, unsigned max);
 bool attempts_full(const struct attempts *attempts);
+/* Must one more of this kind wait? */
+bool attempts_busy(const struct attempts *attempts, const struct health_kind *kind);
 
 /* spec, of a kind that was opened, and what it points to outlive the attempt. repeated: the attempt
  * before this one was void. NULL with errno set: this host is out of resources, or EINVAL: the kind

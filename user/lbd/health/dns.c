@@ -106,13 +106,61 @@ static bool record_text(const ns_msg *message, const ns_rr *record, char *text, 
 					  text, (int)size) >= 0;
 }
 
-static bool record_has(ns_msg *message, int number, const char *expect)
+/* ---- the records that answer ---- */
+
+static bool is_of(const ns_rr *record, const char *name)
+{
+	size_t length = name_length(name);
+
+	return ns_rr_class(*record) == ns_c_in && name_length(ns_rr_name(*record)) == length &&
+	       !strncasecmp(ns_rr_name(*record), name, length);
+}
+
+/* Where the name leads by an alias (CNAME); false: by none. */
+static bool follow_alias(ns_msg *message, int records, char name[NS_MAXDNAME])
+{
+	ns_rr record;
+
+	for (int i = 0; i < records; i++)
+		if (!ns_parserr(message, ns_s_an, i, &record) && ns_rr_type(record) == ns_t_cname &&
+		    is_of(&record, name))
+			return record_text(message, &record, name, NS_MAXDNAME);
+	return false;
+}
+
+/* Has the name a record of the type, and one that says what is expected? NULL: whatever it says. */
+static void look_for_records(ns_msg *message, const char *name, int type, const char *expect,
+			     bool *ret_any, bool *ret_expected)
 {
 	char text[NS_MAXDNAME];
 	ns_rr record;
 
-	return !ns_parserr(message, ns_s_an, number, &record) &&
-	       record_text(message, &record, text, sizeof(text)) && strstr(text, expect);
+	for (int i = 0; i < ns_msg_count(*message, ns_s_an); i++) {
+		if (ns_parserr(message, ns_s_an, i, &record) || (int)ns_rr_type(record) != type ||
+		    !is_of(&record, name))
+			continue;
+		*ret_any = true;
+		*ret_expected |= !expect || (record_text(message, &record, text, sizeof(text)) &&
+					     strstr(text, expect));
+	}
+}
+
+/* Also of what the name is an alias of: as many steps as there are records, lest it is one of
+ * itself. */
+static void look_for_answer(const struct health_spec *config, ns_msg *message, bool *ret_any,
+			    bool *ret_expected)
+{
+	int records = ns_msg_count(*message, ns_s_an);
+	char name[NS_MAXDNAME];
+
+	snprintf(name, sizeof(name), "%s", wanted_name(config));
+	*ret_any = *ret_expected = false;
+	for (int step = 0; step <= records; step++) {
+		look_for_records(message, name, wanted_type(config), config->expect, ret_any,
+				 ret_expected);
+		if (*ret_any || !follow_alias(message, records, name))
+			return;
+	}
 }
 
 static const char *rcode_name(unsigned code, char text[24])
@@ -131,29 +179,25 @@ static enum datagram_verdict dns_judge(const struct health_probe_spec *spec, uin
 				       const uint8_t *answer, size_t length, char why[FAILURE_TEXT])
 {
 	const struct health_spec *config = spec->config;
+	bool any, expected;
 	char code[24];
 	ns_msg message;
-	int records;
 
 	if (ns_initparse(answer, (int)length, &message) || !is_answer(spec, id, &message))
 		return DATAGRAM_FOREIGN;
-	records = ns_msg_count(message, ns_s_an);
 	if (ns_msg_getflag(message, ns_f_rcode) != ns_r_noerror) {
 		snprintf(why, FAILURE_TEXT, "DNS: %s",
 			 rcode_name((unsigned)ns_msg_getflag(message, ns_f_rcode), code));
 		return DATAGRAM_FAILED;
 	}
-	if (!records) {
+	look_for_answer(config, &message, &any, &expected);
+	if (expected)
+		return DATAGRAM_PASSED;
+	if (any)
+		failure_content(why, "DNS: the answer", config->expect, NULL);
+	else
 		snprintf(why, FAILURE_TEXT, "DNS: no %s record in the answer",
 			 config->record ? config->record : "A");
-		return DATAGRAM_FAILED;
-	}
-	if (!config->expect)
-		return DATAGRAM_PASSED;
-	for (int i = 0; i < records; i++)
-		if (record_has(&message, i, config->expect))
-			return DATAGRAM_PASSED;
-	failure_content(why, "DNS: the answer", config->expect, NULL);
 	return DATAGRAM_FAILED;
 }
 

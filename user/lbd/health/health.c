@@ -23,28 +23,44 @@
 
 #define WARN_EVERY_MS 60000
 
-struct health_check {
-	LIST_ENTRY(health_check) link;
-	struct health *health;
+/* One of the checks of a backend, which are made at the same time. */
+struct member {
+	struct health_check *check;
 	const struct health_kind *kind;
-	struct health_spec config;
-	struct addr backend;
+	const struct health_spec *config;
 	struct health_probe_spec spec;
-	struct health_way way; /* mark 0: none yet */
-	uint64_t way_packets;  /* when the probe began */
-	struct event timer;    /* for the next probe */
+	uint64_t way_packets; /* when the probe began */
 	/* the probe that runs, here or in the probe process */
 	struct attempt *local;
 	struct remote_probe *remote;
-	bool repeated; /* the probe before this one was void */
-	bool lost;     /* the probe before this one had no process, or lost it */
-	bool placed;   /* its place in the interval has been drawn */
+};
+
+struct health_check {
+	LIST_ENTRY(health_check) link;
+	struct health *health;
+	struct health_spec config;
+	struct addr backend;
+	struct health_way way; /* mark 0: none yet */
+	struct event timer;    /* for the next probe */
+	bool repeated;         /* the probe before this one was void */
+	bool lost;             /* the probe before this one had no process, or lost it */
+	bool placed;           /* its place in the interval has been drawn */
 	enum health_status status;
 	uint32_t streak;   /* probes in a row that contradict the status */
 	uint64_t start_us; /* when the last probe was started */
 	char why[FAILURE_TEXT];
 	health_result_fn *result;
 	void *arg;
+	struct health_names names; /* of copies; service NULL: none */
+
+	unsigned waits;             /* members whose result is still to come */
+	bool no_process;            /* one of them could not be started for lack of it */
+	const struct member *first; /* the one that kept.why is of; NULL: none has ended */
+	struct attempt_result kept; /* of those that have ended, unless another one decides */
+	char kept_why[FAILURE_TEXT];
+
+	unsigned members_count;
+	struct member members[];
 };
 
 struct health {
@@ -58,13 +74,31 @@ struct health {
 	uint64_t counts[HEALTH_COUNTS];
 };
 
+/* What is checked, for the log. */
+#define CHECK_LABEL (ADDR_TEXT + 64)
+
+static const char *check_label(const struct health_check *check, char text[CHECK_LABEL])
+{
+	const struct member *first = &check->members[0];
+	char address[ADDR_TEXT];
+
+	addr_format(&check->backend, address);
+	if (check->members_count > 1)
+		snprintf(text, CHECK_LABEL, "health check of %s: %s of %u checks", address,
+			 check->config.any ? "any" : "all", check->members_count);
+	else
+		snprintf(text, CHECK_LABEL, "health check of %s port %u: %s", address,
+			 first->spec.port, first->config->type);
+	return text;
+}
+
 /* The result of each probe, for --debug. */
 static void log_result(const struct health_check *check, bool passed, const char *why,
 		       uint32_t latency_us)
 {
 	static const char *const names[] = {
 	    [HEALTH_UNKNOWN] = "unknown", [HEALTH_UP] = "up", [HEALTH_DOWN] = "down"};
-	char address[ADDR_TEXT], result[FAILURE_TEXT + 16], streak[48] = "";
+	char label[CHECK_LABEL], result[FAILURE_TEXT + 16], streak[48] = "";
 	char latency[DURATION_TEXT];
 
 	if (passed && latency_us)
@@ -76,9 +110,8 @@ static void log_result(const struct health_check *check, bool passed, const char
 	if (check->streak)
 		snprintf(streak, sizeof(streak), ", %u of %u probes until %s", check->streak,
 			 passed ? check->config.rise : check->config.fall, passed ? "up" : "down");
-	log_debug("health check of %s port %u: %s probe %s; %s%s",
-		  addr_format(&check->backend, address), check->spec.port, check->config.type,
-		  result, names[check->status], streak);
+	log_debug("%s probe %s; %s%s", check_label(check, label), result, names[check->status],
+		  streak);
 }
 
 static uint32_t random_draw(void)
@@ -124,6 +157,7 @@ static void report(struct health_check *check, enum health_outcome outcome,
 	    .status = check->status,
 	    .latency_us = outcome == HEALTH_PASSED ? of->latency_us : 0,
 	    .why = why,
+	    .said = outcome == HEALTH_PASSED ? of->why : "",
 	};
 
 	snprintf(why, sizeof(why), "%s", reason);
@@ -135,17 +169,14 @@ static void report(struct health_check *check, enum health_outcome outcome,
 static void probe_not_run(struct health_check *check, const struct attempt_result *result)
 {
 	struct health *health = check->health;
-	char why[FAILURE_TEXT];
-	char address[ADDR_TEXT];
+	char why[FAILURE_TEXT], label[CHECK_LABEL];
 
 	health->counts[HEALTH_COUNT_not_run]++;
 	snprintf(why, sizeof(why), "probe not run: %.*s", FAILURE_TEXT - 32, result->why);
-	log_debug("health check of %s port %u: %s %s", addr_format(&check->backend, address),
-		  check->spec.port, check->config.type, why);
+	log_debug("%s %s", check_label(check, label), why);
 	if (log_is_due(&health->warned_ms, WARN_EVERY_MS))
-		log_warning(
-		    "health check of %s port %u: %s; its status is unchanged (logged once a minute)",
-		    addr_format(&check->backend, address), check->spec.port, why);
+		log_warning("%s: %s; its status is unchanged (logged once a minute)",
+			    check_label(check, label), why);
 	report(check, HEALTH_NOT_RUN, result, why);
 }
 
@@ -160,13 +191,21 @@ static void wait_ms(struct health_check *check, uint64_t ms)
 	event_add(&check->timer, &wait);
 }
 
+static bool is_changing(const struct health_check *check)
+{
+	return check->streak && check->config.fast_ms;
+}
+
+/* Faster while what it finds contradicts the status, which is then certain sooner. Its place in the
+ * interval is drawn once that is over: those that were lost together would keep pace. */
 static void wait_for_next(struct health_check *check)
 {
 	uint64_t gone_ms = (clock_monotonic_us() - check->start_us) / 1000;
+	bool fast = is_changing(check);
+	uint32_t interval_ms = fast ? check->config.fast_ms : check->config.interval_ms;
 
-	wait_ms(check,
-		schedule_next(check->config.interval_ms, check->placed, gone_ms, random_draw()));
-	check->placed = true;
+	wait_ms(check, schedule_next(interval_ms, check->placed, gone_ms, random_draw()));
+	check->placed = !fast;
 }
 
 static void wait_for_first(struct health_check *check)
@@ -175,7 +214,7 @@ static void wait_for_first(struct health_check *check)
 	wait_ms(check, schedule_first(check->config.interval_ms, check->placed, random_draw()));
 }
 
-/* ---- one probe ---- */
+/* ---- the result of a probe ---- */
 
 static void conclude(struct health_check *check, const struct attempt_result *result)
 {
@@ -215,7 +254,7 @@ static void wait_after_loss(struct health_check *check)
 static void repeat_void(struct health_check *check, uint64_t late)
 {
 	struct health *health = check->health;
-	char address[ADDR_TEXT], time[DURATION_TEXT];
+	char label[CHECK_LABEL], time[DURATION_TEXT];
 
 	duration_exact(late / 1000, time);
 	health->counts[HEALTH_COUNT_repeated]++;
@@ -224,8 +263,7 @@ static void repeat_void(struct health_check *check, uint64_t late)
 		    "lbd was %s late during a health check: probes that fail at such a time "
 		    "are repeated before they count (logged once a minute)",
 		    time);
-	log_debug("health check of %s port %u: %s probe void: lbd was %s late; it is repeated",
-		  addr_format(&check->backend, address), check->spec.port, check->config.type,
+	log_debug("%s probe void: lbd was %s late; it is repeated", check_label(check, label),
 		  time);
 	check->repeated = true;
 	wait_for_repetition(check);
@@ -234,55 +272,28 @@ static void repeat_void(struct health_check *check, uint64_t late)
 /* The same. The process that ran it has ended, which remote.c logs. */
 static void repeat_lost(struct health_check *check)
 {
-	char address[ADDR_TEXT];
+	char label[CHECK_LABEL];
 
 	check->health->counts[HEALTH_COUNT_repeated]++;
-	log_debug("health check of %s port %u: %s probe lost with its process; it is repeated",
-		  addr_format(&check->backend, address), check->spec.port, check->config.type);
+	log_debug("%s probe lost with its process; it is repeated", check_label(check, label));
 	wait_after_loss(check);
 }
 
-/* Otherwise it was a client's packet to the VIP, and any backend may have answered. */
-static bool took_its_way(const struct health_check *check)
+/* ---- several checks, one result ---- */
+
+/* The check may be gone afterwards, as after all functions below that end a round. */
+static void end_round(struct health_check *check, const struct attempt_result *result)
 {
-	const struct health_way *way = &check->way;
-
-	if (!check->config.to_vip || way->sent(way->arg, way->mark) != check->way_packets)
-		return true;
-	way->missed(way->arg);
-	return false;
-}
-
-static void probe_passed(struct health_check *check, const struct attempt_result *result)
-{
-	struct attempt_result failed = *result;
-
-	if (took_its_way(check)) {
-		conclude(check, result);
-		return;
-	}
-	failed.outcome = ATTEMPT_FAILED;
-	failed.why = "the check did not take the tunnel: another tc program or rule of this "
-		     "host sent it elsewhere";
-	conclude(check, &failed);
-}
-
-static void on_attempt(void *arg, const struct attempt_result *result)
-{
-	struct health_check *check = arg;
-
-	check->local = NULL;
-	check->remote = NULL;
 	switch (result->outcome) {
 	case ATTEMPT_PASSED:
-		probe_passed(check, result);
-		break;
 	case ATTEMPT_FAILED:
-		took_its_way(check); /* else the way is made again for the next probe */
 		conclude(check, result);
 		break;
 	case ATTEMPT_NOT_RUN:
-		wait_for_next(check);
+		if (check->no_process)
+			wait_after_loss(check);
+		else
+			wait_for_next(check);
 		probe_not_run(check, result);
 		break;
 	case ATTEMPT_VOID:
@@ -294,175 +305,379 @@ static void on_attempt(void *arg, const struct attempt_result *result)
 	}
 }
 
-/* Of a probe that was not started. */
-static struct attempt_result result_now(const struct health_check *check,
-					enum attempt_outcome outcome, const char *why)
+static void cancel_members(struct health_check *check)
 {
-	return (struct attempt_result){.outcome = outcome,
-				       .began_us = check->start_us,
-				       .ended_us = clock_monotonic_us(),
-				       .why = why};
+	for (unsigned i = 0; i < check->members_count; i++) {
+		struct member *member = &check->members[i];
+
+		if (member->local)
+			attempt_cancel(member->local);
+		if (member->remote)
+			remote_cancel(member->remote);
+		member->local = NULL;
+		member->remote = NULL;
+	}
+	check->waits = 0;
 }
 
-static void not_started(struct health_check *check, const char *why)
+/* "check 2, http: HTTP status 503, expected 200-399" */
+static void name_check(const struct member *member, const char *why, char text[FAILURE_TEXT])
 {
-	struct attempt_result result = result_now(check, ATTEMPT_NOT_RUN, why);
-
-	wait_for_next(check);
-	probe_not_run(check, &result);
+	snprintf(text, FAILURE_TEXT, "check %td, %.15s: %.*s", member - member->check->members + 1,
+		 member->config->type, FAILURE_TEXT - 48, why);
 }
 
-/* It cannot be sent, and so fails. */
-static void not_sent(struct health_check *check, const char *why)
+/* A check without a result says more about the whole than those with one, if none decides. */
+static int gravity(enum attempt_outcome outcome)
 {
-	struct attempt_result result = result_now(check, ATTEMPT_FAILED, why);
-
-	conclude(check, &result);
+	switch (outcome) {
+	case ATTEMPT_LOST:
+		return 3;
+	case ATTEMPT_VOID:
+		return 2;
+	case ATTEMPT_NOT_RUN:
+		return 1;
+	default:
+		return 0;
+	}
 }
 
-static void no_process(struct health_check *check)
+/* The slowest answer: if one was not measured, neither is the whole. */
+static uint32_t slowest(uint32_t a, uint32_t b)
 {
+	if (!a || !b)
+		return 0;
+	return a > b ? a : b;
+}
+
+/* Adds the result of a member that decides nothing: one that passed where all must, or failed where
+ * one is enough, or had no result. */
+static void keep_result(struct member *member, const struct attempt_result *result)
+{
+	struct health_check *check = member->check;
+	struct attempt_result *kept = &check->kept, before = *kept;
+	bool first = !check->first, grave;
+
+	grave = !first && gravity(result->outcome) > gravity(before.outcome);
+	if (first || grave ||
+	    (gravity(result->outcome) == gravity(before.outcome) && member < check->first)) {
+		*kept = *result;
+		name_check(member, result->why, check->kept_why);
+		kept->why = check->kept_why;
+		check->first = member;
+	}
+	if (first)
+		return;
+	kept->latency_us = slowest(before.latency_us, result->latency_us);
+	if (before.began_us < kept->began_us)
+		kept->began_us = before.began_us;
+	if (result->began_us < kept->began_us)
+		kept->began_us = result->began_us;
+	if (before.ended_us > kept->ended_us)
+		kept->ended_us = before.ended_us;
+	if (result->ended_us > kept->ended_us)
+		kept->ended_us = result->ended_us;
+}
+
+/* The first that fails decides where all must pass, and the first that passes where one is enough.
+ * True: the round has ended, and the check may be gone. */
+static bool member_ended(struct member *member, const struct attempt_result *result)
+{
+	struct health_check *check = member->check;
+	enum attempt_outcome decides = check->config.any ? ATTEMPT_PASSED : ATTEMPT_FAILED;
+	struct attempt_result of = *result;
+	char why[FAILURE_TEXT];
+
+	check->waits--;
+	if (check->members_count > 1 && result->outcome != decides) {
+		keep_result(member, result);
+		if (check->waits)
+			return false;
+		of = check->kept;
+		if (of.outcome == ATTEMPT_FAILED) {
+			snprintf(why, sizeof(why), "none of %u checks has passed: %.*s",
+				 check->members_count, FAILURE_TEXT - 48, of.why);
+			of.why = why;
+		}
+	} else if (check->members_count > 1) {
+		cancel_members(check);
+		name_check(member, result->why, why);
+		of.why = why;
+	}
+	end_round(check, &of);
+	return true;
+}
+
+/* Otherwise it was a client's packet to the VIP, and any backend may have answered. */
+static bool took_its_way(const struct member *member)
+{
+	const struct health_way *way = &member->check->way;
+
+	if (!member->config->to_vip || way->sent(way->arg, way->mark) != member->way_packets)
+		return true;
+	way->missed(way->arg);
+	return false;
+}
+
+static void on_attempt(void *arg, const struct attempt_result *result)
+{
+	struct member *member = arg;
+	struct attempt_result of = *result;
+
+	member->local = NULL;
+	member->remote = NULL;
+	/* of one that failed, the way is made again for the next probe */
+	if ((of.outcome == ATTEMPT_PASSED || of.outcome == ATTEMPT_FAILED) &&
+	    !took_its_way(member) && of.outcome == ATTEMPT_PASSED) {
+		of.outcome = ATTEMPT_FAILED;
+		of.why = "the check did not take the tunnel: another tc program or rule of this "
+			 "host sent it elsewhere";
+	}
+	member_ended(member, &of);
+}
+
+/* ---- one probe ---- */
+
+/* Each of these returns true if the round has ended, and the check may be gone. */
+
+/* Of a probe that was not started: it cannot be sent, and so fails, or is not run. */
+static bool ended_now(struct member *member, enum attempt_outcome outcome, const char *why)
+{
+	struct attempt_result result = {.outcome = outcome,
+					.began_us = member->check->start_us,
+					.ended_us = clock_monotonic_us(),
+					.why = why};
+
+	return member_ended(member, &result);
+}
+
+static bool no_process(struct member *member)
+{
+	struct health_check *check = member->check;
 	struct health_process process;
-	struct attempt_result result;
 	char why[FAILURE_TEXT];
 
 	remote_process(check->health->remote, &process);
 	snprintf(why, sizeof(why), "the probe process is being started again: %.*s",
 		 FAILURE_TEXT - 64, process.why);
-	result = result_now(check, ATTEMPT_NOT_RUN, why);
-	wait_after_loss(check);
-	probe_not_run(check, &result);
+	check->no_process = true;
+	return ended_now(member, ATTEMPT_NOT_RUN, why);
 }
 
-/* False: the probe cannot take its way, and has failed or waits. The check may be gone. */
-static bool find_way(struct health_check *check)
+/* 0: the probe can take its way. Else why says what prevents it. */
+static int find_way(struct member *member, char why[FAILURE_TEXT])
 {
-	const struct health_way *way = &check->way;
+	const struct health_way *way = &member->check->way;
+	int rc;
+
+	if (!member->config->to_vip)
+		return 0;
+	rc = way->prepare(way->arg, &way->to, why, FAILURE_TEXT);
+	if (rc)
+		return failure_is_local(-rc) ? rc : -EHOSTUNREACH;
+	member->spec.address = way->to;
+	member->spec.mark = way->mark;
+	member->way_packets = way->sent(way->arg, way->mark);
+	return 0;
+}
+
+static bool start_confined(struct member *member)
+{
+	struct health_check *check = member->check;
+
+	member->remote =
+	    remote_start(check->health->remote, &member->spec, check->repeated, on_attempt, member);
+	if (member->remote)
+		return false;
+	if (errno == ENOTCONN)
+		return no_process(member);
+	return ended_now(member, ATTEMPT_NOT_RUN, strerror(errno));
+}
+
+static bool start_here(struct member *member)
+{
+	struct health_check *check = member->check;
+
+	member->local = attempt_start(check->health->attempts, &member->spec, check->repeated,
+				      on_attempt, member);
+	return !member->local && ended_now(member, ATTEMPT_NOT_RUN, strerror(errno));
+}
+
+static bool start_member(struct member *member)
+{
+	struct health *health = member->check->health;
 	char why[FAILURE_TEXT];
 	int rc;
 
-	if (!check->config.to_vip)
-		return true;
-	if (!way->mark) { /* no next hop is known yet */
-		wait_for_next(check);
-		return false;
-	}
-	rc = way->prepare(way->arg, &way->to, why, sizeof(why));
-	if (rc) {
-		if (failure_is_local(-rc))
-			not_started(check, why);
-		else
-			not_sent(check, why);
-		return false;
-	}
-	check->spec.address = way->to;
-	check->spec.mark = way->mark;
-	check->way_packets = way->sent(way->arg, way->mark);
-	return true;
-}
-
-/* False: none is fit, and the check has failed or is not run. It may be gone. */
-static bool find_source(struct health_check *check)
-{
-	char why[FAILURE_TEXT];
-	int rc =
-	    sources_find(check->health->sources, &check->spec.address, &check->spec.source, why);
-
-	if (rc == -EADDRNOTAVAIL)
-		not_sent(check, why);
-	else if (rc)
-		not_started(check, why);
-	return !rc;
-}
-
-static void start_confined(struct health_check *check)
-{
-	if (!find_way(check) || !find_source(check))
-		return;
-	check->remote =
-	    remote_start(check->health->remote, &check->spec, check->repeated, on_attempt, check);
-	if (check->remote)
-		return;
-	if (errno == ENOTCONN)
-		no_process(check);
-	else
-		not_started(check, strerror(errno));
-}
-
-static void start_here(struct health_check *check)
-{
-	struct attempts *attempts = check->health->attempts;
-
-	if (attempts_full(attempts)) {
-		not_started(
-		    check,
+	if (!member->kind->confined && attempts_full(health->attempts))
+		return ended_now(
+		    member, ATTEMPT_NOT_RUN,
 		    "too many probes run at once: raise the limit of open files (LimitNOFILE)");
-		return;
-	}
-	if (!find_way(check) || !find_source(check))
-		return;
-	check->local = attempt_start(attempts, &check->spec, check->repeated, on_attempt, check);
-	if (!check->local)
-		not_started(check, strerror(errno));
+	if (member->kind->aside)
+		return start_here(member);
+	rc = find_way(member, why);
+	if (rc)
+		return ended_now(member, rc == -EHOSTUNREACH ? ATTEMPT_FAILED : ATTEMPT_NOT_RUN,
+				 why);
+	rc = sources_find(health->sources, &member->spec.address, &member->spec.source, why);
+	if (rc)
+		return ended_now(member, rc == -EADDRNOTAVAIL ? ATTEMPT_FAILED : ATTEMPT_NOT_RUN,
+				 why);
+	return member->kind->confined ? start_confined(member) : start_here(member);
+}
+
+/* Does it lack its way, as no next hop is known yet? */
+static bool lacks_way(const struct health_check *check)
+{
+	return !check->way.mark && health_spec_to_vip(&check->config);
+}
+
+static bool is_busy(const struct health_check *check)
+{
+	for (unsigned i = 0; i < check->members_count; i++)
+		if (attempts_busy(check->health->attempts, check->members[i].kind))
+			return true;
+	return false;
 }
 
 static void on_timer(int fd, short what, void *arg)
 {
 	struct health_check *check = arg;
+	struct schedule_pace *pace = &check->health->pace;
 	uint64_t now_us = clock_monotonic_us();
 
-	if (!schedule_may_begin(&check->health->pace, now_us)) {
+	if (is_busy(check) || !schedule_may_begin(pace, now_us)) {
 		wait_ms(check, 1 + random_draw() % SCHEDULE_CROWD_MS);
 		return;
 	}
+	pace->begun += check->members_count - 1;
 	check->start_us = now_us;
-	if (check->kind->confined)
-		start_confined(check);
-	else
-		start_here(check);
+	if (lacks_way(check)) {
+		wait_for_next(check);
+		return;
+	}
+	check->waits = check->members_count;
+	check->first = NULL;
+	check->no_process = false;
+	for (unsigned i = 0; i < check->members_count; i++)
+		if (start_member(&check->members[i]))
+			return;
 }
 
 /* ---- checks ---- */
+
+/* ---- names ---- */
+
+#define NAMES (sizeof(struct health_names) / sizeof(char *))
+
+static void free_names(struct health_names *names)
+{
+	const char **list = (const char **)names;
+
+	for (unsigned i = 0; i < NAMES; i++)
+		free((char *)list[i]);
+	*names = (struct health_names){0};
+}
+
+static int copy_names(const struct health_names *from, struct health_names *ret)
+{
+	const char *const *list = (const char *const *)from;
+	const char **copies = (const char **)ret;
+
+	for (unsigned i = 0; i < NAMES; i++)
+		if (!(copies[i] = strdup(list[i]))) {
+			free_names(ret);
+			return -ENOMEM;
+		}
+	return 0;
+}
+
+/* What runs now has its own copy of them. */
+int health_name(struct health_check *check, const struct health_names *names)
+{
+	bool needed = false;
+	int rc = 0;
+
+	for (unsigned i = 0; i < check->members_count; i++)
+		needed |= check->members[i].kind->aside;
+	free_names(&check->names);
+	if (needed)
+		rc = copy_names(names, &check->names);
+	for (unsigned i = 0; i < check->members_count; i++)
+		check->members[i].spec.names = check->names.service ? &check->names : NULL;
+	return rc;
+}
+
+static void free_check(struct health_check *check)
+{
+	health_spec_done(&check->config);
+	free_names(&check->names);
+	free(check);
+}
+
+/* False: one of them has no kind. */
+static bool make_members(struct health_check *check, const struct addr *address, uint16_t port)
+{
+	unsigned count;
+	const struct health_spec *list = health_spec_list(&check->config, &count);
+
+	check->members_count = count;
+	for (unsigned i = 0; i < count; i++) {
+		const struct health_kind *kind = health_kind_of(&list[i]);
+		uint16_t of_all = check->config.port ? check->config.port : port;
+
+		if (!kind)
+			return false;
+		check->members[i] = (struct member){
+		    .check = check,
+		    .kind = kind,
+		    .config = &list[i],
+		    .spec = {.kind = kind,
+			     .address = *address,
+			     .port = list[i].port ? list[i].port : of_all,
+			     .socket = -1,
+			     .config = &list[i]},
+		};
+	}
+	return true;
+}
 
 struct health_check *health_add(struct health *health, const struct health_spec *spec,
 				const struct addr *address, uint16_t port,
 				enum health_status initial, health_result_fn *result, void *arg)
 {
-	const struct health_kind *kind = health_kind_of(spec);
 	struct health_check *check;
+	unsigned count;
 
-	if (!kind) {
-		errno = EINVAL;
-		return NULL;
-	}
-	check = calloc(1, sizeof(*check));
+	health_spec_list(spec, &count);
+	check = calloc(1, sizeof(*check) + count * sizeof(check->members[0]));
 	if (!check || health_spec_copy(spec, &check->config)) {
 		free(check);
 		errno = ENOMEM;
 		return NULL;
 	}
+	if (!make_members(check, address, port)) {
+		free_check(check);
+		errno = EINVAL;
+		return NULL;
+	}
 	check->health = health;
-	check->kind = kind;
 	check->backend = *address;
-	check->spec = (struct health_probe_spec){.kind = kind,
-						 .address = *address,
-						 .port = spec->port ? spec->port : port,
-						 .socket = -1,
-						 .config = &check->config};
 	check->result = result;
 	check->arg = arg;
 	set_status(check, initial);
 	evtimer_assign(&check->timer, health->base, on_timer, check);
 	LIST_INSERT_HEAD(&health->checks, check, link);
-	if (kind->confined)
-		remote_need(health->remote);
+	for (unsigned i = 0; i < count; i++)
+		if (check->members[i].kind->confined)
+			remote_need(health->remote);
 	wait_for_first(check);
 	return check;
 }
 
 void health_set_way(struct health_check *check, const struct health_way *way)
 {
-	bool first = check->config.to_vip && !check->way.mark && !check->local && !check->remote;
+	bool first = lacks_way(check) && !check->waits;
 
 	check->way = *way;
 	if (first)
@@ -474,13 +689,9 @@ void health_remove(struct health_check *check)
 	if (!check)
 		return;
 	event_del(&check->timer);
-	if (check->local)
-		attempt_cancel(check->local);
-	if (check->remote)
-		remote_cancel(check->remote);
+	cancel_members(check);
 	LIST_REMOVE(check, link);
-	health_spec_done(&check->config);
-	free(check);
+	free_check(check);
 }
 
 /* ---- the scheduler ---- */

@@ -15,18 +15,24 @@
 #include "lbd/host/host.h"
 
 /* Texts of a check: each a member of health_spec, NULL if not given. X(name, longest, in bytes) */
-#define HEALTH_TEXTS(X)                                                         \
-	X(path, 1023)      /* http: default "/" */                              \
-	X(host, 255)       /* http: Host header; NULL: the backend's address */ \
-	X(method, 15)      /* http: default GET */                              \
-	X(headers, 2047)   /* http: "Name: value" lines, separated by \\n */    \
-	X(body, 255)       /* http: the body must contain it */                 \
-	X(send, 511)       /* tcp, udp: what is sent */                         \
-	X(send_hex, 1022)  /* ... the same as pairs of hexadecimal digits */    \
-	X(expect, 255)     /* tcp, udp, dns: the answer must contain it */      \
-	X(expect_hex, 510) /* ... */                                            \
-	X(name, 255)       /* dns: whose records are asked for */               \
-	X(record, 7)       /* dns: their type; default A */
+#define HEALTH_TEXTS(X)                                                            \
+	X(path, 1023)         /* http: default "/" */                              \
+	X(host, 255)          /* http: Host header; NULL: the backend's address */ \
+	X(method, 15)         /* http: default GET */                              \
+	X(headers, 2047)      /* http: "Name: value" lines, separated by \\n */    \
+	X(body, 255)          /* http: the body must contain it */                 \
+	X(send, 511)          /* tcp, udp: what is sent */                         \
+	X(send_hex, 1022)     /* ... the same as pairs of hexadecimal digits */    \
+	X(expect, 255)        /* tcp, udp, dns: the answer must contain it */      \
+	X(expect_hex, 510)    /* ... */                                            \
+	X(name, 255)          /* dns: whose records are asked for */               \
+	X(record, 7)          /* dns: their type; default A */                     \
+	X(command, 2047)      /* exec: its words, separated by \\n */              \
+	X(status, 127)        /* http: several ranges, separated by commas */      \
+	X(server_name, 255)   /* https, tls: in the certificate, and asked for */  \
+	X(ca, 49152)          /* https, tls: authorities, in PEM */                \
+	X(certificate, 24576) /* https, tls: of the client, in PEM */              \
+	X(key, 12288)         /* https, tls: its key */
 
 enum health_text {
 #define X(name, max) HEALTH_TEXT_##name,
@@ -40,6 +46,7 @@ struct health_spec {
 	char *type;    /* a health kind by its name: "tcp", "http"; "none": always healthy */
 	uint16_t port; /* 0: the service's */
 	bool to_vip;   /* probes go to the VIP through the tunnel, see health_set_way */
+	bool to_own;   /* of one of `checks`, while a config is read: `to` was given for it */
 	union {
 		struct {
 #define X(name, max) char *name;
@@ -48,11 +55,27 @@ struct health_spec {
 		};
 		char *texts[HEALTH_TEXT_COUNT];
 	};
-	/* http: default 200-399; `status: 200` or `status: 200-204` */
+	/* http: default 200-399; `status: 200` or `status: 200-204`; of several ranges the lowest
+	 * and the highest */
 	uint32_t status_min, status_max;
+	bool verify; /* https, tls: the certificate of the server, by the authorities of ca */
 	uint32_t interval_ms, timeout_ms; /* default 2s, 1s */
-	uint32_t rise, fall;              /* default 2, 3 */
+	uint32_t fast_ms;    /* the interval while probes contradict the status; 0: the same */
+	uint32_t rise, fall; /* default 2, 3 */
+	/* Several checks that are made at the same time, and have one result. Each has a type, port
+	 * (0: that of this spec), to_vip, texts, status and timeout; of this spec count interval,
+	 * rise and fall. NULL: this spec is the only check. */
+	struct health_spec *checks;
+	unsigned checks_count;
+	bool any; /* one that passes is enough; else all must pass */
 };
+
+#define HEALTH_CHECKS_MAX 8
+
+/* The checks of a spec: `checks`, or the spec itself. */
+const struct health_spec *health_spec_list(const struct health_spec *spec, unsigned *ret_count);
+/* Does one of them go to the VIP? */
+bool health_spec_to_vip(const struct health_spec *spec);
 
 /* What each text may have, bytes. */
 extern const uint16_t health_text_max[HEALTH_TEXT_COUNT];
@@ -60,6 +83,10 @@ extern const uint16_t health_text_max[HEALTH_TEXT_COUNT];
 /* Whether a text is pairs of hexadecimal digits, at least one; a type of DNS records ("A"). */
 bool health_is_hex(const char *text);
 bool health_is_record(const char *text);
+
+/* Whether a status is in one of the ranges of a list such as "200,204,300-399"; -EINVAL: that is no
+ * such list, whose numbers are 100 to 599. */
+int health_status_within(const char *list, long status);
 
 /* 0 or -ENOMEM; *ret then holds nothing. */
 int health_spec_copy(const struct health_spec *from, struct health_spec *ret);
@@ -81,10 +108,35 @@ struct health_result {
 	enum health_status status;
 	/* of this probe, connect to answer; 0: it failed, or the loop was late */
 	uint32_t latency_us;
-	/* last failure: "connect: timed out after 1 s", "HTTP status 503, expected 200-399"; "" if
-	 * none */
+	/* last failure: "connect: timed out after 1 s", "HTTP status 503, expected 200-399"; of
+	 * several checks "check 2, http: HTTP status 503, expected 200-399"; "" if none */
 	const char *why;
+	const char
+	    *said; /* by an agent, in a probe that passed: for health_advice_parse; else "" */
 };
+
+/* ---- agents ---- */
+
+#define HEALTH_ADVICE_LINE        255 /* bytes that an agent may say */
+#define HEALTH_ADVICE_TEXT        128
+#define HEALTH_ADVICE_WHY         128
+#define HEALTH_ADVICE_PERCENT_MAX 1000
+
+enum { HEALTH_ADVICE_UP = 1, HEALTH_ADVICE_DOWN };                          /* states */
+enum { HEALTH_ADVICE_READY = 1, HEALTH_ADVICE_DRAIN, HEALTH_ADVICE_MAINT }; /* orders */
+
+/* What the line of an agent says. */
+struct health_advice {
+	uint8_t state, order; /* 0: nothing */
+	bool has_weight;
+	uint16_t percent;              /* of the configured weight */
+	char text[HEALTH_ADVICE_TEXT]; /* "": none */
+};
+
+/* A line such as "up 50%", "down #disk full", without its end. 0, or -EINVAL with why. */
+int health_advice_parse(const char *line, struct health_advice *ret, char why[HEALTH_ADVICE_WHY]);
+/* In words that health_advice_parse reads. */
+void health_advice_format(const struct health_advice *advice, char text[HEALTH_ADVICE_LINE + 1]);
 
 struct health;       /* the scheduler */
 struct health_check; /* one backend's check */
@@ -127,6 +179,14 @@ struct health_way {
 
 /* A check with to_vip is not run before this. The way is copied. */
 void health_set_way(struct health_check *check, const struct health_way *way);
+/* Who a check is about, for a command that checks it. */
+struct health_names {
+	const char *service, *vip, *vip_port, *protocol, *backend;
+};
+
+/* The names are copied, where a command is run; before the first probe, and again when they change.
+ * 0 or -ENOMEM: then there are none. */
+int health_name(struct health_check *check, const struct health_names *names);
 void health_remove(struct health_check *check); /* NULL is allowed; a running probe is abandoned */
 
 /* What became of probes since the start. */
@@ -186,10 +246,11 @@ struct health_probe_spec {
 	 * source or mark, which lbd has made. start takes it over unless it fails. -1: none */
 	int socket;
 	const struct health_spec *config;
+	const struct health_names *names; /* NULL: not known, or not needed */
 };
 
-/* Called once per probe. why: NULL when passed. latency_us: connect to answer when passed, else
- * ignored. */
+/* Called once per probe. why: NULL when passed, but of an agent what it has said. latency_us:
+ * connect to answer when passed, else ignored. */
 typedef void health_done_fn(void *arg, enum health_outcome outcome, const char *why,
 			    uint32_t latency_us);
 
@@ -204,9 +265,12 @@ struct health_kind {
 	 * socket that is not TCP is made by lbd, as the probe process may not. */
 	int socket, protocol4, protocol6;
 	bool portless; /* it needs no port */
+	bool aside;    /* its packets, if any, are not lbd's: it has no way and no source address */
 	/* Called once per scheduler; start gets the state. May be NULL. */
 	int (*open)(struct event_base *base, void **ret_state);
 	void (*close)(void *state);
+	/* So many run that one more has to wait: the scheduler tries again soon. May be NULL. */
+	bool (*is_busy)(const void *state);
 	/* Starts a probe. done is called from the loop, exactly once unless the probe is cancelled,
 	 * and never from within start. NULL with errno set: this host is out of resources. spec and
 	 * what it points to outlive the probe. The scheduler has the timeout: a kind waits until it

@@ -32,6 +32,7 @@ struct health_probe {
 	const struct health_probe_spec *spec;
 	CURL *transfer;
 	struct curl_slist *headers, *connect_to;
+	char name[256];   /* in the certificate: a name or an address */
 	int given;        /* the socket of the spec, until curl asks for one; -1: none */
 	int fd;           /* -1: none yet */
 	int socket_error; /* errno of a failed socket(): a problem of this host */
@@ -125,9 +126,14 @@ static enum health_outcome answer_outcome(const struct health_probe *probe, char
 	if (probe->state->handshake_only)
 		return HEALTH_PASSED;
 	curl_easy_getinfo(probe->transfer, CURLINFO_RESPONSE_CODE, &status);
-	if (status >= (long)config->status_min && status <= (long)config->status_max)
+	if (config->status
+		? health_status_within(config->status, status) == 1
+		: status >= (long)config->status_min && status <= (long)config->status_max)
 		return body_outcome(probe, why);
-	if (config->status_min == config->status_max)
+	if (config->status)
+		snprintf(why, FAILURE_TEXT, "HTTP status %ld, expected %.130s", status,
+			 config->status);
+	else if (config->status_min == config->status_max)
 		snprintf(why, FAILURE_TEXT, "HTTP status %ld, expected %u", status,
 			 config->status_min);
 	else
@@ -151,6 +157,44 @@ static void describe_other(const struct health_probe *probe, CURLcode code, char
 		 text);
 }
 
+/* The reasons of OpenSSL: X509_V_ERR_..., whose numbers are part of its interface. */
+enum {
+	NOT_YET_VALID = 9,
+	EXPIRED = 10,
+	SELF_SIGNED = 18,
+	SELF_SIGNED_IN_CHAIN = 19,
+	NO_ISSUER = 20,
+	NOT_COMPLETE = 21
+};
+
+static void describe_certificate(const struct health_probe *probe, char why[FAILURE_TEXT])
+{
+	long result = 0;
+
+	curl_easy_getinfo(probe->transfer, CURLINFO_SSL_VERIFYRESULT, &result);
+	switch (result) {
+	case EXPIRED:
+		snprintf(why, FAILURE_TEXT, "TLS: the certificate has expired");
+		break;
+	case NOT_YET_VALID:
+		snprintf(why, FAILURE_TEXT, "TLS: the certificate is not valid yet");
+		break;
+	case SELF_SIGNED:
+	case SELF_SIGNED_IN_CHAIN:
+	case NO_ISSUER:
+	case NOT_COMPLETE:
+		snprintf(why, FAILURE_TEXT, "TLS: the certificate is of no authority in ca-file");
+		break;
+	default:
+		/* curl itself compares the name, and has only words for that */
+		if (strstr(probe->curl_error, "match"))
+			snprintf(why, FAILURE_TEXT, "TLS: the certificate is not for %.200s",
+				 probe->name);
+		else
+			snprintf(why, FAILURE_TEXT, "TLS: %.250s", probe->curl_error);
+	}
+}
+
 static enum health_outcome outcome_of(const struct health_probe *probe, CURLcode code,
 				      char why[FAILURE_TEXT])
 {
@@ -167,6 +211,16 @@ static enum health_outcome outcome_of(const struct health_probe *probe, CURLcode
 	case CURLE_OUT_OF_MEMORY:
 	case CURLE_FAILED_INIT:
 		snprintf(why, FAILURE_TEXT, "%s", strerror(ENOMEM));
+		return HEALTH_NOT_RUN;
+	case CURLE_PEER_FAILED_VERIFICATION:
+		describe_certificate(probe, why);
+		return HEALTH_FAILED;
+	case CURLE_SSL_CERTPROBLEM: /* what this host has is wrong */
+		snprintf(why, FAILURE_TEXT, "TLS: certificate-file or key-file: %.200s",
+			 probe->curl_error);
+		return HEALTH_NOT_RUN;
+	case CURLE_SSL_CACERT_BADFILE:
+		snprintf(why, FAILURE_TEXT, "TLS: ca-file: %.200s", probe->curl_error);
 		return HEALTH_NOT_RUN;
 	case CURLE_GOT_NOTHING:
 		snprintf(why, FAILURE_TEXT, "HTTP: connection closed without an answer");
@@ -302,15 +356,19 @@ static bool set_target(struct health_probe *probe)
 	int length;
 
 	addr_format(&probe->spec->address, address);
-	if (!config->host) {
+	if (!config->host && !config->server_name) {
+		snprintf(probe->name, sizeof(probe->name), "%s", address);
 		length = asprintf(&url, "%s://%s%s%s:%u/", probe->state->scheme, open, address,
 				  close, probe->spec->port);
 	} else {
-		/* The host is in the URL as TLS sends it as SNI; its port, if any, is for the Host
-		 * header only. */
-		length = asprintf(&url, "%s://%.*s:%u/", probe->state->scheme,
-				  (int)strcspn(config->host, ":"), config->host, probe->spec->port);
-		if (asprintf(&host, "Host: %s", config->host) < 0)
+		const char *name = config->server_name ? config->server_name : config->host;
+
+		/* The name is in the URL as TLS sends it as SNI; the port of a host, if any, is for
+		 * the Host header only. */
+		snprintf(probe->name, sizeof(probe->name), "%.*s", (int)strcspn(name, ":"), name);
+		length = asprintf(&url, "%s://%s:%u/", probe->state->scheme, probe->name,
+				  probe->spec->port);
+		if (asprintf(&host, "Host: %s", config->host ? config->host : name) < 0)
 			host = NULL;
 		snprintf(to, sizeof(to), "::%s%s%s:%u", open, address, close, probe->spec->port);
 		if (!host || !list_add(&probe->headers, host) || !list_add(&probe->connect_to, to))
@@ -326,6 +384,32 @@ static bool set_target(struct health_probe *probe)
 				 config->path ? config->path : "/") &&
 	       !curl_easy_setopt(probe->transfer, CURLOPT_HTTPHEADER, probe->headers) &&
 	       !curl_easy_setopt(probe->transfer, CURLOPT_CONNECT_TO, probe->connect_to);
+}
+
+static void set_blob(CURL *transfer, CURLoption option, char *text)
+{
+	struct curl_blob blob = {.flags = CURL_BLOB_NOCOPY};
+
+	if (!text)
+		return;
+	blob.data = text;
+	blob.len = strlen(text);
+	curl_easy_setopt(transfer, option, &blob);
+}
+
+/* Backends are probed by address, and a probe tests whether they work: by default their certificate
+ * is not verified. The probe process cannot open files, so authorities come with the probe, and the
+ * system's own are not looked for. */
+static void set_tls_options(CURL *transfer, const struct health_spec *config)
+{
+	curl_easy_setopt(transfer, CURLOPT_SSL_VERIFYPEER, config->verify ? 1L : 0L);
+	curl_easy_setopt(transfer, CURLOPT_SSL_VERIFYHOST, config->verify ? 2L : 0L);
+	curl_easy_setopt(transfer, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+	curl_easy_setopt(transfer, CURLOPT_CAINFO, NULL);
+	curl_easy_setopt(transfer, CURLOPT_CAPATH, NULL);
+	set_blob(transfer, CURLOPT_CAINFO_BLOB, config->ca);
+	set_blob(transfer, CURLOPT_SSLCERT_BLOB, config->certificate);
+	set_blob(transfer, CURLOPT_SSLKEY_BLOB, config->key);
 }
 
 static void set_options(struct health_probe *probe)
@@ -353,15 +437,7 @@ static void set_options(struct health_probe *probe)
 	curl_easy_setopt(transfer, CURLOPT_HEADERDATA, probe);
 	curl_easy_setopt(transfer, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(transfer, CURLOPT_WRITEDATA, probe);
-	/* The certificate is not verified: backends are probed by address, and the probe only tests
-	 * whether they work. */
-	curl_easy_setopt(transfer, CURLOPT_SSL_VERIFYPEER, 0L);
-	curl_easy_setopt(transfer, CURLOPT_SSL_VERIFYHOST, 0L);
-	curl_easy_setopt(transfer, CURLOPT_SSL_SESSIONID_CACHE, 0L);
-	/* So the list of authorities is not needed: it would be read for each probe, and the probe
-	 * process cannot open files. */
-	curl_easy_setopt(transfer, CURLOPT_CAINFO, NULL);
-	curl_easy_setopt(transfer, CURLOPT_CAPATH, NULL);
+	set_tls_options(transfer, probe->spec->config);
 }
 
 static struct health_probe *http_start(void *state, struct event_base *base,

@@ -49,6 +49,7 @@ size_t message_put_start(struct request *ret, uint64_t id, const struct health_p
 	ret->port = spec->port;
 	ret->family = spec->address.family;
 	ret->repeated = repeated;
+	ret->verify = config->verify;
 	ret->with_socket = source_is_set(spec);
 	memcpy(ret->address, spec->address.bytes, sizeof(ret->address));
 	snprintf(ret->kind, sizeof(ret->kind), "%s", spec->kind->name);
@@ -80,6 +81,8 @@ static const char *check_start(const struct request *request, size_t length, uns
 		return "no address";
 	if (!memchr(request->kind, 0, sizeof(request->kind)) || !request->kind[0])
 		return "no kind";
+	if (request->verify > 1)
+		return "neither verified nor not";
 	if (request->with_socket > 1)
 		return "neither with a socket nor without";
 	if (request->with_socket != descriptors)
@@ -123,6 +126,7 @@ int message_get_start(const struct request *request, struct health_spec *config,
 	    .timeout_ms = request->timeout_ms,
 	    .status_min = request->status_min,
 	    .status_max = request->status_max,
+	    .verify = request->verify,
 	};
 	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; text += request->lengths[i], i++)
 		config->texts[i] = copy_text(text, request->lengths[i], &failed);

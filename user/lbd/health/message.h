@@ -28,7 +28,7 @@ struct request {
 	uint32_t status_min, status_max;
 	uint16_t port;
 	uint16_t lengths[HEALTH_TEXT_COUNT]; /* 0: none */
-	uint8_t family, repeated;
+	uint8_t family, repeated, verify;
 	uint8_t with_socket; /* one descriptor comes with the packet: health_probe_spec.socket */
 	uint8_t address[16];
 	char kind[16];           /* with a NUL */

@@ -28,6 +28,7 @@
 #define MESSAGES_TURN 64    /* replies that are read before the loop goes on */
 #define STEADY_MS     10000 /* a process that lived so long is started again at once */
 #define WARN_EVERY_MS 10000
+#define SEND_ROOM     106496 /* bytes for requests; what Linux gives a socket by default */
 
 /* A probe is in the queue until the socket takes it, then in the list of those sent. */
 TAILQ_HEAD(probe_list, remote_probe);
@@ -264,8 +265,9 @@ static int send_request(struct remote *remote, const struct request *request, si
 	int rc =
 	    remote->fd < 0 ? -ENOTCONN : descriptor_send(remote->fd, request, length, descriptor);
 
-	/* as many descriptors as one user may have on their way */
-	return !rc || rc == -ETOOMANYREFS ? rc : -EAGAIN;
+	/* as many descriptors as one user may have on their way; certificates that are too long
+	 * for the buffers of sockets here: waiting does not help */
+	return !rc || rc == -ETOOMANYREFS || rc == -EMSGSIZE ? rc : -EAGAIN;
 }
 
 static void on_deadline(int fd, short what, void *arg)
@@ -445,6 +447,10 @@ static void on_readable(int fd, short what, void *arg)
 
 		if (length < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
+		/* It has ended, and left a request unread. What it said before comes after this
+		 * error. */
+		if (length < 0 && errno == ECONNRESET)
+			continue;
 		if (length <= 0) { /* it has closed its end: it has ended, or has no use */
 			close_socket(remote);
 			if (remote->pid)
@@ -501,6 +507,20 @@ static void kill_and_wait(struct remote *remote)
 	forget_process(remote);
 }
 
+/* Room for many requests, also where the system's default has none for a long one. */
+static void make_room(int fd)
+{
+	const int size = SEND_ROOM;
+	int now = 0;
+	socklen_t length = sizeof(now);
+
+	/* the kernel says twice as much, and counts its own bookkeeping */
+	if (!getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &now, &length) && now >= 2 * size)
+		return;
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)))
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
 static int start_process(struct remote *remote)
 {
 	int fds[2], rc;
@@ -521,6 +541,7 @@ static int start_process(struct remote *remote)
 		return rc;
 	}
 	remote->fd = fds[0];
+	make_room(remote->fd);
 	rc = watch_process(remote);
 	if (rc)
 		kill_and_wait(remote);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The spec of a check: copied, compared, freed; and which kind it asks for. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,44 @@ bool health_is_record(const char *text)
 	return dns_record_type(text) >= 0;
 }
 
+static int copy_checks(const struct health_spec *from, struct health_spec *to)
+{
+	to->checks = NULL;
+	to->checks_count = 0;
+	if (!from->checks_count)
+		return 0;
+	to->checks = calloc(from->checks_count, sizeof(*to->checks));
+	if (!to->checks)
+		return -ENOMEM;
+	for (; to->checks_count < from->checks_count; to->checks_count++)
+		if (health_spec_copy(&from->checks[to->checks_count],
+				     &to->checks[to->checks_count]))
+			return -ENOMEM;
+	return 0;
+}
+
+int health_status_within(const char *list, long status)
+{
+	bool within = false;
+
+	for (const char *at = list; *at;) {
+		unsigned min = 0, max = 0;
+		int end = 0;
+
+		at += strspn(at, " ");
+		if (sscanf(at, "%3u%n-%3u%n", &min, &end, &max, &end) < 2)
+			max = min;
+		if (!end || *at < '1' || *at > '5' || min < 100 || max > 599 || min > max)
+			return -EINVAL;
+		within |= status >= (long)min && status <= (long)max;
+		at += end;
+		at += strspn(at, " ");
+		if (*at && (*at++ != ',' || !at[strspn(at, " ")]))
+			return -EINVAL;
+	}
+	return within;
+}
+
 int health_spec_copy(const struct health_spec *from, struct health_spec *ret)
 {
 	struct health_spec copy = *from;
@@ -33,6 +72,7 @@ int health_spec_copy(const struct health_spec *from, struct health_spec *ret)
 	copy.type = copy_text(from->type, &failed);
 	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++)
 		copy.texts[i] = copy_text(from->texts[i], &failed);
+	failed |= copy_checks(from, &copy) != 0;
 	if (failed) {
 		health_spec_done(&copy);
 		copy = (struct health_spec){0};
@@ -45,10 +85,27 @@ void health_spec_done(struct health_spec *spec)
 {
 	free(spec->type);
 	spec->type = NULL;
+	if (spec->key)
+		explicit_bzero(spec->key, strlen(spec->key));
 	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++) {
 		free(spec->texts[i]);
 		spec->texts[i] = NULL;
 	}
+	for (unsigned i = 0; i < spec->checks_count; i++)
+		health_spec_done(&spec->checks[i]);
+	free(spec->checks);
+	spec->checks = NULL;
+	spec->checks_count = 0;
+}
+
+static bool same_checks(const struct health_spec *a, const struct health_spec *b)
+{
+	if (a->checks_count != b->checks_count || a->any != b->any)
+		return false;
+	for (unsigned i = 0; i < a->checks_count; i++)
+		if (!health_spec_same(&a->checks[i], &b->checks[i]))
+			return false;
+	return true;
 }
 
 bool health_spec_same(const struct health_spec *a, const struct health_spec *b)
@@ -59,7 +116,29 @@ bool health_spec_same(const struct health_spec *a, const struct health_spec *b)
 	return same_text(a->type, b->type) && a->port == b->port && a->to_vip == b->to_vip &&
 	       a->status_min == b->status_min && a->status_max == b->status_max &&
 	       a->interval_ms == b->interval_ms && a->timeout_ms == b->timeout_ms &&
-	       a->rise == b->rise && a->fall == b->fall;
+	       a->fast_ms == b->fast_ms && a->verify == b->verify && a->rise == b->rise &&
+	       a->fall == b->fall && same_checks(a, b);
+}
+
+const struct health_spec *health_spec_list(const struct health_spec *spec, unsigned *ret_count)
+{
+	*ret_count = spec->checks_count ? spec->checks_count : 1;
+	return spec->checks_count ? spec->checks : spec;
+}
+
+bool health_spec_to_vip(const struct health_spec *spec)
+{
+	unsigned count;
+	const struct health_spec *list = health_spec_list(spec, &count);
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct health_kind *kind =
+		    list[i].to_vip && list[i].type ? health_kind_of(&list[i]) : NULL;
+
+		if (kind && !kind->aside)
+			return true;
+	}
+	return false;
 }
 
 /* ---- kinds ---- */

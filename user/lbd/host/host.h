@@ -5,6 +5,7 @@
 #define LBD_HOST_H
 
 #include "common/error.h"
+#include "command.h"
 #include "kernel.h"
 #include "lateness.h"
 #include "loop.h"

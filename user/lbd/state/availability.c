@@ -34,6 +34,16 @@ int availability_start(struct state *state)
 	return 0;
 }
 
+/* Records of services that are gone are kept for when they come back, but not all and not for
+ * ever. As a part of a task: no other world is in the making. */
+static void tidy(struct state *state)
+{
+	for (unsigned i = 0; i < state->world.count; i++)
+		if (state->world.services[i]->uptime)
+			uptime_use(state->world.services[i]->uptime);
+	uptimes_tidy(state->uptimes, clock_wall_ms());
+}
+
 static void save(struct state *state)
 {
 	struct error err;
@@ -66,8 +76,11 @@ void availability_tick(struct state *state)
 			uptime_add(service->uptime, wall, (uint32_t)(now - since),
 				   service->status != SERVICE_DOWN);
 	}
-	if (now - state->uptime_saved_ms >= SAVE_MS)
+	if (state->uptimes && now - state->uptime_saved_ms >= SAVE_MS) {
+		tidy(state);
 		save(state);
+		state->uptime_saved_ms = now; /* also without a file */
+	}
 }
 
 void availability_stop(struct state *state)

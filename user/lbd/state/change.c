@@ -103,18 +103,23 @@ static void log_change(const struct change *change)
 		  weight, entry->drain ? ", drain" : "", force);
 }
 
-/* A change that leaves a service without a backend that takes flows. */
-static void warn_if_down(const struct state *state, const char *name, bool was_down)
+/* Of a change that leaves a service without a backend that takes flows, or other balancers with
+ * another ring. */
+static void warn_of_change(const struct state *state, const char *name, bool was_down,
+			   bool other_backends)
 {
 	const struct service *service = state_find_service(state, name);
 
 	if (service && service->status == SERVICE_DOWN && !was_down)
 		state_warn(state, "service %s is down now: %s", name, service_why(service));
+	if (service && other_backends)
+		ring_warn_of_change(state, service);
 }
 
 static int change_end(struct state *state, struct change *change, struct error *err)
 {
 	bool was_down = change->service->status == SERVICE_DOWN;
+	bool comes = !change->backend || change->backend->removed, goes = change->entry->removed;
 	int rc;
 
 	if (log_debugs())
@@ -123,7 +128,7 @@ static int change_end(struct state *state, struct change *change, struct error *
 	rc = state_switch(state, state->config, &change->overrides, err);
 	overrides_done(&change->overrides);
 	if (!rc)
-		warn_if_down(state, change->name, was_down);
+		warn_of_change(state, change->name, was_down, comes || goes);
 	return rc;
 }
 
@@ -417,7 +422,7 @@ static void warn_of_command(const struct state *state, const struct config *conf
 {
 	struct sentences lacks = {0};
 
-	machine_lacks_command(config, &lacks);
+	machine_lacks_commands(config, &lacks);
 	for (unsigned i = 0; i < lacks.count; i++)
 		state_warn(state, "%s", lacks.list[i]);
 	sentences_done(&lacks);
@@ -464,10 +469,29 @@ static int apply_config(struct state *state, struct config *config, struct overr
 	return 0;
 }
 
+struct keeping {
+	const struct state *state;
+	struct config *config;
+	bool keep;
+	struct overrides *kept;
+	struct reload_report *report;
+	struct error *err;
+	int rc;
+};
+
+static void keep(void *arg)
+{
+	struct keeping *keeping = arg;
+
+	keeping->rc = reload_overrides(keeping->state, keeping->config, keeping->keep,
+				       keeping->kept, keeping->report, keeping->err);
+}
+
 static int reload(struct state *state, const struct reload_options *options,
 		  struct reload_report *ret, struct error *err)
 {
 	struct loading loading = {.path = state->config_path};
+	struct keeping keeping;
 	struct overrides kept = {0};
 	struct config *config;
 	int rc;
@@ -478,7 +502,10 @@ static int reload(struct state *state, const struct reload_options *options,
 		*err = loading.err;
 		return loading.rc;
 	}
-	rc = reload_overrides(state, config, options->keep, &kept, ret, err);
+	/* It reads lists, and of the state what only tasks change. */
+	keeping = (struct keeping){state, config, options->keep, &kept, ret, err, 0};
+	task_wait(keep, &keeping);
+	rc = keeping.rc;
 	if (!rc && options->trial)
 		rc = try_config(state, config, &kept, ret, err);
 	else if (!rc)

@@ -16,11 +16,14 @@ struct member {
 	const struct config_tag *tag;
 	uint32_t weight;
 	bool backup, drain;
+	uint16_t check_port, agent_port;
+	struct addr check_address;
 };
 
 struct members {
 	struct member *list;
 	unsigned count;
+	struct lookup lookup; /* by address */
 };
 
 /* ---- the backends that config and run-time changes say together ---- */
@@ -31,7 +34,10 @@ static struct member member_of(const struct config_backend *file, const struct o
 				.tag = file->tag,
 				.weight = file->weight,
 				.backup = file->backup,
-				.drain = file->drain};
+				.drain = file->drain,
+				.check_port = file->check_port,
+				.agent_port = file->agent_port,
+				.check_address = file->check_address};
 
 	if (change && change->has_weight)
 		member.weight = change->weight;
@@ -40,48 +46,92 @@ static struct member member_of(const struct config_backend *file, const struct o
 	return member;
 }
 
-static int members_of(const struct config_service *service, const struct overrides *overrides,
+/* A side, and how to find what is in it. */
+struct side {
+	const struct config *config;
+	const struct overrides *overrides;
+	struct config_index index;
+	struct overrides_added added;
+};
+
+static void side_done(struct side *side)
+{
+	config_index_done(&side->index);
+	free(side->added.list);
+}
+
+static int side_make(const struct diff_side *of, struct side *ret)
+{
+	struct side side = {.config = of->config, .overrides = of->overrides};
+
+	if (config_index_make(side.config, &side.index) ||
+	    overrides_list_added(side.overrides, &side.added)) {
+		side_done(&side);
+		return -ENOMEM;
+	}
+	*ret = side;
+	return 0;
+}
+
+static void members_done(struct members *members)
+{
+	free(members->list);
+	lookup_done(&members->lookup);
+}
+
+static void add_member(struct members *members, const struct member *member)
+{
+	lookup_add(&members->lookup, lookup_hash_addr(LOOKUP_START, &member->address),
+		   members->count);
+	members->list[members->count++] = *member;
+}
+
+static int members_of(const struct side *side, const struct config_service *service,
 		      struct members *ret)
 {
+	unsigned added;
+	const struct override *const *list =
+	    overrides_added_to(&side->added, service->name, &added);
 	struct members members = {
-	    .list = calloc(service->backends_count + overrides->count + 1, sizeof(struct member))};
+	    .list = calloc(service->backends_count + added + 1, sizeof(struct member))};
 
-	if (!members.list)
+	if (!members.list || lookup_reserve(&members.lookup, service->backends_count + added)) {
+		members_done(&members);
 		return -ENOMEM;
+	}
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct config_backend *file = &service->backends[i];
 		const struct override *change =
-		    overrides_find(overrides, service->name, &file->address);
+		    overrides_find(side->overrides, service->name, &file->address);
+
+		const struct member member = member_of(file, change);
 
 		if (!change || !change->removed)
-			members.list[members.count++] = member_of(file, change);
+			add_member(&members, &member);
 	}
-	for (unsigned i = 0; i < overrides->count; i++) {
-		const struct override *change = &overrides->list[i];
+	for (unsigned i = 0; i < added; i++) {
+		const struct override *change = list[i];
 
-		if (change->added && !strcmp(change->service, service->name) &&
-		    !config_find_backend(service, &change->address))
-			members.list[members.count++] = (struct member){.address = change->address,
-									.tag = change->tag,
-									.weight = change->weight,
-									.drain = change->drain};
+		if (config_index_backend(&side->index, service, &change->address))
+			continue;
+		add_member(&members, &(struct member){.address = change->address,
+						      .tag = change->tag,
+						      .weight = change->weight,
+						      .drain = change->drain});
 	}
 	*ret = members;
 	return 0;
 }
 
-/* Searches behind what was found last: the order is mostly the same on both sides. */
-static const struct member *find(const struct members *members, const struct addr *address,
-				 unsigned *at)
+static const struct member *find(const struct members *members, const struct addr *address)
 {
-	for (unsigned i = 0; i < members->count; i++) {
-		unsigned index = (*at + i) % members->count;
+	struct lookup_walk walk;
+	uint32_t at;
 
-		if (addr_equal(&members->list[index].address, address)) {
-			*at = index + 1;
-			return &members->list[index];
-		}
-	}
+	lookup_walk(&members->lookup, lookup_hash_addr(LOOKUP_START, address), &walk);
+	while (lookup_next(&walk, &at))
+		if (addr_equal(&members->list[at].address, address))
+			return &members->list[at];
 	return NULL;
 }
 
@@ -97,11 +147,21 @@ static void compare_tags(const char *service, const char *address, const struct 
 		sentences_add(ret, "service %s: backend %s: labels changed", service, address);
 }
 
+static bool same_member(const struct member *old, const struct member *new)
+{
+	return old && old->weight == new->weight && old->drain == new->drain &&
+	       old->backup ==
+		   new->backup &&same_text(config_tag_name(old->tag), config_tag_name(new->tag)) &&
+	       config_tag_same_labels(old->tag, new->tag);
+}
+
 static void compare_member(const char *service, const struct member *old, const struct member *new,
 			   struct sentences *ret)
 {
 	char address[CONFIG_BACKEND_LABEL];
 
+	if (same_member(old, new))
+		return;
 	config_backend_label(new->tag, &new->address, address);
 	if (!old) {
 		sentences_add(ret, "service %s: backend %s: added, weight %" PRIu32 "%s%s", service,
@@ -118,6 +178,9 @@ static void compare_member(const char *service, const struct member *old, const 
 	if (old->backup != new->backup)
 		sentences_add(ret, "service %s: backend %s: %s a backup", service, address,
 			      new->backup ? "becomes" : "is no longer");
+	if (old->check_port != new->check_port || old->agent_port != new->agent_port ||
+	    !addr_equal(&old->check_address, &new->check_address))
+		sentences_add(ret, "service %s: backend %s: health changed", service, address);
 	compare_tags(service, address, old, new, ret);
 }
 
@@ -125,31 +188,29 @@ static void compare_members(const char *service, const struct members *old,
 			    const struct members *new, struct sentences *ret)
 {
 	char address[CONFIG_BACKEND_LABEL];
-	unsigned at = 0;
 
 	for (unsigned i = 0; i < new->count; i++)
-		compare_member(service, find(old, &new->list[i].address, &at), &new->list[i], ret);
-	at = 0;
+		compare_member(service, find(old, &new->list[i].address), &new->list[i], ret);
 	for (unsigned i = 0; i < old->count; i++)
-		if (!find(new, &old->list[i].address, &at))
+		if (!find(new, &old->list[i].address))
 			sentences_add(
 			    ret, "service %s: backend %s: removed", service,
 			    config_backend_label(old->list[i].tag, &old->list[i].address, address));
 }
 
-static int compare_backends(const struct diff_side *old, const struct config_service *was,
-			    const struct diff_side *new, const struct config_service *service,
+static int compare_backends(const struct side *old, const struct config_service *was,
+			    const struct side *new, const struct config_service *service,
 			    struct sentences *ret)
 {
 	struct members before = {0}, after = {0};
-	int rc = members_of(was, old->overrides, &before);
+	int rc = members_of(old, was, &before);
 
 	if (!rc)
-		rc = members_of(service, new->overrides, &after);
+		rc = members_of(new, service, &after);
 	if (!rc)
 		compare_members(service->name, &before, &after, ret);
-	free(before.list);
-	free(after.list);
+	members_done(&before);
+	members_done(&after);
 	return rc;
 }
 
@@ -186,6 +247,7 @@ static void differing_keys(const struct config_service *a, const struct config_s
 	    {"slow-start", a->slow_start_ms == b->slow_start_ms},
 	    {"panic-threshold", a->panic_threshold == b->panic_threshold},
 	    {"health", service_same_check(a, b)},
+	    {"agent", health_spec_same(&a->agent, &b->agent)},
 	    {"allow, deny", filter_equal(a->lists.filter, b->lists.filter)},
 	};
 	size_t used = 0;
@@ -206,8 +268,8 @@ static void name_added(const struct config_service *service, struct sentences *r
 		      service->backends_count);
 }
 
-static int compare_service(const struct diff_side *old, const struct config_service *was,
-			   const struct diff_side *new, const struct config_service *service,
+static int compare_service(const struct side *old, const struct config_service *was,
+			   const struct side *new, const struct config_service *service,
 			   struct sentences *ret)
 {
 	char keys[256];
@@ -220,19 +282,29 @@ static int compare_service(const struct diff_side *old, const struct config_serv
 	return compare_backends(old, was, new, service, ret);
 }
 
-/* The service with the same VIP, protocol and port. */
-static const struct config_service *find_service(const struct config *config,
-						 const struct config_service *service, unsigned *at)
+static const struct config_service *find_same(const struct side *side,
+					      const struct config_service *service)
 {
-	for (unsigned i = 0; i < config->services_count; i++) {
-		unsigned index = (*at + i) % config->services_count;
+	return config_index_same(&side->index, &service->vip, service->protocol, service->port);
+}
 
-		if (config_same_service(&config->services[index], service)) {
-			*at = index + 1;
-			return &config->services[index];
-		}
+static int compare_services(const struct side *old, const struct side *new, struct sentences *ret)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; !rc && i < new->config->services_count; i++) {
+		const struct config_service *service = &new->config->services[i];
+		const struct config_service *was = find_same(old, service);
+
+		if (was)
+			rc = compare_service(old, was, new, service, ret);
+		else
+			name_added(service, ret);
 	}
-	return NULL;
+	for (unsigned i = 0; i < old->config->services_count; i++)
+		if (!find_same(new, &old->config->services[i]))
+			sentences_add(ret, "service %s: removed", old->config->services[i].name);
+	return rc;
 }
 
 /* ---- the top level ---- */
@@ -257,6 +329,8 @@ static void compare_top(const struct config *old, const struct config *new, stru
 		sentences_add(ret, "mode changed: of interfaces that are attached from now on");
 	if (old->unserved != new->unserved)
 		sentences_add(ret, "unserved changed");
+	if (old->page != new->page)
+		sentences_add(ret, "page turned %s", new->page ? "on" : "off");
 	for (unsigned i = 0; i < new->metrics_hosts_count; i++)
 		if (!lists_name(old->metrics_hosts, old->metrics_hosts_count,
 				new->metrics_hosts[i]))
@@ -269,22 +343,16 @@ static void compare_top(const struct config *old, const struct config *new, stru
 
 int diff_sides(const struct diff_side *old, const struct diff_side *new, struct sentences *ret)
 {
-	unsigned at = 0;
-	int rc = 0;
+	struct side before = {0}, after = {0};
+	int rc;
 
 	compare_top(old->config, new->config, ret);
-	for (unsigned i = 0; !rc && i < new->config->services_count; i++) {
-		const struct config_service *service = &new->config->services[i];
-		const struct config_service *was = find_service(old->config, service, &at);
-
-		if (was)
-			rc = compare_service(old, was, new, service, ret);
-		else
-			name_added(service, ret);
-	}
-	at = 0;
-	for (unsigned i = 0; i < old->config->services_count; i++)
-		if (!find_service(new->config, &old->config->services[i], &at))
-			sentences_add(ret, "service %s: removed", old->config->services[i].name);
+	rc = side_make(old, &before);
+	if (!rc)
+		rc = side_make(new, &after);
+	if (!rc)
+		rc = compare_services(&before, &after, ret);
+	side_done(&before);
+	side_done(&after);
 	return rc;
 }

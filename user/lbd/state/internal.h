@@ -87,6 +87,7 @@ bool service_is_checked(const struct config_service *config);
 
 /* Results of a check and of a next hop; arg: the backend's handle. */
 health_result_fn backend_on_health;
+health_result_fn backend_on_agent;
 neigh_changed_fn backend_on_next_hop;
 
 /* Gives the checks and watches of the present world to the next one, which is in force, and stops
@@ -138,6 +139,8 @@ uint32_t service_loss_window_ms(const struct service *service);
 bool backend_may_return(const struct backend *backend, uint64_t now_ms);
 /* A probe of the backend has run from began_ms to ended_ms; both CLOCK_MONOTONIC. */
 void backend_note_probe(struct backend *backend, bool passed, uint64_t began_ms, uint64_t ended_ms);
+/* Takes what the agent has said, in words for health_advice_parse. True: something changes. */
+bool backend_take_advice(struct backend *backend, const char *said);
 /* May packets be sent to it, of new flows or of those it has? */
 bool backend_usable(const struct backend *backend);
 /* The next value of the peak EWMA (Finagle): a higher sample counts at once, a lower one with a
@@ -267,6 +270,14 @@ void debug_commit(const struct state *state, const struct world *world,
 		  const struct error *err);
 /* A step of the sweep that began at start_us has ended, and with it the round or not. */
 void debug_sweep(struct state *state, uint64_t start_us, bool round_ended);
+
+/* ---- ring.c ---- */
+
+/* After backends came or went at run time: warns if the ring is not as large as by the file. */
+void ring_warn_of_change(const struct state *state, const struct service *service);
+/* Warns of services whose ring has another size by the text that is written than by the file. */
+void ring_warn_of_saving(const struct state *state, const struct config *file,
+			 const struct config *written);
 
 /* ---- warn.c ---- */
 

@@ -16,7 +16,8 @@
 
 struct override_filter {
 	const struct state *state;
-	unsigned room; /* for added backends */
+	struct config_index index; /* of its config */
+	unsigned room;             /* for added backends */
 	unsigned dropped;
 };
 
@@ -33,22 +34,22 @@ static unsigned backends_of(const struct config *config)
 static int check_entry(struct override_filter *filter, const struct override *entry,
 		       struct error *why)
 {
-	const struct config *config = filter->state->config;
-	const struct config_service *service = config_find_service(config, entry->service);
+	const struct config_index *index = &filter->index;
+	const struct config_service *service = config_index_name(index, entry->service);
 	int rc;
 
-	if (config_find_backend(service, &entry->address))
+	if (config_index_backend(index, service, &entry->address))
 		return 0;
 	if (!service || !entry->added)
 		return error_set(why, -ENOENT, "no longer in the config");
-	rc = config_check_backend(config, service, &entry->address, why);
+	rc = config_index_check_backend(index, service, &entry->address, why);
 	if (rc)
 		return rc;
-	if (config_find_named(service, config_tag_name(entry->tag)))
+	if (config_index_named(index, service, config_tag_name(entry->tag)))
 		return error_set(why, -EINVAL, "the config has another backend of its name");
 	if (!filter->room)
 		return error_set(why, -ENOSPC, "no room: limits: backends is %u",
-				 config->limits.backends);
+				 index->config->limits.backends);
 	filter->room--;
 	return 0;
 }
@@ -72,19 +73,36 @@ static bool keep_applying(void *arg, const struct override *entry)
 	return false;
 }
 
-static struct override_filter filter_for(const struct state *state)
+static bool keep_none(void *arg, const struct override *entry)
+{
+	return false;
+}
+
+/* 0 or -ENOMEM. */
+static int filter_make(const struct state *state, struct override_filter *ret)
 {
 	unsigned backends = backends_of(state->config), limit = state->config->limits.backends;
+	struct override_filter filter = {.state = state,
+					 .room = limit > backends ? limit - backends : 0};
 
-	return (struct override_filter){.state = state,
-					.room = limit > backends ? limit - backends : 0};
+	if (config_index_make(state->config, &filter.index))
+		return -ENOMEM;
+	*ret = filter;
+	return 0;
 }
 
 static void drop_what_does_not_apply(struct state *state)
 {
-	struct override_filter filter = filter_for(state);
+	struct override_filter filter;
 
+	if (filter_make(state, &filter)) {
+		log_error("%s: out of memory: run-time changes of backends are dropped",
+			  state->overrides_path);
+		overrides_filter(&state->overrides, keep_none, NULL);
+		return;
+	}
 	overrides_filter(&state->overrides, keep_applying, &filter);
+	config_index_done(&filter.index);
 	if (filter.dropped > NAMED)
 		events_log(EVENT_override_dropped, LOG_WARNING,
 			   &(struct event_about){.count = filter.dropped - NAMED},
@@ -143,13 +161,16 @@ static bool load(struct state *state, const char *path, struct overrides *ret)
 
 static bool any_applies(const struct state *state, const struct overrides *overrides)
 {
-	struct override_filter filter = filter_for(state);
+	struct override_filter filter;
 	struct error why;
+	bool any = false;
 
-	for (unsigned i = 0; i < overrides->count; i++)
-		if (!check_entry(&filter, &overrides->list[i], &why))
-			return true;
-	return false;
+	if (filter_make(state, &filter))
+		return false;
+	for (unsigned i = 0; i < overrides->count && !any; i++)
+		any = !check_entry(&filter, &overrides->list[i], &why);
+	config_index_done(&filter.index);
+	return any;
 }
 
 /* Once, after an upgrade: an lbd of before had one name for the file of every lbd whose socket is
@@ -195,11 +216,6 @@ void kept_read_held(struct state *state)
 	file_set_aside(state->held_path, &outcome);
 	log_error("%s; interfaces that were detached by hand are attached; %s", err.text,
 		  outcome.text);
-}
-
-static bool keep_none(void *arg, const struct override *entry)
-{
-	return false;
 }
 
 static bool keep_not_added(void *arg, const struct override *entry)

@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -47,22 +48,46 @@ static void name_bad_key_file(const struct config *config, struct sentences *ret
 	explicit_bzero(text, sizeof(text));
 }
 
-/* Whether the user of the command may run it shows when it runs. */
-void machine_lacks_command(const struct config *config, struct sentences *ret)
+/* Whether the user of the command may run it shows when it runs. object: whose command it is; lost:
+ * what becomes of it. path: its words may follow, after one of `ends`. */
+static void name_missing_program(const char *object, const char *command, const char *ends,
+				 const char *lost, struct sentences *ret)
 {
-	_cleanup_free_ char *copy = config->notify ? strdup(config->notify) : NULL;
-	const char *path = copy ? strtok(copy, " \t") : NULL;
+	_cleanup_free_ char *path = strndup(command, strcspn(command, ends));
 	struct stat file;
 
 	if (!path)
 		return;
 	if (stat(path, &file))
-		sentences_add(ret, "notify: %s: %s; events are not handed over", path,
-			      strerror(errno));
+		sentences_add(ret, "%s: %s: %s; %s", object, path, strerror(errno), lost);
 	else if (!S_ISREG(file.st_mode) || !(file.st_mode & 0111))
-		sentences_add(ret,
-			      "notify: %s: cannot be executed: expected a program: chmod +x %s",
-			      path, path);
+		sentences_add(ret, "%s: %s: cannot be executed: expected a program: chmod +x %s",
+			      object, path, path);
+}
+
+static void name_missing_checks(const struct config *config, struct sentences *ret)
+{
+	char object[128];
+
+	for (unsigned i = 0; i < config->services_count; i++) {
+		const struct config_service *service = &config->services[i];
+		unsigned count;
+		const struct health_spec *list = health_spec_list(&service->health, &count);
+
+		snprintf(object, sizeof(object), "service %.64s: health: command", service->name);
+		for (unsigned j = 0; j < count; j++)
+			if (list[j].command && !strcmp(list[j].type, "exec"))
+				name_missing_program(object, list[j].command, "\n",
+						     "its check is not run", ret);
+	}
+}
+
+void machine_lacks_commands(const struct config *config, struct sentences *ret)
+{
+	if (config->notify)
+		name_missing_program("notify", config->notify, " \t", "events are not handed over",
+				     ret);
+	name_missing_checks(config, ret);
 }
 
 /* ---- VIPs that are addresses of this host ---- */
@@ -115,5 +140,5 @@ void machine_lacks(const struct config *config, struct sentences *ret)
 	name_missing_interfaces(config, ret);
 	name_missing_group(config, ret);
 	name_bad_key_file(config, ret);
-	machine_lacks_command(config, ret);
+	machine_lacks_commands(config, ret);
 }

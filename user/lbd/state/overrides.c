@@ -1,15 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Run-time changes as a value and as a JSON file: { "version": 1, "backends": [ { "service",
- * "address", ... } ], "services": [ { "service", ... } ], "node": { "drain": true, ... } }. */
+ * "address", ... } ], "tags": [ { "service", "address", "name", "labels" } ], "services": [ {
+ * "service", ... } ], "node": { "drain": true, ... } }.
+ *
+ * An older lbd must find what it knows, above all drains: the first lbd refuses an entry of
+ * "backends" with a key that it does not know, but none of the top level. So what is new gets a
+ * list of its own. And what a newer lbd has written is ignored, and named. */
 #include "overrides.h"
 
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/printable.h"
 #include "common/text.h"
 #include "lbd/config/config.h"
 
@@ -33,6 +43,7 @@ void overrides_done(struct overrides *overrides)
 	for (unsigned i = 0; i < overrides->count; i++)
 		entry_done(&overrides->list[i]);
 	free(overrides->list);
+	lookup_done(&overrides->lookup);
 	for (unsigned i = 0; i < overrides->services_count; i++)
 		service_entry_done(&overrides->services[i]);
 	free(overrides->services);
@@ -119,11 +130,20 @@ static bool same_service(const struct service_override *a, const struct service_
 
 /* ---- backends ---- */
 
+static uint64_t hash_of(const char *service, const struct addr *address)
+{
+	return lookup_hash_addr(lookup_hash_text(LOOKUP_START, service), address);
+}
+
 struct override *overrides_find(const struct overrides *overrides, const char *service,
 				const struct addr *address)
 {
-	for (unsigned i = 0; i < overrides->count; i++) {
-		struct override *entry = &overrides->list[i];
+	struct lookup_walk walk;
+	uint32_t at;
+
+	lookup_walk(&overrides->lookup, hash_of(service, address), &walk);
+	while (lookup_next(&walk, &at)) {
+		struct override *entry = &overrides->list[at];
 
 		if (addr_equal(&entry->address, address) && !strcmp(entry->service, service))
 			return entry;
@@ -131,33 +151,66 @@ struct override *overrides_find(const struct overrides *overrides, const char *s
 	return NULL;
 }
 
+/* Room for so many in all. 0 or -ENOMEM. */
+static int reserve(struct overrides *overrides, unsigned count)
+{
+	struct override *list;
+
+	if (count > overrides->size) {
+		list = reallocarray(overrides->list, count, sizeof(*list));
+		if (!list)
+			return -ENOMEM;
+		overrides->list = list;
+		overrides->size = count;
+	}
+	return lookup_reserve(&overrides->lookup, count);
+}
+
+/* Of a backend that has none, for which there is room. NULL: out of memory. */
+static struct override *append(struct overrides *overrides, const char *service,
+			       const struct addr *address)
+{
+	struct override *entry = &overrides->list[overrides->count];
+	char *name = strdup(service);
+
+	if (!name)
+		return NULL;
+	*entry = (struct override){.service = name, .address = *address};
+	lookup_add(&overrides->lookup, hash_of(service, address), overrides->count++);
+	return entry;
+}
+
 struct override *overrides_get(struct overrides *overrides, const char *service,
 			       const struct addr *address)
 {
-	struct override *entry = overrides_find(overrides, service, address), *list;
-	char *name;
+	struct override *entry = overrides_find(overrides, service, address);
 
 	if (entry)
 		return entry;
-	list = realloc(overrides->list, (overrides->count + 1) * sizeof(*list));
-	if (!list)
+	if (overrides->count == overrides->size && reserve(overrides, 2 * overrides->count + 8))
 		return NULL;
-	overrides->list = list;
-	name = strdup(service);
-	if (!name)
-		return NULL;
-	entry = &list[overrides->count++];
-	*entry = (struct override){.service = name, .address = *address};
-	return entry;
+	return append(overrides, service, address);
+}
+
+/* The list has lost entries. */
+static void find_again(struct overrides *overrides)
+{
+	lookup_clear(&overrides->lookup);
+	for (unsigned i = 0; i < overrides->count; i++)
+		lookup_add(&overrides->lookup,
+			   hash_of(overrides->list[i].service, &overrides->list[i].address), i);
 }
 
 void overrides_drop(struct overrides *overrides, struct override *entry)
 {
-	size_t at = (size_t)(entry - overrides->list);
+	size_t at = (size_t)(entry - overrides->list), behind = overrides->count - at - 1;
 
+	lookup_remove(&overrides->lookup, hash_of(entry->service, &entry->address), (uint32_t)at);
 	entry_done(entry);
-	memmove(entry, entry + 1, (overrides->count - at - 1) * sizeof(*entry));
+	memmove(entry, entry + 1, behind * sizeof(*entry));
 	overrides->count--;
+	if (behind)
+		find_again(overrides);
 }
 
 bool overrides_tidy(struct overrides *overrides, struct override *entry,
@@ -194,6 +247,56 @@ void overrides_filter(struct overrides *overrides, overrides_keep_fn *keep, void
 			entry_done(entry);
 	}
 	overrides->count = kept;
+	find_again(overrides);
+}
+
+/* By service, then as in the list. */
+static int by_service(const void *a, const void *b)
+{
+	const struct override *const *x = a, *const *y = b;
+	int rc = strcmp((*x)->service, (*y)->service);
+
+	return rc ? rc : (*x > *y) - (*x < *y);
+}
+
+int overrides_list_added(const struct overrides *overrides, struct overrides_added *ret)
+{
+	struct overrides_added added = {0};
+
+	for (unsigned i = 0; i < overrides->count; i++)
+		added.count += overrides->list[i].added;
+	if (added.count) {
+		added.list = calloc(added.count, sizeof(struct override *));
+		if (!added.list)
+			return -ENOMEM;
+	}
+	added.count = 0;
+	for (unsigned i = 0; i < overrides->count; i++)
+		if (overrides->list[i].added)
+			added.list[added.count++] = &overrides->list[i];
+	if (added.count)
+		qsort(added.list, added.count, sizeof(struct override *), by_service);
+	*ret = added;
+	return 0;
+}
+
+const struct override *const *overrides_added_to(const struct overrides_added *added,
+						 const char *service, unsigned *ret_count)
+{
+	unsigned low = 0, high = added->count, end;
+
+	while (low < high) {
+		unsigned middle = low + (high - low) / 2;
+
+		if (strcmp(added->list[middle]->service, service) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (end = low; end < added->count && !strcmp(added->list[end]->service, service);)
+		end++;
+	*ret_count = end - low;
+	return added->list ? added->list + low : NULL;
 }
 
 static bool same_entry(const struct override *a, const struct override *b)
@@ -235,30 +338,77 @@ void overrides_set(struct override *entry, const struct override *from)
 	config_tag_ref(entry->tag);
 }
 
-int overrides_copy(const struct overrides *overrides, struct overrides *ret)
+static int copy_backends(const struct overrides *from, struct overrides *to)
 {
-	struct overrides copy = {.node = overrides->node};
+	if (from->count && reserve(to, from->count))
+		return -ENOMEM;
+	for (unsigned i = 0; i < from->count; i++) {
+		const struct override *entry = &from->list[i];
+		struct override *copy = append(to, entry->service, &entry->address);
 
-	for (unsigned i = 0; i < overrides->count; i++) {
-		const struct override *from = &overrides->list[i];
-		struct override *to = overrides_get(&copy, from->service, &from->address);
-
-		if (!to) {
-			overrides_done(&copy);
+		if (!copy)
 			return -ENOMEM;
-		}
-		overrides_set(to, from);
+		overrides_set(copy, entry);
 	}
-	for (unsigned i = 0; i < overrides->services_count; i++)
-		if (copy_service(&copy, &overrides->services[i])) {
-			overrides_done(&copy);
-			return -ENOMEM;
-		}
-	*ret = copy;
 	return 0;
 }
 
-/* ---- the file ---- */
+int overrides_copy(const struct overrides *overrides, struct overrides *ret)
+{
+	struct overrides copy = {.node = overrides->node};
+	int rc = copy_backends(overrides, &copy);
+
+	for (unsigned i = 0; i < overrides->services_count && !rc; i++)
+		rc = copy_service(&copy, &overrides->services[i]);
+	if (rc)
+		overrides_done(&copy);
+	else
+		*ret = copy;
+	return rc;
+}
+
+/* ---- the file: keys of a newer lbd ---- */
+
+struct unknown_keys {
+	unsigned count;
+	char first[40]; /* of them */
+};
+
+/* known: ended by NULL. */
+static void look_for_unknown(json_t *object, const char *const *known, struct unknown_keys *ret)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach (object, key, value) {
+		const char *const *same = known;
+
+		while (*same && strcmp(*same, key) != 0)
+			same++;
+		if (!*same && !ret->count++) {
+			snprintf(ret->first, sizeof(ret->first), "%s", key);
+			make_printable(ret->first, false);
+		}
+	}
+}
+
+/* The next change writes the file without them: it stays under another name, too. */
+static void say_unknown(const char *path, const struct unknown_keys *unknown)
+{
+	char newer[PATH_MAX];
+	bool kept;
+
+	snprintf(newer, sizeof(newer), "%s.newer", path);
+	unlink(newer);
+	kept = !link(path, newer);
+	log_warning("%s: %u keys that this lbd does not know, such as \"%s\", as a newer one "
+		    "writes them: they have no effect, and the next run-time change loses "
+		    "them%s%s",
+		    path, unknown->count, unknown->first, kept ? "; the file is kept as " : "",
+		    kept ? newer : "");
+}
+
+/* ---- the file: reading ---- */
 
 /* false: it does not fit. */
 static bool labels_from_json(json_t *item, struct config_label labels[CONFIG_LABELS_MAX],
@@ -301,8 +451,11 @@ static int tag_from_json(const char *name, json_t *labels, struct config_tag **r
 }
 
 static int entry_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
-			   struct error *err)
+			   struct unknown_keys *unknown, struct error *err)
 {
+	static const char *const known[] = {"service",  "address",  "weight", "drain",
+					    "drain_ms", "force_ms", "added",  "removed",
+					    "undrain",  "name",     "labels", NULL};
 	const char *service, *text, *name = NULL;
 	struct config_tag *tag = NULL;
 	struct override *entry;
@@ -313,12 +466,13 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	json_error_t why;
 	int rc;
 
-	if (json_unpack_ex(item, &why, JSON_STRICT,
-			   "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b, s?b, s?s, s?o}", "service",
-			   &service, "address", &text, "weight", &weight, "drain", &drain,
-			   "drain_ms", &drain_ms, "force_ms", &force_ms, "added", &added, "removed",
-			   &removed, "undrain", &undrain, "name", &name, "labels", &labels))
+	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s?o, s?b, s?I, s?I, s?b, s?b, s?b, s?s, s?o}",
+			   "service", &service, "address", &text, "weight", &weight, "drain",
+			   &drain, "drain_ms", &drain_ms, "force_ms", &force_ms, "added", &added,
+			   "removed", &removed, "undrain", &undrain, "name", &name, "labels",
+			   &labels))
 		return error_set(err, -EINVAL, "%s: entry %u: %s", path, index, why.text);
+	look_for_unknown(item, known, unknown);
 	if (addr_parse(text, &address))
 		return error_set(err, -EINVAL,
 				 "%s: entry %u: address: \"%s\": expected an IP address", path,
@@ -356,6 +510,57 @@ static int entry_from_json(json_t *item, struct overrides *into, const char *pat
 	return 0;
 }
 
+/* Of a backend that is not added it has no meaning. */
+static int one_tag_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
+			     struct unknown_keys *unknown, struct error *err)
+{
+	static const char *const known[] = {"service", "address", "name", "labels", NULL};
+	const char *service, *text, *name = NULL;
+	struct config_tag *tag = NULL;
+	json_t *labels = NULL;
+	struct override *entry;
+	struct addr address;
+	json_error_t why;
+	int rc;
+
+	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s?s, s?o}", "service", &service, "address",
+			   &text, "name", &name, "labels", &labels))
+		return error_set(err, -EINVAL, "%s: tag %u: %s", path, index, why.text);
+	look_for_unknown(item, known, unknown);
+	if (addr_parse(text, &address))
+		return error_set(err, -EINVAL,
+				 "%s: tag %u: address: \"%s\": expected an IP address", path, index,
+				 text);
+	rc = tag_from_json(name, labels, &tag, path, index, err);
+	if (rc)
+		return rc;
+	entry = overrides_find(into, service, &address);
+	if (!entry || !entry->added) {
+		config_tag_unref(tag);
+		return 0;
+	}
+	config_tag_unref(entry->tag);
+	entry->tag = tag;
+	return 0;
+}
+
+static int tags_from_json(json_t *list, struct overrides *into, const char *path,
+			  struct unknown_keys *unknown, struct error *err)
+{
+	json_t *item;
+	size_t i;
+	int rc = 0;
+
+	if (list && !json_is_array(list))
+		return error_set(err, -EINVAL, "%s: tags: expected a list", path);
+	json_array_foreach (list, i, item) {
+		rc = one_tag_from_json(item, into, path, (unsigned)i, unknown, err);
+		if (rc)
+			break;
+	}
+	return rc;
+}
+
 static int endpoint_from_json(const char *vip, json_int_t port, const char *protocol,
 			      struct service_override *ret)
 {
@@ -368,8 +573,10 @@ static int endpoint_from_json(const char *vip, json_int_t port, const char *prot
 }
 
 static int service_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
-			     struct error *err)
+			     struct unknown_keys *unknown, struct error *err)
 {
+	static const char *const known[] = {"service", "vip",     "port", "protocol",
+					    "added",   "removed", NULL};
 	struct service_override entry = {0};
 	const char *service, *vip, *protocol;
 	json_t *added = NULL;
@@ -377,10 +584,11 @@ static int service_from_json(json_t *item, struct overrides *into, const char *p
 	int removed = 0, rc;
 	json_error_t why;
 
-	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:s, s:s, s:I, s:s, s?o, s?b}", "service",
-			   &service, "vip", &vip, "port", &port, "protocol", &protocol, "added",
-			   &added, "removed", &removed))
+	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s:I, s:s, s?o, s?b}", "service", &service,
+			   "vip", &vip, "port", &port, "protocol", &protocol, "added", &added,
+			   "removed", &removed))
 		return error_set(err, -EINVAL, "%s: service %u: %s", path, index, why.text);
+	look_for_unknown(item, known, unknown);
 	if (endpoint_from_json(vip, port, protocol, &entry))
 		return error_set(
 		    err, -EINVAL,
@@ -400,7 +608,7 @@ static int service_from_json(json_t *item, struct overrides *into, const char *p
 
 /* Those beyond the most that a config can have are dropped. */
 static int services_from_json(json_t *list, struct overrides *into, const char *path,
-			      struct error *err)
+			      struct unknown_keys *unknown, struct error *err)
 {
 	json_t *item;
 	size_t i;
@@ -411,7 +619,7 @@ static int services_from_json(json_t *list, struct overrides *into, const char *
 	json_array_foreach (list, i, item) {
 		if (i == 2 * LB_MAX_SERVICES)
 			break;
-		rc = service_from_json(item, into, path, (unsigned)i, err);
+		rc = service_from_json(item, into, path, (unsigned)i, unknown, err);
 		if (rc)
 			break;
 	}
@@ -419,17 +627,20 @@ static int services_from_json(json_t *list, struct overrides *into, const char *
 }
 
 /* Without "node" there is no order. */
-static int node_from_json(json_t *item, struct node_order *ret, const char *path, struct error *err)
+static int node_from_json(json_t *item, struct node_order *ret, const char *path,
+			  struct unknown_keys *unknown, struct error *err)
 {
+	static const char *const known[] = {"drain", "withdraw", "drain_ms", NULL};
 	json_int_t drain_ms = 0;
 	int drain = 0, withdraw = 0;
 	json_error_t why;
 
 	if (!item)
 		return 0;
-	if (json_unpack_ex(item, &why, JSON_STRICT, "{s:b, s?b, s?I}", "drain", &drain, "withdraw",
-			   &withdraw, "drain_ms", &drain_ms))
+	if (json_unpack_ex(item, &why, 0, "{s:b, s?b, s?I}", "drain", &drain, "withdraw", &withdraw,
+			   "drain_ms", &drain_ms))
 		return error_set(err, -EINVAL, "%s: node: %s", path, why.text);
+	look_for_unknown(item, known, unknown);
 	if (!drain)
 		return 0;
 	*ret = (struct node_order){
@@ -437,49 +648,63 @@ static int node_from_json(json_t *item, struct node_order *ret, const char *path
 	return 0;
 }
 
-static int overrides_from_json(json_t *root, const char *path, unsigned max, struct overrides *ret,
-			       struct error *err)
+static int backends_from_json(json_t *list, unsigned max, struct overrides *into, const char *path,
+			      struct unknown_keys *unknown, struct error *err)
 {
-	struct overrides into = {0};
-	json_t *list, *item, *services = NULL, *node = NULL;
-	json_error_t why;
+	json_t *item;
 	size_t i;
-	int version, rc;
+	int rc = 0;
 
-	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o, s?o}", "version", &version, "backends",
-			   &list, "services", &services, "node", &node))
-		return error_set(err, -EINVAL, "%s: %s", path, why.text);
-	if (version != OVERRIDES_VERSION || !json_is_array(list))
-		return error_set(err, -EINVAL,
-				 "%s: version %d: expected version %d with a list of backends",
-				 path, version, OVERRIDES_VERSION);
-	rc = node_from_json(node, &into.node, path, err);
-	if (!rc)
-		rc = services_from_json(services, &into, path, err);
-	if (rc) {
-		overrides_done(&into);
-		return rc;
-	}
 	if (json_array_size(list) > max)
 		log_error("%s: %zu run-time changes: expected at most %u: the others are dropped",
 			  path, json_array_size(list), max);
 	json_array_foreach (list, i, item) {
 		if (i == max)
 			break;
-		rc = entry_from_json(item, &into, path, (unsigned)i, err);
-		if (rc) {
-			overrides_done(&into);
-			return rc;
-		}
+		rc = entry_from_json(item, into, path, (unsigned)i, unknown, err);
+		if (rc)
+			break;
 	}
-	*ret = into;
-	return 0;
+	return rc;
+}
+
+static int overrides_from_json(json_t *root, const char *path, unsigned max, struct overrides *ret,
+			       struct unknown_keys *unknown, struct error *err)
+{
+	static const char *const known[] = {"version",  "backends", "tags",
+					    "services", "node",     NULL};
+	struct overrides into = {0};
+	json_t *list, *tags = NULL, *services = NULL, *node = NULL;
+	json_error_t why;
+	int version, rc;
+
+	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o, s?o, s?o}", "version", &version,
+			   "backends", &list, "tags", &tags, "services", &services, "node", &node))
+		return error_set(err, -EINVAL, "%s: %s", path, why.text);
+	if (version != OVERRIDES_VERSION || !json_is_array(list))
+		return error_set(err, -EINVAL,
+				 "%s: version %d: expected version %d with a list of backends",
+				 path, version, OVERRIDES_VERSION);
+	look_for_unknown(root, known, unknown);
+	rc = node_from_json(node, &into.node, path, unknown, err);
+	if (!rc)
+		rc = services_from_json(services, &into, path, unknown, err);
+	if (!rc)
+		rc = backends_from_json(list, max, &into, path, unknown, err);
+	if (!rc)
+		rc = tags_from_json(tags, &into, path, unknown, err);
+	if (rc)
+		overrides_done(&into);
+	else
+		*ret = into;
+	return rc;
 }
 
 int overrides_load(const char *path, unsigned max, struct overrides *ret, struct error *err)
 {
 	_cleanup_free_ char *text = NULL;
 	ssize_t length = file_read_kept(path, OVERRIDES_BYTES, &text, err);
+	struct unknown_keys unknown = {0};
 	json_error_t why;
 	json_t *root;
 	int rc;
@@ -493,10 +718,14 @@ int overrides_load(const char *path, unsigned max, struct overrides *ret, struct
 	root = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &why);
 	if (!root)
 		return error_set(err, -EINVAL, "%s:%d: %s", path, why.line, why.text);
-	rc = overrides_from_json(root, path, max, ret, err);
+	rc = overrides_from_json(root, path, max, ret, &unknown, err);
 	json_decref(root);
+	if (!rc && unknown.count)
+		say_unknown(path, &unknown);
 	return rc;
 }
+
+/* ---- the file: writing ---- */
 
 static void tag_to_json(const struct config_tag *tag, json_t *into)
 {
@@ -532,9 +761,33 @@ static json_t *entry_to_json(const struct override *entry)
 		json_object_set_new(item, "removed", json_true());
 	if (item && entry->undrain)
 		json_object_set_new(item, "undrain", json_true());
-	if (item && entry->tag)
+	return item;
+}
+
+static json_t *one_tag_to_json(const struct override *entry)
+{
+	char text[ADDR_TEXT];
+	json_t *item = json_pack("{s:s, s:s}", "service", entry->service, "address",
+				 addr_format(&entry->address, text));
+
+	if (item)
 		tag_to_json(entry->tag, item);
 	return item;
+}
+
+/* Those of added backends. Empty if there are none; NULL: out of memory. */
+static json_t *tags_to_json(const struct overrides *overrides)
+{
+	json_t *list = json_array();
+	int rc = 0;
+
+	for (unsigned i = 0; i < overrides->count && !rc; i++)
+		if (overrides->list[i].tag)
+			rc = json_array_append_new(list, one_tag_to_json(&overrides->list[i]));
+	if (!rc)
+		return list;
+	json_decref(list);
+	return NULL;
 }
 
 static json_t *service_to_json(const struct service_override *entry)
@@ -575,12 +828,18 @@ static json_t *node_to_json(const struct node_order *node)
 
 static char *overrides_to_text(const struct overrides *overrides)
 {
-	json_t *list = json_array(), *root;
+	json_t *list = json_array(), *tags = tags_to_json(overrides), *root;
 	char *text;
 
 	for (unsigned i = 0; i < overrides->count; i++)
 		json_array_append_new(list, entry_to_json(&overrides->list[i]));
 	root = json_pack("{s:i, s:o}", "version", OVERRIDES_VERSION, "backends", list);
+	if (!tags || (json_array_size(tags) && json_object_set(root, "tags", tags))) {
+		json_decref(tags);
+		json_decref(root);
+		return NULL;
+	}
+	json_decref(tags);
 	if (root && ((overrides->node.drain &&
 		      json_object_set_new(root, "node", node_to_json(&overrides->node))) ||
 		     (overrides->services_count &&

@@ -9,6 +9,7 @@
 
 #include "common/addr.h"
 #include "common/error.h"
+#include "common/lookup.h"
 #include "lbd/config/config.h"
 #include "node.h"
 
@@ -39,7 +40,8 @@ struct service_override {
 
 struct overrides {
 	struct override *list;
-	unsigned count; /* of the list */
+	unsigned count, size; /* of the list: entries, and room */
+	struct lookup lookup; /* by service and address */
 	struct service_override *services;
 	unsigned services_count;
 	struct node_order node;
@@ -72,6 +74,16 @@ struct override *overrides_find(const struct overrides *overrides, const char *s
  * the list. */
 struct override *overrides_get(struct overrides *overrides, const char *service,
 			       const struct addr *address);
+/* Those of added backends, by service, until the next change of the list. 0 or -ENOMEM; free the
+ * list. */
+struct overrides_added {
+	const struct override **list;
+	unsigned count;
+};
+int overrides_list_added(const struct overrides *overrides, struct overrides_added *ret);
+/* Those of one service, in the order in which they came. */
+const struct override *const *overrides_added_to(const struct overrides_added *added,
+						 const char *service, unsigned *ret_count);
 /* Drops the entries for which keep returns false. */
 typedef bool overrides_keep_fn(void *arg, const struct override *entry);
 void overrides_filter(struct overrides *overrides, overrides_keep_fn *keep, void *arg);

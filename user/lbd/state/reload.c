@@ -50,18 +50,25 @@ static int note(struct reload_report *report, const char *service, const struct 
 	return 0;
 }
 
+/* Run-time changes of backends beside another config. */
+struct reloading {
+	bool keep;
+	struct config_index present, next;
+	struct overrides *kept;
+	struct reload_report *report;
+};
+
 /* The entry's service in the next config: it is known by VIP, protocol and port, as in the data
  * plane, so that a drain holds when the service is renamed; else by its name. */
-static const struct config_service *find_next(const struct config *present,
-					      const struct config *next,
+static const struct config_service *find_next(const struct reloading *reloading,
 					      const struct override *entry)
 {
-	const struct config_service *old = config_find_service(present, entry->service);
+	const struct config_service *old = config_index_name(&reloading->present, entry->service),
+				    *same = old ? config_index_same(&reloading->next, &old->vip,
+								    old->protocol, old->port)
+						: NULL;
 
-	for (unsigned i = 0; old && i < next->services_count; i++)
-		if (config_same_service(&next->services[i], old))
-			return &next->services[i];
-	return config_find_service(next, entry->service);
+	return same ? same : config_index_name(&reloading->next, entry->service);
 }
 
 static int keep_drain(const struct override *entry, const char *service, struct overrides *kept)
@@ -118,14 +125,14 @@ static void describe_kept(const struct override *entry, char what[80])
 }
 
 /* Can the entry be in force beside the next config? */
-static bool can_stay(const struct config *next, const struct config_service *service,
+static bool can_stay(const struct config_index *next, const struct config_service *service,
 		     const struct config_backend *file, const struct override *entry)
 {
 	struct error why;
 
 	return file || (service && entry->added &&
-			!config_check_backend(next, service, &entry->address, &why) &&
-			!config_find_named(service, config_tag_name(entry->tag)));
+			!config_index_check_backend(next, service, &entry->address, &why) &&
+			!config_index_named(next, service, config_tag_name(entry->tag)));
 }
 
 /* The name that the file gives the backend, else that of the run-time change. */
@@ -151,25 +158,42 @@ static int keep_whole(const struct override *entry, const char *service,
 	return note(report, service, entry, name_of(entry, file), true, what);
 }
 
-static int reload_entry(const struct state *state, const struct config *next, bool keep,
-			const struct override *entry, struct overrides *kept,
-			struct reload_report *report)
+static int reload_entry(struct reloading *reloading, const struct override *entry)
 {
-	const struct config_service *service = find_next(state->config, next, entry);
-	const struct config_backend *file = config_find_backend(service, &entry->address);
+	const struct config_service *service = find_next(reloading, entry);
+	const struct config_backend *file =
+	    config_index_backend(&reloading->next, service, &entry->address);
 	const char *name = service ? service->name : entry->service;
+	struct reload_report *report = reloading->report;
 	char what[80];
 	int rc = 0;
 
-	if (keep && can_stay(next, service, file, entry))
-		return keep_whole(entry, name, file, kept, report);
+	if (reloading->keep && can_stay(&reloading->next, service, file, entry))
+		return keep_whole(entry, name, file, reloading->kept, report);
 	if (entry->drain && file && (!file->drain || entry->has_force)) {
-		rc = keep_drain(entry, name, kept);
+		rc = keep_drain(entry, name, reloading->kept);
 		if (!rc)
 			rc = note(report, name, entry, name_of(entry, file), true, "drain");
 	}
 	describe_loss(entry, file, what);
 	return rc || !*what ? rc : note(report, name, entry, name_of(entry, file), false, what);
+}
+
+static int reload_entries(const struct state *state, const struct config *next,
+			  struct reloading *reloading)
+{
+	int rc = 0;
+
+	if (!state->overrides.count)
+		return 0;
+	if (config_index_make(state->config, &reloading->present) ||
+	    config_index_make(next, &reloading->next))
+		rc = -ENOMEM;
+	for (unsigned i = 0; i < state->overrides.count && !rc; i++)
+		rc = reload_entry(reloading, &state->overrides.list[i]);
+	config_index_done(&reloading->present);
+	config_index_done(&reloading->next);
+	return rc;
 }
 
 struct service_noting {
@@ -194,10 +218,11 @@ int reload_overrides(const struct state *state, struct config *next, bool keep,
 {
 	struct service_noting noting = {state, report};
 	struct overrides kept = {.node = state->overrides.node};
+	struct reloading reloading = {.keep = keep, .kept = &kept, .report = report};
 	int rc = services_reload(&state->overrides, keep, next, &kept, note_service, &noting);
 
-	for (unsigned i = 0; i < state->overrides.count && !rc; i++)
-		rc = reload_entry(state, next, keep, &state->overrides.list[i], &kept, report);
+	if (!rc)
+		rc = reload_entries(state, next, &reloading);
 	if (rc) {
 		overrides_done(&kept);
 		return error_set(err, rc, "out of memory");

@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdlib.h>
 
 #include "common/cleanup.h"
@@ -11,66 +12,148 @@
 
 #define BY_HAND "change the file by hand; lbctl diff says what"
 
-/* ---- services ---- */
+/* ---- what the files are to say ---- */
 
-/* What the files are to say of one service. file: the config of the files. */
-static struct config_edit service_edit_of(const struct config *file,
-					  const struct service_override *entry)
+struct saving {
+	const struct config *file;   /* the files */
+	const struct config *config; /* with the services of changes */
+	const struct overrides *changes;
+	struct config_index index, file_index;
+	struct config_edit *edits;
+	unsigned count;
+	unsigned added; /* services: the last of config and of changes, in the same order */
+	json_t **keys;  /* of them, if their backends are changed; else NULL */
+	char **texts;   /* of keys */
+};
+
+static void saving_done(struct saving *saving)
 {
-	const struct config_service *service =
-	    config_find_same(file, &entry->vip, entry->protocol, entry->port);
-
-	if (entry->added)
-		return (struct config_edit){.added_service = entry->added};
-	return (struct config_edit){
-	    .file = service->file, .service = service->place, .remove_service = true};
+	config_index_done(&saving->index);
+	config_index_done(&saving->file_index);
+	for (unsigned i = 0; i < saving->added; i++) {
+		if (saving->keys)
+			json_decref(saving->keys[i]);
+		if (saving->texts)
+			free(saving->texts[i]);
+	}
+	free(saving->keys);
+	free(saving->texts);
+	free(saving->edits);
 }
 
-static int edit_services(const struct config *file, const struct overrides *changes,
-			 struct saved *saved, struct error *err)
+static const struct service_override *added_entry(const struct saving *saving, unsigned number)
 {
-	_cleanup_free_ struct config_edit *edits =
-	    calloc(changes->services_count + 1, sizeof(struct config_edit));
+	const struct overrides *changes = saving->changes;
 
-	if (!edits)
-		return error_set(err, -ENOMEM, "out of memory");
-	for (unsigned i = 0; i < changes->services_count; i++)
-		edits[i] = service_edit_of(file, &changes->services[i]);
-	return config_edit_texts(&saved->texts, edits, changes->services_count, saved->changed,
-				 err);
+	return &changes->services[changes->services_count - saving->added + number];
 }
 
-/* The texts get the services. *file becomes what they then say. */
-static int save_services(const struct overrides *changes, struct config **file, struct saved *saved,
-			 struct error *err)
-{
-	struct config *next;
-	struct error why;
-	int rc;
+/* ---- backends of services that are added: in the keys of the service ---- */
 
-	if (!changes->services_count)
-		return 0;
-	rc = edit_services(*file, changes, saved, err);
-	if (rc)
-		return rc;
-	rc = config_parse_texts(&saved->texts, &next, &why);
-	if (rc)
-		return error_set(err, rc, "the file would not be valid: %.400s: " BY_HAND,
-				 why.text);
-	config_free(*file);
-	*file = next;
+/* NULL: out of memory. A new reference. */
+static json_t *backend_keys(const struct override *entry)
+{
+	const char *name = config_tag_name(entry->tag);
+	char address[ADDR_TEXT];
+	json_t *keys = json_pack("{s:s, s:I}", "address", addr_format(&entry->address, address),
+				 "weight", (json_int_t)entry->weight);
+
+	if (keys && name)
+		json_object_set_new(keys, "name", json_string(name));
+	if (keys && entry->drain)
+		json_object_set_new(keys, "drain", json_true());
+	if (keys && entry->tag && entry->tag->labels_count) {
+		json_t *labels = json_object();
+
+		for (unsigned i = 0; i < entry->tag->labels_count; i++)
+			json_object_set_new(labels, entry->tag->labels[i].key,
+					    json_string(entry->tag->labels[i].value));
+		json_object_set_new(keys, "labels", labels);
+	}
+	return keys;
+}
+
+/* Of one that goes, null is left: the places of the others stay. */
+static void change_keys(json_t *backends, size_t place, const struct override *entry)
+{
+	json_t *keys = json_array_get(backends, place);
+
+	if (entry->removed)
+		json_array_set_new(backends, place, json_null());
+	if (entry->has_weight)
+		json_object_set_new(keys, "weight", json_integer(entry->weight));
+	if (entry->drain || entry->undrain)
+		json_object_set_new(keys, "drain", json_boolean(entry->drain));
+}
+
+/* service: of saving->config. */
+static int change_added(struct saving *saving, const struct config_service *service,
+			const struct override *entry)
+{
+	unsigned number = (unsigned)(service - saving->config->services) -
+			  (saving->config->services_count - saving->added);
+	const struct config_backend *backend =
+	    config_index_backend(&saving->index, service, &entry->address);
+	json_t **keys = &saving->keys[number], *backends;
+
+	if (!*keys)
+		*keys = json_loads(added_entry(saving, number)->added, 0, NULL);
+	backends = json_object_get(*keys, "backends");
+	if (!backends)
+		return -ENOMEM;
+	if (!backend)
+		return json_array_append_new(backends, backend_keys(entry)) ? -ENOMEM : 0;
+	change_keys(backends, (size_t)(backend - service->backends), entry);
 	return 0;
 }
 
-/* ---- backends ---- */
-
-/* What the file is to say of one backend. */
-static struct config_edit edit_of(const struct config *file, const struct override *entry)
+/* Without what is null. */
+static int finish_keys(json_t *keys, char **ret)
 {
-	const struct config_service *service = config_find_service(file, entry->service);
-	const struct config_backend *backend = config_find_backend(service, &entry->address);
+	json_t *backends = json_object_get(keys, "backends"), *left = json_array(), *backend;
+	size_t i;
 
-	return (struct config_edit){
+	json_array_foreach (backends, i, backend)
+		if (!json_is_null(backend))
+			json_array_append(left, backend);
+	if (json_object_set_new(keys, "backends", left))
+		return -ENOMEM;
+	*ret = json_dumps(keys, JSON_COMPACT | JSON_ENSURE_ASCII);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* ---- edits ---- */
+
+/* One of the file, that goes. */
+static void edit_removed(struct saving *saving, const struct service_override *entry)
+{
+	const struct config_service *service =
+	    config_index_same(&saving->file_index, &entry->vip, entry->protocol, entry->port);
+
+	saving->edits[saving->count++] = (struct config_edit){
+	    .file = service->file, .service = service->place, .remove_service = true};
+}
+
+static int edit_added(struct saving *saving, unsigned number)
+{
+	const char *text = added_entry(saving, number)->added;
+	int rc = 0;
+
+	if (saving->keys[number]) {
+		rc = finish_keys(saving->keys[number], &saving->texts[number]);
+		text = saving->texts[number];
+	}
+	saving->edits[saving->count++] = (struct config_edit){.added_service = text};
+	return rc;
+}
+
+static void edit_backend(struct saving *saving, const struct config_service *service,
+			 const struct override *entry)
+{
+	const struct config_backend *backend =
+	    config_index_backend(&saving->index, service, &entry->address);
+
+	saving->edits[saving->count++] = (struct config_edit){
 	    .file = service->file,
 	    .service = service->place,
 	    .backend = backend ? (int)(backend - service->backends) : CONFIG_EDIT_ADD,
@@ -84,27 +167,78 @@ static struct config_edit edit_of(const struct config *file, const struct overri
 	};
 }
 
-static int save_backends(const struct config *file, const struct overrides *changes,
-			 struct saved *saved, struct error *err)
+static int edit_backends(struct saving *saving, struct error *err)
 {
-	_cleanup_free_ struct config_edit *edits =
-	    calloc(changes->count + 1, sizeof(struct config_edit));
+	const struct overrides *changes = saving->changes;
+	int rc = 0;
 
-	if (!edits)
-		return error_set(err, -ENOMEM, "out of memory");
-	for (unsigned i = 0; i < changes->count; i++) {
-		if (!config_find_service(file, changes->list[i].service))
+	for (unsigned i = 0; i < changes->count && !rc; i++) {
+		const struct override *entry = &changes->list[i];
+		const struct config_service *service =
+		    config_index_name(&saving->index, entry->service);
+
+		if (!service)
 			return error_set(err, -EINVAL, "service %s: not in the file: " BY_HAND,
-					 changes->list[i].service);
-		edits[i] = edit_of(file, &changes->list[i]);
+					 entry->service);
+		if (service->file == CONFIG_RUNTIME)
+			rc = change_added(saving, service, entry);
+		else
+			edit_backend(saving, service, entry);
 	}
-	return config_edit_texts(&saved->texts, edits, changes->count, saved->changed, err);
+	return rc ? error_set(err, rc, "out of memory") : 0;
 }
 
-/* ---- both ---- */
+static int edit_services(struct saving *saving)
+{
+	const struct overrides *changes = saving->changes;
+	int rc = 0;
 
-/* Do the texts say what config and changes say together? */
-static int check_texts(const struct config *config, const struct overrides *changes,
+	for (unsigned i = 0; i < changes->services_count - saving->added; i++)
+		edit_removed(saving, &changes->services[i]);
+	for (unsigned i = 0; i < saving->added && !rc; i++)
+		rc = edit_added(saving, i);
+	return rc;
+}
+
+static int saving_make(struct saving *saving)
+{
+	const struct overrides *changes = saving->changes;
+
+	for (unsigned i = 0; i < changes->services_count; i++)
+		saving->added += changes->services[i].added != NULL;
+	saving->edits =
+	    calloc(changes->count + changes->services_count + 1, sizeof(*saving->edits));
+	saving->keys = calloc(saving->added + 1, sizeof(*saving->keys));
+	saving->texts = calloc(saving->added + 1, sizeof(*saving->texts));
+	if (!saving->edits || !saving->keys || !saving->texts ||
+	    config_index_make(saving->config, &saving->index) ||
+	    config_index_make(saving->file, &saving->file_index))
+		return -ENOMEM;
+	return 0;
+}
+
+static int edit_texts(struct saving *saving, struct config_sources *trees, struct saved *saved,
+		      struct error *err)
+{
+	int rc = saving_make(saving);
+
+	if (rc)
+		return error_set(err, rc, "out of memory");
+	rc = edit_backends(saving, err);
+	if (rc)
+		return rc;
+	rc = edit_services(saving);
+	if (rc)
+		return error_set(err, rc, "out of memory");
+	return config_edit_texts(&saved->texts, trees, saving->edits, saving->count, saved->changed,
+				 err);
+}
+
+/* ---- the texts ---- */
+
+/* Do the texts say what config and changes say together? file: what they said before. */
+static int check_texts(const struct state *state, const struct config *file,
+		       const struct config *config, const struct overrides *changes,
 		       const struct saved *saved, struct error *err)
 {
 	const struct overrides none = {0};
@@ -120,6 +254,8 @@ static int check_texts(const struct config *config, const struct overrides *chan
 				 why.text);
 	rc = diff_sides(&(struct diff_side){config, changes}, &(struct diff_side){written, &none},
 			&differences);
+	if (!rc && !differences.count)
+		ring_warn_of_saving(state, file, written);
 	config_free(written);
 	if (!rc && (differences.count || differences.left_out))
 		rc = error_set(err, -EINVAL,
@@ -131,20 +267,31 @@ static int check_texts(const struct config *config, const struct overrides *chan
 	return rc;
 }
 
+/* Without a change the texts stay as they are. */
+static int save_changes(const struct state *state, const struct config *file,
+			const struct config *config, const struct overrides *changes,
+			struct config_sources *trees, struct saved *saved, struct error *err)
+{
+	struct saving saving = {.file = file, .config = config, .changes = changes};
+	int rc;
+
+	if (!changes->count && !changes->services_count)
+		return 0;
+	rc = edit_texts(&saving, trees, saved, err);
+	saving_done(&saving);
+	return rc ? rc : check_texts(state, file, config, changes, saved, err);
+}
+
 /* file: the config of the files; config: a copy, which gets the services that are added and
  * removed. */
-static int save_into(const struct state *state, struct config **file, struct config *config,
-		     struct saved *saved, struct error *err)
+static int save_into(const struct state *state, const struct config *file, struct config *config,
+		     struct config_sources *trees, struct saved *saved, struct error *err)
 {
 	struct overrides changes = {0};
 	int rc = reload_overrides(state, config, true, &changes, &saved->report, err);
 
 	if (!rc)
-		rc = save_services(&changes, file, saved, err);
-	if (!rc)
-		rc = save_backends(*file, &changes, saved, err);
-	if (!rc)
-		rc = check_texts(config, &changes, saved, err);
+		rc = save_changes(state, file, config, &changes, trees, saved, err);
 	overrides_done(&changes);
 	return rc;
 }
@@ -159,23 +306,24 @@ void saved_done(struct saved *saved)
 
 static int save_texts(const struct state *state, struct saved *saved, struct error *err)
 {
-	struct config *file, *config;
+	struct config *file, *config = NULL;
+	struct config_sources *trees;
 	int rc;
 
 	saved->changed = calloc(saved->texts.count, sizeof(*saved->changed));
 	if (!saved->changed)
 		return error_set(err, -ENOMEM, "out of memory");
-	rc = config_parse_texts(&saved->texts, &file, err);
+	rc = config_parse_trees(&saved->texts, &file, &trees, err);
 	if (rc)
 		return rc;
 	rc = config_copy(file, &config);
-	if (rc) {
-		config_free(file);
-		return error_set(err, rc, "out of memory");
-	}
-	rc = save_into(state, &file, config, saved, err);
+	if (rc)
+		error_set(err, rc, "out of memory");
+	else
+		rc = save_into(state, file, config, trees, saved, err);
 	config_free(config);
 	config_free(file);
+	config_sources_free(trees);
 	return rc;
 }
 
@@ -193,7 +341,7 @@ static int save(const struct state *state, struct saved *ret, struct error *err)
 	return rc;
 }
 
-struct saving {
+struct save_call {
 	const struct state *state;
 	struct saved *saved;
 	struct error *err;
@@ -202,16 +350,16 @@ struct saving {
 
 static void run_save(void *arg)
 {
-	struct saving *saving = arg;
+	struct save_call *call = arg;
 
-	saving->rc = save(saving->state, saving->saved, saving->err);
+	call->rc = save(call->state, call->saved, call->err);
 }
 
 int state_save(const struct state *state, struct saved *ret, struct error *err)
 {
-	struct saving saving = {.state = state, .saved = ret, .err = err};
+	struct save_call call = {.state = state, .saved = ret, .err = err};
 
 	/* Two configs are read, and of the state what only tasks change. */
-	task_wait(run_save, &saving);
-	return saving.rc;
+	task_wait(run_save, &call);
+	return call.rc;
 }

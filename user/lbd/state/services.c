@@ -5,71 +5,167 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "common/log.h"
 #include "lbd/events/events.h"
 
 /* ---- what of them holds under another config ---- */
 
+struct reloading {
+	bool keep;
+	struct config *next; /* that of the files, until they are in it */
+	struct config_index index;
+	bool *gone; /* of each service of next */
+	struct overrides *ret;
+	service_note_fn *note;
+	void *arg;
+};
+
+static bool is_gone(const struct reloading *reloading, const struct config_service *service)
+{
+	return reloading->gone[service - reloading->next->services];
+}
+
 /* The service of the file that was removed: by VIP, protocol and port, as in the data plane, so
  * that it stays removed when it is renamed; else by its name. */
-static const struct config_service *find_removed(const struct config *next,
+static const struct config_service *find_removed(const struct reloading *reloading,
 						 const struct service_override *entry)
 {
 	const struct config_service *service =
-	    config_find_same(next, &entry->vip, entry->protocol, entry->port);
+	    config_index_same(&reloading->index, &entry->vip, entry->protocol, entry->port);
 
-	return service ? service : config_find_service(next, entry->service);
+	if (!service || is_gone(reloading, service))
+		service = config_index_name(&reloading->index, entry->service);
+	return service && !is_gone(reloading, service) ? service : NULL;
 }
 
-static int keep_removed(const struct service_override *entry, bool keep, struct config *next,
-			struct overrides *ret, service_note_fn *note, void *arg)
+static int keep_removed(struct reloading *reloading, const struct service_override *entry)
 {
-	const struct config_service *service = find_removed(next, entry);
+	const struct config_service *service = find_removed(reloading, entry);
 	int rc;
 
 	if (!service)
 		return 0;
-	rc = note(arg, service->name, keep, "service removed", "");
-	if (!rc && keep)
-		rc = overrides_add_service(ret, service, NULL);
-	if (!rc && keep)
-		config_remove_service(next, (unsigned)(service - next->services));
+	rc = reloading->note(reloading->arg, service->name, reloading->keep, "service removed", "");
+	if (rc || !reloading->keep)
+		return rc;
+	reloading->gone[service - reloading->next->services] = true;
+	return overrides_add_service(reloading->ret, service, NULL);
+}
+
+static int note_added(const struct reloading *reloading, const struct service_override *entry,
+		      bool kept, const char *why)
+{
+	return reloading->note(reloading->arg, entry->service, kept, "service added", why);
+}
+
+/* They are the last of next. */
+static int note_all_added(struct reloading *reloading, const struct service_override **entries,
+			  unsigned count)
+{
+	const struct config *next = reloading->next;
+	int rc = 0;
+
+	for (unsigned i = 0; i < count && !rc; i++) {
+		rc = overrides_add_service(reloading->ret,
+					   &next->services[next->services_count - count + i],
+					   entries[i]->added);
+		if (!rc)
+			rc = note_added(reloading, entries[i], true, "");
+	}
 	return rc;
 }
 
-/* What the file has now needs no entry any more. */
-static int keep_added(const struct service_override *entry, bool keep, struct config *next,
-		      struct overrides *ret, service_note_fn *note, void *arg)
+/* All together: they are checked beside the whole config. If one of them cannot stay, half of them
+ * and then the others, which comes to the same as one after the other. texts: of the entries. */
+static int keep_added(struct reloading *reloading, const struct service_override **entries,
+		      const char *const *texts, unsigned count)
 {
+	unsigned half = count / 2;
 	struct error why = {""};
-	int rc = 0;
+	int rc;
 
-	if (config_find_same(next, &entry->vip, entry->protocol, entry->port))
+	if (!count)
 		return 0;
-	if (keep)
-		rc = config_add_service(next, entry->added, &why);
+	rc = config_add_services(reloading->next, texts, count, &why);
+	if (!rc)
+		return note_all_added(reloading, entries, count);
 	if (rc == -ENOMEM)
 		return rc;
-	if (rc || !keep)
-		return note(arg, entry->service, false, "service added", why.text);
-	rc = overrides_add_service(ret, &next->services[next->services_count - 1], entry->added);
-	return rc ? rc : note(arg, entry->service, true, "service added", "");
+	if (count == 1)
+		return note_added(reloading, entries[0], false, why.text);
+	rc = keep_added(reloading, entries, texts, half);
+	return rc ? rc : keep_added(reloading, entries + half, texts + half, count - half);
+}
+
+/* What the file has now needs no entry any more. */
+static bool is_in_file(const struct reloading *reloading, const struct service_override *entry)
+{
+	const struct config_service *service =
+	    config_index_same(&reloading->index, &entry->vip, entry->protocol, entry->port);
+
+	return service && !is_gone(reloading, service);
+}
+
+/* Those of changes that were added and are not in the file. Frees nothing on error. */
+static int list_added(const struct reloading *reloading, const struct overrides *changes,
+		      const struct service_override **entries, const char **texts, unsigned *ret)
+{
+	unsigned count = 0;
+	int rc = 0;
+
+	for (unsigned i = 0; i < changes->services_count && !rc; i++) {
+		const struct service_override *entry = &changes->services[i];
+
+		if (!entry->added || is_in_file(reloading, entry))
+			continue;
+		if (!reloading->keep)
+			rc = note_added(reloading, entry, false, "");
+		entries[count] = entry;
+		texts[count++] = entry->added;
+	}
+	*ret = reloading->keep ? count : 0;
+	return rc;
+}
+
+/* An added service may have the place of a removed one. */
+static int reload_services(struct reloading *reloading, const struct overrides *changes)
+{
+	_cleanup_free_ const struct service_override **entries =
+	    calloc(changes->services_count, sizeof(*entries));
+	_cleanup_free_ const char **texts = calloc(changes->services_count, sizeof(*texts));
+	unsigned added = 0;
+	int rc = entries && texts ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; i < changes->services_count && !rc; i++)
+		if (!changes->services[i].added)
+			rc = keep_removed(reloading, &changes->services[i]);
+	if (!rc)
+		rc = list_added(reloading, changes, entries, texts, &added);
+	if (rc)
+		return rc;
+	config_remove_services(reloading->next, reloading->gone);
+	return keep_added(reloading, entries, texts, added);
 }
 
 int services_reload(const struct overrides *changes, bool keep, struct config *next,
 		    struct overrides *ret, service_note_fn *note, void *arg)
 {
-	int rc = 0;
+	struct reloading reloading = {
+	    .keep = keep, .next = next, .ret = ret, .note = note, .arg = arg};
+	int rc;
 
-	/* an added service may have the place of a removed one */
-	for (unsigned i = 0; i < changes->services_count && !rc; i++)
-		if (!changes->services[i].added)
-			rc = keep_removed(&changes->services[i], keep, next, ret, note, arg);
-	for (unsigned i = 0; i < changes->services_count && !rc; i++)
-		if (changes->services[i].added)
-			rc = keep_added(&changes->services[i], keep, next, ret, note, arg);
+	if (!changes->services_count)
+		return 0;
+	reloading.gone = calloc(next->services_count + 1, sizeof(*reloading.gone));
+	rc = reloading.gone ? config_index_make(next, &reloading.index) : -ENOMEM;
+	if (!rc)
+		rc = reload_services(&reloading, changes);
+	config_index_done(&reloading.index);
+	free(reloading.gone);
 	return rc;
 }
 

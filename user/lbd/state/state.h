@@ -13,6 +13,7 @@
 #include "lbd/health/health.h"
 #include "lbd/host/host.h"
 #include "lbd/neigh/neigh.h"
+#include "latencies.h"
 #include "node.h"
 #include "uptime.h"
 
@@ -25,6 +26,16 @@ enum backend_condition {
 	BACKEND_CHECKING, /* no result of check and next hop yet */
 	BACKEND_NO_NEXT_HOP,
 	BACKEND_DOWN,
+};
+
+/* What the agent of a backend has said so far. */
+struct backend_agent {
+	bool heard; /* anything */
+	bool down, drain, maint;
+	bool has_weight;
+	uint16_t percent;              /* of the weight */
+	char text[HEALTH_ADVICE_TEXT]; /* why it is down, drains or is maintained; "": not said */
+	char fault[256];               /* why the last question had no answer; "": it had one */
 };
 
 /* A probe that failed, and what shows that this host was not cut off all the time. CLOCK_MONOTONIC;
@@ -41,23 +52,33 @@ struct backend {
 	struct config_tag *tag; /* name and labels; NULL: neither */
 	uint32_t weight;        /* configured or set at run time */
 	bool backup;
-	bool drain;        /* requested */
-	uint64_t drain_ms; /* CLOCK_MONOTONIC when the drain or removal began */
-	bool has_force;    /* the drain ends at force_ms, even if flows remain */
-	uint64_t force_ms; /* CLOCK_MONOTONIC */
+	uint16_t check_port;       /* as in struct config_backend */
+	uint16_t agent_port;       /* the same */
+	struct addr check_address; /* the same */
+	bool drain;                /* requested */
+	uint64_t drain_ms;         /* CLOCK_MONOTONIC when the drain or removal began */
+	bool has_force;            /* the drain ends at force_ms, even if flows remain */
+	uint64_t force_ms;         /* CLOCK_MONOTONIC */
 	bool forced;       /* the drain ended at force_ms: the backend is not used any more */
 	uint64_t given_up; /* active flows when this lbd forced the drain */
 	bool removed;      /* no longer wanted, draining; deleted when drained */
 	bool runtime;      /* weight, drain or existence differ from the file */
 	enum backend_condition condition;
-	char why[256];             /* for users: the last failure, or why there is no next hop */
-	uint32_t effective_weight; /* after slow start, drain, backups, panic */
-	uint32_t latency_us;       /* peak EWMA of probes */
-	uint64_t since_ms;         /* CLOCK_REALTIME when the condition began */
+	char why[256];              /* for users: the last failure, or why there is no next hop */
+	uint32_t effective_weight;  /* after slow start, drain, backups, panic */
+	uint32_t latency_us;        /* peak EWMA of probes */
+	struct latencies latencies; /* of probes that passed */
+	uint64_t passed, failed;    /* probes, since lbd's start */
+	uint64_t losses;            /* times that its checks took it down, since lbd's start */
+	uint64_t failed_ms;         /* CLOCK_REALTIME of the last that failed; 0: none has */
+	char failed_why[256];       /* why it failed, also when later ones have passed */
+	uint64_t since_ms;          /* CLOCK_REALTIME when the condition began */
 	bool has_hop;
 	struct next_hop hop;
 	enum health_status health;
 	struct health_check *check;
+	struct backend_agent agent;
+	struct health_check *agent_check; /* NULL: none is asked */
 	struct neigh_watch *watch;
 	uint64_t ramp_start_ms; /* CLOCK_MONOTONIC; 0: no ramp */
 
@@ -254,8 +275,8 @@ int state_save(const struct state *state, struct saved *ret, struct error *err);
 
 /* What the config names and this machine does not have: interfaces, the group. */
 void machine_lacks(const struct config *config, struct sentences *ret);
-/* Of that, the command of `notify` alone. */
-void machine_lacks_command(const struct config *config, struct sentences *ret);
+/* Of that, the commands of `notify` and of checks alone. */
+void machine_lacks_commands(const struct config *config, struct sentences *ret);
 /* VIPs that are addresses of this machine. */
 void machine_owns(const struct config *config, struct sentences *ret);
 
@@ -302,6 +323,8 @@ void state_on_change(struct state *state, void (*changed)(void *arg), void *arg)
  * front. That of the next hop, or less if a router has reported less. */
 uint16_t backend_mtu(const struct backend *backend);
 
+/* The weight with what its agent says. */
+uint32_t backend_agreed_weight(const struct backend *backend);
 /* "up", "starting", "draining", ... */
 const char *backend_condition_name(enum backend_condition condition);
 /* "up", "degraded", ... as in include/lb_api.h */

@@ -40,11 +40,13 @@ static const struct {
 struct uptime {
 	struct uptime_share total;
 	struct span spans[SPANS];
+	bool used;
 	char key[UPTIME_KEY];
 };
 
 struct uptimes {
 	void *tree; /* of struct uptime, see tsearch(3) */
+	unsigned count;
 };
 
 /* ---- one service ---- */
@@ -87,6 +89,23 @@ struct uptime_share uptime_share(const struct uptime *uptime, enum uptime_window
 	return share;
 }
 
+unsigned uptime_spans(const struct uptime *uptime, enum uptime_window window, uint64_t wall_ms,
+		      struct uptime_share ret[UPTIME_SPANS_MAX])
+{
+	unsigned count = rings[window].count;
+	uint64_t first = wall_ms / rings[window].ms - (count - 1);
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct span *span =
+		    &uptime->spans[rings[window].at + (first + i) % rings[window].count];
+
+		ret[i] = span->number == first + i
+			     ? (struct uptime_share){span->up_ms, span->seen_ms}
+			     : (struct uptime_share){0};
+	}
+	return count;
+}
+
 struct uptime_share uptime_total(const struct uptime *uptime)
 {
 	return uptime->total;
@@ -123,7 +142,79 @@ struct uptime *uptimes_get(struct uptimes *uptimes, const char *key)
 	found = tsearch(uptime, &uptimes->tree, compare);
 	if (!found || *found != uptime)
 		free(uptime);
+	else
+		uptimes->count++;
 	return found ? *found : NULL;
+}
+
+/* ---- those of services that are gone ---- */
+
+void uptime_use(struct uptime *uptime)
+{
+	uptime->used = true;
+}
+
+struct unused {
+	struct uptime **list;
+	unsigned count;
+};
+
+static void collect_unused(const void *node, VISIT visit, void *arg)
+{
+	struct uptime *uptime = *(struct uptime *const *)node;
+	struct unused *unused = arg;
+
+	if (visit != postorder && visit != leaf)
+		return;
+	if (!uptime->used)
+		unused->list[unused->count++] = uptime;
+	uptime->used = false;
+}
+
+/* The minute in which something was last seen. */
+static uint64_t last_seen(const struct uptime *uptime)
+{
+	uint64_t last = 0;
+
+	for (unsigned i = 0; i < rings[UPTIME_HOUR].count; i++) {
+		const struct span *span = &uptime->spans[rings[UPTIME_HOUR].at + i];
+
+		if (span->seen_ms && span->number > last)
+			last = span->number;
+	}
+	return last;
+}
+
+/* The latest first. */
+static int by_last_seen(const void *a, const void *b)
+{
+	uint64_t x = last_seen(*(struct uptime *const *)a),
+		 y = last_seen(*(struct uptime *const *)b);
+
+	return (x < y) - (x > y);
+}
+
+static void drop(struct uptimes *uptimes, struct uptime *uptime)
+{
+	tdelete(uptime, &uptimes->tree, compare);
+	free(uptime);
+	uptimes->count--;
+}
+
+void uptimes_tidy(struct uptimes *uptimes, uint64_t wall_ms)
+{
+	struct unused unused = {.list = calloc(uptimes->count + 1, sizeof(struct uptime *))};
+
+	if (!unused.list)
+		return;
+	twalk_r(uptimes->tree, collect_unused, &unused);
+	if (unused.count > UPTIMES_UNUSED_MAX)
+		qsort(unused.list, unused.count, sizeof(struct uptime *), by_last_seen);
+	for (unsigned i = 0; i < unused.count; i++)
+		if (i >= UPTIMES_UNUSED_MAX ||
+		    !uptime_share(unused.list[i], UPTIME_MONTH, wall_ms).seen_ms)
+			drop(uptimes, unused.list[i]);
+	free(unused.list);
 }
 
 /* ---- the file ---- */

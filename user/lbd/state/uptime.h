@@ -26,15 +26,26 @@ struct uptime_share {
 
 struct uptimes *uptimes_new(void);          /* NULL: out of memory */
 void uptimes_free(struct uptimes *uptimes); /* NULL is fine */
-/* That of the service with this key, made if there is none. It lives as long as uptimes. NULL: out
- * of memory. */
+/* That of the service with this key, made if there is none. It lives until uptimes_tidy drops it.
+ * NULL: out of memory. */
 struct uptime *uptimes_get(struct uptimes *uptimes, const char *key);
+/* The next uptimes_tidy keeps it. */
+void uptime_use(struct uptime *uptime);
+/* Drops those that are not used and of which nothing was seen in the last 30 days, and of the
+ * others that are not used all but UPTIMES_UNUSED_MAX, which were seen last. Without memory for
+ * that it drops nothing. */
+#define UPTIMES_UNUSED_MAX 4096
+void uptimes_tidy(struct uptimes *uptimes, uint64_t wall_ms);
 
 /* The service was up, or down, for span_ms until wall_ms (CLOCK_REALTIME). */
 void uptime_add(struct uptime *uptime, uint64_t wall_ms, uint32_t span_ms, bool up);
 /* wall_ms: now. The present minute (hour, day) is the last of the window. */
 struct uptime_share uptime_share(const struct uptime *uptime, enum uptime_window window,
 				 uint64_t wall_ms);
+/* The same of each minute (hour, day) of the window, the oldest first. Returns how many. */
+#define UPTIME_SPANS_MAX 60
+unsigned uptime_spans(const struct uptime *uptime, enum uptime_window window, uint64_t wall_ms,
+		      struct uptime_share ret[UPTIME_SPANS_MAX]);
 /* Since uptimes_new. */
 struct uptime_share uptime_total(const struct uptime *uptime);
 

@@ -21,6 +21,19 @@ static void copy_plain(char into[256], const char *text)
 			*into = '?';
 }
 
+static void count_result(struct backend *backend, const struct health_result *result, uint64_t now)
+{
+	if (result->latency_us && result->outcome == HEALTH_PASSED)
+		latencies_add(&backend->latencies, now, result->latency_us);
+	backend->passed += result->outcome == HEALTH_PASSED;
+	if (result->outcome == HEALTH_FAILED) {
+		backend->failed++;
+		backend->failed_ms = clock_wall_ms();
+		copy_plain(backend->failed_why, result->why ? result->why : "");
+	}
+	backend->losses += backend->health == HEALTH_UP && result->status == HEALTH_DOWN;
+}
+
 /* True: status or reason are new. */
 static bool take_result(struct backend *backend, const struct health_result *result, uint64_t now)
 {
@@ -31,6 +44,7 @@ static bool take_result(struct backend *backend, const struct health_result *res
 							now - backend->latency_at_ms);
 		backend->latency_at_ms = now;
 	}
+	count_result(backend, result, now);
 	if (result->outcome != HEALTH_NOT_RUN)
 		backend_note_probe(backend, result->outcome == HEALTH_PASSED, result->began_ms,
 				   result->ended_ms);
@@ -51,6 +65,31 @@ void backend_on_health(void *arg, const struct health_result *result)
 
 	if (backend->successor)
 		changed |= take_result(backend->successor, result, now);
+	if (changed)
+		state_touch(backend->service->state);
+}
+
+/* Without an answer, what it said last stays: whether the backend works, its check says. */
+static bool take_answer(struct backend *backend, const struct health_result *result)
+{
+	char said[256];
+
+	if (result->outcome != HEALTH_PASSED) {
+		copy_plain(backend->agent.fault, result->why);
+		return false;
+	}
+	backend->agent.fault[0] = 0;
+	copy_plain(said, result->said);
+	return backend_take_advice(backend, said);
+}
+
+void backend_on_agent(void *arg, const struct health_result *result)
+{
+	struct backend *backend = *(struct backend **)arg;
+	bool changed = take_answer(backend, result);
+
+	if (backend->successor)
+		changed |= take_answer(backend->successor, result);
 	if (changed)
 		state_touch(backend->service->state);
 }
@@ -92,6 +131,19 @@ bool service_same_check(const struct config_service *a, const struct config_serv
 	return health_spec_same(&x, &y);
 }
 
+/* Is it checked at the same place, and in the same way? */
+static bool same_check(const struct backend *a, const struct backend *b)
+{
+	return a->check_port == b->check_port && addr_equal(&a->check_address, &b->check_address) &&
+	       service_same_check(a->service->config, b->service->config);
+}
+
+static bool same_agent(const struct backend *a, const struct backend *b)
+{
+	return a->agent_port == b->agent_port && addr_equal(&a->check_address, &b->check_address) &&
+	       health_spec_same(&a->service->config->agent, &b->service->config->agent);
+}
+
 static void backend_take_over(struct backend *backend)
 {
 	struct backend *former = backend->former;
@@ -109,11 +161,69 @@ static void backend_take_over(struct backend *backend)
 	backend->has_way = former->has_way;
 	former->has_way = false;
 	/* one that is not taken over would report to the new backend */
-	if (service_same_check(former->service->config, backend->service->config))
+	if (same_check(former, backend))
 		backend->check = former->check;
 	else
 		health_remove(former->check);
 	former->check = NULL;
+	if (same_agent(former, backend))
+		backend->agent_check = former->agent_check;
+	else
+		health_remove(former->agent_check);
+	former->agent_check = NULL;
+}
+
+/* A check that does not name its port goes to that of the backend, if it has one. */
+static struct health_check *add_check(struct backend *backend)
+{
+	const struct config_service *config = backend->service->config;
+	struct health_spec spec = config->health;
+	const struct addr *to =
+	    backend->check_address.family ? &backend->check_address : &backend->address;
+
+	if (backend->check_port)
+		spec.port = backend->check_port;
+	return health_add(backend->service->state->options.health, &spec, to, config->port,
+			  backend->health, backend_on_health, backend->handle);
+}
+
+static bool wants_agent(const struct backend *backend)
+{
+	return backend->service->config->agent.type && !backend->removed;
+}
+
+static struct health_check *add_agent(struct backend *backend)
+{
+	struct health_spec spec = backend->service->config->agent;
+	const struct addr *to =
+	    backend->check_address.family ? &backend->check_address : &backend->address;
+
+	if (backend->agent_port)
+		spec.port = backend->agent_port;
+	return health_add(backend->service->state->options.health, &spec, to, 0, HEALTH_UNKNOWN,
+			  backend_on_agent, backend->handle);
+}
+
+/* A command that checks the backend is told about it; a reload may have changed it. */
+static void name_check(const struct backend *backend)
+{
+	const struct config_service *config = backend->service->config;
+	const char *name = config_tag_name(backend->tag);
+	char vip[ADDR_TEXT], address[ADDR_TEXT], port[8] = "any";
+	const struct health_names names = {
+	    .service = config->name,
+	    .vip = addr_format(&config->vip, vip),
+	    .vip_port = port,
+	    .protocol = config->protocol == CONFIG_TCP ? "tcp" : "udp",
+	    .backend = name ? name : addr_format(&backend->address, address),
+	};
+
+	if (config->port)
+		snprintf(port, sizeof(port), "%u", config->port);
+	if (health_name(backend->check, &names))
+		log_error("service %s: backend %s: out of memory: the command that checks it does "
+			  "not get their names",
+			  config->name, names.backend);
 }
 
 /* Out of memory: the backend stays unchecked, and without traffic if it had none. Logged, and
@@ -132,12 +242,15 @@ static void backend_start(struct backend *backend)
 			backend->watch = neigh_watch(state->options.neigh, &backend->address,
 						     backend_on_next_hop, backend->handle);
 		if (!backend->check && service_is_checked(config))
-			backend->check = health_add(
-			    state->options.health, &config->health, &backend->address, config->port,
-			    backend->health, backend_on_health, backend->handle);
+			backend->check = add_check(backend);
+		if (backend->check)
+			name_check(backend);
+		if (!backend->agent_check && wants_agent(backend))
+			backend->agent_check = add_agent(backend);
 	}
 	backend_set_way(backend);
-	if (!backend->watch || (!backend->check && service_is_checked(config)))
+	if (!backend->watch || (!backend->check && service_is_checked(config)) ||
+	    (!backend->agent_check && wants_agent(backend)))
 		log_error("%s: backend %s: out of memory: neither checked nor watched",
 			  service_label(backend->service, label), backend_label(backend, text));
 }

@@ -69,8 +69,8 @@ static void add_way(struct backend *backend)
 
 static bool needs_way(const struct backend *backend)
 {
-	return backend->service->config->health.to_vip && backend->check && backend->hop_found &&
-	       backend->service->state->options.attach;
+	return backend->check && backend->hop_found && backend->service->state->options.attach &&
+	       health_spec_to_vip(&backend->service->config->health);
 }
 
 void backend_set_way(struct backend *backend)

@@ -53,6 +53,82 @@ uint32_t latency_peak_ewma(uint32_t average_us, uint32_t sample_us, uint64_t ela
 	return sample_us + (uint32_t)(above * (1 - part * (0.6931 - 0.1931 * part)));
 }
 
+/* ---- the agent ---- */
+
+/* It must not be used, whatever its check says. */
+static bool is_told_off(const struct backend *backend)
+{
+	return backend->agent.down || backend->agent.maint;
+}
+
+uint32_t backend_agreed_weight(const struct backend *backend)
+{
+	const struct backend_agent *agent = &backend->agent;
+	uint64_t weight = (uint64_t)backend->weight * agent->percent / 100;
+
+	if (agent->drain || agent->maint)
+		return 0;
+	if (!agent->has_weight || !backend->weight)
+		return backend->weight;
+	if (!weight && agent->percent)
+		return 1;
+	return weight < CONFIG_MAX_WEIGHT ? (uint32_t)weight : CONFIG_MAX_WEIGHT;
+}
+
+static void take_state(struct backend_agent *agent, const struct health_advice *advice)
+{
+	if (advice->state)
+		agent->down = advice->state == HEALTH_ADVICE_DOWN;
+	if (advice->order) {
+		agent->drain = advice->order == HEALTH_ADVICE_DRAIN;
+		agent->maint = advice->order == HEALTH_ADVICE_MAINT;
+	}
+	if (advice->has_weight) {
+		agent->has_weight = true;
+		agent->percent = advice->percent;
+	}
+}
+
+/* Is its text shown? One that changes with each answer, as the load does, must not cause commits.
+ */
+static bool has_reason(const struct backend_agent *agent)
+{
+	return agent->down || agent->drain || agent->maint ||
+	       (agent->has_weight && !agent->percent);
+}
+
+bool backend_take_advice(struct backend *backend, const char *said)
+{
+	struct backend_agent *agent = &backend->agent, before = *agent;
+	struct health_advice advice;
+	char why[HEALTH_ADVICE_WHY];
+
+	if (health_advice_parse(said, &advice, why))
+		return false;
+	agent->heard = true;
+	take_state(agent, &advice);
+	snprintf(agent->text, sizeof(agent->text), "%s", advice.text);
+	return agent->down != before.down || agent->drain != before.drain ||
+	       agent->maint != before.maint || agent->has_weight != before.has_weight ||
+	       agent->percent != before.percent ||
+	       (has_reason(agent) && strcmp(agent->text, before.text) != 0);
+}
+
+/* Why it has no share, or less, for users; "" if the agent is content. */
+static void describe_agent(const struct backend_agent *agent, char *why, size_t size)
+{
+	const char *what = agent->maint                           ? "maint"
+			   : agent->down                          ? "down"
+			   : agent->drain                         ? "drain"
+			   : agent->has_weight && !agent->percent ? "0%"
+								  : "";
+
+	snprintf(why, size, "%s%s%s%s", *what ? "its agent says: " : "", what,
+		 *what && *agent->text ? ": " : "", *what ? agent->text : "");
+}
+
+/* ---- */
+
 static bool is_leaving(const struct backend *backend)
 {
 	return backend->drain || backend->removed;
@@ -61,7 +137,7 @@ static bool is_leaving(const struct backend *backend)
 /* Is there enough to decide: a failed check, or a passed one and a result for the next hop? */
 static bool has_results(const struct backend *backend)
 {
-	return backend->health == HEALTH_DOWN ||
+	return backend->health == HEALTH_DOWN || is_told_off(backend) ||
 	       (backend->health == HEALTH_UP && backend->hop_known);
 }
 
@@ -72,7 +148,8 @@ static bool is_decided(const struct backend *backend)
 
 static bool is_reachable(const struct backend *backend)
 {
-	return backend->service->opened && backend->health == HEALTH_UP && backend->has_hop;
+	return backend->service->opened && backend->health == HEALTH_UP && backend->has_hop &&
+	       !is_told_off(backend);
 }
 
 static bool service_opens(const struct service *service, uint64_t now_ms)
@@ -88,12 +165,12 @@ static bool service_opens(const struct service *service, uint64_t now_ms)
 static bool is_used_in_panic(const struct backend *backend)
 {
 	return backend->service->panic && !backend->backup && !is_leaving(backend) &&
-	       is_decided(backend) && backend->has_hop;
+	       is_decided(backend) && backend->has_hop && !is_told_off(backend);
 }
 
 bool backend_usable(const struct backend *backend)
 {
-	if (backend->forced)
+	if (backend->forced || is_told_off(backend))
 		return false;
 	if (backend->service->blind)
 		return backend->frozen;
@@ -323,7 +400,8 @@ struct losses {
 	bool unconfirmed;   /* one was lost now, and no probe of another confirms it */
 };
 
-/* A drained backend may be stopped at any time: its loss does not count. */
+/* A drained backend may be stopped at any time, and one that its agent takes out has been heard:
+ * their loss does not count. */
 static void find_losses(struct service *service, uint64_t now_ms, struct losses *ret)
 {
 	const struct passes passes = find_passes(service);
@@ -332,9 +410,10 @@ static void find_losses(struct service *service, uint64_t now_ms, struct losses 
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
 		bool reachable = is_reachable(backend);
-		bool lost = backend->was_reachable && !reachable && !backend->drained;
+		bool expected = backend->drained || is_told_off(backend);
+		bool lost = backend->was_reachable && !reachable && !expected;
 
-		if (reachable || backend->drained)
+		if (reachable || expected)
 			backend->lost_ms = 0;
 		else if (lost)
 			backend->lost_ms = now_ms;
@@ -384,7 +463,7 @@ static bool is_back_since(const struct backend *backend, uint64_t since_ms)
  * place in the ring that could be lost. */
 static bool is_decided_again(const struct backend *backend)
 {
-	if (!backend->frozen || backend->drained ||
+	if (!backend->frozen || backend->drained || is_told_off(backend) ||
 	    is_back_since(backend, backend->service->first_back_ms))
 		return true;
 	return backend->health == HEALTH_DOWN && backend->failing.began_ms &&
@@ -460,7 +539,8 @@ static void service_follow_losses(struct service *service, uint64_t now_ms)
  * all become eligible together. */
 static void update_eligible(struct backend *backend, uint64_t now_ms)
 {
-	bool eligible = is_reachable(backend) && !is_leaving(backend) && backend->weight > 0;
+	bool eligible =
+	    is_reachable(backend) && !is_leaving(backend) && backend_agreed_weight(backend) > 0;
 	uint32_t slow_start_ms = backend->service->config->slow_start_ms;
 
 	if (backend->frozen)
@@ -495,8 +575,10 @@ static enum backend_condition decide_condition(const struct backend *backend, ui
 static void backend_set_condition(struct backend *backend, uint64_t now_ms, uint64_t wall_ms)
 {
 	enum backend_condition condition = decide_condition(backend, now_ms);
-	const char *why = "";
+	char agent[256];
+	const char *why = agent;
 
+	describe_agent(&backend->agent, agent, sizeof(agent));
 	if (!backend->since_ms || condition != backend->condition)
 		backend->since_ms = wall_ms;
 	backend->condition = condition;
@@ -513,7 +595,9 @@ static uint32_t backend_share(const struct backend *backend)
 {
 	const struct algo *algorithm = backend->service->config->algorithm;
 
-	return backend->weight && algorithm->ignores_weights ? EQUAL_SHARE : backend->weight;
+	uint32_t weight = backend_agreed_weight(backend);
+
+	return weight && algorithm->ignores_weights ? EQUAL_SHARE : weight;
 }
 
 static uint32_t backend_ramped(const struct backend *backend, uint64_t now_ms)
@@ -534,7 +618,9 @@ static uint32_t backend_weigh(const struct backend *backend, uint64_t now_ms)
 	if (is_leaving(backend))
 		return 0;
 	if (backend->service->blind)
-		return backend->frozen && backend->weight ? backend->before_loss.weight : 0;
+		return backend->frozen && backend_agreed_weight(backend)
+			   ? backend->before_loss.weight
+			   : 0;
 	if (is_used_in_panic(backend))
 		return backend_share(backend);
 	if (!backend->eligible || backend->backup != backend->service->backups_active)
@@ -558,7 +644,7 @@ static struct tally service_count(struct service *service)
 
 		service->up +=
 		    backend->condition == BACKEND_UP || backend->condition == BACKEND_STARTING;
-		if (is_leaving(backend) || !backend->weight)
+		if (is_leaving(backend) || !backend_agreed_weight(backend))
 			continue;
 		tally.wanted++;
 		if (backend->backup) {

@@ -25,6 +25,7 @@ static void backend_free(struct backend *backend)
 	if (backend->successor)
 		backend->successor->former = NULL;
 	health_remove(backend->check);
+	health_remove(backend->agent_check);
 	backend_drop_way(backend);
 	if (backend->watch)
 		neigh_unwatch(backend->watch);
@@ -134,6 +135,12 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->reported = former->reported;
 	backend->since_ms = former->since_ms;
 	backend->latency_us = former->latency_us;
+	backend->latencies = former->latencies;
+	backend->passed = former->passed;
+	backend->failed = former->failed;
+	backend->losses = former->losses;
+	backend->failed_ms = former->failed_ms;
+	memcpy(backend->failed_why, former->failed_why, sizeof(backend->failed_why));
 	backend->sent = former->sent;
 	backend->latency_at_ms = former->latency_at_ms;
 	backend->has_hop = former->has_hop;
@@ -141,6 +148,8 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->hop_known = former->hop_known;
 	backend->hop_found = former->hop_found;
 	backend->health = former->health;
+	if (backend->service->config->agent.type)
+		backend->agent = former->agent;
 	backend->ramp_start_ms = former->ramp_start_ms;
 	backend->eligible = former->eligible;
 	backend->first_start = former->first_start;
@@ -198,17 +207,46 @@ static void backend_drain_by_file(struct backend *backend)
 	backend->drain_ms = clock_monotonic_ms();
 }
 
-static int add_from_file(struct service *service, const struct overrides *overrides)
+/* Run-time changes, by what each service needs of them. */
+struct changes {
+	const struct overrides *all;
+	struct overrides_added added;
+	bool *in_file; /* of all: the file has the backend */
+};
+
+/* 0 or -ENOMEM. */
+static int changes_make(const struct overrides *overrides, struct changes *ret)
+{
+	struct changes changes = {.all = overrides,
+				  .in_file = calloc(overrides->count + 1, sizeof(bool))};
+
+	if (!changes.in_file || overrides_list_added(overrides, &changes.added)) {
+		free(changes.in_file);
+		return -ENOMEM;
+	}
+	*ret = changes;
+	return 0;
+}
+
+static void changes_done(struct changes *changes)
+{
+	free(changes->in_file);
+	free(changes->added.list);
+}
+
+static int add_from_file(struct service *service, const struct changes *changes)
 {
 	const struct config_service *config = service->config;
 
 	for (unsigned i = 0; i < config->backends_count; i++) {
 		const struct config_backend *wanted = &config->backends[i];
 		const struct override *change =
-		    overrides_find(overrides, config->name, &wanted->address);
+		    overrides_find(changes->all, config->name, &wanted->address);
 		struct backend *backend;
 
 		task_pause();
+		if (change)
+			changes->in_file[change - changes->all->list] = true;
 		if (change && change->removed)
 			continue;
 		backend = service_append(service, &wanted->address);
@@ -216,6 +254,9 @@ static int add_from_file(struct service *service, const struct overrides *overri
 			return -ENOMEM;
 		backend->tag = config_tag_ref(wanted->tag);
 		backend->backup = wanted->backup;
+		backend->check_port = wanted->check_port;
+		backend->agent_port = wanted->agent_port;
+		backend->check_address = wanted->check_address;
 		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
 		backend->runtime = change;
 		if (change && change->drain)
@@ -226,14 +267,17 @@ static int add_from_file(struct service *service, const struct overrides *overri
 	return 0;
 }
 
-static int add_from_overrides(struct service *service, const struct overrides *overrides)
+static int add_from_overrides(struct service *service, const struct changes *changes)
 {
-	for (unsigned i = 0; i < overrides->count; i++) {
-		const struct override *change = &overrides->list[i];
+	unsigned count;
+	const struct override *const *list =
+	    overrides_added_to(&changes->added, service->config->name, &count);
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct override *change = list[i];
 		struct backend *backend;
 
-		if (!change->added || strcmp(change->service, service->config->name) != 0 ||
-		    service_find_backend(service, &change->address))
+		if (changes->in_file[change - changes->all->list])
 			continue;
 		backend = service_append(service, &change->address);
 		if (!backend)
@@ -272,6 +316,9 @@ static int keep_leaving(struct service *service, const struct service *former)
 		backend->tag = config_tag_ref(before->tag);
 		backend->weight = before->weight;
 		backend->backup = before->backup;
+		backend->check_port = before->check_port;
+		backend->agent_port = before->agent_port;
+		backend->check_address = before->check_address;
 		backend->removed = backend->runtime = true;
 		backend->drain_ms = before->drain || before->removed ? before->drain_ms : now;
 	}
@@ -332,18 +379,18 @@ static int continue_adopted(struct service *service)
 	return 0;
 }
 
-static int service_build(struct service *service, const struct overrides *overrides,
+static int service_build(struct service *service, const struct changes *changes,
 			 const struct service *former)
 {
 	struct state *state = service->state;
 	bool adopted = state->first && dataplane_adopted(state->options.dataplane);
-	int rc = add_from_file(service, overrides);
+	int rc = add_from_file(service, changes);
 
 	service->uptime = former ? former->uptime : availability_of(state, service->config);
 	service->opens_ms = clock_monotonic_ms() + service->config->health.interval_ms +
 			    service->config->health.timeout_ms + OPENING_EXTRA_MS;
 	if (!rc)
-		rc = add_from_overrides(service, overrides);
+		rc = add_from_overrides(service, changes);
 	if (!rc && adopted)
 		rc = continue_adopted(service);
 	if (!rc && former)
@@ -362,16 +409,20 @@ int world_build(struct state *state, struct config *config, const struct overrid
 		const struct world *present, struct world *ret)
 {
 	struct world world = {0};
+	struct changes changes;
 	unsigned at = 0;
-	int rc = 0;
+	int rc = changes_make(overrides, &changes);
 
+	if (rc)
+		return rc;
 	for (unsigned i = 0; i < config->services_count && !rc; i++) {
 		struct service *service = world_append(&world, state, &config->services[i]);
 
-		rc = service ? service_build(service, overrides,
+		rc = service ? service_build(service, &changes,
 					     world_find(present, service->config, &at))
 			     : -ENOMEM;
 	}
+	changes_done(&changes);
 	if (rc)
 		world_free(&world);
 	else

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* user/lbd/state/save.c: the text of the config with run-time changes in it. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "lbd/state/internal.h"
+#include "support/test_addr.h"
+#include "support/test_file.h"
+
+#define HEAD "# of the shop\ndefaults: { health: { type: none } }\nservices:\n"
+#define WEB                                                                                    \
+	"  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 80\n    backends:\n" \
+	"      - address: 10.0.0.1 # old\n"
+#define SHOP                                                                                     \
+	"{\"name\":\"shop\",\"vip\":\"192.0.2.20\",\"protocol\":\"tcp\",\"port\":443,"           \
+	"\"backends\":[{\"address\":\"10.0.0.1\"},{\"address\":\"2001:DB8::2\",\"drain\":true}," \
+	"{\"address\":\"10.0.0.3\",\"weight\":7}]}"
+
+static char path[64];
+static struct state state;
+static struct sentences warnings;
+
+static int set_up(void **unused)
+{
+	struct error err;
+	int fd;
+
+	strcpy(path, "/tmp/test_save.XXXXXX");
+	fd = mkstemp(path);
+	if (fd < 0)
+		return -1;
+	close(fd);
+	test_file_put(path, HEAD WEB);
+	warnings = (struct sentences){0};
+	state = (struct state){.config_path = path, .warnings = &warnings};
+	if (config_load(path, &state.config, &err))
+		fail_msg("%s", err.text);
+	return 0;
+}
+
+static int tear_down(void **unused)
+{
+	unlink(path);
+	overrides_done(&state.overrides);
+	config_free(state.config);
+	sentences_done(&warnings);
+	return 0;
+}
+
+static void add_shop(void)
+{
+	struct config *config = state.config;
+	struct error err;
+
+	if (config_add_service(config, SHOP, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(overrides_add_service(&state.overrides,
+					       &config->services[config->services_count - 1], SHOP),
+			 0);
+}
+
+static struct override *change(const char *service, const char *address)
+{
+	struct addr addr = test_addr(address);
+
+	return overrides_get(&state.overrides, service, &addr);
+}
+
+static void add_backend(const char *service, const char *address)
+{
+	struct override *entry = change(service, address);
+
+	entry->added = entry->has_weight = true;
+	entry->weight = 9;
+}
+
+static void expect(const char *text)
+{
+	struct saved saved;
+	struct error err;
+
+	if (state_save(&state, &saved, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(saved.texts.list[0].length, strlen(text));
+	assert_memory_equal(saved.texts.list[0].bytes, text, strlen(text));
+	saved_done(&saved);
+}
+
+static void a_backend_of_the_last_service_is_no_backend_of_the_one_that_follows(void **unused)
+{
+	add_backend("web", "10.0.0.9");
+	add_shop();
+	expect(HEAD WEB "      - { address: 10.0.0.9, weight: 9 }\n"
+			"  - name: shop\n    vip: 192.0.2.20\n    protocol: tcp\n    port: 443\n"
+			"    backends:\n    - {address: 10.0.0.1}\n"
+			"    - {address: '2001:DB8::2', drain: true}\n"
+			"    - {address: 10.0.0.3, weight: 7}\n");
+}
+
+static void an_added_service_is_written_with_the_changes_of_its_backends(void **unused)
+{
+	const struct config_label label = {"zone", "a b"};
+	struct override *entry;
+
+	add_shop();
+	entry = change("shop", "10.0.0.1");
+	entry->has_weight = entry->drain = true;
+	entry->weight = 3;
+	change("shop", "2001:db8::2")->undrain = true;
+	change("shop", "10.0.0.3")->removed = true;
+	add_backend("shop", "10.0.0.4");
+	change("shop", "10.0.0.4")->tag = config_tag_new("four", &label, 1);
+	expect(HEAD WEB "  - name: shop\n    vip: 192.0.2.20\n    protocol: tcp\n    port: 443\n"
+			"    backends:\n    - {address: 10.0.0.1, weight: 3, drain: true}\n"
+			"    - {address: '2001:DB8::2', drain: false}\n"
+			"    - {address: 10.0.0.4, weight: 9, name: four, labels: {zone: a b}}\n");
+}
+
+static void a_removed_service_goes_and_another_comes(void **unused)
+{
+	assert_int_equal(overrides_add_service(&state.overrides, &state.config->services[0], NULL),
+			 0);
+	config_remove_service(state.config, 0);
+	add_shop();
+	change("shop", "10.0.0.1")->drain = true;
+	expect(HEAD "  - name: shop\n    vip: 192.0.2.20\n    protocol: tcp\n    port: 443\n"
+		    "    backends:\n    - {address: 10.0.0.1, drain: true}\n"
+		    "    - {address: '2001:DB8::2', drain: true}\n"
+		    "    - {address: 10.0.0.3, weight: 7}\n");
+}
+
+static void without_a_change_the_text_stays(void **unused)
+{
+	expect(HEAD WEB);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(a_backend_of_the_last_service_is_no_backend_of_the_one_that_follows),
+	    TEST(an_added_service_is_written_with_the_changes_of_its_backends),
+	    TEST(a_removed_service_goes_and_another_comes),
+	    TEST(without_a_change_the_text_stays),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Warns of rings whose size differs from those of other balancers: with another size a ring sends
+ * most flows to other backends, which breaks connections that come from one balancer to another. */
+#include "internal.h"
+
+#define NAMED 5 /* services that get a sentence of their own */
+
+static uint32_t slots_of(const struct config_service *config, unsigned backends)
+{
+	return config->slots ? config->slots : ring_size(backends, config_ring_grain(config));
+}
+
+void ring_warn_of_change(const struct state *state, const struct service *service)
+{
+	const struct config_service *config = service->config;
+	unsigned here = 0;
+	uint32_t slots, file;
+
+	/* the file has no ring of a service that is added */
+	if (config->file == CONFIG_RUNTIME)
+		return;
+	for (unsigned i = 0; i < service->backends_count; i++)
+		here += !service->backends[i]->removed;
+	slots = slots_of(config, here);
+	file = slots_of(config, config->backends_count);
+	if (here && slots != file)
+		state_warn(state,
+			   "service %s: its ring has %u slots with %u backends, and %u with the %u "
+			   "of the file: balancers that share its traffic send flows to other "
+			   "backends until they have the same change. Next: make it on each of "
+			   "them, or give `slots: %u` in the file of each",
+			   config->name, slots, here, file, config->backends_count, slots);
+}
+
+void ring_warn_of_saving(const struct state *state, const struct config *file,
+			 const struct config *written)
+{
+	struct config_index index;
+	unsigned count = 0;
+
+	if (config_index_make(file, &index))
+		return;
+	for (unsigned i = 0; i < written->services_count; i++) {
+		const struct config_service *next = &written->services[i],
+					    *now = config_index_same(&index, &next->vip,
+								     next->protocol, next->port);
+		uint32_t slots = slots_of(next, next->backends_count);
+		uint32_t before = now ? slots_of(now, now->backends_count) : slots;
+
+		if (before != slots && count++ < NAMED)
+			state_warn(state,
+				   "service %s: from the next reload on its ring has %u slots, %u "
+				   "before: balancers that share its traffic need the same file at "
+				   "the same time, or `slots: %u` in it, which keeps the size",
+				   next->name, slots, before, before);
+	}
+	config_index_done(&index);
+	if (count > NAMED)
+		state_warn(state, "the rings of %u more services change their size likewise",
+			   count - NAMED);
+}
