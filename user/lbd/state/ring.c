@@ -10,6 +10,12 @@ static uint32_t slots_of(const struct config_service *config, unsigned backends)
 	return config->slots ? config->slots : ring_size(backends, config_ring_grain(config));
 }
 
+/* Peers give a ring the largest size that one of them asks for, and so have all the same. */
+static bool is_agreed(const struct config *config, const struct config_service *service)
+{
+	return config->peers.on && service->tracking != CONFIG_TRACKING_NEVER;
+}
+
 void ring_warn_of_change(const struct state *state, const struct service *service)
 {
 	const struct config_service *config = service->config;
@@ -17,7 +23,7 @@ void ring_warn_of_change(const struct state *state, const struct service *servic
 	uint32_t slots, file;
 
 	/* the file has no ring of a service that is added */
-	if (config->file == CONFIG_RUNTIME)
+	if (config->file == CONFIG_RUNTIME || is_agreed(state->config, config))
 		return;
 	for (unsigned i = 0; i < service->backends_count; i++)
 		here += !service->backends[i]->removed;
@@ -47,7 +53,7 @@ void ring_warn_of_saving(const struct state *state, const struct config *file,
 		uint32_t slots = slots_of(next, next->backends_count);
 		uint32_t before = now ? slots_of(now, now->backends_count) : slots;
 
-		if (before != slots && count++ < NAMED)
+		if (before != slots && !is_agreed(written, next) && count++ < NAMED)
 			state_warn(state,
 				   "service %s: from the next reload on its ring has %u slots, %u "
 				   "before: balancers that share its traffic need the same file at "
