@@ -147,12 +147,24 @@ static void compare_tags(const char *service, const char *address, const struct 
 		sentences_add(ret, "service %s: backend %s: labels changed", service, address);
 }
 
+static bool same_place_of_checks(const struct member *old, const struct member *new)
+{
+	return old->check_port == new->check_port &&
+	       old->agent_port ==
+		   new->agent_port &&addr_equal(&old->check_address, &new->check_address);
+}
+
+static bool same_tag(const struct config_tag *old, const struct config_tag *new)
+{
+	return same_text(config_tag_name(old), config_tag_name(new)) &&
+	       config_tag_same_labels(old, new);
+}
+
 static bool same_member(const struct member *old, const struct member *new)
 {
-	return old && old->weight == new->weight && old->drain == new->drain &&
-	       old->backup ==
-		   new->backup &&same_text(config_tag_name(old->tag), config_tag_name(new->tag)) &&
-	       config_tag_same_labels(old->tag, new->tag);
+	return old->weight == new->weight && old->drain == new->drain &&
+	       old->backup == new->backup &&same_place_of_checks(old, new) &&
+	       same_tag(old->tag, new->tag);
 }
 
 static void compare_member(const char *service, const struct member *old, const struct member *new,
@@ -160,7 +172,7 @@ static void compare_member(const char *service, const struct member *old, const 
 {
 	char address[CONFIG_BACKEND_LABEL];
 
-	if (same_member(old, new))
+	if (old && same_member(old, new))
 		return;
 	config_backend_label(new->tag, &new->address, address);
 	if (!old) {
@@ -178,8 +190,7 @@ static void compare_member(const char *service, const struct member *old, const 
 	if (old->backup != new->backup)
 		sentences_add(ret, "service %s: backend %s: %s a backup", service, address,
 			      new->backup ? "becomes" : "is no longer");
-	if (old->check_port != new->check_port || old->agent_port != new->agent_port ||
-	    !addr_equal(&old->check_address, &new->check_address))
+	if (!same_place_of_checks(old, new))
 		sentences_add(ret, "service %s: backend %s: health changed", service, address);
 	compare_tags(service, address, old, new, ret);
 }
