@@ -131,6 +131,18 @@ struct config_announce {
 	char *file;            /* NULL: none */
 };
 
+/* Of `peers:`. With this node. */
+#define CONFIG_NODES_MAX 9
+
+/* `peers:`: the nodes that serve the same VIPs, and tell each other of slots and flows. */
+struct config_peers {
+	bool on;                             /* the key is there */
+	uint16_t port;                       /* default 7646 */
+	char *key_file;                      /* required */
+	struct addr nodes[CONFIG_NODES_MAX]; /* all of one family; this node's is one of them */
+	unsigned nodes_count;
+};
+
 struct config {
 	char *include;        /* the directory and pattern; NULL: the main file is all there is */
 	unsigned files_count; /* with the main one */
@@ -160,6 +172,7 @@ struct config {
 	uint16_t gue_port;                             /* default 6080 */
 	struct config_limits limits;
 	struct config_announce announce;
+	struct config_peers peers;
 	struct config_service *services;
 	unsigned services_count;
 };

@@ -289,8 +289,11 @@ static bool move_entry(struct dataplane *dp, uint32_t bucket, uint64_t *at, uint
 		if (overflows(dp, lb_bucket_other(bucket, entry, shift)))
 			mark_overflow(dp, buckets[1]);
 		copy = copy_make(dp, buckets, entry);
-		if (copy && replace(at, word, 0))
+		if (copy && replace(at, word, 0)) {
+			share_moved(dp, (uint32_t)(at - dp->maps.flows),
+				    (uint32_t)(copy - dp->maps.flows));
 			return true;
+		}
 		if (copy)
 			copy_drop(copy, entry); /* a packet has changed the entry meanwhile */
 		else if (LB_FLOW_STATE(entry) == LB_FLOW_DORMANT && entry_change(dp, at, word, 0))

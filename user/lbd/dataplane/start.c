@@ -155,6 +155,7 @@ void dp_stop(struct dataplane *dp)
 	free(dp->label_of);
 	free(dp->retired);
 	free(dp->paths);
+	claims_end(dp);
 	filters_done(dp);
 	ids_done(&dp->service_ids);
 	ids_done(&dp->backend_ids);
