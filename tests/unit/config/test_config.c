@@ -1132,7 +1132,7 @@ static void an_agent_is_asked_if_there_is_a_port(void **state)
 	assert_int_equal(agent->interval_ms, 5000);
 	assert_int_equal(agent->timeout_ms, 2000);
 	assert_string_equal(agent->send, "a\n");
-	assert_int_equal(config->services[0].backends[0].agent_port, 9001);
+	assert_int_equal(config->services[0].backends[0].target.agent_port, 9001);
 	assert_null(config->services[1].agent.type);
 	config_free(config);
 }
@@ -1146,10 +1146,10 @@ static void a_backend_may_say_where_it_is_checked(void **state)
 	const struct config_service *service = &config->services[0];
 	const struct addr address = test_addr("10.9.0.1");
 
-	assert_int_equal(service->backends[0].check_port, 81);
-	assert_true(addr_equal(&service->backends[0].check_address, &address));
-	assert_int_equal(service->backends[1].check_port, 82);
-	assert_int_equal(service->backends[1].check_address.family, 0);
+	assert_int_equal(service->backends[0].target.port, 81);
+	assert_true(addr_equal(&service->backends[0].target.address, &address));
+	assert_int_equal(service->backends[1].target.port, 82);
+	assert_int_equal(service->backends[1].target.address.family, 0);
 	/* each of them has a port to connect to */
 	assert_string_equal(service->health.type, "tcp");
 	config_free(config);

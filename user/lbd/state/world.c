@@ -254,9 +254,7 @@ static int add_from_file(struct service *service, const struct changes *changes)
 			return -ENOMEM;
 		backend->tag = config_tag_ref(wanted->tag);
 		backend->backup = wanted->backup;
-		backend->check_port = wanted->check_port;
-		backend->agent_port = wanted->agent_port;
-		backend->check_address = wanted->check_address;
+		backend->target = wanted->target;
 		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
 		if (change && change->drain)
 			backend_drain(backend, change);
@@ -318,9 +316,7 @@ static int keep_leaving(struct service *service, const struct service *former)
 		backend->tag = config_tag_ref(before->tag);
 		backend->weight = before->weight;
 		backend->backup = before->backup;
-		backend->check_port = before->check_port;
-		backend->agent_port = before->agent_port;
-		backend->check_address = before->check_address;
+		backend->target = before->target;
 		backend->removed = true;
 		backend->origin = before->origin;
 		backend->drain_ms = before->drain || before->removed ? before->drain_ms : now;
