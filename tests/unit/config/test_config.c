@@ -803,6 +803,11 @@ static const struct refusal refusals[] = {
      "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: any\n"
      "    health: { type: tcp }\n" BACKENDS,
      "6: service web: health: port: missing: expected 1 to 65535, since the service takes any port"},
+    {"a_check_of_any_port_of_backends_that_a_source_names",
+     "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: any\n"
+     "    health: { type: tcp }\n    backends-from: { file: /a }\n"
+     "    backends: [{ address: 10.0.0.1, health: { port: 81 } }]\n",
+     "6: service web: health: port: missing: expected 1 to 65535, since the service takes any port"},
     {"a_mistake_in_defaults_that_nobody_inherits", "defaults:\n  algorithm: fast\nservices: []\n",
      "2: defaults: algorithm: fast: expected one of *"},
     {"the_first_of_two_mistakes",

@@ -570,9 +570,11 @@ static void finish_item(const struct config_place *at, const struct raw_health *
 
 /* ---- the whole ---- */
 
-/* All backends may say at which port they are checked. */
+/* All backends may say at which port they are checked, but those that a source names. */
 static bool backends_have_ports(const struct config_service *service)
 {
+	if (config_from_kind(&service->from))
+		return false;
 	for (unsigned i = 0; i < service->backends_count; i++)
 		if (!service->backends[i].target.port)
 			return false;
