@@ -36,6 +36,25 @@ static uint64_t backend_digest(const struct config_backend *backend)
 	return add_number(digest, backend->backup);
 }
 
+static uint64_t add_text(uint64_t digest, const char *text)
+{
+	return text ? add(digest, text, strlen(text) + 1) : digest;
+}
+
+/* What names the backends; by what way a node reaches it is its own matter. */
+static uint64_t add_source(uint64_t digest, const struct config_from *from)
+{
+	const char *kind = config_from_kind(from);
+
+	if (!kind)
+		return digest;
+	digest = add_text(digest, kind);
+	digest = add_text(digest, from->file);
+	digest = add_text(digest, from->dns);
+	digest = add_text(digest, from->prefix);
+	return add_number(add_number(digest, from->record), from->min);
+}
+
 static uint64_t service_digest(const struct config_service *service)
 {
 	uint64_t digest = add_address(BEGIN, &service->vip), backends = 0;
@@ -53,7 +72,7 @@ static uint64_t service_digest(const struct config_service *service)
 		digest = add_number(digest, numbers[i]);
 	for (unsigned i = 0; i < service->backends_count; i++)
 		backends += backend_digest(&service->backends[i]);
-	return add_number(digest, backends);
+	return add_source(add_number(digest, backends), &service->from);
 }
 
 uint64_t config_digest(const struct config *config)

@@ -5,8 +5,8 @@
 
 #include "lbd/config/config.h"
 
-/* Of services, backends and weights in the file, whatever their order and names. Not for secrets.
- */
+/* Of services, backends, weights and sources of backends in the file, whatever their order and
+ * names. Not for secrets. */
 uint64_t config_digest(const struct config *config);
 
 #endif

@@ -34,7 +34,7 @@ enum frame_type {
 struct fleet_hello {
 	uint64_t boot;           /* random, of this start */
 	uint64_t seed_digest;    /* of the hash seed, which is secret: tls_digest */
-	uint64_t config_digest;  /* of services, backends and weights */
+	uint64_t config_digest;  /* see digest.h */
 	uint32_t buckets;        /* of the flow table */
 	char name[NODE_NAME];    /* of the host */
 	char version[NODE_NAME]; /* of lbd */
