@@ -35,14 +35,22 @@ static void count_entry(const struct dataplane *dp, uint64_t entry, int by)
 				   __ATOMIC_RELAXED);
 }
 
-bool entry_change(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t to)
+bool entry_cover(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t copy)
 {
 	if ((at - dp->maps.flows) % LB_FLOW_WAYS == 0)
-		to |= entry & LB_FLOW_OVERFLOW;
-	if (!__atomic_compare_exchange_n(at, &entry, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		copy |= entry & LB_FLOW_OVERFLOW;
+	if (!__atomic_compare_exchange_n(at, &entry, copy, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_RELAXED))
+		return false;
+	count_entry(dp, entry, -1);
+	return true;
+}
+
+bool entry_change(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t to)
+{
+	if (!entry_cover(dp, at, entry, to))
 		return false;
 	count_entry(dp, to, 1);
-	count_entry(dp, entry, -1);
 	return true;
 }
 

@@ -238,7 +238,7 @@ static uint64_t *copy_make(struct dataplane *dp, const uint32_t buckets[2], uint
 			continue;
 		if (at >= second && at < second + LB_FLOW_WAYS)
 			mark_overflow(dp, buckets[0]);
-		if (how < 3 ? entry_change(dp, at, word, entry) : replace(at, word, entry)) {
+		if (how < 3 ? entry_cover(dp, at, word, entry) : replace(at, word, entry)) {
 			dp->sweep.dropped += how == 1;
 			return at;
 		}

@@ -481,6 +481,8 @@ bool entry_is_void(const struct dataplane *dp, uint64_t entry);
 /* Replaces an entry of the flow table and corrects the counts. The bucket's overflow bit stays. to:
  * the new entry; 0: none. False: a packet was faster and has renewed the entry. */
 bool entry_change(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t to);
+/* The same with a copy of another entry, which counts already. */
+bool entry_cover(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t copy);
 /* Clears the entry of the fragment table if it names a backend that is gone. */
 void frag_purge(struct dataplane *dp, uint64_t *at);
 /* Removes all entries of backends that are gone from the flow table in one pass: when an id is
