@@ -3,6 +3,8 @@
  * random histories are in tests/bpf/test_fleet.c. */
 #include <errno.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -546,6 +548,101 @@ TEST(a_backend_that_comes_later_gets_its_flows)
 	talk();
 	assert_true(dataplane_peer_synced(dp[1], PEER));
 	assert_non_null(find(1, 77));
+}
+
+/* ---- beside packets ---- */
+
+#define RACES 60000
+
+/* What packets on another CPU do: a live flow of theirs takes the place whenever it is free. */
+static struct race {
+	uint64_t *at, free, live;
+	unsigned laps, wins;
+	bool ends;
+} race;
+
+static void *run_packets(void *unused)
+{
+	while (!__atomic_load_n(&race.ends, __ATOMIC_ACQUIRE)) {
+		uint64_t expected = race.free;
+
+		if (__atomic_compare_exchange_n(race.at, &expected, race.live, false,
+						__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			__atomic_store_n(&race.wins, race.wins + 1, __ATOMIC_RELAXED);
+		for (volatile unsigned i = 0; i < race.laps % 32; i++)
+			;
+		__atomic_store_n(&race.laps, race.laps + 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+/* How often packets were faster, until now. */
+static unsigned count_wins(void)
+{
+	unsigned laps = __atomic_load_n(&race.laps, __ATOMIC_ACQUIRE);
+
+	while (__atomic_load_n(&race.laps, __ATOMIC_ACQUIRE) - laps < 2)
+		sched_yield();
+	return __atomic_load_n(&race.wins, __ATOMIC_RELAXED);
+}
+
+/* An entry of node 0 comes while the place in bucket 5 of node 1 is in the state `before`: whatever
+ * happens at the same time, a live flow that packets put there stays. */
+static void race_for(uint64_t before, const struct dp_shared_flow *flow)
+{
+	unsigned lost = 0, wins = 0;
+	pthread_t packets;
+
+	race = (struct race){.at = word_at(1, 5, 3),
+			     .free = before,
+			     .live = entry_of(1, 200, 1, LB_FLOW_ESTABLISHED, 3)};
+	assert_int_equal(pthread_create(&packets, NULL, run_packets, NULL), 0);
+	for (unsigned round = 0; round < RACES; round++) {
+		unsigned now;
+
+		__atomic_store_n(race.at, before, __ATOMIC_RELEASE);
+		dataplane_take_flow(dp[1], PEER, flow);
+		now = count_wins();
+		lost += now != wins && *race.at != race.live;
+		wins = now;
+	}
+	__atomic_store_n(&race.ends, true, __ATOMIC_RELEASE);
+	pthread_join(packets, NULL);
+	print_message("# packets were faster %u times of %u\n", wins, RACES);
+	assert_int_equal(lost, 0);
+}
+
+/* No place but one is left for flow 77 at node 1. */
+static struct dp_shared_flow begin_race(void)
+{
+	const struct dp_shared_flow flow = {
+	    .bucket = 5,
+	    .word = 77ULL << LB_FLOW_FP_SHIFT |
+		    (uint64_t)want_id(dp[0], &want[0], 1) << LB_FLOW_BACKEND_SHIFT |
+		    (uint64_t)LB_FLOW_ESTABLISHED << LB_FLOW_STATE_SHIFT};
+	uint32_t other = lb_bucket_other(5, flow.word, dp[1]->maps.flow_shift);
+
+	put(0, 5, 3, entry_of(0, 77, 1, LB_FLOW_ESTABLISHED, 0)); /* its backend is told */
+	meet();
+	for (unsigned i = 0; i < LB_FLOW_WAYS; i++) {
+		*word_at(1, other, i) = entry_of(1, 100 + i, 1, LB_FLOW_ESTABLISHED, 0);
+		*word_at(1, 5, i) = entry_of(1, 110 + i, 1, LB_FLOW_ESTABLISHED, 0);
+	}
+	return flow;
+}
+
+TEST(an_entry_of_a_peer_does_not_take_a_place_that_packets_take_at_the_same_time)
+{
+	const struct dp_shared_flow flow = begin_race();
+
+	race_for(0, &flow);
+}
+
+TEST(a_flow_in_the_place_of_one_that_is_over_is_not_taken_for_it)
+{
+	const struct dp_shared_flow flow = begin_race();
+
+	race_for(entry_of(1, 77, 1, LB_FLOW_FIN, 2 * IDLE), &flow);
 }
 
 /* ---- two entries of one flow ---- */
