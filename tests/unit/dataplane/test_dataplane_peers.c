@@ -484,6 +484,28 @@ TEST(an_entry_without_a_place_is_counted_and_holds_slots)
 	assert_int_equal(dp[1]->maps.turns[want_line(dp[1], &want[1])->id].forgotten, now_of(1));
 }
 
+TEST(a_mark_that_gives_its_place_to_an_entry_of_a_peer_holds_its_slot)
+{
+	uint32_t other = lb_bucket_other(5, entry_of(1, 77, 1, 0, 0), dp[0]->maps.flow_shift);
+	const uint32_t *forgotten = &dp[1]->maps.turns[want_line(dp[1], &want[1])->id].forgotten;
+
+	meet();
+	for (unsigned i = 0; i < LB_FLOW_WAYS; i++) {
+		*word_at(1, 5, i) = entry_of(1, 100 + i, 1, LB_FLOW_ESTABLISHED, 0);
+		*word_at(1, other, i) = entry_of(1, 200 + i, 1, LB_FLOW_ESTABLISHED, 0);
+	}
+	*word_at(1, 5, 2) = entry_of(1, 102, 1, LB_FLOW_KEPT, IDLE + DP_SLACK);
+	put(0, 5, 3, entry_of(0, 77, 1, LB_FLOW_ESTABLISHED, 0));
+	talk();
+	assert_non_null(find(1, 77));
+	assert_int_equal(*forgotten, 0); /* that flow was over */
+	*word_at(1, 5, 2) = entry_of(1, 102, 1, LB_FLOW_KEPT, IDLE);
+	put(0, 5, 3, entry_of(0, 77, 1, LB_FLOW_ESTABLISHED, 0));
+	talk();
+	assert_null(find(1, 102));
+	assert_int_equal(*forgotten, now_of(1));
+}
+
 LARGE_TEST(the_whole_table_comes_into_use_when_a_peer_has_a_larger_part)
 {
 	uint64_t entry = entry_of(0, 77, 1, LB_FLOW_ESTABLISHED, 0);

@@ -478,6 +478,17 @@ static bool put(struct dataplane *dp, uint64_t *at, uint64_t ours, uint64_t entr
 	return true;
 }
 
+/* The mark of a live flow gives its place away: the slots that it held stay until it has left
+ * another, as when a packet takes the place (bpf/flow.h). */
+static void note_evicted(const struct dataplane *dp, uint64_t word, uint32_t now)
+{
+	const uint32_t marks = LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT);
+
+	if (marks >> LB_FLOW_STATE(word) & 1 && !entry_is_void(dp, word) &&
+	    dp_flow_age(now, word) <= entry_idle(dp, word))
+		dp_store(&dp->maps.turns[service_of(dp, word)->id].forgotten, now);
+}
+
 /* The best place in the bucket, or in its other one. NULL: there is none. */
 static uint64_t *place_at(const struct dataplane *dp, uint32_t bucket, uint64_t entry, uint32_t now,
 			  uint64_t *ret)
@@ -519,7 +530,10 @@ static bool place_new(struct dataplane *dp, uint32_t bucket, uint64_t entry, boo
 	}
 	if (second)
 		mark_overflow(dp, lb_bucket_other(to, entry, shift));
-	return put(dp, at, ours, entry);
+	if (!put(dp, at, ours, entry))
+		return false;
+	note_evicted(dp, ours, now);
+	return true;
 }
 
 /* While the table changes its size an entry is in one part or the other. */
