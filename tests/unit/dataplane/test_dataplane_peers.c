@@ -240,6 +240,25 @@ static void claim_all(uint32_t claim)
 	}
 }
 
+/* Stamps have 16 bits. */
+TEST(slots_settle_also_after_nodes_differed_for_half_a_day)
+{
+	advance(3 * IDLE);
+	meet();
+	want_find(&want[0], 1)->weight = 0;
+	want_commit(dp[0], &want[0], 1);
+	for (uint32_t ticks = 0; ticks < INT16_MAX + 2000; ticks += 1000) {
+		for (unsigned node = 0; node < 2; node++)
+			dp[node]->clock += 1000;
+		advance(1);
+	}
+	assert_true(in_transition(0) && in_transition(1));
+	want_find(&want[1], 1)->weight = 0;
+	want_commit(dp[1], &want[1], 1);
+	advance(4 * (IDLE + DP_SLACK));
+	assert_int_equal(in_transition(0) + in_transition(1), 0);
+}
+
 TEST(a_slot_settles_only_when_its_current_is_the_keeper_at_all_nodes)
 {
 	uint32_t one = want_id(dp[1], &want[1], 1), two = want_id(dp[1], &want[1], 2);
