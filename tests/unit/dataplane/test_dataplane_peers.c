@@ -781,6 +781,43 @@ TEST(a_keeper_of_another_service_is_not_taken_over)
 			 want_line(dp[1], &want[1])->id);
 }
 
+/* Its arena has 4096 slots. */
+TEST(rings_of_a_peer_take_no_more_memory_than_twice_as_many_slots_as_ours)
+{
+	struct want two[2] = {want[1], want[1]};
+	struct dp_shared_service service = {
+	    .ref = 1, .protocol = IPPROTO_TCP, .port = 80, .size = 16777259, .configured = 31};
+	struct dp_shared_slot slot = {.service = 1, .index = 16777258, .claim = LB_SLOT(9, 9)};
+	const struct record *records[2];
+
+	two[0].service.backends = two[0].backends;
+	two[1].service.backends = two[1].backends;
+	two[1].service.protocol = IPPROTO_UDP;
+	want_commit(dp[1], two, 2);
+	for (unsigned i = 0; i < 2; i++)
+		records[i] = dp_find(dp[1], &two[i].service);
+	service.vip = want[1].service.vip;
+	assert_int_equal(dataplane_peer_open(dp[1], PEER), 0);
+	assert_int_equal(dataplane_take_service(dp[1], PEER, &service), 0);
+	assert_int_equal(dataplane_take_slot(dp[1], PEER, &slot), 0);
+	assert_int_equal(records[0]->claims[PEER]->held, 0);
+	assert_int_equal(in_transition(1), 31); /* a ring of another size, all the same */
+	service.size = 8191;
+	assert_int_equal(dataplane_take_service(dp[1], PEER, &service), 0);
+	assert_int_equal(records[0]->claims[PEER]->held, 8191);
+	service.protocol = IPPROTO_UDP;
+	service.size = 31;
+	assert_int_equal(dataplane_take_service(dp[1], PEER, &service), 0);
+	assert_int_equal(records[1]->claims[PEER]->held, 0);
+	assert_false(claims_look(dp[1], records[1], 0, 1, now_of(1)).allows);
+	service.protocol = IPPROTO_TCP;
+	assert_int_equal(dataplane_take_service(dp[1], PEER, &service), 0);
+	service.protocol = IPPROTO_UDP;
+	service.size = 37; /* what was given up has become room */
+	assert_int_equal(dataplane_take_service(dp[1], PEER, &service), 0);
+	assert_int_equal(records[1]->claims[PEER]->held, 37);
+}
+
 TEST(references_and_places_that_cannot_be_are_refused)
 {
 	struct dp_shared_backend backend = {.ref = 0};

@@ -531,6 +531,7 @@ void sources_clear(struct dataplane *dp);
 
 struct claims {
 	uint32_t size;       /* of the peer's ring */
+	uint32_t held;       /* claims that are kept: all, or none where there is no room */
 	uint32_t configured; /* the size that its config asks for */
 	uint32_t evaluated;  /* our tick as of which its quiet slots were quiet */
 	bool fresh;          /* no packet has come to it yet: its keepers mean nothing */
@@ -562,6 +563,7 @@ struct peer {
 	struct peer_backend *backends;
 	uint16_t *local; /* our id of that backend */
 	struct peer_service *services;
+	uint64_t held; /* claims of all its rings; may count some that are gone */
 
 	/* What is to be sent to it; by our ids. */
 	uint64_t *slots, *buckets;      /* bits, by place in the arena and by bucket */
