@@ -550,4 +550,32 @@ TEST(a_peer_that_does_not_read_costs_no_memory)
 	hand_close();
 }
 
+static void note_turn(void *arg)
+{
+	*(uint64_t *)arg = view_of(&nodes[0]).received;
+}
+
+/* 600 beats wait to be taken when another task comes. */
+TEST(a_peer_that_says_much_does_not_hold_up_other_tasks)
+{
+	uint64_t before, at_turn = 0;
+
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	tasks_by_hand(tasks);
+	before = view_of(&nodes[0]).received;
+	for (unsigned i = 0; i < 600; i++)
+		hand_send_beat();
+	for (unsigned i = 0; i < 20; i++)
+		test_loop_run(base, 2);
+	assert_int_equal(view_of(&nodes[0]).received, before); /* a task takes them */
+	assert_int_equal(tasks_add(tasks, note_turn, &at_turn), 0);
+	while (tasks_turn(tasks, UINT_MAX))
+		;
+	assert_true(view_of(&nodes[0]).received - before > 600 * FRAME_HEAD);
+	assert_in_range(at_turn, before + 1, (before + view_of(&nodes[0]).received) / 2);
+	hand_close();
+}
+
 LB_TEST_MAIN("session")

@@ -6,6 +6,7 @@
 #include "session.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
@@ -27,8 +28,9 @@
 #define SILENT_MS    3000  /* without a byte: the peer is lost */
 #define PROGRESS_MS  10000 /* without a frame but beats, though not everything was told */
 #define TELL_MS      60000 /* to tell everything */
-#define PART_MS      1000  /* for the reason of a refusal to be sent */
-#define TICK_MOST_MS 100   /* that a tick counts for: lbd may have been late, and not the peer */
+#define TAKE_FRAMES  16 /* in one task: a peer that always has more must not hold up other tasks */
+#define PART_MS      1000 /* for the reason of a refusal to be sent */
+#define TICK_MOST_MS 100  /* that a tick counts for: lbd may have been late, and not the peer */
 
 struct session {
 	struct session_options options;
@@ -420,22 +422,38 @@ static void join_dataplane(struct session *session)
 	enter(session, SESSION_OPEN);
 }
 
+/* False: there may be more. */
+static bool take_frames(struct session *session)
+{
+	unsigned most = node_of(session)->tasks ? TAKE_FRAMES : UINT_MAX;
+	struct frame frame;
+
+	for (; session->state == SESSION_OPEN && most; most--) {
+		if (!next_frame(session, &frame))
+			return true;
+		take_frame(session, &frame);
+		task_pause();
+	}
+	return session->state != SESSION_OPEN;
+}
+
+static void queue_take(struct session *session);
+
 /* The task. */
 static void run_take(void *arg)
 {
 	struct session *session = arg;
-	struct frame frame;
+	bool all;
 
 	session->queued = false;
 	session->taking = true;
 	if (session->state == SESSION_OPENS)
 		join_dataplane(session);
-	while (session->state == SESSION_OPEN && next_frame(session, &frame)) {
-		take_frame(session, &frame);
-		task_pause();
-	}
+	all = take_frames(session);
 	session->taking = false;
-	if (session->ends && session->state == SESSION_OPEN)
+	if (session->state == SESSION_OPEN && !all)
+		queue_take(session);
+	else if (session->ends && session->state == SESSION_OPEN)
 		end(session, SESSION_LOST);
 	if (session->freed)
 		destroy(session);
