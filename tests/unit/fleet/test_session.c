@@ -406,16 +406,21 @@ static void hand_send_hello(void)
 	hand_send(bytes, writer.used);
 }
 
-static void hand_send_beat(void)
+static void hand_send_echo(uint64_t echo_ms)
 {
 	uint8_t bytes[512];
 	struct frame_writer writer = {
 	    .bytes = bytes, .room = sizeof(bytes), .sequence = hand.sequence};
-	struct fleet_beat beat = {.sent_ms = 1};
+	struct fleet_beat beat = {.sent_ms = 1, .echo_ms = echo_ms};
 
 	frame_put_beat(&writer, &beat);
 	hand.sequence = writer.sequence;
 	hand_send(bytes, writer.used);
+}
+
+static void hand_send_beat(void)
+{
+	hand_send_echo(0);
 }
 
 static void hand_close(void)
@@ -547,6 +552,53 @@ TEST(a_peer_that_does_not_read_costs_no_memory)
 	assert_true(view_of(&nodes[0]).sent - before < 1 << 20);
 	assert_false(view_of(&nodes[0]).told);
 	assert_true(view_of(&nodes[0]).behind_ms > 0);
+	hand_close();
+}
+
+static void hand_stops_reading(void)
+{
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	bufferevent_disable(hand.bev, EV_READ);
+	/* it has told everything */
+	nodes[0].node.dp->peers[PEER]->answered = nodes[0].node.dp->peers[PEER]->wanted;
+}
+
+/* Also if nothing but beats is to be sent to it, and while it says that it lives. */
+TEST(a_peer_that_does_not_read_is_closed)
+{
+	hand_stops_reading();
+	for (unsigned i = 0; i < 400 && !nodes[0].ended; i++) {
+		hand_send_beat();
+		test_loop_run(base, 2);
+		tick(&nodes[0], 100);
+	}
+	expect_end(&nodes[0], SESSION_LOST, "it has read nothing for 30 s");
+	hand_close();
+}
+
+TEST(beats_to_a_peer_that_does_not_read_cost_no_memory)
+{
+	uint64_t before = 0;
+	unsigned same = 0;
+
+	hand_stops_reading();
+	for (unsigned round = 0; round < 4000 && same < 10; round++) { /* until all is full */
+		same = view_of(&nodes[0]).sent == before ? same + 1 : 0;
+		before = view_of(&nodes[0]).sent;
+		for (uint32_t i = 0; i < BUCKETS; i++)
+			put_flow(&nodes[0], i, 1 + round * BUCKETS + i);
+		tick(&nodes[0], 1);
+		test_loop_run(base, 2);
+	}
+	for (uint64_t i = 1; i < 100; i++) {
+		hand_send_echo(i); /* it claims to have read them */
+		test_loop_run(base, 2);
+		tick(&nodes[0], 100);
+	}
+	assert_int_equal(view_of(&nodes[0]).state, SESSION_OPEN);
+	assert_int_equal(view_of(&nodes[0]).sent, before);
 	hand_close();
 }
 

@@ -27,6 +27,7 @@
 #define BEAT_MS      300
 #define SILENT_MS    3000  /* without a byte: the peer is lost */
 #define PROGRESS_MS  10000 /* without a frame but beats, though not everything was told */
+#define UNREAD_MS    30000 /* without an echo of a new beat: a long commit keeps it from taking */
 #define TELL_MS      60000 /* to tell everything */
 #define TAKE_FRAMES  16 /* in one task: a peer that always has more must not hold up other tasks */
 #define PART_MS      1000 /* for the reason of a refusal to be sent */
@@ -50,8 +51,9 @@ struct session {
 	uint64_t sent, received;
 
 	uint64_t tick_ms; /* of the last tick */
-	/* ms: in this state; without a byte; without a frame but beats; not synced */
-	unsigned in_state, silent, idle, unsynced;
+	/* ms: in this state; without a byte; without a frame but beats; without an echo of a beat;
+	 * not synced */
+	unsigned in_state, silent, idle, unread, unsynced;
 	bool more;          /* the last share was not complete */
 	uint64_t behind_ms; /* since when something waits; 0: nothing does */
 
@@ -289,6 +291,8 @@ static void take_beat(struct session *session, const struct frame *frame)
 	back = beat.echo_ms + beat.held_ms;
 	if (beat.echo_ms && back <= now_ms && now_ms - back < UINT32_MAX)
 		session->rtt_ms = (uint32_t)(now_ms - back);
+	if (beat.echo_ms != session->beat.echo_ms)
+		session->unread = 0;
 	session->beat = beat;
 	session->beat_ms = now_ms;
 }
@@ -418,7 +422,7 @@ static void join_dataplane(struct session *session)
 		return;
 	}
 	session->known = true;
-	session->idle = session->unsynced = 0;
+	session->idle = session->unread = session->unsynced = 0;
 	enter(session, SESSION_OPEN);
 }
 
@@ -585,8 +589,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 
 /* ---- time ---- */
 
-/* The peer is given up if it was silent, or does not tell everything: as long as it does not, slots
- * do not settle here. */
+/* The peer is given up if it was silent, does not read, or does not tell everything: as long as it
+ * does not, slots do not settle here. */
 static void look_at_peer(struct session *session)
 {
 	if (session->silent > SILENT_MS)
@@ -597,6 +601,9 @@ static void look_at_peer(struct session *session)
 		session_close(session, SESSION_LOST,
 			      "it has told nothing for %u s, and not everything",
 			      PROGRESS_MS / 1000);
+	else if (session->unread > UNREAD_MS)
+		session_close(session, SESSION_LOST, "it has read nothing for %u s",
+			      UNREAD_MS / 1000);
 	else if (session->unsynced > TELL_MS)
 		session_close(session, SESSION_LOST, "it has not told everything in %u s",
 			      TELL_MS / 1000);
@@ -614,6 +621,7 @@ static void count_time(struct session *session, uint64_t now_ms)
 		return; /* lbd is late, not the peer */
 	session->silent += ms;
 	session->idle += ms;
+	session->unread += ms;
 	if (session->state == SESSION_OPEN &&
 	    !dataplane_peer_synced(node->dp, session->options.number))
 		session->unsynced += ms ? ms : 1;
@@ -630,7 +638,8 @@ static void tick_open(struct session *session, uint64_t now_ms)
 	else if (!session->behind_ms)
 		session->behind_ms = now_ms;
 	share(session);
-	if (now_ms - session->sent_beat_ms >= BEAT_MS)
+	if (now_ms - session->sent_beat_ms >= BEAT_MS &&
+	    evbuffer_get_length(bufferevent_get_output(session->bev)) < OUTPUT_MOST)
 		send_beat(session, now_ms);
 }
 
