@@ -24,8 +24,9 @@
 #include "support/test_loop.h"
 #include "support/test_registry.h"
 
-#define PATIENCE 20000 /* ms */
-#define KEY      "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
+#define PATIENCE  20000 /* ms */
+#define KEY       "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
+#define OTHER_KEY "1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
 
 static char directory[] = "/tmp/test_peers.XXXXXX", key_path[64];
 static struct event_base *bases[2]; /* so that one of the nodes can stand still */
@@ -39,6 +40,32 @@ struct node {
 
 static struct node nodes[2];
 static struct test_log logged;
+
+/* ---- a stand-in for the state, whose config is followed ---- */
+
+static struct config config;
+static struct config_age config_age;
+static uint64_t generation;
+
+const struct config *__wrap_state_config(const struct state *state);
+const struct config *__wrap_state_config(const struct state *state)
+{
+	return &config;
+}
+
+void __wrap_state_config_age(const struct state *state, struct config_age *ret);
+void __wrap_state_config_age(const struct state *state, struct config_age *ret)
+{
+	*ret = config_age;
+}
+
+uint64_t __wrap_state_generation(const struct state *state);
+uint64_t __wrap_state_generation(const struct state *state)
+{
+	return generation;
+}
+
+/* ---- nodes ---- */
 
 static int open_directory(void **state)
 {
@@ -83,6 +110,10 @@ static int setup(void **state)
 				      .key_file = key_path,
 				      .nodes = {test_addr("127.0.0.1"), test_addr("127.0.0.2")},
 				      .nodes_count = 2};
+	test_file_put(key_path, KEY);
+	config = (struct config){.peers = peers};
+	config_age = (struct config_age){.applied_ms = 1};
+	generation = 1;
 	for (unsigned i = 0; i < 2; i++)
 		node_open(i);
 	return 0;
@@ -101,6 +132,7 @@ static int teardown(void **state)
 static void start(unsigned node)
 {
 	struct fleet_options options = {.base = bases[node],
+					.state = (const struct state *)&config,
 					.dp = nodes[node].memory->dp,
 					.peers = &peers,
 					.own = &peers.nodes[node]};
@@ -258,6 +290,40 @@ TEST(a_connection_from_elsewhere_is_closed_and_counted)
 	assert_int_equal(read(fd, &byte, 1), 0);
 	assert_non_null(strstr(test_log_read(&logged), "a connection from 127.0.0.9 was closed"));
 	close(fd);
+}
+
+static void expect_key(const char *id)
+{
+	struct fleet_view view;
+	uint64_t end = clock_monotonic_ms() + PATIENCE;
+
+	do {
+		test_loop_run(bases[0], 20);
+		fleet_look(nodes[0].fleet, &view);
+	} while (strcmp(view.key, id) != 0 && clock_monotonic_ms() < end);
+	assert_string_equal(view.key, id);
+}
+
+/* Also the second of two that come at once, whose config may be where that before the first was. */
+TEST(a_reload_reads_the_keys_again_and_another_change_does_not)
+{
+	struct fleet_view view;
+	struct fleet_keys keys;
+	struct error err;
+	char before[16];
+
+	start(0);
+	fleet_look(nodes[0].fleet, &view);
+	memcpy(before, view.key, sizeof(before));
+	test_file_put(key_path, OTHER_KEY);
+	assert_int_equal(fleet_keys_read(key_path, &keys, &err), 0);
+	generation++; /* a weight, say */
+	for (uint64_t end = clock_monotonic_ms() + 1200; clock_monotonic_ms() < end;)
+		test_loop_run(bases[0], 20);
+	fleet_look(nodes[0].fleet, &view);
+	assert_string_equal(view.key, before);
+	config_age.applied_ms++;
+	expect_key(keys.list[0].id);
 }
 
 TEST(a_list_without_this_node_is_a_fault_that_is_shown)

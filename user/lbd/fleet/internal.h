@@ -48,8 +48,9 @@ struct fleet {
 
 	bool begun, joined;
 	uint64_t begun_ms;
-	char waits[FLEET_WHY];     /* what joining waits for */
-	const struct config *seen; /* whose digest and keys are in force; only compared */
+	char waits[FLEET_WHY]; /* what joining waits for */
+	/* of the config whose digest and keys are in force; 0: none was seen yet */
+	uint64_t generation, applied_ms;
 	uint64_t strangers, stranger_ms;
 };
 
