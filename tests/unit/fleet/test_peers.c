@@ -208,6 +208,19 @@ static bool is_stranger_counted(void)
 	return view.strangers;
 }
 
+static int connect_from(const char *from, unsigned to)
+{
+	struct addr address = test_addr(from);
+	struct sockaddr_storage local, remote;
+	socklen_t local_length = addr_to_sockaddr(&address, 0, &local),
+		  remote_length = addr_to_sockaddr(&peers.nodes[to], peers.port, &remote);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&local, local_length), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&remote, remote_length), 0);
+	return fd;
+}
+
 /* ---- tests ---- */
 
 TEST(two_nodes_find_each_other_and_join_when_both_were_told_everything)
@@ -276,20 +289,49 @@ TEST(a_newer_connection_of_a_peer_takes_the_place_of_the_old_one)
 
 TEST(a_connection_from_elsewhere_is_closed_and_counted)
 {
-	struct addr from = test_addr("127.0.0.9");
-	struct sockaddr_storage local, remote;
-	socklen_t local_length = addr_to_sockaddr(&from, 0, &local),
-		  remote_length = addr_to_sockaddr(&peers.nodes[0], peers.port, &remote);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
 	char byte;
+	int fd;
 
 	start(0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&local, local_length), 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&remote, remote_length), 0);
+	fd = connect_from("127.0.0.9", 0);
 	run(is_stranger_counted, true, false);
 	assert_int_equal(read(fd, &byte, 1), 0);
 	assert_non_null(strstr(test_log_read(&logged), "a connection from 127.0.0.9 was closed"));
 	close(fd);
+}
+
+static unsigned count_in_log(const char *text)
+{
+	unsigned count = 0;
+
+	for (const char *at = test_log_read(&logged); (at = strstr(at, text)); at++)
+		count++;
+	return count;
+}
+
+static struct session *second_has_session(void)
+{
+	for (unsigned i = 0; i < PEER_SESSIONS; i++)
+		if (nodes[1].fleet->list[0].sessions[i])
+			return nodes[1].fleet->list[0].sessions[i];
+	return NULL;
+}
+
+/* As where a host is off: no route to it, or no answer. */
+TEST(reasons_that_take_turns_are_not_logged_for_ever)
+{
+	start(1);
+	for (unsigned i = 0; i < 40; i++) {
+		int fd = connect_from("127.0.0.1", 1);
+
+		while (!second_has_session())
+			test_loop_run(bases[1], 5);
+		session_close(second_has_session(), SESSION_LOST, "reason %u", i % 2);
+		while (second_has_session())
+			test_loop_run(bases[1], 5);
+		close(fd);
+	}
+	assert_in_range(count_in_log("no session: reason"), 2, 10);
 }
 
 static void expect_key(const char *id)

@@ -26,7 +26,9 @@ struct fleet_peer {
 	uint64_t since_ms;
 	char why[FLEET_WHY];    /* how the last try or session ended; "" */
 	char logged[FLEET_WHY]; /* the last reason that is in the log */
-	bool was_synced;        /* that is in the log */
+	unsigned reasons;       /* since it was synced */
+	uint64_t reason_ms;
+	bool was_synced; /* that is in the log */
 	char name[NODE_NAME], version[NODE_NAME];
 	uint64_t connections, losses;
 };

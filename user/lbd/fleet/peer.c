@@ -17,6 +17,8 @@
 #define RETRY_MS         1000
 #define RETRY_REFUSED_MS 5000
 #define CONNECT_MS       3000
+#define REASONS          8     /* that are logged at once */
+#define REASONS_LOG_MS   60000 /* then one in this time */
 
 /* ---- what is shown ---- */
 
@@ -37,13 +39,21 @@ static void enter(struct fleet_peer *peer, enum fleet_peer_state state)
 	peer->since_ms = clock_monotonic_ms();
 }
 
-/* A reason is logged once, until there was a session again. */
+/* A reason is logged once, until there was a session again. Two that take turns, as of a host that
+ * is off, are not logged for ever. */
+static bool is_news(struct fleet_peer *peer)
+{
+	if (!strcmp(peer->why, peer->logged))
+		return false;
+	return peer->reasons++ < REASONS || log_is_due(&peer->reason_ms, REASONS_LOG_MS);
+}
+
 static void log_reason(struct fleet_peer *peer, enum event_kind kind, int level, const char *what)
 {
 	const struct event_about about = {.why = peer->why, .measured = true};
 	char text[ADDR_TEXT + NODE_NAME];
 
-	if (!strcmp(peer->why, peer->logged))
+	if (!is_news(peer))
 		return;
 	memcpy(peer->logged, peer->why, sizeof(peer->logged));
 	events_log(kind, level, &about, "peer %s: %s: %s", label(peer, text), what, peer->why);
@@ -56,6 +66,7 @@ static void log_synced(struct fleet_peer *peer)
 
 	peer->was_synced = true;
 	*peer->logged = 0;
+	peer->reasons = 0;
 	events_log(EVENT_peer_synced, LOG_INFO, &about, "peer %s: synced", label(peer, text));
 }
 
