@@ -300,6 +300,22 @@ TEST(a_connection_from_elsewhere_is_closed_and_counted)
 	close(fd);
 }
 
+/* 40 connections are refused in one go, so that they do not hold up that of a peer. */
+TEST(strangers_do_not_hold_up_a_peer)
+{
+	int fds[40];
+
+	start(1);
+	for (unsigned i = 0; i < 40; i++)
+		fds[i] = connect_from("127.0.0.9", 1);
+	start(0);
+	event_base_loop(bases[1], EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	assert_int_equal(nodes[1].fleet->strangers, 40);
+	run(are_synced, true, true);
+	for (unsigned i = 0; i < 40; i++)
+		close(fds[i]);
+}
+
 static unsigned count_in_log(const char *text)
 {
 	unsigned count = 0;

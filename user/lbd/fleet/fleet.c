@@ -15,7 +15,8 @@
 #include "lbd/events/events.h"
 
 #define SECOND_TICKS     (1000 / SESSION_TICK_MS)
-#define ACCEPTS          4 /* in a tick: handshakes take time */
+#define ACCEPTS          64 /* in a tick */
+#define ACCEPTS_PEER     16 /* that one of a peer counts for: handshakes take time */
 #define BACKLOG          64
 #define JOIN_LEAST_MS    3000  /* for peers that cannot be reached, or have not connected */
 #define JOIN_MOST_MS     10000 /* for all others */
@@ -67,7 +68,9 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 		close(fd);
 		note_stranger(fleet, &address);
 	}
-	fleet->rests = ++fleet->accepted >= ACCEPTS;
+	/* peers wait behind strangers: those go at once */
+	fleet->accepted += peer ? ACCEPTS_PEER : 1;
+	fleet->rests = fleet->accepted >= ACCEPTS;
 	if (fleet->rests)
 		evconnlistener_disable(listener);
 }
