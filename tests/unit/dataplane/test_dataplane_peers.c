@@ -21,6 +21,7 @@
 #define L        LB_SLOT_LEARNING
 #define BUCKETS  64
 #define LARGE    4096
+#define HUGE     131072
 #define NOW      10000
 #define IDLE     10   /* ticks */
 #define TICK_MS  1073 /* a little less than a tick */
@@ -69,6 +70,11 @@ static int setup_large(void **state)
 	return open_nodes(LARGE);
 }
 
+static int setup_huge(void **state)
+{
+	return open_nodes(HUGE);
+}
+
 static int teardown(void **state)
 {
 	for (unsigned i = 0; i < 2; i++)
@@ -78,6 +84,7 @@ static int teardown(void **state)
 
 #define TEST(name)       LB_TEST_SETUP(name, setup, teardown)
 #define LARGE_TEST(name) LB_TEST_SETUP(name, setup_large, teardown)
+#define HUGE_TEST(name)  LB_TEST_SETUP(name, setup_huge, teardown)
 
 static void pass(unsigned from)
 {
@@ -557,6 +564,25 @@ LARGE_TEST(a_part_without_a_place_for_a_peers_entry_gives_way_to_the_whole_table
 	assert_non_null(find(1, 77));
 	dataplane_share_stats(dp[1], &stats);
 	assert_int_equal(stats.unplaced, 0);
+}
+
+/* A turn of the loop may not take as long as all of it takes. */
+HUGE_TEST(a_large_table_is_looked_at_in_parts_and_told_whole)
+{
+	struct frame_writer writer = {.bytes = wire, .room = sizeof(wire)};
+	uint32_t bucket = HUGE - 1;
+	unsigned parts = 1;
+
+	dp[0]->maps.settings->flow_masks = (union lb_flow_masks){.look = bucket, .put = bucket};
+	put(0, bucket, 3, entry_of(0, 77, 1, LB_FLOW_ESTABLISHED, 0));
+	assert_int_equal(dataplane_peer_open(dp[0], PEER), 0);
+	dataplane_take_want(dp[0], PEER, 1);
+	for (; !exchange_fill(dp[0], PEER, &writer) && parts < 100; parts++)
+		assert_false(dataplane_peer_told(dp[0], PEER));
+	assert_in_range(parts, 4, 8);
+	assert_true(dataplane_peer_told(dp[0], PEER));
+	assert_int_equal(dp[0]->told_ticks[bucket * LB_FLOW_WAYS + 3],
+			 now_of(0) & LB_FLOW_TICK_MASK);
 }
 
 TEST(a_flow_that_goes_on_is_told_again_before_it_expires_at_the_peer)

@@ -354,12 +354,17 @@ static bool share_flow(const struct sharing *s, uint32_t bucket, uint32_t word)
 	return true;
 }
 
+/* Buckets that are looked at in one go: most of them may be empty, and fill no room. */
+#define LOOK_MOST 32768
+
 static bool share_flows(const struct sharing *s)
 {
-	uint32_t end = buckets_in_use(s->dp);
+	uint32_t end = buckets_in_use(s->dp), left = LOOK_MOST;
 	struct peer *peer = s->peer;
 
 	while ((peer->at_bucket = bit_next(peer->buckets, peer->at_bucket, end)) < end) {
+		if (!left--)
+			return false;
 		for (uint32_t i = 0; i < LB_FLOW_WAYS; i++)
 			if (!share_flow(s, peer->at_bucket, peer->at_bucket * LB_FLOW_WAYS + i))
 				return false;

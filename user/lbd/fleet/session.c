@@ -29,6 +29,7 @@
 #define PROGRESS_MS  10000 /* without a frame but beats, though not everything was told */
 #define UNREAD_MS    30000 /* without an echo of a new beat: a long commit keeps it from taking */
 #define TELL_MS      60000 /* to tell everything */
+#define SHARES       4     /* calls of exchange_fill in a turn */
 #define TAKE_FRAMES  16 /* in one task: a peer that always has more must not hold up other tasks */
 #define PART_MS      1000 /* for the reason of a refusal to be sent */
 #define TICK_MOST_MS 100  /* that a tick counts for: lbd may have been late, and not the peer */
@@ -165,13 +166,14 @@ static struct frame_writer writer_of(const struct session *session)
 	    .bytes = node_of(session)->chunk, .room = FRAME_MOST, .sequence = session->sequence};
 }
 
-/* As much as there is, and room for it. */
+/* As much as there is, room for it, and time in one turn of the loop. */
 static void share(struct session *session)
 {
 	struct evbuffer *output = bufferevent_get_output(session->bev);
 
 	session->more = true;
-	while (session->more && evbuffer_get_length(output) < OUTPUT_MOST) {
+	for (unsigned i = 0;
+	     session->more && i < SHARES && evbuffer_get_length(output) < OUTPUT_MOST; i++) {
 		struct frame_writer writer = writer_of(session);
 
 		session->more =
