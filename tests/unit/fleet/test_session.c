@@ -7,6 +7,7 @@
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
 #include <netinet/in.h>
+#include <openssl/x509.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -426,6 +427,47 @@ static void hand_send_beat(void)
 static void hand_close(void)
 {
 	bufferevent_free(hand.bev);
+}
+
+/* Who is on the way, has no key, and offers a certificate in its place. */
+static SSL *make_impostor(SSL_CTX **ret)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *certificate = X509_new();
+
+	*ret = SSL_CTX_new(TLS_server_method());
+	X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
+	X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+	X509_set_pubkey(certificate, key);
+	X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC,
+				   (const uint8_t *)"lb", -1, -1, 0);
+	X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
+	assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
+	assert_int_equal(SSL_CTX_use_certificate(*ret, certificate), 1);
+	assert_int_equal(SSL_CTX_use_PrivateKey(*ret, key), 1);
+	X509_free(certificate);
+	EVP_PKEY_free(key);
+	return SSL_new(*ret);
+}
+
+TEST(a_certificate_in_place_of_the_key_is_refused)
+{
+	SSL_CTX *tls;
+	int fds[2];
+
+	socket_pair(fds);
+	hand = (struct hand){.ssl = make_impostor(&tls)};
+	hand.bev = bufferevent_openssl_socket_new(base, fds[1], hand.ssl, BUFFEREVENT_SSL_ACCEPTING,
+						  BEV_OPT_CLOSE_ON_FREE);
+	bufferevent_setcb(hand.bev, NULL, NULL, on_hand_event, NULL);
+	bufferevent_enable(hand.bev, EV_READ | EV_WRITE);
+	begin(&nodes[0], true, fds[0]);
+	run_until(is_one_over);
+	expect_end(&nodes[0], SESSION_REFUSED, "certificate verify failed");
+	assert_int_equal(nodes[0].greeted, 0);
+	assert_int_equal(view_of(&nodes[0]).sent, 0);
+	hand_close();
+	SSL_CTX_free(tls);
 }
 
 TEST(another_version_of_the_protocol_is_refused_by_name)
