@@ -712,6 +712,45 @@ TEST(a_flow_in_the_place_of_one_that_is_over_is_not_taken_for_it)
 	race_for(entry_of(1, 77, 1, LB_FLOW_FIN, 2 * IDLE), &flow);
 }
 
+/* How often node 0 asks for everything in what it says now. */
+static unsigned count_requests(void)
+{
+	struct frame_writer writer = {.bytes = wire, .room = sizeof(wire)};
+	const char *why = "";
+	struct frame frame;
+	unsigned requests = 0;
+
+	exchange_fill(dp[0], PEER, &writer);
+	for (size_t at = 0; at < writer.used;) {
+		int length = frame_next(wire + at, writer.used - at, &frame, &why);
+
+		assert_true(length > 0);
+		requests += frame.type == FRAME_WANT;
+		at += (size_t)length;
+	}
+	return requests;
+}
+
+/* Otherwise none would be answered before the last. */
+TEST(everything_is_asked_for_again_when_it_has_come)
+{
+	meet();
+	want_add(&want[0], 3, 1);
+	want_commit(dp[0], &want[0], 1);
+	assert_int_equal(count_requests(), 1);
+	want_add(&want[0], 4, 1);
+	want_commit(dp[0], &want[0], 1);
+	want_add(&want[0], 5, 1);
+	want_commit(dp[0], &want[0], 1);
+	assert_int_equal(count_requests(), 0);
+	assert_int_equal(dataplane_take_end(dp[0], PEER, 2), 0);
+	assert_false(dataplane_peer_synced(dp[0], PEER));
+	assert_int_equal(count_requests(), 1);
+	assert_int_equal(dataplane_take_end(dp[0], PEER, 4), 0);
+	assert_true(dataplane_peer_synced(dp[0], PEER));
+	assert_int_equal(count_requests(), 0);
+}
+
 /* ---- two entries of one flow ---- */
 
 static uint64_t word(uint32_t backend, uint32_t state, uint32_t age)

@@ -424,6 +424,17 @@ static void hand_send_beat(void)
 	hand_send_echo(0);
 }
 
+static void hand_send_end(uint32_t number)
+{
+	uint8_t bytes[FRAME_HEAD + 4];
+	struct frame_writer writer = {
+	    .bytes = bytes, .room = sizeof(bytes), .sequence = hand.sequence};
+
+	frame_put_number(&writer, FRAME_END, number);
+	hand.sequence = writer.sequence;
+	hand_send(bytes, writer.used);
+}
+
 static void hand_close(void)
 {
 	bufferevent_free(hand.bev);
@@ -562,6 +573,30 @@ TEST(a_peer_that_is_connected_and_tells_nothing_is_closed)
 		tick(&nodes[0], 100);
 	}
 	expect_end(&nodes[0], SESSION_LOST, "told nothing for 10 s, and not everything");
+	hand_close();
+}
+
+/* Two minutes in which backends are added again and again, and it tells everything for each. */
+TEST(a_peer_is_not_closed_because_more_and_more_is_asked_of_it)
+{
+	struct peer *peer;
+
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	peer = nodes[0].node.dp->peers[PEER];
+	for (unsigned i = 1; i < 1200 && !nodes[0].ended; i++) {
+		if (i % 3 == 0)
+			hand_send_echo(i);
+		if (i % 30 == 0) {
+			peer->wanted++;
+			hand_send_end(peer->wanted - 1);
+		}
+		test_loop_run(base, 1);
+		tick(&nodes[0], 100);
+	}
+	assert_int_equal(view_of(&nodes[0]).state, SESSION_OPEN);
+	assert_false(view_of(&nodes[0]).synced);
 	hand_close();
 }
 

@@ -551,7 +551,7 @@ int dataplane_peer_open(struct dataplane *dp, unsigned number)
 		return -ENOMEM;
 	forget_claims(dp, number);
 	peer->open = true;
-	peer->answered = 0;
+	peer->answered = peer->asked = 0;
 	peer->wanted = 1;
 	peer->wants = true;
 	peer->owes_end = false;

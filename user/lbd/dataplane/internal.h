@@ -556,8 +556,9 @@ struct peer_service {
 struct peer {
 	bool open;        /* there is a connection */
 	uint32_t lost_at; /* tick at which the last one ended */
-	/* the number of the last request for everything, and of the last one that is answered */
-	uint32_t wanted, answered;
+	/* the number of the last request for everything, of the last one that was sent, and of the
+	 * last one that is answered */
+	uint32_t wanted, asked, answered;
 
 	/* What it has said; by its ids. */
 	struct peer_backend *backends;

@@ -374,6 +374,21 @@ static bool share_flows(const struct sharing *s)
 	return true;
 }
 
+/* One request at a time: each begins anew, so that those that come one after the other, as backends
+ * are added, would be answered when there are no more of them. */
+static bool share_want(const struct sharing *s)
+{
+	struct peer *peer = s->peer;
+
+	if (!peer->wants || peer->asked != peer->answered)
+		return true;
+	if (!s->sink->want(s->sink->arg, peer->wanted))
+		return false;
+	peer->asked = peer->wanted;
+	peer->wants = false;
+	return true;
+}
+
 bool dataplane_share(struct dataplane *dp, unsigned number, const struct dp_share_sink *sink)
 {
 	struct peer *peer = dp->peers[number];
@@ -381,9 +396,8 @@ bool dataplane_share(struct dataplane *dp, unsigned number, const struct dp_shar
 
 	if (!peer || !peer->open)
 		return true;
-	if (peer->wants && !sink->want(sink->arg, peer->wanted))
+	if (!share_want(&s))
 		return false;
-	peer->wants = false;
 	for (uint32_t id = 1; id < dp->maps.service_slots; id++)
 		if (!share_service(&s, id) || !share_slots(&s, id))
 			return false;

@@ -350,6 +350,8 @@ static void take_frame(struct session *session, const struct frame *frame)
 		take_other(session, frame);
 	else
 		session->idle = 0;
+	if (frame->type == FRAME_END)
+		session->unsynced = 0; /* it has told everything; more was asked for since */
 }
 
 static uint32_t length_of(const uint8_t head[FRAME_HEAD])
