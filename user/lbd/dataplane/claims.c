@@ -12,6 +12,7 @@
 #include "lbd/host/host.h"
 
 #define PAUSE_SLOTS 4096 /* between two pauses */
+#define PAUSE_REFS  1024
 
 bool claims_any(const struct dataplane *dp)
 {
@@ -212,9 +213,12 @@ void claims_translate(struct dataplane *dp)
 	for (unsigned i = 0; i < DP_PEERS; i++) {
 		struct peer *peer = dp->peers[i];
 
-		for (uint32_t ref = 1; peer && ref <= LB_MAX_BACKENDS; ref++)
+		for (uint32_t ref = 1; peer && ref <= LB_MAX_BACKENDS; ref++) {
+			if (ref % PAUSE_REFS == 0)
+				task_pause(); /* only tasks translate */
 			if (peer->backends[ref].vip.family)
 				peer->local[ref] = translate(dp, &peer->backends[ref]);
+		}
 	}
 	if (dp->ids_taken)
 		claims_want(dp);
