@@ -43,6 +43,7 @@ static struct test_log logged;
 
 /* ---- a stand-in for the state, whose config is followed ---- */
 
+static const char *other_id; /* of OTHER_KEY */
 static struct config config;
 static struct config_age config_age;
 static uint64_t generation;
@@ -348,6 +349,45 @@ TEST(reasons_that_take_turns_are_not_logged_for_ever)
 		close(fd);
 	}
 	assert_in_range(count_in_log("no session: reason"), 2, 10);
+}
+
+static bool is_other_key_in_use(void)
+{
+	return strcmp(peer_of(0).key, other_id) == 0 && strcmp(peer_of(1).key, other_id) == 0 &&
+	       are_synced();
+}
+
+static void reload_keys(const char *text)
+{
+	test_file_put(key_path, text);
+	config_age.applied_ms++;
+}
+
+/* The new key second, then first, then alone. */
+TEST(the_key_is_changed_without_a_moment_apart)
+{
+	struct fleet_keys keys;
+	struct error err;
+
+	test_file_put(key_path, OTHER_KEY);
+	assert_int_equal(fleet_keys_read(key_path, &keys, &err), 0);
+	other_id = keys.list[0].id;
+	test_file_put(key_path, KEY OTHER_KEY);
+	start(0);
+	start(1);
+	run(are_synced, true, true);
+	reload_keys(OTHER_KEY KEY);
+	run(is_other_key_in_use, true, true);
+	reload_keys(OTHER_KEY);
+	for (uint64_t end = clock_monotonic_ms() + 1500; clock_monotonic_ms() < end;) {
+		test_loop_run(bases[0], 5);
+		test_loop_run(bases[1], 5);
+	}
+	assert_true(is_other_key_in_use());
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(peer_of(i).losses, 0);
+		assert_int_equal(peer_of(i).connections, 2);
+	}
 }
 
 static void expect_key(const char *id)

@@ -115,9 +115,11 @@ static void on_ended(void *arg, struct session *session)
 	session_look(session, clock_monotonic_ms(), &view);
 	if (counted)
 		peer->greeted = NULL;
-	if (view.end == SESSION_REPLACED || (peer->greeted && !counted))
-		return; /* another one is in use */
+	if (view.end == SESSION_REPLACED)
+		return;
 	peer->try_ms = clock_monotonic_ms() + RETRY_MS;
+	if (peer->greeted && !counted)
+		return; /* another one is in use */
 	note_end(peer, &view, counted);
 }
 
@@ -161,10 +163,12 @@ void peer_accept(struct fleet_peer *peer, int fd)
 
 static void note_unreachable(struct fleet_peer *peer, int error)
 {
+	peer->try_ms = clock_monotonic_ms() + RETRY_MS;
+	if (peer->greeted)
+		return; /* another one is in use */
 	snprintf(peer->why, sizeof(peer->why), "%s", strerror(error));
 	enter(peer, FLEET_UNREACHABLE);
 	log_reason(peer, EVENT_peer_lost, LOG_WARNING, "cannot be reached");
-	peer->try_ms = clock_monotonic_ms() + RETRY_MS;
 }
 
 static void end_try(struct fleet_peer *peer)
@@ -234,12 +238,23 @@ static void try_to_connect(struct fleet_peer *peer)
 	note_unreachable(peer, ENOMEM);
 }
 
-static bool has_session(const struct fleet_peer *peer)
+static unsigned count_sessions(const struct fleet_peer *peer)
 {
+	unsigned count = 0;
+
 	for (unsigned i = 0; i < PEER_SESSIONS; i++)
-		if (peer->sessions[i])
-			return true;
-	return false;
+		count += peer->sessions[i] != NULL;
+	return count;
+}
+
+/* The one in use has a key that is not the first any more. Another takes its place before the key
+ * is removed; it does once the peer has the new key, too. */
+static bool is_outdated(const struct fleet_peer *peer, uint64_t now_ms)
+{
+	struct session_view view;
+
+	return peer_look(peer, now_ms, &view) && view.state == SESSION_OPEN &&
+	       strcmp(view.key, peer->fleet->node.keys.list[0].id) != 0;
 }
 
 /* ---- time ---- */
@@ -277,7 +292,8 @@ void peer_tick(struct fleet_peer *peer, uint64_t now_ms)
 			session_tick(peer->sessions[i], now_ms);
 	drop_ended(peer, now_ms);
 	note_progress(peer, now_ms);
-	if (peer->connects && !peer->connected && !has_session(peer) && now_ms >= peer->try_ms)
+	if (peer->connects && !peer->connected && now_ms >= peer->try_ms &&
+	    count_sessions(peer) <= is_outdated(peer, now_ms))
 		try_to_connect(peer);
 }
 
