@@ -335,6 +335,29 @@ TEST(a_slot_whose_backend_is_gone_is_not_stable_while_a_peer_has_it)
 	assert_int_equal(in_transition(0) + in_transition(1), 0);
 }
 
+/* The claims of before are gone with the connection. */
+TEST(nor_is_it_before_a_peer_that_is_connected_again_has_told_its_claims)
+{
+	unsigned were = 0;
+
+	advance(3 * IDLE);
+	meet();
+	for (uint32_t i = 0; i < 31; i++)
+		were += current_at(0, i) == 1;
+	for (unsigned i = 0; i < 2; i++) {
+		dataplane_peer_close(dp[i], PEER);
+		assert_int_equal(dataplane_peer_open(dp[i], PEER), 0);
+	}
+	want_remove(&want[0], 1);
+	want_commit(dp[0], &want[0], 1);
+	assert_int_equal(in_transition(0), were);
+	talk();
+	want_remove(&want[1], 1);
+	want_commit(dp[1], &want[1], 1);
+	advance(3 * (IDLE + DP_SLACK));
+	assert_int_equal(in_transition(0) + in_transition(1), 0);
+}
+
 TEST(a_ring_keeps_its_size_until_the_peers_have_told_everything)
 {
 	uint32_t size;

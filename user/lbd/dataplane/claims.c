@@ -468,13 +468,20 @@ uint32_t claims_pull(const struct dataplane *dp, const struct record *record)
 	return most;
 }
 
+bool claims_missing(const struct dataplane *dp)
+{
+	for (unsigned i = 0; i < DP_PEERS; i++)
+		if (dp->peers[i] && dp->peers[i]->open && !dataplane_peer_synced(dp, i))
+			return true;
+	return false;
+}
+
 bool claims_resizing(const struct dataplane *dp, const struct record *record, uint32_t size)
 {
 	uint32_t idle = ring_idle(&dp->maps.services[record->id], record->want.protocol);
 
-	for (unsigned i = 0; i < DP_PEERS; i++)
-		if (dp->peers[i] && dp->peers[i]->open && !dataplane_peer_synced(dp, i))
-			return true;
+	if (claims_missing(dp))
+		return true;
 	if (dp->join == DP_RETURNS)
 		return true;
 	for (unsigned i = 0; i < DP_PEERS; i++)

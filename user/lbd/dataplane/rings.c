@@ -294,6 +294,8 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan)
 	uint32_t base = LB_REGION_BASE(line->ring);
 	uint16_t *stamps = dp_stamps(dp, line->ring);
 	uint32_t forced = forced_flags(line, plan), now = dp_tick(dp);
+	/* what a peer has for a slot is not known yet, or not again */
+	bool missing = claims_missing(dp);
 
 	/* a peer's slot may have been stable, and not have recorded its flows */
 	rules.hears |= rules.learns && claims_any(dp);
@@ -305,7 +307,7 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan)
 			now = dp_tick(dp); /* a slot must not look as if it had changed earlier */
 		}
 		rules.contested =
-		    !claims_look(dp, plan->record, i, plan->ring.table[i], now).allows;
+		    missing || !claims_look(dp, plan->record, i, plan->ring.table[i], now).allows;
 		change = slot_after(
 		    slots[i], plan->ring.table[i], is_present(dp, LB_SLOT_CURRENT(slots[i])),
 		    keeper_claim(dp, plan->record, LB_SLOT_KEEPER(slots[i])), rules);
