@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <cmocka.h>
 
@@ -92,7 +93,7 @@ static void node_close(struct node *node)
 static int setup(void **state)
 {
 	signal(SIGPIPE, SIG_IGN); /* as lbd does */
-	base = event_base_new();
+	base = loop_new();
 	assert_int_equal(tasks_new(base, &tasks), 0);
 	for (unsigned i = 0; i < 2; i++)
 		node_open(&nodes[i], i);
@@ -704,6 +705,36 @@ TEST(a_peer_that_says_much_does_not_hold_up_other_tasks)
 		;
 	assert_true(view_of(&nodes[0]).received - before > 600 * FRAME_HEAD);
 	assert_in_range(at_turn, before + 1, (before + view_of(&nodes[0]).received) / 2);
+	hand_close();
+}
+
+static void note_unread(evutil_socket_t fd, short what, void *arg)
+{
+	assert_int_equal(ioctl(bufferevent_getfd(hand.bev), FIONREAD, arg), 0);
+}
+
+/* Such as tasks. If sending were of the core, none would run while there is always more. */
+TEST(what_is_sent_waits_its_turn_among_the_events_of_the_control_socket)
+{
+	struct event *other;
+	int unread = -1;
+
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	for (unsigned i = 0; i < 20; i++)
+		test_loop_run(base, 2);
+	bufferevent_disable(hand.bev, EV_READ);
+	other = event_new(base, -1, 0, note_unread, &unread);
+	event_priority_set(other, LOOP_CONTROL);
+	put_flow(&nodes[0], 7, 77);
+	tick(&nodes[0], 1); /* it is in the buffer, and the socket is free */
+	event_active(other, 0, 0);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(unread, 0);
+	assert_int_equal(ioctl(bufferevent_getfd(hand.bev), FIONREAD, &unread), 0);
+	assert_true(unread > 0);
+	event_free(other);
 	hand_close();
 }
 

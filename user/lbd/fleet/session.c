@@ -528,8 +528,12 @@ static void on_write(struct bufferevent *bev, void *arg)
 		share(session);
 }
 
+/* Not before: libevent makes new events then, of the priority of the core. While there is always
+ * more to be sent, as marks in a flood of ACKs, tasks and requests would get no turn. */
 static void on_connected(struct session *session)
 {
+	bufferevent_priority_set(session->bev,
+				 loop_priority_in(node_of(session)->base, LOOP_CONTROL));
 	enter(session, SESSION_GREETS);
 	send_hello(session);
 }
