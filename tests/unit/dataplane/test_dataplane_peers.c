@@ -15,6 +15,7 @@
 #include "lb_hash.h"
 #include "lbd/fleet/exchange.h"
 #include "support/memory_dataplane.h"
+#include "support/test_log.h"
 #include "support/test_registry.h"
 
 #define T        LB_SLOT_TRANSITION
@@ -904,6 +905,27 @@ TEST(rings_of_a_peer_take_no_more_memory_than_twice_as_many_slots_as_ours)
 	service.size = 37; /* what was given up has become room */
 	assert_int_equal(dataplane_take_service(dp[1], PEER, &service), 0);
 	assert_int_equal(records[1]->claims[PEER]->held, 37);
+}
+
+TEST(a_ring_of_a_peer_that_is_too_large_for_us_is_logged_once_a_minute)
+{
+	static struct test_log logged;
+	struct dp_shared_service service = {
+	    .ref = 1, .protocol = IPPROTO_TCP, .port = 80, .size = 4093, .configured = 4093};
+	const char *text;
+
+	meet();
+	service.vip = want[0].service.vip;
+	test_log_begin(&logged);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(dataplane_take_service(dp[0], PEER, &service), 0);
+		sweep_rounds(dp[0], 1, now_of(0) + 1);
+	}
+	text = test_log_end(&logged);
+	text = strstr(text, "192.0.2.1:80/tcp: limits.slots: 4096: no room for 4093 more slots");
+	assert_non_null(text);
+	assert_non_null(strstr(text, "a peer's ring has that size"));
+	assert_null(strchr(strchr(text, '\n') + 1, '\n')); /* one line */
 }
 
 TEST(references_and_places_that_cannot_be_are_refused)

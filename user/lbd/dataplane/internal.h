@@ -187,10 +187,11 @@ struct dataplane {
 	uint16_t *told_ticks;         /* of each entry, as peers know it */
 	uint32_t evaluated;           /* tick as of which `quiet` was looked at */
 	enum dp_join join;
-	uint64_t conflicts; /* slots that had untracked flows on two keepers */
-	uint64_t unshared;  /* entries of peers that found no place */
-	bool ids_changed;   /* an id was given or given up since claims_translate */
-	bool ids_taken;     /* we have something that we did not have */
+	uint64_t conflicts;  /* slots that had untracked flows on two keepers */
+	uint64_t unshared;   /* entries of peers that found no place */
+	uint64_t no_room_ms; /* when it was last logged that a peer's ring is too large for us */
+	bool ids_changed;    /* an id was given or given up since claims_translate */
+	bool ids_taken;      /* we have something that we did not have */
 
 	bool grace_owed;  /* something waits for the next grace period */
 	bool half_owed;   /* so does the half of the tables that is not in use */

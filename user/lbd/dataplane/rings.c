@@ -8,11 +8,13 @@
 #include <stdlib.h>
 
 #include "common/cleanup.h"
+#include "common/log.h"
 #include "common/ring_size.h"
 #include "lbd/host/host.h"
 #include "maglev.h"
 
-#define PAUSE_SLOTS 4096 /* between two pauses */
+#define PAUSE_SLOTS    4096 /* between two pauses */
+#define NO_ROOM_LOG_MS 60000
 
 static void pause_at(uint32_t slot)
 {
@@ -167,6 +169,10 @@ int ring_plan_make(struct dataplane *dp, struct service_plan *plan, struct error
 		rc = take_region(dp, plan, err);
 		if (rc == -ENOSPC && ring->size != ring->configured) {
 			/* no room for what a peer has: slots then stay in transition */
+			if (log_is_due(&dp->no_room_ms, NO_ROOM_LOG_MS))
+				log_warning("%s; a peer's ring has that size, and until this one "
+					    "has, slots stay in transition",
+					    err->text);
 			ring->size = size ? size : ring->configured;
 			ring->again = false;
 			rc = size ? 0 : take_region(dp, plan, err);
