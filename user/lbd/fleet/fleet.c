@@ -18,7 +18,6 @@
 #define ACCEPTS          64 /* in a tick */
 #define ACCEPTS_PEER     16 /* that one of a peer counts for: handshakes take time */
 #define BACKLOG          64
-#define JOIN_LEAST_MS    3000  /* for peers that cannot be reached, or have not connected */
 #define JOIN_MOST_MS     10000 /* for all others */
 #define STRANGERS_LOG_MS 60000
 

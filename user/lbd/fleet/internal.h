@@ -9,6 +9,8 @@
 #include "session.h"
 
 #define PEER_SESSIONS 3 /* the one in use, and those that may take its place */
+/* A node that boots waits so long for peers that cannot be reached, or have not connected. */
+#define JOIN_LEAST_MS 3000
 
 struct fleet_peer {
 	struct fleet *fleet;

@@ -15,10 +15,14 @@
 #include "lbd/events/events.h"
 
 #define RETRY_MS         1000
-#define RETRY_REFUSED_MS 5000
-#define CONNECT_MS       3000
+#define RETRY_REFUSED_MS 2000
+#define CONNECT_MS       1500  /* with the second SYN of TCP, after 1 s */
 #define REASONS          8     /* that are logged at once */
 #define REASONS_LOG_MS   60000 /* then one in this time */
+
+/* A node that was off, or has another key now, is tried again before it goes on without. */
+_Static_assert(CONNECT_MS + RETRY_MS < JOIN_LEAST_MS && RETRY_REFUSED_MS < JOIN_LEAST_MS,
+	       "a node that boots would join alone");
 
 /* ---- what is shown ---- */
 
