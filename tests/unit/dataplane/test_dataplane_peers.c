@@ -336,6 +336,25 @@ TEST(a_slot_whose_backend_is_gone_is_not_stable_while_a_peer_has_it)
 	assert_int_equal(in_transition(0) + in_transition(1), 0);
 }
 
+/* Until then it took no part. */
+TEST(a_service_that_begins_to_track_goes_by_what_the_peers_have)
+{
+	unsigned differ = 0;
+
+	want[0].service.track_never = true;
+	want_find(&want[0], 1)->weight = 0;
+	want_commit(dp[0], &want[0], 1);
+	advance(3 * IDLE);
+	meet();
+	assert_int_equal(in_transition(0), 0);
+	for (uint32_t i = 0; i < 31; i++)
+		differ += current_at(0, i) != current_at(1, i);
+	assert_in_range(differ, 1, 31);
+	want[0].service.track_never = false;
+	want_commit(dp[0], &want[0], 1);
+	assert_in_range(in_transition(0), differ, 31);
+}
+
 /* The claims of before are gone with the connection. */
 TEST(nor_is_it_before_a_peer_that_is_connected_again_has_told_its_claims)
 {
