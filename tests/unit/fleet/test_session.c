@@ -670,13 +670,16 @@ TEST(beats_to_a_peer_that_does_not_read_cost_no_memory)
 		tick(&nodes[0], 1);
 		test_loop_run(base, 2);
 	}
-	for (uint64_t i = 1; i < 100; i++) {
-		hand_send_echo(i); /* it claims to have read them */
-		test_loop_run(base, 2);
+	for (uint64_t i = 1; i < 6000; i++) { /* ten minutes */
 		tick(&nodes[0], 100);
+		if (i % 10)
+			continue;
+		hand_send_echo(i); /* it claims to have read them */
+		test_loop_run(base, 1);
 	}
 	assert_int_equal(view_of(&nodes[0]).state, SESSION_OPEN);
-	assert_int_equal(view_of(&nodes[0]).sent, before);
+	/* some: a peer that reads, and is always behind, must get them */
+	assert_in_range(view_of(&nodes[0]).sent - before, 1, 2 * FRAME_MOST);
 	hand_close();
 }
 

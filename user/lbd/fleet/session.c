@@ -646,8 +646,10 @@ static void tick_open(struct session *session, uint64_t now_ms)
 	else if (!session->behind_ms)
 		session->behind_ms = now_ms;
 	share(session);
+	/* beats also go where there is always more to be sent: the buffer is full then */
 	if (now_ms - session->sent_beat_ms >= BEAT_MS &&
-	    evbuffer_get_length(bufferevent_get_output(session->bev)) < OUTPUT_MOST)
+	    evbuffer_get_length(bufferevent_get_output(session->bev)) <
+		OUTPUT_MOST + 2 * FRAME_MOST)
 		send_beat(session, now_ms);
 }
 
