@@ -553,6 +553,22 @@ TEST(an_entry_without_a_place_is_counted_and_holds_slots)
 	assert_int_equal(dp[1]->maps.turns[want_line(dp[1], &want[1])->id].forgotten, now_of(1));
 }
 
+/* It was not swept yet. */
+TEST(an_entry_of_a_backend_that_is_gone_gives_way_to_an_older_one_of_a_peer)
+{
+	const uint64_t gone = 60; /* no backend has this id */
+
+	meet();
+	put(1, 5, 3,
+	    (entry_of(1, 77, 1, LB_FLOW_ESTABLISHED, 0) &
+	     ~((uint64_t)LB_MAX_BACKENDS << LB_FLOW_BACKEND_SHIFT)) |
+		gone << LB_FLOW_BACKEND_SHIFT);
+	put(0, 5, 3, entry_of(0, 77, 1, LB_FLOW_ESTABLISHED, 3));
+	talk();
+	assert_non_null(find(1, 77));
+	assert_int_equal(LB_FLOW_BACKEND(*find(1, 77)), want_id(dp[1], &want[1], 1));
+}
+
 TEST(a_mark_that_gives_its_place_to_an_entry_of_a_peer_holds_its_slot)
 {
 	uint32_t other = lb_bucket_other(5, entry_of(1, 77, 1, 0, 0), dp[0]->maps.flow_shift);

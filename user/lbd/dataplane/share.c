@@ -580,7 +580,9 @@ static bool take_entry(struct dataplane *dp, uint32_t bucket, uint64_t entry, bo
 
 	if (!at)
 		return place_new(dp, bucket, entry, second, now);
-	if (!entry_is_void(dp, ours) && owners_differ(dp, ours, entry))
+	if (entry_is_void(dp, ours))
+		return put(dp, at, ours, entry); /* of a backend that is gone */
+	if (owners_differ(dp, ours, entry))
 		return true;
 	merged = merge_entries(ours & ~LB_FLOW_OVERFLOW, entry, now);
 	return merged == (ours & ~LB_FLOW_OVERFLOW) || put(dp, at, ours, merged);
