@@ -336,6 +336,40 @@ TEST(a_slot_whose_backend_is_gone_is_not_stable_while_a_peer_has_it)
 	assert_int_equal(in_transition(0) + in_transition(1), 0);
 }
 
+static unsigned in_transition_of(unsigned node, const struct want *service)
+{
+	unsigned count = 0;
+	uint32_t size;
+	const uint32_t *slots = want_slots(dp[node], service, &size);
+
+	for (uint32_t i = 0; i < size; i++)
+		count += slots[i] >> 31;
+	return count;
+}
+
+/* Packets come to it before the peers have told what they have for it. */
+TEST(a_service_that_is_added_begins_in_transition)
+{
+	struct want both[2][2] = {{want[0], want[0]}, {want[1], want[1]}};
+
+	for (unsigned node = 0; node < 2; node++)
+		for (unsigned i = 0; i < 2; i++)
+			both[node][i].service.backends = both[node][i].backends;
+	both[0][1].service.port = both[1][1].service.port = 81;
+	want_find(&both[1][1], 1)->weight = 0;
+	want_commit(dp[1], both[1], 2);
+	advance(3 * IDLE);
+	meet();
+	want_commit(dp[0], both[0], 2);
+	assert_int_equal(in_transition_of(0, &both[0][1]), 31);
+	assert_int_equal(in_transition(0), 0);
+	want_find(&both[1][1], 1)->weight = 1;
+	want_commit(dp[1], both[1], 2);
+	advance(4 * (IDLE + DP_SLACK));
+	for (unsigned node = 0; node < 2; node++)
+		assert_int_equal(in_transition_of(node, &both[node][1]), 0);
+}
+
 /* Until then it took no part. */
 TEST(a_service_that_begins_to_track_goes_by_what_the_peers_have)
 {

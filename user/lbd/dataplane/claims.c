@@ -468,6 +468,14 @@ uint32_t claims_pull(const struct dataplane *dp, const struct record *record)
 	return most;
 }
 
+bool claims_come(const struct dataplane *dp)
+{
+	for (unsigned i = 0; i < DP_PEERS; i++)
+		if (dp->peers[i] && dp->peers[i]->open)
+			return dp->join == DP_JOINED;
+	return false;
+}
+
 bool claims_missing(const struct dataplane *dp)
 {
 	for (unsigned i = 0; i < DP_PEERS; i++)

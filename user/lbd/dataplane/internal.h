@@ -594,6 +594,8 @@ struct claims_view claims_look(const struct dataplane *dp, const struct record *
 			       uint32_t index, uint16_t current, uint32_t now);
 /* Whether a peer that is connected has not told all that it claims. */
 bool claims_missing(const struct dataplane *dp);
+/* Whether a peer may tell of a service that is added now, to which packets come. */
+bool claims_come(const struct dataplane *dp);
 /* What we claim of our own slot. */
 uint32_t claims_of(const struct dataplane *dp, uint32_t at);
 /* Whether flows of a slot may still go by the keepers of the ring's former size. */

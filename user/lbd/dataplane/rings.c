@@ -406,8 +406,10 @@ static void fill_new(struct dataplane *dp, struct service_plan *plan, bool stabl
 {
 	uint32_t base = LB_REGION_BASE(plan->ring.region);
 	uint32_t flags = LB_SLOT_TRANSITION | (learns ? LB_SLOT_LEARNING : 0);
-	/* peers have claimed slots of a ring of another size */
-	bool contested = claims_size(dp, plan->record) && !plan->want.track_never;
+	/* peers have claimed slots of a ring of another size, or may soon say what they have for a
+	 * service that is new here, and has packets already */
+	bool contested = !plan->want.track_never &&
+			 (claims_size(dp, plan->record) || (plan->made && claims_come(dp)));
 
 	for (uint32_t i = 0; i < plan->ring.size; i++) {
 		uint16_t wanted = plan->ring.table[i], keeper = stable_at_once ? wanted : 0;
