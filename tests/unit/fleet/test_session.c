@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "common/clock.h"
@@ -714,6 +715,32 @@ TEST(a_peer_that_says_much_does_not_hold_up_other_tasks)
 static void note_unread(evutil_socket_t fd, short what, void *arg)
 {
 	assert_int_equal(ioctl(bufferevent_getfd(hand.bev), FIONREAD, arg), 0);
+}
+
+/* Beats take no time, but the pauses between them do. */
+TEST(nor_does_one_whose_frames_take_long)
+{
+	uint64_t before, at_turn = 0;
+
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	tasks_by_hand(tasks);
+	before = view_of(&nodes[0]).received;
+	for (unsigned i = 0; i < 12; i++)
+		hand_send_beat();
+	for (unsigned i = 0; i < 20; i++)
+		test_loop_run(base, 2);
+	assert_int_equal(tasks_add(tasks, note_turn, &at_turn), 0);
+	while (!at_turn) {
+		tasks_turn(tasks, 0);
+		usleep(30000);
+	}
+	while (tasks_turn(tasks, UINT_MAX))
+		;
+	/* two of twelve frames */
+	assert_in_range(at_turn, before + 1, before + (view_of(&nodes[0]).received - before) / 6);
+	hand_close();
 }
 
 /* Such as tasks. If sending were of the core, none would run while there is always more. */

@@ -30,6 +30,7 @@
 #define UNREAD_MS    30000 /* without an echo of a new beat: a long commit keeps it from taking */
 #define TELL_MS      60000 /* to tell everything */
 #define SHARES       4     /* calls of exchange_fill in a turn */
+#define TAKE_MS      20    /* likewise: one of services may take long */
 #define TAKE_FRAMES  16 /* in one task: a peer that always has more must not hold up other tasks */
 #define PART_MS      1000 /* for the reason of a refusal to be sent */
 #define TICK_MOST_MS 100  /* that a tick counts for: lbd may have been late, and not the peer */
@@ -434,11 +435,14 @@ static void join_dataplane(struct session *session)
 static bool take_frames(struct session *session)
 {
 	unsigned most = node_of(session)->tasks ? TAKE_FRAMES : UINT_MAX;
+	uint64_t begin_ms = clock_monotonic_ms();
 	struct frame frame;
 
 	for (; session->state == SESSION_OPEN && most; most--) {
 		if (!next_frame(session, &frame))
 			return true;
+		if (most < TAKE_FRAMES && clock_monotonic_ms() - begin_ms > TAKE_MS)
+			most = 1; /* the last one */
 		take_frame(session, &frame);
 		task_pause();
 	}
