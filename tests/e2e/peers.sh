@@ -316,6 +316,7 @@ test_lost_packets_between_nodes_and_a_flood_break_nothing() {
 	pid=$!
 	echo "# longest lag during the flood: $(longest_lag $pid) ms"
 	wait $pid
+	expect "exit status of the flood" $? = 0
 	echo "# told meanwhile: $(($(peer_field lb .session.sent_bytes) - sent)) bytes"
 	goes_to lb2
 	sleep 1
