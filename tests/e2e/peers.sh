@@ -246,7 +246,8 @@ test_a_node_with_another_key_or_seed_is_refused_by_name() {
 
 # New key as the second line everywhere, then as the first, then alone.
 test_the_key_is_changed_without_a_moment_apart() {
-	local node one two
+	local node one two losses
+	losses=$(peer_field lb .losses)
 	one=$(head -n 1 "$WORK/peers.key") two=${one//1/3}
 	keys_are() { # LINE...
 		for node in lb lb2; do
@@ -257,10 +258,10 @@ test_the_key_is_changed_without_a_moment_apart() {
 		both_are_synced
 	}
 	keys_are "$one" "$two" || return 1
-	expect "connections of lb" "$(peer_field lb .losses)" = "$(peer_field lb .losses)"
 	node=$(peer_field lb .session.key)
 	keys_are "$two" "$one" && keys_are "$two" || return 1
 	expect "key in use" "$(peer_field lb .session.key)" != "$node"
+	expect "losses of the connection" "$(peer_field lb .losses)" = "$losses"
 }
 
 test_fail_overs_at_random_times_break_nothing() {
@@ -315,6 +316,7 @@ test_lost_packets_between_nodes_and_a_flood_break_nothing() {
 	pid=$!
 	echo "# longest lag during the flood: $(longest_lag $pid) ms"
 	wait $pid
+	expect "exit status of the flood" $? = 0
 	echo "# told meanwhile: $(($(peer_field lb .session.sent_bytes) - sent)) bytes"
 	goes_to lb2
 	sleep 1

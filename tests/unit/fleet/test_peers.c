@@ -24,8 +24,9 @@
 #include "support/test_loop.h"
 #include "support/test_registry.h"
 
-#define PATIENCE 20000 /* ms */
-#define KEY      "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
+#define PATIENCE  20000 /* ms */
+#define KEY       "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
+#define OTHER_KEY "1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
 
 static char directory[] = "/tmp/test_peers.XXXXXX", key_path[64];
 static struct event_base *bases[2]; /* so that one of the nodes can stand still */
@@ -39,6 +40,33 @@ struct node {
 
 static struct node nodes[2];
 static struct test_log logged;
+
+/* ---- a stand-in for the state, whose config is followed ---- */
+
+static const char *other_id; /* of OTHER_KEY */
+static struct config config;
+static struct config_age config_age;
+static uint64_t generation;
+
+const struct config *__wrap_state_config(const struct state *state);
+const struct config *__wrap_state_config(const struct state *state)
+{
+	return &config;
+}
+
+void __wrap_state_config_age(const struct state *state, struct config_age *ret);
+void __wrap_state_config_age(const struct state *state, struct config_age *ret)
+{
+	*ret = config_age;
+}
+
+uint64_t __wrap_state_generation(const struct state *state);
+uint64_t __wrap_state_generation(const struct state *state)
+{
+	return generation;
+}
+
+/* ---- nodes ---- */
 
 static int open_directory(void **state)
 {
@@ -83,6 +111,10 @@ static int setup(void **state)
 				      .key_file = key_path,
 				      .nodes = {test_addr("127.0.0.1"), test_addr("127.0.0.2")},
 				      .nodes_count = 2};
+	test_file_put(key_path, KEY);
+	config = (struct config){.peers = peers};
+	config_age = (struct config_age){.applied_ms = 1};
+	generation = 1;
 	for (unsigned i = 0; i < 2; i++)
 		node_open(i);
 	return 0;
@@ -101,6 +133,7 @@ static int teardown(void **state)
 static void start(unsigned node)
 {
 	struct fleet_options options = {.base = bases[node],
+					.state = (const struct state *)&config,
 					.dp = nodes[node].memory->dp,
 					.peers = &peers,
 					.own = &peers.nodes[node]};
@@ -176,6 +209,19 @@ static bool is_stranger_counted(void)
 	return view.strangers;
 }
 
+static int connect_from(const char *from, unsigned to)
+{
+	struct addr address = test_addr(from);
+	struct sockaddr_storage local, remote;
+	socklen_t local_length = addr_to_sockaddr(&address, 0, &local),
+		  remote_length = addr_to_sockaddr(&peers.nodes[to], peers.port, &remote);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&local, local_length), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&remote, remote_length), 0);
+	return fd;
+}
+
 /* ---- tests ---- */
 
 TEST(two_nodes_find_each_other_and_join_when_both_were_told_everything)
@@ -244,20 +290,138 @@ TEST(a_newer_connection_of_a_peer_takes_the_place_of_the_old_one)
 
 TEST(a_connection_from_elsewhere_is_closed_and_counted)
 {
-	struct addr from = test_addr("127.0.0.9");
-	struct sockaddr_storage local, remote;
-	socklen_t local_length = addr_to_sockaddr(&from, 0, &local),
-		  remote_length = addr_to_sockaddr(&peers.nodes[0], peers.port, &remote);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
 	char byte;
+	int fd;
 
 	start(0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&local, local_length), 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&remote, remote_length), 0);
+	fd = connect_from("127.0.0.9", 0);
 	run(is_stranger_counted, true, false);
 	assert_int_equal(read(fd, &byte, 1), 0);
 	assert_non_null(strstr(test_log_read(&logged), "a connection from 127.0.0.9 was closed"));
 	close(fd);
+}
+
+/* 40 connections are refused in one go, so that they do not hold up that of a peer. */
+TEST(strangers_do_not_hold_up_a_peer)
+{
+	int fds[40];
+
+	start(1);
+	for (unsigned i = 0; i < 40; i++)
+		fds[i] = connect_from("127.0.0.9", 1);
+	start(0);
+	event_base_loop(bases[1], EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	assert_int_equal(nodes[1].fleet->strangers, 40);
+	run(are_synced, true, true);
+	for (unsigned i = 0; i < 40; i++)
+		close(fds[i]);
+}
+
+static unsigned count_in_log(const char *text)
+{
+	unsigned count = 0;
+
+	for (const char *at = test_log_read(&logged); (at = strstr(at, text)); at++)
+		count++;
+	return count;
+}
+
+static struct session *second_has_session(void)
+{
+	for (unsigned i = 0; i < PEER_SESSIONS; i++)
+		if (nodes[1].fleet->list[0].sessions[i])
+			return nodes[1].fleet->list[0].sessions[i];
+	return NULL;
+}
+
+/* As where a host is off: no route to it, or no answer. */
+TEST(reasons_that_take_turns_are_not_logged_for_ever)
+{
+	start(1);
+	for (unsigned i = 0; i < 40; i++) {
+		int fd = connect_from("127.0.0.1", 1);
+
+		while (!second_has_session())
+			test_loop_run(bases[1], 5);
+		session_close(second_has_session(), SESSION_LOST, "reason %u", i % 2);
+		while (second_has_session())
+			test_loop_run(bases[1], 5);
+		close(fd);
+	}
+	assert_in_range(count_in_log("no session: reason"), 2, 10);
+}
+
+static bool is_other_key_in_use(void)
+{
+	return strcmp(peer_of(0).key, other_id) == 0 && strcmp(peer_of(1).key, other_id) == 0 &&
+	       are_synced();
+}
+
+static void reload_keys(const char *text)
+{
+	test_file_put(key_path, text);
+	config_age.applied_ms++;
+}
+
+/* The new key second, then first, then alone. */
+TEST(the_key_is_changed_without_a_moment_apart)
+{
+	struct fleet_keys keys;
+	struct error err;
+
+	test_file_put(key_path, OTHER_KEY);
+	assert_int_equal(fleet_keys_read(key_path, &keys, &err), 0);
+	other_id = keys.list[0].id;
+	test_file_put(key_path, KEY OTHER_KEY);
+	start(0);
+	start(1);
+	run(are_synced, true, true);
+	reload_keys(OTHER_KEY KEY);
+	run(is_other_key_in_use, true, true);
+	reload_keys(OTHER_KEY);
+	for (uint64_t end = clock_monotonic_ms() + 1500; clock_monotonic_ms() < end;) {
+		test_loop_run(bases[0], 5);
+		test_loop_run(bases[1], 5);
+	}
+	assert_true(is_other_key_in_use());
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(peer_of(i).losses, 0);
+		assert_int_equal(peer_of(i).connections, 2);
+	}
+}
+
+static void expect_key(const char *id)
+{
+	struct fleet_view view;
+	uint64_t end = clock_monotonic_ms() + PATIENCE;
+
+	do {
+		test_loop_run(bases[0], 20);
+		fleet_look(nodes[0].fleet, &view);
+	} while (strcmp(view.key, id) != 0 && clock_monotonic_ms() < end);
+	assert_string_equal(view.key, id);
+}
+
+/* Also the second of two that come at once, whose config may be where that before the first was. */
+TEST(a_reload_reads_the_keys_again_and_another_change_does_not)
+{
+	struct fleet_view view;
+	struct fleet_keys keys;
+	struct error err;
+	char before[16];
+
+	start(0);
+	fleet_look(nodes[0].fleet, &view);
+	memcpy(before, view.key, sizeof(before));
+	test_file_put(key_path, OTHER_KEY);
+	assert_int_equal(fleet_keys_read(key_path, &keys, &err), 0);
+	generation++; /* a weight, say */
+	for (uint64_t end = clock_monotonic_ms() + 1200; clock_monotonic_ms() < end;)
+		test_loop_run(bases[0], 20);
+	fleet_look(nodes[0].fleet, &view);
+	assert_string_equal(view.key, before);
+	config_age.applied_ms++;
+	expect_key(keys.list[0].id);
 }
 
 TEST(a_list_without_this_node_is_a_fault_that_is_shown)

@@ -7,6 +7,7 @@
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
 #include <netinet/in.h>
+#include <openssl/x509.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -14,7 +15,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "common/clock.h"
@@ -91,7 +94,7 @@ static void node_close(struct node *node)
 static int setup(void **state)
 {
 	signal(SIGPIPE, SIG_IGN); /* as lbd does */
-	base = event_base_new();
+	base = loop_new();
 	assert_int_equal(tasks_new(base, &tasks), 0);
 	for (unsigned i = 0; i < 2; i++)
 		node_open(&nodes[i], i);
@@ -406,14 +409,30 @@ static void hand_send_hello(void)
 	hand_send(bytes, writer.used);
 }
 
-static void hand_send_beat(void)
+static void hand_send_echo(uint64_t echo_ms)
 {
 	uint8_t bytes[512];
 	struct frame_writer writer = {
 	    .bytes = bytes, .room = sizeof(bytes), .sequence = hand.sequence};
-	struct fleet_beat beat = {.sent_ms = 1};
+	struct fleet_beat beat = {.sent_ms = 1, .echo_ms = echo_ms};
 
 	frame_put_beat(&writer, &beat);
+	hand.sequence = writer.sequence;
+	hand_send(bytes, writer.used);
+}
+
+static void hand_send_beat(void)
+{
+	hand_send_echo(0);
+}
+
+static void hand_send_end(uint32_t number)
+{
+	uint8_t bytes[FRAME_HEAD + 4];
+	struct frame_writer writer = {
+	    .bytes = bytes, .room = sizeof(bytes), .sequence = hand.sequence};
+
+	frame_put_number(&writer, FRAME_END, number);
 	hand.sequence = writer.sequence;
 	hand_send(bytes, writer.used);
 }
@@ -421,6 +440,47 @@ static void hand_send_beat(void)
 static void hand_close(void)
 {
 	bufferevent_free(hand.bev);
+}
+
+/* Who is on the way, has no key, and offers a certificate in its place. */
+static SSL *make_impostor(SSL_CTX **ret)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *certificate = X509_new();
+
+	*ret = SSL_CTX_new(TLS_server_method());
+	X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
+	X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+	X509_set_pubkey(certificate, key);
+	X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC,
+				   (const uint8_t *)"lb", -1, -1, 0);
+	X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
+	assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
+	assert_int_equal(SSL_CTX_use_certificate(*ret, certificate), 1);
+	assert_int_equal(SSL_CTX_use_PrivateKey(*ret, key), 1);
+	X509_free(certificate);
+	EVP_PKEY_free(key);
+	return SSL_new(*ret);
+}
+
+TEST(a_certificate_in_place_of_the_key_is_refused)
+{
+	SSL_CTX *tls;
+	int fds[2];
+
+	socket_pair(fds);
+	hand = (struct hand){.ssl = make_impostor(&tls)};
+	hand.bev = bufferevent_openssl_socket_new(base, fds[1], hand.ssl, BUFFEREVENT_SSL_ACCEPTING,
+						  BEV_OPT_CLOSE_ON_FREE);
+	bufferevent_setcb(hand.bev, NULL, NULL, on_hand_event, NULL);
+	bufferevent_enable(hand.bev, EV_READ | EV_WRITE);
+	begin(&nodes[0], true, fds[0]);
+	run_until(is_one_over);
+	expect_end(&nodes[0], SESSION_REFUSED, "certificate verify failed");
+	assert_int_equal(nodes[0].greeted, 0);
+	assert_int_equal(view_of(&nodes[0]).sent, 0);
+	hand_close();
+	SSL_CTX_free(tls);
 }
 
 TEST(another_version_of_the_protocol_is_refused_by_name)
@@ -518,6 +578,30 @@ TEST(a_peer_that_is_connected_and_tells_nothing_is_closed)
 	hand_close();
 }
 
+/* Two minutes in which backends are added again and again, and it tells everything for each. */
+TEST(a_peer_is_not_closed_because_more_and_more_is_asked_of_it)
+{
+	struct peer *peer;
+
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	peer = nodes[0].node.dp->peers[PEER];
+	for (unsigned i = 1; i < 1200 && !nodes[0].ended; i++) {
+		if (i % 3 == 0)
+			hand_send_echo(i);
+		if (i % 30 == 0) {
+			peer->wanted++;
+			hand_send_end(peer->wanted - 1);
+		}
+		test_loop_run(base, 1);
+		tick(&nodes[0], 100);
+	}
+	assert_int_equal(view_of(&nodes[0]).state, SESSION_OPEN);
+	assert_false(view_of(&nodes[0]).synced);
+	hand_close();
+}
+
 TEST(lateness_of_its_own_is_not_held_against_a_peer)
 {
 	meet();
@@ -547,6 +631,140 @@ TEST(a_peer_that_does_not_read_costs_no_memory)
 	assert_true(view_of(&nodes[0]).sent - before < 1 << 20);
 	assert_false(view_of(&nodes[0]).told);
 	assert_true(view_of(&nodes[0]).behind_ms > 0);
+	hand_close();
+}
+
+static void hand_stops_reading(void)
+{
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	bufferevent_disable(hand.bev, EV_READ);
+	/* it has told everything */
+	nodes[0].node.dp->peers[PEER]->answered = nodes[0].node.dp->peers[PEER]->wanted;
+}
+
+/* Also if nothing but beats is to be sent to it, and while it says that it lives. */
+TEST(a_peer_that_does_not_read_is_closed)
+{
+	hand_stops_reading();
+	for (unsigned i = 0; i < 400 && !nodes[0].ended; i++) {
+		hand_send_beat();
+		test_loop_run(base, 2);
+		tick(&nodes[0], 100);
+	}
+	expect_end(&nodes[0], SESSION_LOST, "it has read nothing for 30 s");
+	hand_close();
+}
+
+TEST(beats_to_a_peer_that_does_not_read_cost_no_memory)
+{
+	uint64_t before = 0;
+	unsigned same = 0;
+
+	hand_stops_reading();
+	for (unsigned round = 0; round < 4000 && same < 10; round++) { /* until all is full */
+		same = view_of(&nodes[0]).sent == before ? same + 1 : 0;
+		before = view_of(&nodes[0]).sent;
+		for (uint32_t i = 0; i < BUCKETS; i++)
+			put_flow(&nodes[0], i, 1 + round * BUCKETS + i);
+		tick(&nodes[0], 1);
+		test_loop_run(base, 2);
+	}
+	for (uint64_t i = 1; i < 6000; i++) { /* ten minutes */
+		tick(&nodes[0], 100);
+		if (i % 10)
+			continue;
+		hand_send_echo(i); /* it claims to have read them */
+		test_loop_run(base, 1);
+	}
+	assert_int_equal(view_of(&nodes[0]).state, SESSION_OPEN);
+	/* some: a peer that reads, and is always behind, must get them */
+	assert_in_range(view_of(&nodes[0]).sent - before, 1, 2 * FRAME_MOST);
+	hand_close();
+}
+
+static void note_turn(void *arg)
+{
+	*(uint64_t *)arg = view_of(&nodes[0]).received;
+}
+
+/* 600 beats wait to be taken when another task comes. */
+TEST(a_peer_that_says_much_does_not_hold_up_other_tasks)
+{
+	uint64_t before, at_turn = 0;
+
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	tasks_by_hand(tasks);
+	before = view_of(&nodes[0]).received;
+	for (unsigned i = 0; i < 600; i++)
+		hand_send_beat();
+	for (unsigned i = 0; i < 20; i++)
+		test_loop_run(base, 2);
+	assert_int_equal(view_of(&nodes[0]).received, before); /* a task takes them */
+	assert_int_equal(tasks_add(tasks, note_turn, &at_turn), 0);
+	while (tasks_turn(tasks, UINT_MAX))
+		;
+	assert_true(view_of(&nodes[0]).received - before > 600 * FRAME_HEAD);
+	assert_in_range(at_turn, before + 1, (before + view_of(&nodes[0]).received) / 2);
+	hand_close();
+}
+
+static void note_unread(evutil_socket_t fd, short what, void *arg)
+{
+	assert_int_equal(ioctl(bufferevent_getfd(hand.bev), FIONREAD, arg), 0);
+}
+
+/* Beats take no time, but the pauses between them do. */
+TEST(nor_does_one_whose_frames_take_long)
+{
+	uint64_t before, at_turn = 0;
+
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	tasks_by_hand(tasks);
+	before = view_of(&nodes[0]).received;
+	for (unsigned i = 0; i < 12; i++)
+		hand_send_beat();
+	for (unsigned i = 0; i < 20; i++)
+		test_loop_run(base, 2);
+	assert_int_equal(tasks_add(tasks, note_turn, &at_turn), 0);
+	while (!at_turn) {
+		tasks_turn(tasks, 0);
+		usleep(30000);
+	}
+	while (tasks_turn(tasks, UINT_MAX))
+		;
+	/* two of twelve frames */
+	assert_in_range(at_turn, before + 1, before + (view_of(&nodes[0]).received - before) / 6);
+	hand_close();
+}
+
+/* Such as tasks. If sending were of the core, none would run while there is always more. */
+TEST(what_is_sent_waits_its_turn_among_the_events_of_the_control_socket)
+{
+	struct event *other;
+	int unread = -1;
+
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	for (unsigned i = 0; i < 20; i++)
+		test_loop_run(base, 2);
+	bufferevent_disable(hand.bev, EV_READ);
+	other = event_new(base, -1, 0, note_unread, &unread);
+	event_priority_set(other, LOOP_CONTROL);
+	put_flow(&nodes[0], 7, 77);
+	tick(&nodes[0], 1); /* it is in the buffer, and the socket is free */
+	event_active(other, 0, 0);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(unread, 0);
+	assert_int_equal(ioctl(bufferevent_getfd(hand.bev), FIONREAD, &unread), 0);
+	assert_true(unread > 0);
+	event_free(other);
 	hand_close();
 }
 

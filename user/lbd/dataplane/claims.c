@@ -12,6 +12,7 @@
 #include "lbd/host/host.h"
 
 #define PAUSE_SLOTS 4096 /* between two pauses */
+#define PAUSE_REFS  1024
 
 bool claims_any(const struct dataplane *dp)
 {
@@ -75,7 +76,7 @@ struct claims_view claims_look(const struct dataplane *dp, const struct record *
 			view.readies = view.settles = false;
 		if (!claims || view.apart)
 			continue;
-		if (claims->size != LB_REGION_SIZE(line->ring))
+		if (claims->held != LB_REGION_SIZE(line->ring))
 			view = (struct claims_view){.apart = true};
 		else if (claims->slot[index] == CLAIM_UNKNOWN)
 			view.readies = view.settles = view.moves = false;
@@ -99,7 +100,7 @@ static uint16_t keeper_of_peers(const struct dataplane *dp, const struct record 
 	for (unsigned i = 0; i < DP_PEERS; i++) {
 		const struct claims *claims = record->claims[i];
 		uint32_t claim =
-		    claims && !claims->fresh && index < claims->size ? claims->slot[index] : 0;
+		    claims && !claims->fresh && index < claims->held ? claims->slot[index] : 0;
 		uint16_t keeper = claim && claim != CLAIM_UNKNOWN
 				      ? local_of(dp->peers[i], LB_SLOT_KEEPER(claim))
 				      : 0;
@@ -212,9 +213,12 @@ void claims_translate(struct dataplane *dp)
 	for (unsigned i = 0; i < DP_PEERS; i++) {
 		struct peer *peer = dp->peers[i];
 
-		for (uint32_t ref = 1; peer && ref <= LB_MAX_BACKENDS; ref++)
+		for (uint32_t ref = 1; peer && ref <= LB_MAX_BACKENDS; ref++) {
+			if (ref % PAUSE_REFS == 0)
+				task_pause(); /* only tasks translate */
 			if (peer->backends[ref].vip.family)
 				peer->local[ref] = translate(dp, &peer->backends[ref]);
+		}
 	}
 	if (dp->ids_taken)
 		claims_want(dp);
@@ -244,18 +248,46 @@ static void drop_claims(struct record *record, unsigned number)
 	record->claims[number] = NULL;
 }
 
-static struct claims *make_claims(struct record *record, unsigned number, uint32_t size)
+static uint64_t count_held(const struct dataplane *dp, unsigned number)
+{
+	uint64_t held = 0;
+
+	for (size_t i = 0; i < dp->records_count; i++)
+		held += dp->records[i]->claims[number] ? dp->records[i]->claims[number]->held : 0;
+	return held;
+}
+
+/* A peer's rings take memory here. Twice as many slots as we have ourselves: its limit may be
+ * another one, and while rings change size we may know of one before the other. */
+static bool has_room(const struct dataplane *dp, unsigned number, uint32_t size)
+{
+	struct peer *peer = dp->peers[number];
+	const uint64_t most = 2 * (uint64_t)dp->maps.arena_slots;
+
+	if (peer->held + size > most)
+		peer->held = count_held(dp, number);
+	if (peer->held + size > most)
+		return false;
+	peer->held += size;
+	return true;
+}
+
+/* Where there is no room the ring counts as one of another size. */
+static struct claims *make_claims(const struct dataplane *dp, struct record *record,
+				  unsigned number, uint32_t size)
 {
 	struct claims *claims = record->claims[number];
+	uint32_t held;
 
 	if (claims && claims->size == size)
 		return claims;
-	claims = malloc(sizeof(*claims) + size * sizeof(*claims->slot));
+	drop_claims(record, number);
+	held = has_room(dp, number, size) ? size : 0;
+	claims = malloc(sizeof(*claims) + held * sizeof(*claims->slot));
 	if (!claims)
 		return NULL;
-	*claims = (struct claims){.size = size};
-	memset(claims->slot, 0xff, size * sizeof(*claims->slot));
-	drop_claims(record, number);
+	*claims = (struct claims){.size = size, .held = held};
+	memset(claims->slot, 0xff, held * sizeof(*claims->slot));
 	record->claims[number] = claims;
 	return claims;
 }
@@ -272,8 +304,8 @@ static void note_unplaced(const struct dataplane *dp, const struct record *recor
 		dp_store(&turn->unplaced, theirs);
 }
 
-/* A ring that nobody could have: is not heard, so that a peer cannot use up the arena. */
-#define RING_MOST (1u << 24)
+/* A ring that no config asks for: is not heard. */
+#define RING_MOST (1u << 28)
 
 int dataplane_take_service(struct dataplane *dp, unsigned number,
 			   const struct dp_shared_service *service)
@@ -298,7 +330,7 @@ int dataplane_take_service(struct dataplane *dp, unsigned number,
 		return 0;
 	}
 	resized = !record->claims[number] || record->claims[number]->size != service->size;
-	claims = make_claims(record, number, service->size);
+	claims = make_claims(dp, record, number, service->size);
 	if (!claims)
 		return -ENOMEM;
 	claims->configured = service->configured;
@@ -354,12 +386,14 @@ int dataplane_take_slot(struct dataplane *dp, unsigned number, const struct dp_s
 		return 0; /* a service that we do not have */
 	if (slot->index >= claims->size)
 		return -EBADMSG;
+	if (!claims->held)
+		return 0;
 	if (slot->index < LB_REGION_SIZE(dp->maps.services[record->id].ring) &&
 	    claims->slot[slot->index] == CLAIM_UNKNOWN && !claims->fresh &&
 	    is_conflict(dp, peer, record, slot->index, slot->claim))
 		dp->conflicts++;
 	claims->slot[slot->index] = slot->claim;
-	if (claims->size == LB_REGION_SIZE(dp->maps.services[record->id].ring))
+	if (claims->held == LB_REGION_SIZE(dp->maps.services[record->id].ring))
 		claims_enforce(dp, record, slot->index);
 	return 0;
 }
@@ -404,7 +438,7 @@ bool claim_needs_old_ring(uint32_t claim)
 
 static bool needs_old_ring(const struct claims *claims)
 {
-	for (uint32_t i = 0; i < claims->size; i++)
+	for (uint32_t i = 0; i < claims->held; i++)
 		if (claims->slot[i] != CLAIM_UNKNOWN && claim_needs_old_ring(claims->slot[i]))
 			return true;
 	return false;
@@ -434,13 +468,28 @@ uint32_t claims_pull(const struct dataplane *dp, const struct record *record)
 	return most;
 }
 
+bool claims_come(const struct dataplane *dp)
+{
+	for (unsigned i = 0; i < DP_PEERS; i++)
+		if (dp->peers[i] && dp->peers[i]->open)
+			return dp->join == DP_JOINED;
+	return false;
+}
+
+bool claims_missing(const struct dataplane *dp)
+{
+	for (unsigned i = 0; i < DP_PEERS; i++)
+		if (dp->peers[i] && dp->peers[i]->open && !dataplane_peer_synced(dp, i))
+			return true;
+	return false;
+}
+
 bool claims_resizing(const struct dataplane *dp, const struct record *record, uint32_t size)
 {
 	uint32_t idle = ring_idle(&dp->maps.services[record->id], record->want.protocol);
 
-	for (unsigned i = 0; i < DP_PEERS; i++)
-		if (dp->peers[i] && dp->peers[i]->open && !dataplane_peer_synced(dp, i))
-			return true;
+	if (claims_missing(dp))
+		return true;
 	if (dp->join == DP_RETURNS)
 		return true;
 	for (unsigned i = 0; i < DP_PEERS; i++)
@@ -499,6 +548,7 @@ static void forget_claims(struct dataplane *dp, unsigned number)
 
 	for (size_t i = 0; i < dp->records_count; i++)
 		drop_claims(dp->records[i], number);
+	peer->held = 0;
 	memset(peer->backends, 0, (LB_MAX_BACKENDS + 1) * sizeof(*peer->backends));
 	memset(peer->services, 0, (LB_MAX_SERVICES + 1) * sizeof(*peer->services));
 	for (uint32_t ref = 0; ref <= LB_MAX_BACKENDS; ref++)
@@ -520,7 +570,7 @@ int dataplane_peer_open(struct dataplane *dp, unsigned number)
 		return -ENOMEM;
 	forget_claims(dp, number);
 	peer->open = true;
-	peer->answered = 0;
+	peer->answered = peer->asked = 0;
 	peer->wanted = 1;
 	peer->wants = true;
 	peer->owes_end = false;

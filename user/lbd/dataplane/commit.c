@@ -430,6 +430,7 @@ static void apply_service(struct dataplane *dp, struct service_plan *plan)
 {
 	struct record *record = plan->record;
 	const struct lb_service *line = &dp->maps.services[record->id];
+	bool begins = line->flags & LB_SERVICE_TRACK_NEVER && !plan->want.track_never;
 
 	warn_of_moves(plan, line);
 	straight_close(dp, &plan->want);
@@ -447,6 +448,8 @@ static void apply_service(struct dataplane *dp, struct service_plan *plan)
 	record->count = plan->count;
 	plan->members = NULL;
 	dp->by_id[record->id] = record;
+	if (begins && claims_any(dp))
+		claims_enforce_all(dp, record); /* until now it took no part */
 	straight_open(dp, record);
 	ring_count(dp, record, dp_tick(dp));
 }

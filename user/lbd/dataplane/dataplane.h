@@ -288,8 +288,8 @@ bool dataplane_peer_told(const struct dataplane *dp, unsigned number);
 
 /* Collects what the program has changed since the last call. */
 void dataplane_share_scan(struct dataplane *dp);
-/* Offers what is to be sent, slots before flows, until nothing is left (true) or the sink has no
- * room. */
+/* Offers what is to be sent, slots before flows, until nothing is left (true), the sink has no
+ * room, or it has taken long. */
 bool dataplane_share(struct dataplane *dp, unsigned number, const struct dp_share_sink *sink);
 
 /* What has come from a peer. -EBADMSG: no node would send that. */

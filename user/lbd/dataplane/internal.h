@@ -187,10 +187,11 @@ struct dataplane {
 	uint16_t *told_ticks;         /* of each entry, as peers know it */
 	uint32_t evaluated;           /* tick as of which `quiet` was looked at */
 	enum dp_join join;
-	uint64_t conflicts; /* slots that had untracked flows on two keepers */
-	uint64_t unshared;  /* entries of peers that found no place */
-	bool ids_changed;   /* an id was given or given up since claims_translate */
-	bool ids_taken;     /* we have something that we did not have */
+	uint64_t conflicts;  /* slots that had untracked flows on two keepers */
+	uint64_t unshared;   /* entries of peers that found no place */
+	uint64_t no_room_ms; /* when it was last logged that a peer's ring is too large for us */
+	bool ids_changed;    /* an id was given or given up since claims_translate */
+	bool ids_taken;      /* we have something that we did not have */
 
 	bool grace_owed;  /* something waits for the next grace period */
 	bool half_owed;   /* so does the half of the tables that is not in use */
@@ -533,6 +534,7 @@ void sources_clear(struct dataplane *dp);
 
 struct claims {
 	uint32_t size;       /* of the peer's ring */
+	uint32_t held;       /* claims that are kept: all, or none where there is no room */
 	uint32_t configured; /* the size that its config asks for */
 	uint32_t evaluated;  /* our tick as of which its quiet slots were quiet */
 	bool fresh;          /* no packet has come to it yet: its keepers mean nothing */
@@ -557,13 +559,15 @@ struct peer_service {
 struct peer {
 	bool open;        /* there is a connection */
 	uint32_t lost_at; /* tick at which the last one ended */
-	/* the number of the last request for everything, and of the last one that is answered */
-	uint32_t wanted, answered;
+	/* the number of the last request for everything, of the last one that was sent, and of the
+	 * last one that is answered */
+	uint32_t wanted, asked, answered;
 
 	/* What it has said; by its ids. */
 	struct peer_backend *backends;
 	uint16_t *local; /* our id of that backend */
 	struct peer_service *services;
+	uint64_t held; /* claims of all its rings; may count some that are gone */
 
 	/* What is to be sent to it; by our ids. */
 	uint64_t *slots, *buckets;      /* bits, by place in the arena and by bucket */
@@ -590,6 +594,10 @@ struct claims_view {
 bool claims_any(const struct dataplane *dp);
 struct claims_view claims_look(const struct dataplane *dp, const struct record *record,
 			       uint32_t index, uint16_t current, uint32_t now);
+/* Whether a peer that is connected has not told all that it claims. */
+bool claims_missing(const struct dataplane *dp);
+/* Whether a peer may tell of a service that is added now, to which packets come. */
+bool claims_come(const struct dataplane *dp);
 /* What we claim of our own slot. */
 uint32_t claims_of(const struct dataplane *dp, uint32_t at);
 /* Whether flows of a slot may still go by the keepers of the ring's former size. */

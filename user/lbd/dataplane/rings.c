@@ -8,11 +8,13 @@
 #include <stdlib.h>
 
 #include "common/cleanup.h"
+#include "common/log.h"
 #include "common/ring_size.h"
 #include "lbd/host/host.h"
 #include "maglev.h"
 
-#define PAUSE_SLOTS 4096 /* between two pauses */
+#define PAUSE_SLOTS    4096 /* between two pauses */
+#define NO_ROOM_LOG_MS 60000
 
 static void pause_at(uint32_t slot)
 {
@@ -167,6 +169,10 @@ int ring_plan_make(struct dataplane *dp, struct service_plan *plan, struct error
 		rc = take_region(dp, plan, err);
 		if (rc == -ENOSPC && ring->size != ring->configured) {
 			/* no room for what a peer has: slots then stay in transition */
+			if (log_is_due(&dp->no_room_ms, NO_ROOM_LOG_MS))
+				log_warning("%s; a peer's ring has that size, and until this one "
+					    "has, slots stay in transition",
+					    err->text);
 			ring->size = size ? size : ring->configured;
 			ring->again = false;
 			rc = size ? 0 : take_region(dp, plan, err);
@@ -294,6 +300,8 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan)
 	uint32_t base = LB_REGION_BASE(line->ring);
 	uint16_t *stamps = dp_stamps(dp, line->ring);
 	uint32_t forced = forced_flags(line, plan), now = dp_tick(dp);
+	/* what a peer has for a slot is not known yet, or not again */
+	bool missing = claims_missing(dp);
 
 	/* a peer's slot may have been stable, and not have recorded its flows */
 	rules.hears |= rules.learns && claims_any(dp);
@@ -305,7 +313,7 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan)
 			now = dp_tick(dp); /* a slot must not look as if it had changed earlier */
 		}
 		rules.contested =
-		    !claims_look(dp, plan->record, i, plan->ring.table[i], now).allows;
+		    missing || !claims_look(dp, plan->record, i, plan->ring.table[i], now).allows;
 		change = slot_after(
 		    slots[i], plan->ring.table[i], is_present(dp, LB_SLOT_CURRENT(slots[i])),
 		    keeper_claim(dp, plan->record, LB_SLOT_KEEPER(slots[i])), rules);
@@ -398,8 +406,10 @@ static void fill_new(struct dataplane *dp, struct service_plan *plan, bool stabl
 {
 	uint32_t base = LB_REGION_BASE(plan->ring.region);
 	uint32_t flags = LB_SLOT_TRANSITION | (learns ? LB_SLOT_LEARNING : 0);
-	/* peers have claimed slots of a ring of another size */
-	bool contested = claims_size(dp, plan->record) && !plan->want.track_never;
+	/* peers have claimed slots of a ring of another size, or may soon say what they have for a
+	 * service that is new here, and has packets already */
+	bool contested = !plan->want.track_never &&
+			 (claims_size(dp, plan->record) || (plan->made && claims_come(dp)));
 
 	for (uint32_t i = 0; i < plan->ring.size; i++) {
 		uint16_t wanted = plan->ring.table[i], keeper = stable_at_once ? wanted : 0;

@@ -354,18 +354,38 @@ static bool share_flow(const struct sharing *s, uint32_t bucket, uint32_t word)
 	return true;
 }
 
+/* Buckets that are looked at in one go: most of them may be empty, and fill no room. */
+#define LOOK_MOST 32768
+
 static bool share_flows(const struct sharing *s)
 {
-	uint32_t end = buckets_in_use(s->dp);
+	uint32_t end = buckets_in_use(s->dp), left = LOOK_MOST;
 	struct peer *peer = s->peer;
 
 	while ((peer->at_bucket = bit_next(peer->buckets, peer->at_bucket, end)) < end) {
+		if (!left--)
+			return false;
 		for (uint32_t i = 0; i < LB_FLOW_WAYS; i++)
 			if (!share_flow(s, peer->at_bucket, peer->at_bucket * LB_FLOW_WAYS + i))
 				return false;
 		bit_clear(peer->buckets, peer->at_bucket);
 	}
 	peer->at_bucket = 0;
+	return true;
+}
+
+/* One request at a time: each begins anew, so that those that come one after the other, as backends
+ * are added, would be answered when there are no more of them. */
+static bool share_want(const struct sharing *s)
+{
+	struct peer *peer = s->peer;
+
+	if (!peer->wants || peer->asked != peer->answered)
+		return true;
+	if (!s->sink->want(s->sink->arg, peer->wanted))
+		return false;
+	peer->asked = peer->wanted;
+	peer->wants = false;
 	return true;
 }
 
@@ -376,9 +396,8 @@ bool dataplane_share(struct dataplane *dp, unsigned number, const struct dp_shar
 
 	if (!peer || !peer->open)
 		return true;
-	if (peer->wants && !sink->want(sink->arg, peer->wanted))
+	if (!share_want(&s))
 		return false;
-	peer->wants = false;
 	for (uint32_t id = 1; id < dp->maps.service_slots; id++)
 		if (!share_service(&s, id) || !share_slots(&s, id))
 			return false;
@@ -392,21 +411,27 @@ bool dataplane_share(struct dataplane *dp, unsigned number, const struct dp_shar
 
 /* ---- entries of peers ---- */
 
+#define TAKE_TRIES 8 /* packets may change a place again and again */
+
 static bool owners_differ(const struct dataplane *dp, uint64_t a, uint64_t b)
 {
 	return dp->maps.backends[LB_FLOW_BACKEND(a)].service !=
 	       dp->maps.backends[LB_FLOW_BACKEND(b)].service;
 }
 
-static uint64_t *find_in(const struct dataplane *dp, uint32_t bucket, uint64_t entry)
+/* Packets may change a word at any time: who finds one also gets what it was then, and changes it
+ * only if it still is. */
+static uint64_t *find_in(const struct dataplane *dp, uint32_t bucket, uint64_t entry, uint64_t *ret)
 {
 	uint64_t *ways = dp->maps.flows + bucket * LB_FLOW_WAYS;
 
 	for (unsigned i = 0; i < LB_FLOW_WAYS; i++) {
 		uint64_t word = dp_load(&ways[i]);
 
-		if (LB_FLOW_STATE(word) && (word ^ entry) >> LB_FLOW_FP_SHIFT == 0)
-			return &ways[i];
+		if (!LB_FLOW_STATE(word) || (word ^ entry) >> LB_FLOW_FP_SHIFT)
+			continue;
+		*ret = word;
+		return &ways[i];
 	}
 	return NULL;
 }
@@ -428,15 +453,17 @@ static bool is_free_for(const struct dataplane *dp, uint64_t word, uint64_t entr
 
 /* An empty place first. */
 static uint64_t *place_in(const struct dataplane *dp, uint32_t bucket, uint64_t entry, uint32_t now,
-			  bool empty)
+			  bool empty, uint64_t *ret)
 {
 	uint64_t *ways = dp->maps.flows + bucket * LB_FLOW_WAYS;
 
 	for (unsigned i = 0; i < LB_FLOW_WAYS; i++) {
 		uint64_t word = dp_load(&ways[i]);
 
-		if (empty ? !LB_FLOW_STATE(word) : is_free_for(dp, word, entry, now))
-			return &ways[i];
+		if (empty ? LB_FLOW_STATE(word) : !is_free_for(dp, word, entry, now))
+			continue;
+		*ret = word;
+		return &ways[i];
 	}
 	return NULL;
 }
@@ -461,20 +488,35 @@ static void note_no_place(struct dataplane *dp, uint64_t entry, uint32_t now)
 		dp_store(&turn->unplaced, now);
 }
 
-static void put(struct dataplane *dp, uint64_t *at, uint64_t ours, uint64_t entry)
+/* False: a packet was faster. */
+static bool put(struct dataplane *dp, uint64_t *at, uint64_t ours, uint64_t entry)
 {
-	if (entry_change(dp, at, ours, entry))
-		dp->told_ticks[at - dp->maps.flows] = LB_FLOW_TICK(entry);
+	if (!entry_change(dp, at, ours, entry))
+		return false;
+	dp->told_ticks[at - dp->maps.flows] = LB_FLOW_TICK(entry);
+	return true;
+}
+
+/* The mark of a live flow gives its place away: the slots that it held stay until it has left
+ * another, as when a packet takes the place (bpf/flow.h). */
+static void note_evicted(const struct dataplane *dp, uint64_t word, uint32_t now)
+{
+	const uint32_t marks = LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT);
+
+	if (marks >> LB_FLOW_STATE(word) & 1 && !entry_is_void(dp, word) &&
+	    dp_flow_age(now, word) <= entry_idle(dp, word))
+		dp_store(&dp->maps.turns[service_of(dp, word)->id].forgotten, now);
 }
 
 /* The best place in the bucket, or in its other one. NULL: there is none. */
-static uint64_t *place_at(const struct dataplane *dp, uint32_t bucket, uint64_t entry, uint32_t now)
+static uint64_t *place_at(const struct dataplane *dp, uint32_t bucket, uint64_t entry, uint32_t now,
+			  uint64_t *ret)
 {
 	uint32_t other = lb_bucket_other(bucket, entry, dp->maps.flow_shift);
 	uint64_t *at = NULL;
 
 	for (unsigned i = 0; !at && i < 4; i++) {
-		at = place_in(dp, i & 1 ? other : bucket, entry, now, i < 2);
+		at = place_in(dp, i & 1 ? other : bucket, entry, now, i < 2, ret);
 		if (at && (i & 1))
 			mark_overflow(dp, bucket);
 	}
@@ -489,29 +531,33 @@ static bool use_whole(struct dataplane *dp)
 }
 
 /* bucket: as in a part of the table of any size. second: it may be the second of the flow's
- * buckets. */
-static void place_new(struct dataplane *dp, uint32_t bucket, uint64_t entry, bool second,
+ * buckets. False: a packet was faster. */
+static bool place_new(struct dataplane *dp, uint32_t bucket, uint64_t entry, bool second,
 		      uint32_t now)
 {
 	const uint32_t shift = dp->maps.flow_shift;
 	uint32_t to = lb_bucket_moved(bucket, entry, shift, flows_masks(dp).put);
-	uint64_t *at = place_at(dp, to, entry, now);
+	uint64_t ours, *at = place_at(dp, to, entry, now, &ours);
 
 	if (!at && use_whole(dp)) {
 		to = lb_bucket_moved(bucket, entry, shift, buckets_of(dp) - 1);
-		at = place_at(dp, to, entry, now);
+		at = place_at(dp, to, entry, now, &ours);
 	}
 	if (!at) {
 		note_no_place(dp, entry, now);
-		return;
+		return true;
 	}
 	if (second)
 		mark_overflow(dp, lb_bucket_other(to, entry, shift));
-	put(dp, at, dp_load(at), entry);
+	if (!put(dp, at, ours, entry))
+		return false;
+	note_evicted(dp, ours, now);
+	return true;
 }
 
 /* While the table changes its size an entry is in one part or the other. */
-static uint64_t *find_entry(const struct dataplane *dp, uint32_t bucket, uint64_t entry)
+static uint64_t *find_entry(const struct dataplane *dp, uint32_t bucket, uint64_t entry,
+			    uint64_t *ret)
 {
 	const union lb_flow_masks masks = flows_masks(dp);
 	const uint32_t shift = dp->maps.flow_shift;
@@ -521,9 +567,25 @@ static uint64_t *find_entry(const struct dataplane *dp, uint32_t bucket, uint64_
 		uint32_t first =
 		    lb_bucket_moved(bucket, entry, shift, i < 2 ? masks.look : masks.put);
 
-		at = find_in(dp, i % 2 ? lb_bucket_other(first, entry, shift) : first, entry);
+		at = find_in(dp, i % 2 ? lb_bucket_other(first, entry, shift) : first, entry, ret);
 	}
 	return at;
+}
+
+/* False: a packet was faster. */
+static bool take_entry(struct dataplane *dp, uint32_t bucket, uint64_t entry, bool second,
+		       uint32_t now)
+{
+	uint64_t ours, merged, *at = find_entry(dp, bucket, entry, &ours);
+
+	if (!at)
+		return place_new(dp, bucket, entry, second, now);
+	if (entry_is_void(dp, ours))
+		return put(dp, at, ours, entry); /* of a backend that is gone */
+	if (owners_differ(dp, ours, entry))
+		return true;
+	merged = merge_entries(ours & ~LB_FLOW_OVERFLOW, entry, now);
+	return merged == (ours & ~LB_FLOW_OVERFLOW) || put(dp, at, ours, merged);
 }
 
 int dataplane_take_flow(struct dataplane *dp, unsigned number, const struct dp_shared_flow *flow)
@@ -531,8 +593,8 @@ int dataplane_take_flow(struct dataplane *dp, unsigned number, const struct dp_s
 	struct peer *peer = dp->peers[number];
 	uint32_t now = dp_tick(dp), age = LB_FLOW_TICK(flow->word);
 	uint16_t id = peer ? peer->local[LB_FLOW_BACKEND(flow->word)] : 0;
-	uint64_t entry = flow->word & ~0ULL << LB_FLOW_FP_SHIFT, *at, ours;
-	bool second = flow->word & SHARED_SECOND;
+	uint64_t entry = flow->word & ~0ULL << LB_FLOW_FP_SHIFT;
+	bool second = flow->word & SHARED_SECOND, taken = false;
 
 	if (!peer || flow->bucket >= buckets_of(dp) || !is_shared(flow->word))
 		return -EBADMSG;
@@ -542,17 +604,9 @@ int dataplane_take_flow(struct dataplane *dp, unsigned number, const struct dp_s
 		 (uint64_t)LB_FLOW_STATE(flow->word) << LB_FLOW_STATE_SHIFT;
 	if (flow->bucket > flows_masks(dp).put)
 		use_whole(dp); /* a larger part is in use at the peer, and more will come of it */
-	at = find_entry(dp, flow->bucket, entry);
-	if (!at) {
-		place_new(dp, flow->bucket, entry, second, now);
-		return 0;
-	}
-	ours = dp_load(at);
-	if (entry_is_void(dp, ours) || !owners_differ(dp, ours, entry)) {
-		uint64_t merged = merge_entries(ours & ~LB_FLOW_OVERFLOW, entry, now);
-
-		if (merged != (ours & ~LB_FLOW_OVERFLOW))
-			put(dp, at, ours, merged);
-	}
+	for (unsigned i = 0; !taken && i < TAKE_TRIES; i++)
+		taken = take_entry(dp, flow->bucket, entry, second, now);
+	if (!taken)
+		note_no_place(dp, entry, now);
 	return 0;
 }

@@ -151,6 +151,22 @@ static uint16_t record_idle(const struct dataplane *dp, const struct record *rec
 	return ring_idle(&dp->maps.services[record->id], record->want.protocol);
 }
 
+/* Stamps wrap, and while nodes differ a slot may be in transition for days: one that is so old
+ * grows no older. A packet that stamps at the same time counts. */
+#define STAMP_OLDEST (2 * LB_FLOW_MAX_IDLE)
+
+static uint32_t slot_silence(const struct dataplane *dp, uint32_t at, uint32_t now)
+{
+	uint16_t stamp = dp_load(&dp->maps.stamps[at]);
+	uint32_t age = dp_stamp_age(now, stamp);
+
+	if (age > STAMP_OLDEST)
+		__atomic_compare_exchange_n(&dp->maps.stamps[at], &stamp,
+					    (uint16_t)(now - STAMP_OLDEST), false, __ATOMIC_ACQ_REL,
+					    __ATOMIC_RELAXED);
+	return age;
+}
+
 /* The same where there are other nodes. A slot becomes stable in two steps: current becomes the
  * keeper when all nodes are quiet, and the transition ends when all have done that. So whatever one
  * node does next, the untracked flows of another one are on its keeper. While rings have different
@@ -163,8 +179,8 @@ static bool settle_with_peers(struct dataplane *dp, struct record *record, uint3
 	uint32_t now = dp->sweep.now, slot = dp->maps.arena[at];
 	uint16_t current = LB_SLOT_CURRENT(slot);
 	struct claims_view view = claims_look(dp, record, index, current, now);
-	bool quiet = may_settle && dp_stamp_age(now, dp_load(&dp->maps.stamps[at])) >
-				       record_idle(dp, record) + DP_SLACK;
+	uint32_t silence = slot_silence(dp, at, now);
+	bool quiet = may_settle && silence > record_idle(dp, record) + DP_SLACK;
 
 	claims_note_quiet(dp, at, quiet);
 	if (!view.moves)

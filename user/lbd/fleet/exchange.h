@@ -6,7 +6,8 @@
 
 #include "frames.h"
 
-/* Writes what is to be sent to the peer. True: nothing is left; false: the writer is full. */
+/* Writes what is to be sent to the peer. True: nothing is left; false: the writer is full, or it
+ * has taken long. */
 bool exchange_fill(struct dataplane *dp, unsigned peer, struct frame_writer *writer);
 /* Applies a frame that carries slots or flows, or is about them. 0; -EBADMSG with why set. Frames
  * of other types are none of its business: 1. */

@@ -15,9 +15,9 @@
 #include "lbd/events/events.h"
 
 #define SECOND_TICKS     (1000 / SESSION_TICK_MS)
-#define ACCEPTS          4 /* in a tick: handshakes take time */
+#define ACCEPTS          64 /* in a tick */
+#define ACCEPTS_PEER     16 /* that one of a peer counts for: handshakes take time */
 #define BACKLOG          64
-#define JOIN_LEAST_MS    3000  /* for peers that cannot be reached, or have not connected */
 #define JOIN_MOST_MS     10000 /* for all others */
 #define STRANGERS_LOG_MS 60000
 
@@ -67,7 +67,9 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 		close(fd);
 		note_stranger(fleet, &address);
 	}
-	fleet->rests = ++fleet->accepted >= ACCEPTS;
+	/* peers wait behind strangers: those go at once */
+	fleet->accepted += peer ? ACCEPTS_PEER : 1;
+	fleet->rests = fleet->accepted >= ACCEPTS;
 	if (fleet->rests)
 		evconnlistener_disable(listener);
 }
@@ -264,18 +266,25 @@ static void read_keys_again(struct fleet *fleet, const struct config_peers *conf
 		peer_check_key(&fleet->list[i]);
 }
 
-/* After each change of the config. What `peers` says needs a restart, but for the keys. */
+/* After each change of the config; the keys after a reload. What `peers` says needs a restart, but
+ * for those. A config may be where one was that has been freed: its address shows nothing. */
 static void look_at_config(struct fleet *fleet)
 {
-	const struct config *config =
-	    fleet->options.state ? state_config(fleet->options.state) : NULL;
+	const struct state *state = fleet->options.state;
+	struct config_age age;
+	bool reloaded;
 
-	if (!config || config == fleet->seen)
+	if (!state)
 		return;
-	fleet->node.config_digest = config_digest(config);
-	if (fleet->seen)
-		read_keys_again(fleet, &config->peers);
-	fleet->seen = config;
+	state_config_age(state, &age);
+	reloaded = fleet->generation && age.applied_ms != fleet->applied_ms;
+	if (fleet->generation == state_generation(state) && !reloaded)
+		return;
+	fleet->generation = state_generation(state);
+	fleet->applied_ms = age.applied_ms;
+	fleet->node.config_digest = config_digest(state_config(state));
+	if (reloaded)
+		read_keys_again(fleet, &state_config(state)->peers);
 }
 
 /* ---- time ---- */

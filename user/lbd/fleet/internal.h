@@ -9,6 +9,8 @@
 #include "session.h"
 
 #define PEER_SESSIONS 3 /* the one in use, and those that may take its place */
+/* A node that boots waits so long for peers that cannot be reached, or have not connected. */
+#define JOIN_LEAST_MS 3000
 
 struct fleet_peer {
 	struct fleet *fleet;
@@ -26,7 +28,9 @@ struct fleet_peer {
 	uint64_t since_ms;
 	char why[FLEET_WHY];    /* how the last try or session ended; "" */
 	char logged[FLEET_WHY]; /* the last reason that is in the log */
-	bool was_synced;        /* that is in the log */
+	unsigned reasons;       /* since it was synced */
+	uint64_t reason_ms;
+	bool was_synced; /* that is in the log */
 	char name[NODE_NAME], version[NODE_NAME];
 	uint64_t connections, losses;
 };
@@ -48,8 +52,9 @@ struct fleet {
 
 	bool begun, joined;
 	uint64_t begun_ms;
-	char waits[FLEET_WHY];     /* what joining waits for */
-	const struct config *seen; /* whose digest and keys are in force; only compared */
+	char waits[FLEET_WHY]; /* what joining waits for */
+	/* of the config whose digest and keys are in force; 0: none was seen yet */
+	uint64_t generation, applied_ms;
 	uint64_t strangers, stranger_ms;
 };
 

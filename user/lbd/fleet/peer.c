@@ -15,8 +15,14 @@
 #include "lbd/events/events.h"
 
 #define RETRY_MS         1000
-#define RETRY_REFUSED_MS 5000
-#define CONNECT_MS       3000
+#define RETRY_REFUSED_MS 2000
+#define CONNECT_MS       1500  /* with the second SYN of TCP, after 1 s */
+#define REASONS          8     /* that are logged at once */
+#define REASONS_LOG_MS   60000 /* then one in this time */
+
+/* A node that was off, or has another key now, is tried again before it goes on without. */
+_Static_assert(CONNECT_MS + RETRY_MS < JOIN_LEAST_MS && RETRY_REFUSED_MS < JOIN_LEAST_MS,
+	       "a node that boots would join alone");
 
 /* ---- what is shown ---- */
 
@@ -37,13 +43,21 @@ static void enter(struct fleet_peer *peer, enum fleet_peer_state state)
 	peer->since_ms = clock_monotonic_ms();
 }
 
-/* A reason is logged once, until there was a session again. */
+/* A reason is logged once, until there was a session again. Two that take turns, as of a host that
+ * is off, are not logged for ever. */
+static bool is_news(struct fleet_peer *peer)
+{
+	if (!strcmp(peer->why, peer->logged))
+		return false;
+	return peer->reasons++ < REASONS || log_is_due(&peer->reason_ms, REASONS_LOG_MS);
+}
+
 static void log_reason(struct fleet_peer *peer, enum event_kind kind, int level, const char *what)
 {
 	const struct event_about about = {.why = peer->why, .measured = true};
 	char text[ADDR_TEXT + NODE_NAME];
 
-	if (!strcmp(peer->why, peer->logged))
+	if (!is_news(peer))
 		return;
 	memcpy(peer->logged, peer->why, sizeof(peer->logged));
 	events_log(kind, level, &about, "peer %s: %s: %s", label(peer, text), what, peer->why);
@@ -56,6 +70,7 @@ static void log_synced(struct fleet_peer *peer)
 
 	peer->was_synced = true;
 	*peer->logged = 0;
+	peer->reasons = 0;
 	events_log(EVENT_peer_synced, LOG_INFO, &about, "peer %s: synced", label(peer, text));
 }
 
@@ -104,9 +119,11 @@ static void on_ended(void *arg, struct session *session)
 	session_look(session, clock_monotonic_ms(), &view);
 	if (counted)
 		peer->greeted = NULL;
-	if (view.end == SESSION_REPLACED || (peer->greeted && !counted))
-		return; /* another one is in use */
+	if (view.end == SESSION_REPLACED)
+		return;
 	peer->try_ms = clock_monotonic_ms() + RETRY_MS;
+	if (peer->greeted && !counted)
+		return; /* another one is in use */
 	note_end(peer, &view, counted);
 }
 
@@ -150,10 +167,12 @@ void peer_accept(struct fleet_peer *peer, int fd)
 
 static void note_unreachable(struct fleet_peer *peer, int error)
 {
+	peer->try_ms = clock_monotonic_ms() + RETRY_MS;
+	if (peer->greeted)
+		return; /* another one is in use */
 	snprintf(peer->why, sizeof(peer->why), "%s", strerror(error));
 	enter(peer, FLEET_UNREACHABLE);
 	log_reason(peer, EVENT_peer_lost, LOG_WARNING, "cannot be reached");
-	peer->try_ms = clock_monotonic_ms() + RETRY_MS;
 }
 
 static void end_try(struct fleet_peer *peer)
@@ -223,12 +242,23 @@ static void try_to_connect(struct fleet_peer *peer)
 	note_unreachable(peer, ENOMEM);
 }
 
-static bool has_session(const struct fleet_peer *peer)
+static unsigned count_sessions(const struct fleet_peer *peer)
 {
+	unsigned count = 0;
+
 	for (unsigned i = 0; i < PEER_SESSIONS; i++)
-		if (peer->sessions[i])
-			return true;
-	return false;
+		count += peer->sessions[i] != NULL;
+	return count;
+}
+
+/* The one in use has a key that is not the first any more. Another takes its place before the key
+ * is removed; it does once the peer has the new key, too. */
+static bool is_outdated(const struct fleet_peer *peer, uint64_t now_ms)
+{
+	struct session_view view;
+
+	return peer_look(peer, now_ms, &view) && view.state == SESSION_OPEN &&
+	       strcmp(view.key, peer->fleet->node.keys.list[0].id) != 0;
 }
 
 /* ---- time ---- */
@@ -266,7 +296,8 @@ void peer_tick(struct fleet_peer *peer, uint64_t now_ms)
 			session_tick(peer->sessions[i], now_ms);
 	drop_ended(peer, now_ms);
 	note_progress(peer, now_ms);
-	if (peer->connects && !peer->connected && !has_session(peer) && now_ms >= peer->try_ms)
+	if (peer->connects && !peer->connected && now_ms >= peer->try_ms &&
+	    count_sessions(peer) <= is_outdated(peer, now_ms))
 		try_to_connect(peer);
 }
 

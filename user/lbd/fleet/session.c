@@ -6,6 +6,7 @@
 #include "session.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
@@ -26,9 +27,13 @@
 #define BEAT_MS      300
 #define SILENT_MS    3000  /* without a byte: the peer is lost */
 #define PROGRESS_MS  10000 /* without a frame but beats, though not everything was told */
+#define UNREAD_MS    30000 /* without an echo of a new beat: a long commit keeps it from taking */
 #define TELL_MS      60000 /* to tell everything */
-#define PART_MS      1000  /* for the reason of a refusal to be sent */
-#define TICK_MOST_MS 100   /* that a tick counts for: lbd may have been late, and not the peer */
+#define SHARES       4     /* calls of exchange_fill in a turn */
+#define TAKE_MS      20    /* likewise: one of services may take long */
+#define TAKE_FRAMES  16 /* in one task: a peer that always has more must not hold up other tasks */
+#define PART_MS      1000 /* for the reason of a refusal to be sent */
+#define TICK_MOST_MS 100  /* that a tick counts for: lbd may have been late, and not the peer */
 
 struct session {
 	struct session_options options;
@@ -48,8 +53,9 @@ struct session {
 	uint64_t sent, received;
 
 	uint64_t tick_ms; /* of the last tick */
-	/* ms: in this state; without a byte; without a frame but beats; not synced */
-	unsigned in_state, silent, idle, unsynced;
+	/* ms: in this state; without a byte; without a frame but beats; without an echo of a beat;
+	 * not synced */
+	unsigned in_state, silent, idle, unread, unsynced;
 	bool more;          /* the last share was not complete */
 	uint64_t behind_ms; /* since when something waits; 0: nothing does */
 
@@ -161,13 +167,14 @@ static struct frame_writer writer_of(const struct session *session)
 	    .bytes = node_of(session)->chunk, .room = FRAME_MOST, .sequence = session->sequence};
 }
 
-/* As much as there is, and room for it. */
+/* As much as there is, room for it, and time in one turn of the loop. */
 static void share(struct session *session)
 {
 	struct evbuffer *output = bufferevent_get_output(session->bev);
 
 	session->more = true;
-	while (session->more && evbuffer_get_length(output) < OUTPUT_MOST) {
+	for (unsigned i = 0;
+	     session->more && i < SHARES && evbuffer_get_length(output) < OUTPUT_MOST; i++) {
 		struct frame_writer writer = writer_of(session);
 
 		session->more =
@@ -287,6 +294,8 @@ static void take_beat(struct session *session, const struct frame *frame)
 	back = beat.echo_ms + beat.held_ms;
 	if (beat.echo_ms && back <= now_ms && now_ms - back < UINT32_MAX)
 		session->rtt_ms = (uint32_t)(now_ms - back);
+	if (beat.echo_ms != session->beat.echo_ms)
+		session->unread = 0;
 	session->beat = beat;
 	session->beat_ms = now_ms;
 }
@@ -342,6 +351,8 @@ static void take_frame(struct session *session, const struct frame *frame)
 		take_other(session, frame);
 	else
 		session->idle = 0;
+	if (frame->type == FRAME_END)
+		session->unsynced = 0; /* it has told everything; more was asked for since */
 }
 
 static uint32_t length_of(const uint8_t head[FRAME_HEAD])
@@ -416,26 +427,45 @@ static void join_dataplane(struct session *session)
 		return;
 	}
 	session->known = true;
-	session->idle = session->unsynced = 0;
+	session->idle = session->unread = session->unsynced = 0;
 	enter(session, SESSION_OPEN);
 }
+
+/* False: there may be more. */
+static bool take_frames(struct session *session)
+{
+	unsigned most = node_of(session)->tasks ? TAKE_FRAMES : UINT_MAX;
+	uint64_t begin_ms = clock_monotonic_ms();
+	struct frame frame;
+
+	for (; session->state == SESSION_OPEN && most; most--) {
+		if (!next_frame(session, &frame))
+			return true;
+		if (most < TAKE_FRAMES && clock_monotonic_ms() - begin_ms > TAKE_MS)
+			most = 1; /* the last one */
+		take_frame(session, &frame);
+		task_pause();
+	}
+	return session->state != SESSION_OPEN;
+}
+
+static void queue_take(struct session *session);
 
 /* The task. */
 static void run_take(void *arg)
 {
 	struct session *session = arg;
-	struct frame frame;
+	bool all;
 
 	session->queued = false;
 	session->taking = true;
 	if (session->state == SESSION_OPENS)
 		join_dataplane(session);
-	while (session->state == SESSION_OPEN && next_frame(session, &frame)) {
-		take_frame(session, &frame);
-		task_pause();
-	}
+	all = take_frames(session);
 	session->taking = false;
-	if (session->ends && session->state == SESSION_OPEN)
+	if (session->state == SESSION_OPEN && !all)
+		queue_take(session);
+	else if (session->ends && session->state == SESSION_OPEN)
 		end(session, SESSION_LOST);
 	if (session->freed)
 		destroy(session);
@@ -502,8 +532,12 @@ static void on_write(struct bufferevent *bev, void *arg)
 		share(session);
 }
 
+/* Not before: libevent makes new events then, of the priority of the core. While there is always
+ * more to be sent, as marks in a flood of ACKs, tasks and requests would get no turn. */
 static void on_connected(struct session *session)
 {
+	bufferevent_priority_set(session->bev,
+				 loop_priority_in(node_of(session)->base, LOOP_CONTROL));
 	enter(session, SESSION_GREETS);
 	send_hello(session);
 }
@@ -567,8 +601,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 
 /* ---- time ---- */
 
-/* The peer is given up if it was silent, or does not tell everything: as long as it does not, slots
- * do not settle here. */
+/* The peer is given up if it was silent, does not read, or does not tell everything: as long as it
+ * does not, slots do not settle here. */
 static void look_at_peer(struct session *session)
 {
 	if (session->silent > SILENT_MS)
@@ -579,6 +613,9 @@ static void look_at_peer(struct session *session)
 		session_close(session, SESSION_LOST,
 			      "it has told nothing for %u s, and not everything",
 			      PROGRESS_MS / 1000);
+	else if (session->unread > UNREAD_MS)
+		session_close(session, SESSION_LOST, "it has read nothing for %u s",
+			      UNREAD_MS / 1000);
 	else if (session->unsynced > TELL_MS)
 		session_close(session, SESSION_LOST, "it has not told everything in %u s",
 			      TELL_MS / 1000);
@@ -596,6 +633,7 @@ static void count_time(struct session *session, uint64_t now_ms)
 		return; /* lbd is late, not the peer */
 	session->silent += ms;
 	session->idle += ms;
+	session->unread += ms;
 	if (session->state == SESSION_OPEN &&
 	    !dataplane_peer_synced(node->dp, session->options.number))
 		session->unsynced += ms ? ms : 1;
@@ -612,7 +650,10 @@ static void tick_open(struct session *session, uint64_t now_ms)
 	else if (!session->behind_ms)
 		session->behind_ms = now_ms;
 	share(session);
-	if (now_ms - session->sent_beat_ms >= BEAT_MS)
+	/* beats also go where there is always more to be sent: the buffer is full then */
+	if (now_ms - session->sent_beat_ms >= BEAT_MS &&
+	    evbuffer_get_length(bufferevent_get_output(session->bev)) <
+		OUTPUT_MOST + 2 * FRAME_MOST)
 		send_beat(session, now_ms);
 }
 
