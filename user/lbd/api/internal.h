@@ -33,7 +33,8 @@ struct api {
 	const struct health *health;
 	const struct lateness *lateness;
 	struct tasks *tasks; /* NULL: changes are made at once */
-	unsigned changes;    /* that wait, or are being made */
+	unsigned changes;    /* that wait, or are being made, without puts */
+	unsigned puts;       /* PUT with a short body, the same */
 	uint64_t start_ms;   /* CLOCK_MONOTONIC */
 	/* The last interface name looked up for this answer: thousands of backends share a few
 	 * interfaces. 0: none. */
