@@ -37,7 +37,7 @@ TMPFILESDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/tmpfiles.d,/etc/
 MAKEFLAGS += --no-print-directory
 
 # Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
-SELF_SUFFICIENT := help deps demo demo-pair page check check-asan check-tsan fuzz bench floods fleet clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest
+SELF_SUFFICIENT := help deps demo demo-pair page check check-asan check-tsan fuzz bench floods fleet clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest containertest
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
@@ -103,7 +103,7 @@ BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuf
 COMMANDS := $(BUILD)/lbctl $(BUILD)/lbd-backend
 COMMAND_TEXTS := $(foreach kind,8 bash zsh fish,$(COMMANDS:=.$(kind)))
 
-.PHONY: demo-pair page all tests tools fuzzers fuzz tsan-tests bench-programs bpf-programs FORCE deps demo check check-asan check-tsan bench floods fleet vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest clean distclean help
+.PHONY: demo-pair page all tests tools fuzzers fuzz tsan-tests bench-programs bpf-programs FORCE deps demo check check-asan check-tsan bench floods fleet vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest containertest clean distclean help
 
 all: $(BUILD)/lbd $(COMMANDS) $(COMMAND_TEXTS) $(BUILD)/lbd.yaml.5 ## build lbd, lbctl, lbd-backend, man pages and completions into build/
 
@@ -144,12 +144,12 @@ $(BUILD)/lbd.yaml.5: docs/config.md tools/man-config
 	@mkdir -p $(@D)
 	$(Q)tools/man-config $(VERSION) <$< >$@
 
-$(BUILD)/backend/%.o: %.c | $(SKELS)
+$(BUILD)/backend/%.o: %.c $(BUILD)/cc | $(SKELS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -DLBD_BACKEND -c -o $@ $<
 
-$(BUILD)/%.o: %.c | $(SKELS)
+$(BUILD)/%.o: %.c $(BUILD)/cc | $(SKELS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
@@ -161,9 +161,11 @@ $(BUILD)/page_hashes.h: user/lbd/api/page.html tools/page-hashes
 $(BUILD)/user/lbd/api/page.o: user/lbd/api/page.html $(BUILD)/page_hashes.h
 
 # What another compiler made is made again.
-$(BUILD)/clang: FORCE
+$(BUILD)/cc: COMPILER = $(CC)
+$(BUILD)/clang: COMPILER = $(CLANG)
+$(BUILD)/cc $(BUILD)/clang: FORCE
 	@mkdir -p $(@D)
-	@[ "$$(cat $@ 2>/dev/null)" = "$(CLANG)" ] || echo "$(CLANG)" >$@
+	@[ "$$(cat $@ 2>/dev/null)" = "$(COMPILER)" ] || echo "$(COMPILER)" >$@
 FORCE:
 
 $(BUILD)/%.bpf.o: bpf/%.bpf.c $(BUILD)/clang
@@ -333,12 +335,13 @@ rooms: ## the rooms of user/lbd from top to bottom, and which includes which
 	@tools/rooms
 
 dist: ## build/lbd-VERSION.tar.gz: the tree of HEAD
+	@git rev-parse -q --verify HEAD >/dev/null 2>&1 || { echo 'dist: it is made of a commit: expected a git repository' >&2; exit 1; }
 	@mkdir -p build
 	@git archive --prefix=lbd-$(VERSION)/ -o build/lbd-$(VERSION).tar.gz HEAD
 	@echo build/lbd-$(VERSION).tar.gz
 
 FORMATTED = $(shell git ls-files '*.c' '*.h')
-SHELLED = configure tools/page-hashes tools/deb tools/debtest tools/man-config tools/clangs tools/deps tools/demo tools/demo-pair tools/bench tools/bench-bars tools/bench-daemon tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/metrics-table tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
+SHELLED = configure tools/page-hashes tools/deb tools/debtest tools/containertest tools/man-config tools/clangs tools/deps tools/demo tools/demo-pair tools/bench tools/bench-bars tools/bench-daemon tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/metrics-table tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
 
 format: ## format every C file as .clang-format says
 	@tools/deps lint
@@ -405,6 +408,9 @@ deb: ## Debian packages lbd and lbd-backend, with debug symbols, of this tree in
 
 debtest: ## packages built, installed, upgraded, removed and purged in fresh roots of Debian 12 and 13 (root; tools/debtest --help)
 	@tools/debtest $(DEBTEST)
+
+containertest: ## the image of dist/Containerfile, built on a Debian that debootstrap has made, and lbd in a container of it (root; tools/containertest --help)
+	@tools/containertest $(CONTAINERTEST)
 
 clean: ## remove build/, but not what vmtest and fresh fetched, nor packages
 	rm -rf $(filter-out build/vmtest build/fresh build/deb,$(wildcard build/*))

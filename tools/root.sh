@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Debian systems that tools/fresh and tools/debtest run commands in: debootstrapped once a week into
-# build/fresh/, unpacked for each run. Sourced by them with these set:
+# Debian systems that tools/fresh, tools/debtest and tools/containertest run commands in:
+# debootstrapped once a week into build/fresh/, unpacked for each run. Sourced by them with these set:
 #   me      the name before each message         suite   Debian's suite
 #   out     build/fresh                          new     not empty: debootstrap again
 #   limit   seconds that a command may take

@@ -17,6 +17,60 @@ test_build_dependencies_hold_no_server_and_no_test_tool() {
 	build/lbd --version && build/lbctl version && build/lbd-backend version
 }
 
+# ---- make dist ----
+
+readonly repository=/root/repository
+version=$(sed -n 's/^VERSION := //p' Makefile)
+readonly version tarball=$repository/build/lbd-$version.tar.gz
+
+# Of a repository whose only commit is this tree.
+make_dist() {
+	[ -d $repository ] || {
+		mkdir $repository && tar -c --exclude=./build . | tar -x -C $repository || return 1
+		git -C $repository init -q && git -C $repository add -A || return 1
+		git -C $repository -c user.name=test -c user.email=test@localhost commit -qm tree || return 1
+	}
+	make -C $repository dist
+}
+
+# Without git, at the same place each time. Prints the checksums of what was built.
+build_unpacked() {
+	local tree=/root/unpacked/lbd-$version bin=/root/without-git
+	rm -rf /root/unpacked && mkdir -p /root/unpacked $bin && tar -C /root/unpacked -xf "$tarball" || return 1
+	printf '#!/bin/sh\necho "git $*" >>%s/called\nexit 1\n' $bin >$bin/git && chmod +x $bin/git
+	(
+		cd "$tree" && PATH=$bin:$PATH && ./configure >&2 && make -j2 all >&2 &&
+			make install install-backend PREFIX=/usr DESTDIR=/root/unpacked/staged >&2 &&
+			sha256sum build/lbd build/lbctl build/lbd-backend build/*.bpf.o
+	)
+}
+
+test_make_dist_makes_the_same_tarball_of_the_same_commit() {
+	local copy=/root/clone
+	make_dist || return 1
+	tar -tf "$tarball" | grep -v '/$' | sed "s,^lbd-$version/,," | sort >/root/packed
+	expect "files" "$(git -C $repository ls-files | sort | diff - /root/packed)" ""
+	git clone -q $repository $copy && sleep 1 && make -C $copy dist || return 1
+	cmp "$tarball" "$copy/build/${tarball##*/}" || FAILED=1
+	rm -rf $copy
+}
+
+test_the_tarball_builds_without_git_and_the_same_programs_each_time() {
+	local first second out
+	make_dist || return 1
+	first=$(build_unpacked) && second=$(build_unpacked) || return 1
+	echo "$first"
+	expect "the second time" "$second" "$first"
+	expect "calls of git" "$(cat /root/without-git/called 2>/dev/null)" ""
+	contains "$(/root/unpacked/staged/usr/sbin/lbd --version)" "lbd $version "
+	out=$(make -C "/root/unpacked/lbd-$version" dist 2>&1)
+	expect "exit status" $? 2
+	contains "$out" "dist: it is made of a commit"
+	rm -rf /root/unpacked
+}
+
+# ---- packages ----
+
 test_packages_are_built_and_lintian_finds_nothing() {
 	make deb
 }
@@ -30,13 +84,10 @@ test_debug_symbols_have_packages_of_their_own() {
 
 # Fedora's places, which its macros name. What the packages need is here under other names.
 test_the_rpm_spec_builds_both_packages() {
-	local work=/root/rpm version
-	version=$(sed -n 's/^VERSION := //p' Makefile)
+	local work=/root/rpm
 	expect "version" "$(sed -n 's/^Version: *//p' dist/lbd.spec)" "$version"
 	apt-get install -y --no-install-recommends rpm >/dev/null || return 1
-	mkdir -p $work/SOURCES
-	tar -cz --exclude=./build --transform "s,^\.,lbd-$version," -f "$work/SOURCES/lbd-$version.tar.gz" . ||
-		return 1
+	make_dist && mkdir -p $work/SOURCES && cp "$tarball" $work/SOURCES || return 1
 	rpmbuild -bb --nodeps --define "_topdir $work" --define "dist .test" \
 		--define "_unitdir /usr/lib/systemd/system" --define "_sysusersdir /usr/lib/sysusers.d" \
 		--define "_tmpfilesdir /usr/lib/tmpfiles.d" dist/lbd.spec || return 1

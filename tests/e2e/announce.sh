@@ -37,9 +37,9 @@ test_both_nodes_announce_every_vip_and_the_router_uses_both() {
 		expect "routes of $node" "$(announced $node 10)" = 4
 	done
 	result=$(traffic load-http $VIP4 80 rate 300 seconds 1)
-	expect "failures, IPv4" "$(field "$result" .failed)" = 0
+	none_failed "failures, IPv4" "$result"
 	result=$(traffic load-http $VIP6 80 rate 300 seconds 1)
-	expect "failures, IPv6" "$(field "$result" .failed)" = 0
+	none_failed "failures, IPv6" "$result"
 	expect "packets forwarded by lb" "$(pair_forwarded lb)" -gt 0
 	expect "packets forwarded by lb2" "$(pair_forwarded lb2)" -gt "$before"
 	expect "number in the file" "$(cat "$WORK/vrrp")" = 0
@@ -88,7 +88,7 @@ test_a_node_that_vanishes_costs_no_maglev_connection() {
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 2)
 	load_end open
 	grep 'broke' "$WORK/open.err" | sed 's/^/# /'
-	expect "failed requests once it is noticed" "$(field "$result" .failed)" = 0
+	none_failed "failed requests once it is noticed" "$result"
 	expect "broken or moved connections" "$(broken_or_moved open)" = 0
 }
 come_back() {
@@ -105,7 +105,7 @@ test_a_node_that_drains_alone_keeps_the_traffic() {
 	lab_wait_for 20 "both metrics" pair_state_is lb2 draining
 	expect "routes of lb with the drain-metric" "$(announced lb 2000)" = 4
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 1)
-	expect "failures" "$(field "$result" .failed)" = 0
+	none_failed "failures" "$result"
 	lb2ctl node undrain || return 1
 	lab_wait_for 20 "the traffic to go to lb2" pair_goes_to $VIP4 $UPLINK2 || return 1
 	undrain_and_wait
@@ -197,7 +197,7 @@ test_a_vip_without_backends_is_withdrawn_and_the_others_stay() {
 	expect "the VIP that is named" \
 		"$(pair_node lb 'not_announced[0].vip')" = $VIP4
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 1)
-	expect "failures" "$(field "$result" .failed)" = 0
+	none_failed "failures" "$result"
 	end_drains
 	lab_wait_for 20 "both nodes to be announced" both_announce
 }

@@ -135,6 +135,45 @@ test_a_backend_is_checked_where_it_says() {
 	lab_wait_for 20 "all to be up" backends_up $ALL
 }
 
+# It answers those alone that send these two headers.
+picky_start() { # N
+	local dir=$WORK/picky-b$1
+	lab_nginx_config "$dir" <<-CONF
+		server {
+		  listen 8014;
+		  location / {
+		    if (\$http_accept != "text/html, text/plain") { return 403; }
+		    if (\$http_x_probe != lbd) { return 403; }
+		    return 204;
+		  }
+		}
+	CONF
+	lab_spawn "picky-b$1" in_ns "b$1" nginx -c "$dir/nginx.conf"
+}
+added() { # NAME PORT [OPTION]...
+	local name=$1 port=$2
+	shift 2
+	lbctl service add "$name" "$VIP4:$port/tcp" --backend 10.0.0.11 --backend 10.0.0.12 \
+		"$@" >/dev/null
+}
+
+test_a_check_given_on_the_command_line_may_be_what_one_in_the_file_is() {
+	local times="interval=500ms,timeout=450ms" accept="health.headers=Accept: text/html, text/plain"
+	for i in 1 2; do picky_start "$i"; done
+	added headers 8014 --health "http,port=8014,$times" --set "$accept" \
+		--set "health.headers=X-Probe: lbd" || return 1
+	added less 8015 --health "http,port=8014,$times" --set "$accept" || return 1
+	added checks 8016 --health "$times" --check icmp --check "http,port=80,path=/healthz" || return 1
+	added either 8017 --health "$times,match=any" --check "http,port=8014" --check icmp || return 1
+	added json 8018 --health "$times" --set 'health.checks:=[{"type":"http","port":8014,
+		"headers":["Accept: text/html, text/plain","X-Probe: lbd"]},{"type":"icmp"}]' || return 1
+	lab_wait_for 20 "all but those of less to be up" backends_up $((ALL + 8)) || return 1
+	down_because less 10.0.0.11 "HTTP status 403, expected 200-399" || return 1
+	contains "$(lbctl save --print 2>/dev/null)" "X-Probe: lbd"
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 20 "all to be up" backends_up $ALL
+}
+
 tls_down_because() { # REASON; with the variables of services
 	write_config
 	lbctl reload >/dev/null || return 1

@@ -212,7 +212,7 @@ no_request_fails() { # MODE VIP PORT
 	local result
 	result=$(traffic "$1" "$2" "$3" rate 200 seconds 1)
 	echo "# $result"
-	expect "failures" "$(field "$result" .failed)" = 0
+	none_failed "failures" "$result"
 	expect "answers" "$(field "$result" .answered)" -gt 0
 }
 

@@ -13,7 +13,7 @@ volley() { # MODE VIP PORT
 	local result
 	result=$(traffic "$1" "$2" "$3" rate 1500 seconds 2)
 	echo "# $result"
-	expect "failures" "$(field "$result" .failed)" = 0
+	none_failed "failures" "$result"
 	expect "all backends to share" "$(share_is_fair "$result" $BACKENDS_UP)" = true
 }
 

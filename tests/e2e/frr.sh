@@ -26,9 +26,9 @@ pair_with_lbd() {
 serves() {
 	local result
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 1)
-	expect "failures, IPv4" "$(field "$result" .failed)" = 0
+	none_failed "failures, IPv4" "$result"
 	result=$(traffic load-http $VIP6 80 rate 200 seconds 1)
-	expect "failures, IPv6" "$(field "$result" .failed)" = 0
+	none_failed "failures, IPv6" "$result"
 }
 
 test_frr_exports_vips_of_both_families_and_takes_them() { serves; }

@@ -196,6 +196,11 @@ expect() { # WHAT ACTUAL OP VALUE
 	return 1
 }
 
+# The report of traffic says how many requests failed, and of the last one why and when.
+none_failed() { # WHAT REPORT
+	expect "$1" "$(field "$2" .failed)" = 0 || echo "# $2"
+}
+
 contains() { # TEXT PART
 	[[ $1 == *"$2"* ]] && return
 	echo "# expected '$2' in: $1"
@@ -340,6 +345,24 @@ lab_log_ends() {
 	done
 }
 
+# What was lost in the lab, and where: for a test that failed.
+lab_losses() {
+	local ns dropped
+	lbctl stats --json 2>&1 | jq -r '.reasons[]? | select(.outcome == "dropped" and .packets > 0) |
+		"# lbd dropped \(.packets): \(.name)"' 2>&1
+	for ns in client router lb; do
+		in_ns "$ns" ip -j -s -s link 2>&1 | jq -r --arg ns "$ns" '.[] |
+			select(.stats64.rx.dropped + .stats64.tx.dropped > 0) |
+			"# \($ns) \(.ifname) dropped: \(.stats64.rx.dropped) received, \(.stats64.tx.dropped) to send"' 2>&1
+	done
+	# since the machine started, of all namespaces: the queues of its CPUs
+	while read -r _ dropped _; do
+		[ "$((16#$dropped))" = 0 ] || echo "# a CPU's queue dropped: $((16#$dropped))"
+	done </proc/net/softnet_stat
+	in_ns client nstat -asz TcpRetransSegs TcpExtTCPTimeouts TcpExtTCPSynRetrans TcpEstabResets \
+		TcpAttemptFails 2>/dev/null | awk '!/^#/ { printf "# client: %s %s\n", $1, $2 }'
+}
+
 # Runs the command that brings the lab up. If it fails, that is the one failed test of the script.
 set_up_or_end() { # COMMAND...
 	lab_need_root
@@ -370,6 +393,7 @@ run_tests() {
 			grep '^# ' "/tmp/$LAB.out" || true
 		else
 			lab_log_ends
+			lab_losses
 			sed 's/^/# /' "/tmp/$LAB.out" | tail -n 60
 			echo "not ok $number - ${name#test_}"
 			failed=1

@@ -143,7 +143,7 @@ test_services_in_several_files_are_one_config() {
 	lbctl reload || return 1
 	expect "services" "$(lbctl services --json | jq -r '[.services[].name] | join(" ")')" = "tcp4 web4 web6"
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 1)
-	expect "failed requests" "$(field "$result" .failed)" = 0
+	none_failed "failed requests" "$result"
 	stop_lbd TERM && lab_lbd_start || return 1
 	lab_wait_for 30 "all backends to be up" backends_up $((3 * COUNT))
 }

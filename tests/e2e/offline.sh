@@ -51,7 +51,7 @@ has_program() { # IFACE [HOST]
 serves() {
 	local result
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 1)
-	expect "failed requests" "$(field "$result" .failed)" = 0
+	none_failed "failed requests" "$result"
 	expect "requests answered" "$(field "$result" '[.by[]] | add')" -gt 0
 }
 

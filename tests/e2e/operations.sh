@@ -47,7 +47,7 @@ flows() { # SERVICE COUNT WHAT CONDITION
 	local result
 	result=$(ask "$1" "$2")
 	NEXT_PORT=$((NEXT_PORT + $2)) # a UDP port used again within the idle time is no new flow
-	expect "$1: failures" "$(field "$result" .failed)" = 0
+	none_failed "$1: failures" "$result"
 	expect "$1: $3: $(field "$result" .by)" "$(field "$result" "$4")" = true
 }
 SERVICES="tcp4 tcp6 udp4 udp6"
@@ -111,7 +111,7 @@ share_of_b2_is_its_weight() {
 	result=$(traffic load-tcp $VIP4 7000 requests 400 rate 2000)
 	after=$(backend tcp4 2 effective_weight) || return 1
 	echo "# b2 of weight $before to $after: $(field "$result" .by)"
-	expect "failures" "$(field "$result" .failed)" = 0
+	none_failed "failures" "$result"
 	got=$(answered_by "$result" b2) || return 1
 	expect "b2's $got flows to be a share by weight $before to $after" \
 		"$(field "[$before, $after]" '

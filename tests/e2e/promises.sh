@@ -204,7 +204,7 @@ bystander_takes_turns() { # BUT: so many may go by slot
 	after=$(event fallback_slot) || return 1
 	by_slot=$((after - before))
 	echo "# bystander: $(field "$result" .by), $by_slot of them by slot"
-	expect "failures" "$(field "$result" .failed)" = 0
+	none_failed "failures" "$result"
 	expect "flows that went by slot" "$by_slot" -le "$1"
 	expect "backends that had their turn" "$(field "$result" \
 		'[.by[] | select(. >= $least)] | length' --argjson least $((HELD - $1)))" = $COUNT

@@ -44,7 +44,7 @@ test_a_bad_file_changes_nothing_and_names_file_line_and_value() {
 	expect "file and line" "$(grep -cE 'lbd\.yaml:[0-9]+: .*70000' <<<"$output")" = 1
 	expect "services" "$(services_and_backends)" = "$before"
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 1)
-	expect "failed requests" "$(field "$result" .failed)" = 0
+	none_failed "failed requests" "$result"
 	kill -HUP "$(cat "$WORK/lbd.pid")"
 	lab_wait_for 3 "the refusal in the log" \
 		grep -q "reload failed, nothing changed" "$WORK/lbd.log" || return 1

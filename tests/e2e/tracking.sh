@@ -42,7 +42,7 @@ test_a_drained_backend_takes_no_new_flow() {
 	sleep 0.3
 	result=$(traffic load-http $VIP4 80 rate 500 seconds 1)
 	lbctl backend undrain web4 10.0.0.11 >/dev/null
-	expect failures "$(field "$result" .failed)" = 0
+	none_failed failures "$result"
 	expect "b1's new flows" "$(answered_by "$result" b1)" = 0
 }
 

@@ -47,7 +47,7 @@ give_pins_to_user() {
 serves() {
 	local result
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 1)
-	expect "failed requests" "$(field "$result" .failed)" = 0
+	none_failed "failed requests" "$result"
 	expect "requests answered" "$(field "$result" '[.by[]] | add')" -gt 0
 }
 

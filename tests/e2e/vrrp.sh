@@ -43,9 +43,9 @@ test_the_active_node_answers_for_the_vips_of_both_families() {
 	local result active
 	active=$(owner)
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 1)
-	expect "failures, IPv4" "$(field "$result" .failed)" = 0
+	none_failed "failures, IPv4" "$result"
 	result=$(traffic load-http $VIP6 80 rate 200 seconds 1)
-	expect "failures, IPv6" "$(field "$result" .failed)" = 0
+	none_failed "failures, IPv6" "$result"
 	expect "number in the file" "$(cat "$(pair_dir "$active")/vrrp")" = 0
 }
 
@@ -75,7 +75,7 @@ test_an_active_node_that_vanishes_costs_no_maglev_connection() {
 	lab_wait_for 10 "the router to hear of it" router_sends_to "$(other "$active")" || return 1
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 2)
 	load_end open
-	expect "failed requests once it is noticed" "$(field "$result" .failed)" = 0
+	none_failed "failed requests once it is noticed" "$result"
 	expect "broken or moved connections" "$(broken_or_moved open)" = 0
 	pair_mend "$active"
 	lab_wait_for 60 "all backends to be up again" \

@@ -35,43 +35,72 @@ static json_t *group_of(json_t *object, const char *key)
 	return json_is_object(group) ? group : NULL;
 }
 
-/* Keys whose values are lists in the config. */
-static bool is_list(const char *key)
+/* Keys whose values are lists in the config: what separates their items in a value; NULL: another
+ * key. The value of a header may have commas. */
+static const char *list_separator(const char *key)
 {
-	return !strcmp(key, "allow") || !strcmp(key, "deny") || !strcmp(key, "hash") ||
-	       !strcmp(key, "command");
+	static const char *const lists[][2] = {
+	    {"allow", ","}, {"deny", ","}, {"hash", ","}, {"command", ","}, {"headers", ""}};
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+		if (!strcmp(key, lists[i][0]))
+			return lists[i][1];
+	return NULL;
 }
 
-/* "a,b" */
-static json_t *list_of(const char *text)
+/* "a,b" at the end of a list, which is made if it is not there. */
+static int add_items(json_t *object, const char *key, const char *text, const char *separator)
 {
-	json_t *list = json_array();
+	json_t *list = json_object_get(object, key);
 
+	if (!list) {
+		list = json_array();
+		if (json_object_set_new(object, key, list))
+			return -ENOMEM;
+	}
+	if (!json_is_array(list))
+		return -EEXIST;
 	while (*text) {
-		size_t length = strcspn(text, ",");
+		size_t length = strcspn(text, separator);
 
 		json_array_append_new(list, json_stringn(text, length));
-		text += length + (text[length] == ',');
+		text += length + !!text[length];
 	}
-	return list;
+	return 0;
 }
 
-/* "idle-timeout.tcp" is the key tcp in the mapping idle-timeout. */
+static int set_text(json_t *object, const char *key, const char *value)
+{
+	const char *separator = list_separator(key);
+
+	return separator ? add_items(object, key, value, separator)
+			 : set_new(object, key, json_string(value));
+}
+
+/* The object that the last part of a path is a key of, which is *ret_key: "idle-timeout.tcp" is the
+ * key tcp in the mapping idle-timeout. 0, -EEXIST: a part before it has another value; -ENOMEM. */
+static int find_path(json_t **object, char *path, const char **ret_key)
+{
+	char *dot;
+
+	while ((dot = strchr(path, '.'))) {
+		*dot = 0;
+		*object = group_of(*object, path);
+		if (!*object)
+			return -EEXIST;
+		path = dot + 1;
+	}
+	*ret_key = path;
+	return 0;
+}
+
 static int set_path(json_t *object, const char *path, const char *value)
 {
 	_cleanup_free_ char *copy = strdup(path);
-	char *key = copy, *dot;
+	const char *key;
+	int rc = copy ? find_path(&object, copy, &key) : -ENOMEM;
 
-	if (!copy)
-		return -ENOMEM;
-	while ((dot = strchr(key, '.'))) {
-		*dot = 0;
-		object = group_of(object, key);
-		if (!object)
-			return -EEXIST;
-		key = dot + 1;
-	}
-	return set_new(object, key, is_list(key) ? list_of(value) : json_string(value));
+	return rc ? rc : set_text(object, key, value);
 }
 
 static int given_twice(const struct call *call, const char *option, const char *text, int rc,
@@ -134,23 +163,92 @@ static int set_endpoint(const struct call *call, const char *text, json_t *servi
 	return 0;
 }
 
+/* An option that is given for each item of a list of mappings. */
+static int read_items(const struct call *call, const char *option, const char *first, json_t *list,
+		      struct error *err)
+{
+	unsigned at = 0;
+	const char *text;
+	int rc = 0;
+
+	while (!rc && (text = call_next_option(call, option, &at))) {
+		json_t *item = json_object();
+
+		rc = set_parts(call, option, text, first, item, err);
+		if (rc)
+			json_decref(item);
+		else
+			json_array_append_new(list, item);
+	}
+	return rc;
+}
+
 static int set_backends(const struct call *call, json_t *service, struct error *err)
 {
 	json_t *list = json_array();
-	unsigned at = 0;
-	const char *text;
-	int rc = json_object_set_new(service, "backends", list) ? -ENOMEM : 0;
 
-	while (!rc && (text = call_next_option(call, "--backend", &at))) {
-		json_t *backend = json_object();
+	if (json_object_set_new(service, "backends", list))
+		return error_set(err, -ENOMEM, "out of memory");
+	return read_items(call, "--backend", "address", list, err);
+}
 
-		rc = set_parts(call, "--backend", text, "address", backend, err);
-		if (rc)
-			json_decref(backend);
-		else
-			json_array_append_new(list, backend);
+/* Several checks: the list `checks` of the mapping `health`. */
+static int set_checks(const struct call *call, json_t *service, struct error *err)
+{
+	const char *first = call_option(call, "--check");
+	json_t *list = first ? json_array() : NULL;
+	int rc;
+
+	if (!first)
+		return 0;
+	rc = read_items(call, "--check", "type", list, err);
+	if (rc) {
+		json_decref(list);
+		return rc;
 	}
-	return rc;
+	rc = set_new(group_of(service, "health"), "checks", list);
+	return rc ? given_twice(call, "--check", first, rc, err) : 0;
+}
+
+/* KEY:=JSON */
+static int set_json(const struct call *call, const char *text, const char *value, char *path,
+		    json_t *service, struct error *err)
+{
+	json_error_t flaw;
+	json_t *json = json_loads(value, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &flaw);
+	const char *key;
+	int rc;
+
+	if (!json)
+		return error_set(err, -EINVAL, "%s: --set %s: expected JSON after := (%s)",
+				 call->verb->name, text, flaw.text);
+	rc = find_path(&service, path, &key);
+	if (rc)
+		json_decref(json);
+	else
+		rc = set_new(service, key, json);
+	return rc ? given_twice(call, "--set", text, rc, err) : 0;
+}
+
+/* --set KEY=VALUE, --set KEY:=JSON */
+static int set_one(const struct call *call, const char *text, json_t *service, struct error *err)
+{
+	size_t length = strcspn(text, "=");
+	bool json = length && text[length - 1] == ':';
+	_cleanup_free_ char *key = strndup(text, length - json);
+	int rc;
+
+	if (!key)
+		return error_set(err, -ENOMEM, "out of memory");
+	if (!text[length] || !*key)
+		return error_set(err, -EINVAL,
+				 "%s: --set %s: expected KEY=VALUE, such as slow-start=30s, or "
+				 "KEY:=JSON",
+				 call->verb->name, text);
+	if (json)
+		return set_json(call, text, text + length + 1, key, service, err);
+	rc = set_path(service, key, text + length + 1);
+	return rc ? given_twice(call, "--set", text, rc, err) : 0;
 }
 
 static int set_options(const struct call *call, json_t *service, struct error *err)
@@ -167,18 +265,10 @@ static int set_options(const struct call *call, json_t *service, struct error *e
 			return error_set(err, -ENOMEM, "out of memory");
 	if (health)
 		rc = set_parts(call, "--health", health, "type", group_of(service, "health"), err);
-	while (!rc && (text = call_next_option(call, "--set", &at))) {
-		const char *equals = strchr(text, '=');
-		_cleanup_free_ char *key = equals ? strndup(text, (size_t)(equals - text)) : NULL;
-
-		if (!equals || equals == text)
-			return error_set(err, -EINVAL,
-					 "%s: --set %s: expected KEY=VALUE, such as slow-start=30s",
-					 call->verb->name, text);
-		rc = key ? set_path(service, key, equals + 1) : -ENOMEM;
-		if (rc)
-			return given_twice(call, "--set", text, rc, err);
-	}
+	if (!rc)
+		rc = set_checks(call, service, err);
+	while (!rc && (text = call_next_option(call, "--set", &at)))
+		rc = set_one(call, text, service, err);
 	return rc;
 }
 
@@ -257,7 +347,10 @@ REGISTER(verb, service_add) = {
 	       "inherits `defaults`; what is wrong is refused in the words of a config error. If "
 	       "VIPs are announced, its VIP is too, once it is served.\n\n"
 	       "--set KEY=VALUE gives any other key; a dot leads into a mapping "
-	       "(idle-timeout.tcp=60s), commas separate the items of allow, deny and hash.",
+	       "(idle-timeout.tcp=60s), commas separate the items of allow, deny, hash and "
+	       "command, and a list that is given again gets more items. A header of a check may "
+	       "have commas: --set 'health.headers=Accept: text/html, text/plain', once for each. "
+	       "--set KEY:=JSON gives a value as JSON, whatever it is.",
     .arguments = {ARGUMENT("NAME", WORDS_NONE), ARGUMENT("VIP:PORT/PROTOCOL", WORDS_NONE)},
     .options =
 	{{.name = "--backend",
@@ -269,19 +362,26 @@ REGISTER(verb, service_add) = {
 	  .value = "TYPE[,KEY=VALUE]",
 	  .help =
 	      "the check: http,path=/healthz,interval=2s. Default: a TCP connection; UDP: none"},
+	 {.name = "--check",
+	  .value = "TYPE[,KEY=VALUE]",
+	  .help = "one of several checks, which all have to pass; with --health match=any one of "
+		  "them",
+	  .many = true},
 	 {.name = "--algorithm", .value = "NAME", .help = "default: maglev"},
 	 {.name = "--forward",
 	  .value = "HOW",
 	  .help = "how packets reach a backend: ipip (default), gue, gre or l2"},
 	 {.name = "--set",
 	  .value = "KEY=VALUE",
-	  .help = "any other key of a service",
+	  .help = "any other key of a service; KEY:=JSON: as JSON",
 	  .many = true}},
     .examples = {{"service add shop 192.0.2.20:443/tcp --backend 10.0.0.11,weight=50",
 		  "a backend with half the usual share; --backend may be given again"},
 		 {"service add dns 192.0.2.53:53/udp --backend 10.0.0.21 --health icmp", NULL},
 		 {"service add dns 192.0.2.53:53/udp --backend 10.0.0.21 --set slots=251",
-		  "with another key of the config"}},
+		  "with another key of the config"},
+		 {"service add x 10.9.0.1:9/tcp --backend 10.0.0.3 --check tcp --check icmp",
+		  "two checks, both of which have to pass"}},
     .run = run_add,
 };
 

@@ -258,6 +258,26 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	     "\"tcp\",\"port\":\"53\"},\"idle-timeout\":{\"udp\":\"9s\"},\"hash\":[\"source-port\","
 	     "\"x\"],\"backends\":[{\"address\":\"10.0.0.1\",\"weight\":\"5\",\"labels\":{\"zone\":"
 	     "\"a\"}},{\"address\":\"10.0.0.2\"}]}\n"},
+	    {{"service", "add", "a", "192.0.2.20:80/tcp", "--backend=10.0.0.1", "--health=http",
+	      "--set=health.headers=Accept: text/html, text/plain",
+	      "--set=health.headers=X-Probe: lbd", "--set=health.command=/bin/a,b",
+	      "--set=health.command=c"},
+	     "POST /v1/service/add {\"name\":\"a\",\"vip\":\"192.0.2.20\",\"port\":\"80\","
+	     "\"protocol\":\"tcp\",\"health\":{\"type\":\"http\",\"headers\":[\"Accept: "
+	     "text/html, text/plain\",\"X-Probe: lbd\"],\"command\":[\"/bin/a\",\"b\",\"c\"]},"
+	     "\"backends\":[{\"address\":\"10.0.0.1\"}]}\n"},
+	    {{"service", "add", "a", "192.0.2.20:80/tcp", "--backend=10.0.0.1",
+	      "--health=match=any", "--check=tcp", "--check=http,path=/up,headers=X-Probe: lbd"},
+	     "POST /v1/service/add {\"name\":\"a\",\"vip\":\"192.0.2.20\",\"port\":\"80\","
+	     "\"protocol\":\"tcp\",\"health\":{\"match\":\"any\",\"checks\":[{\"type\":\"tcp\"},"
+	     "{\"type\":\"http\",\"path\":\"/up\",\"headers\":[\"X-Probe: lbd\"]}]},"
+	     "\"backends\":[{\"address\":\"10.0.0.1\"}]}\n"},
+	    {{"service", "add", "a", "192.0.2.20:80/tcp", "--backend=10.0.0.1",
+	      "--set=health.checks:=[{\"type\":\"tcp\",\"send\":\"a,b=c\"}]", "--set=slots:=251",
+	      "--set=health.body={1}"},
+	     "POST /v1/service/add {\"name\":\"a\",\"vip\":\"192.0.2.20\",\"port\":\"80\","
+	     "\"protocol\":\"tcp\",\"health\":{\"checks\":[{\"type\":\"tcp\",\"send\":\"a,b=c\"}],"
+	     "\"body\":\"{1}\"},\"slots\":251,\"backends\":[{\"address\":\"10.0.0.1\"}]}\n"},
 	    {{"service", "remove", "shop"}, "POST /v1/service/remove {\"service\":\"shop\"}\n"},
 	    {{"service", "remove", "shop", "--force"},
 	     "POST /v1/service/remove {\"service\":\"shop\",\"force\":true}\n"},
@@ -315,6 +335,35 @@ static void changes_are_posted_as_the_contract_says(void **state)
 		assert_int_equal(run.exit_code, 0);
 		assert_string_equal(requests, cases[i].request);
 		assert_true(strlen(run.out) > 10);
+	}
+}
+
+static void keys_of_a_service_that_are_no_keys_are_refused_before_lbd_is_asked(void **state)
+{
+	static const struct {
+		const char *words[12], *sentence;
+	} cases[] = {
+	    {{"--set=slots"},
+	     "--set slots: expected KEY=VALUE, such as slow-start=30s, or KEY:=JSON"},
+	    {{"--set=:=1"}, "--set :=1: expected KEY=VALUE, such as slow-start=30s, or KEY:=JSON"},
+	    {{"--set=health.checks:=[{]"}, "--set health.checks:=[{]: expected JSON after := ("},
+	    {{"--set=slots:=1", "--set=slots=2"}, "--set slots=2: a key is given twice"},
+	    {{"--set=slots=1", "--set=slots:=2"}, "--set slots:=2: a key is given twice"},
+	    {{"--set=health.headers:={}", "--set=health.headers=A: b"},
+	     "--set health.headers=A: b: a key is given twice"},
+	    {{"--check=http,path"}, "--check http,path: path: expected KEY=VALUE"},
+	    {{"--health=checks=x", "--check=tcp"}, "--check tcp: a key is given twice"},
+	};
+	const struct fake_answer none[] = {{NULL}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const char *words[12] = {"service", "add", "a", "192.0.2.20:80/tcp", "--backend=1"};
+
+		memcpy(&words[5], cases[i].words, 6 * sizeof(*words));
+		run_against(none, words);
+		assert_int_equal(run.exit_code, 2);
+		assert_non_null(strstr(run.err, cases[i].sentence));
+		assert_string_equal(requests, "");
 	}
 }
 
@@ -988,6 +1037,7 @@ int main(void)
 	    cmocka_unit_test(json_output_is_the_answer_of_lbd),
 	    cmocka_unit_test(the_name_of_a_service_is_escaped_in_the_request),
 	    cmocka_unit_test(changes_are_posted_as_the_contract_says),
+	    cmocka_unit_test(keys_of_a_service_that_are_no_keys_are_refused_before_lbd_is_asked),
 	    cmocka_unit_test(reload_names_what_was_kept_and_what_was_dropped),
 	    cmocka_unit_test(the_words_for_a_change_are_true),
 	    cmocka_unit_test(services_that_are_down_say_why),

@@ -34,6 +34,8 @@ struct record {
 	const char *value; /* an address; of SRV "PRIORITY WEIGHT TARGET" */
 };
 
+#define CNAME 5 /* comes with whatever is asked for */
+
 static int server = -1;
 static struct event server_event;
 static char server_text[32];
@@ -71,6 +73,8 @@ static uint8_t *put_value(uint8_t *at, const struct record *record)
 		return inet_pton(AF_INET, record->value, at) == 1 ? at + 4 : at;
 	if (record->type == 28)
 		return inet_pton(AF_INET6, record->value, at) == 1 ? at + 16 : at;
+	if (record->type == CNAME)
+		return put_name(at, record->value);
 	assert_int_equal(sscanf(record->value, "%u %u %127s", &priority, &weight, target), 3);
 	at = put16(put16(put16(at, priority), weight), 80);
 	return put_name(at, target);
@@ -116,7 +120,8 @@ static void on_question(int fd, short what, void *arg)
 	end = answer + (at + 4 - query);
 	memcpy(answer, query, (size_t)(end - answer));
 	for (const struct record *record = records; record->name; record++)
-		if (!strcmp(record->name, name) && record->type == type) {
+		if (!strcmp(record->name, name) &&
+		    (record->type == type || record->type == CNAME)) {
 			end = put_record(end, record);
 			count++;
 		}
@@ -233,6 +238,21 @@ static void addresses_are_asked_for_again_when_their_time_is_over(void **state)
 	assert_true(questions > asked);
 }
 
+/* RFC 2181, section 8 */
+static void a_time_of_0_or_beyond_31_bits_is_a_second(void **state)
+{
+	static const struct record zero[] = {{"web.example.net", 1, 0, "10.0.0.1"}, {0}},
+				   beyond[] = {{"web.example.net", 1, 1u << 31, "10.0.0.2"}, {0}},
+				   last[] = {{"web.example.net", 1, 900, "10.0.0.3"}, {0}};
+
+	follow(CONFIG_RECORD_A, zero);
+	wait_for("10.0.0.1/100");
+	records = beyond;
+	wait_for("10.0.0.2/100");
+	records = last;
+	wait_for("10.0.0.3/100");
+}
+
 static void ipv6_addresses_are_a_record_of_their_own(void **state)
 {
 	static const struct record list[] = {{"web.example.net", 1, 900, "10.0.0.2"},
@@ -258,6 +278,17 @@ static void srv_gives_weights_and_the_best_priority(void **state)
 
 	follow(CONFIG_RECORD_SRV, list);
 	wait_for("10.0.0.1/30 10.0.0.2/30 10.0.0.3/1 2001:db8::2/20");
+}
+
+static void a_target_that_is_an_alias_may_have_ipv6_addresses_only(void **state)
+{
+	static const struct record list[] = {{"web.example.net", 33, 900, "10 60 a.example.net"},
+					     {"a.example.net", CNAME, 900, "b.example.net"},
+					     {"a.example.net", 28, 900, "2001:db8::2"},
+					     {0}};
+
+	follow(CONFIG_RECORD_SRV, list);
+	wait_for("2001:db8::2/60");
 }
 
 static void a_target_without_an_address_fails_the_whole(void **state)
@@ -334,19 +365,56 @@ static void a_process_that_is_killed_is_started_again_with_its_sources(void **st
 	assert_int_not_equal(child(), pid);
 }
 
+#define MANY     1500 /* more than the socket takes at once */
+#define QUIET_MS 4000 /* each source that is left asks within it */
+
+static void many_sources_that_end_at_once_are_not_followed_on(void **state)
+{
+	static const struct record list[] = {{"web.example.net", 1, 900, "10.0.0.2"}, {0}};
+	static const struct record many[] = {
+	    {"web.example.net", 1, 900, "10.0.0.2"}, {"many.example.net", 1, 1, "10.0.0.3"}, {0}};
+	const struct config_from others = {.dns = (char *)"many.example.net",
+					   .server = server_text,
+					   .record = CONFIG_RECORD_A,
+					   .min = 1};
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS, quiet_since;
+	static void *runs[MANY];
+	unsigned before;
+
+	follow(CONFIG_RECORD_A, list);
+	wait_for("10.0.0.2/100");
+	records = many;
+	for (unsigned i = 0; i < MANY; i++)
+		runs[i] = source_process_start(process, source_kind_find("dns"), &others, said);
+	while (questions < MANY)
+		turn(until);
+	for (unsigned i = 0; i < MANY; i++)
+		source_process_stop(runs[i]);
+	quiet_since = clock_monotonic_ms();
+	for (before = questions; clock_monotonic_ms() < quiet_since + QUIET_MS;) {
+		turn(until);
+		if (questions != before)
+			quiet_since = clock_monotonic_ms();
+		before = questions;
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(addresses_are_asked_for_again_when_their_time_is_over),
+	    TEST(a_time_of_0_or_beyond_31_bits_is_a_second),
 	    TEST(ipv6_addresses_are_a_record_of_their_own),
 	    TEST(srv_gives_weights_and_the_best_priority),
+	    TEST(a_target_that_is_an_alias_may_have_ipv6_addresses_only),
 	    TEST(a_target_without_an_address_fails_the_whole),
 	    TEST(addresses_of_no_host_are_ignored),
 	    TEST(failures_are_named),
 	    TEST(a_server_that_does_not_answer_is_a_failure),
 	    TEST(a_process_that_is_killed_is_started_again_with_its_sources),
+	    TEST(many_sources_that_end_at_once_are_not_followed_on),
 	};
 
 	if (source_table_is_worker(argc, argv))

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -61,6 +62,9 @@ static void on_range(struct evhttp_request *request, void *arg)
 
 static void on_closed(struct evhttp_connection *connection, void *arg)
 {
+	/* what the other side has closed is left to whoever answers */
+	if (watcher && !evhttp_request_get_connection(watcher))
+		evhttp_send_reply_end(watcher);
 	watcher = NULL;
 }
 
@@ -219,6 +223,47 @@ static void a_watch_that_ends_begins_again(void **state)
 		turn(until);
 }
 
+static void on_chatter(int fd, short what, void *arg)
+{
+	if (watcher)
+		tell("{\"result\":{\"events\":[{}]}}\n");
+}
+
+/* One each 5 ms: more often than changes are gathered for. */
+static void changes_that_keep_coming_do_not_put_it_off(void **state)
+{
+	const struct timeval often = clock_span_ms(5);
+	struct event *chatter = event_new(base, -1, EV_PERSIST, on_chatter, NULL);
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+	unsigned before;
+
+	follow(url, ANSWER("41", ONE));
+	wait_for("10.0.0.1/100");
+	wait_for_watch();
+	event_add(chatter, &often);
+	keys = ANSWER("42", TWO);
+	wait_for("10.0.0.2/50");
+	for (before = asked; asked < before + 3;)
+		turn(until);
+	event_free(chatter);
+}
+
+/* etcd keeps the connection. */
+static void a_watch_that_is_cancelled_begins_again(void **state)
+{
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+
+	follow(url, ANSWER("41", ONE));
+	wait_for("10.0.0.1/100");
+	wait_for_watch();
+	keys = ANSWER("77", TWO);
+	*watched = 0;
+	tell("{\"result\":{\"header\":{},\"canceled\":true,\"compact_revision\":\"50\"}}\n");
+	wait_for("10.0.0.2/50");
+	while (!strstr(watched, "\"start_revision\":\"78\""))
+		turn(until);
+}
+
 static void an_answer_of_another_kind_is_a_failure(void **state)
 {
 	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
@@ -239,6 +284,35 @@ static void an_answer_of_another_kind_is_a_failure(void **state)
 	wait_for("10.0.0.1/100");
 }
 
+static void an_answer_without_end_is_a_failure_that_says_so(void **state)
+{
+	const size_t length = 5 << 20;
+	char *long_answer = malloc(length + 1);
+
+	memset(long_answer, ' ', length);
+	long_answer[length] = 0;
+	follow(url, long_answer);
+	wait_for("the answer with all keys is longer than 4 MiB");
+	keys = NULL;
+	free(long_answer);
+}
+
+/* It would count as none, and who signed the server's certificate would not matter any more. */
+static void an_empty_file_of_certificates_is_refused(void **state)
+{
+	char path[] = "/tmp/lbd-etcd-XXXXXX";
+	int fd = mkstemp(path);
+	struct config_from prepared = {.ca = strdup(path)};
+	struct error err = {0};
+
+	assert_true(fd >= 0);
+	assert_int_equal(source_kind_find("etcd")->prepare(&prepared, &err), -EINVAL);
+	assert_non_null(strstr(err.text, ": expected PEM: it is empty"));
+	config_from_done(&prepared);
+	close(fd);
+	unlink(path);
+}
+
 static void the_next_server_is_asked_when_one_does_not_answer(void **state)
 {
 	char servers[128];
@@ -251,11 +325,13 @@ static void the_next_server_is_asked_when_one_does_not_answer(void **state)
 
 static void what_cannot_be_a_backend_is_ignored_and_named(void **state)
 {
-	/* /lbd/web/blue without a value, /lbd/web/10.0.0.1 = "x" */
+	/* /lbd/web/blue without a value, /lbd/web/10.0.0.2 = "x", then {"address":7} */
 	follow(url, ANSWER("41", ONE ",{\"key\":\"L2xiZC93ZWIvYmx1ZQ==\"},"
 				     "{\"key\":\"L2xiZC93ZWIvMTAuMC4wLjI=\",\"value\":\"eA==\"},"
+				     "{\"key\":\"L2xiZC93ZWIvMTAuMC4wLjI=\",\"value\":\""
+				     "eyJhZGRyZXNzIjo3fQ==\"},"
 				     "{\"key\":7}"));
-	wait_for("10.0.0.1/100 ignored 3: /lbd/web/blue: expected the address of a host");
+	wait_for("10.0.0.1/100 ignored 4: /lbd/web/blue: expected the address of a host");
 }
 
 static void requests_name_the_end_of_the_prefix(void **state)
@@ -302,7 +378,11 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 	    TEST(a_change_that_the_watch_tells_is_asked_for),
 	    TEST(a_watch_that_ends_begins_again),
+	    TEST(changes_that_keep_coming_do_not_put_it_off),
+	    TEST(a_watch_that_is_cancelled_begins_again),
 	    TEST(an_answer_of_another_kind_is_a_failure),
+	    TEST(an_answer_without_end_is_a_failure_that_says_so),
+	    cmocka_unit_test(an_empty_file_of_certificates_is_refused),
 	    TEST(the_next_server_is_asked_when_one_does_not_answer),
 	    TEST(what_cannot_be_a_backend_is_ignored_and_named),
 	    cmocka_unit_test(requests_name_the_end_of_the_prefix),

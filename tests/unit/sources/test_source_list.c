@@ -93,6 +93,19 @@ static void one_that_is_named_twice_counts_once(void **state)
 	source_list_done(&list);
 }
 
+/* The answers of a DNS server turn. */
+static void of_one_that_is_named_twice_the_order_does_not_matter(void **state)
+{
+	struct source_list list;
+
+	parse("10.0.0.1 weight=20\n10.0.0.1 weight=60\n10.0.0.1 weight=30\n", &list);
+	expect_item(&list, 0, "10.0.0.1", 60, "");
+	source_list_done(&list);
+	parse("10.0.0.1 weight=60\n10.0.0.1 weight=30\n10.0.0.1 weight=20\n", &list);
+	expect_item(&list, 0, "10.0.0.1", 60, "");
+	source_list_done(&list);
+}
+
 static void mistakes_are_named_with_their_line(void **state)
 {
 	refused("10.0.0.1\nweb-2\n", -EINVAL, "line 2: web-2: expected the address of a host");
@@ -171,6 +184,7 @@ int main(void)
 	    cmocka_unit_test(lines_are_sorted_by_address_and_comments_skipped),
 	    cmocka_unit_test(json_says_the_same),
 	    cmocka_unit_test(one_that_is_named_twice_counts_once),
+	    cmocka_unit_test(of_one_that_is_named_twice_the_order_does_not_matter),
 	    cmocka_unit_test(mistakes_are_named_with_their_line),
 	    cmocka_unit_test(a_list_is_bounded),
 	    cmocka_unit_test(what_another_process_sends_is_checked_whole),

@@ -2,6 +2,7 @@
 /* user/lbd/sources/sources.c, file.c and user/lbd/state/sourced.c: files of backends, on plain
  * memory, with tasks as lbd has them. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,8 +21,10 @@
 #include "support/memory_dataplane.h"
 #include "support/test_addr.h"
 #include "support/test_file.h"
+#include "support/test_log.h"
 
 #define PATIENCE_MS 60000
+#define SERVICES    30 /* at most */
 
 static struct event_base *base;
 static struct tasks *tasks;
@@ -119,7 +122,7 @@ static int set_up(void **unused)
 	base = loop_new();
 	if (!base || tasks_new(base, &tasks) || neigh_new(base, &neigh, &err))
 		return -1;
-	memory = memory_dataplane_new((struct memory_limits){4, 8, 65536, 64});
+	memory = memory_dataplane_new((struct memory_limits){SERVICES, 8, 65536, 64});
 	from_file("");
 	return 0;
 }
@@ -192,6 +195,37 @@ static void a_file_is_followed_when_it_is_replaced(void **unused)
 	assert_false(status->failed_ms);
 	assert_true(status->listed_ms);
 	assert_int_equal(state_overrides_count(state), 0);
+}
+
+/* With a thousand of them in one directory each change would have all read. */
+static void what_else_changes_in_the_directory_has_no_file_read(void **unused)
+{
+	put("10.0.0.1\n10.0.0.2\n");
+	usleep(1500000); /* one that has just been written is read again */
+	start();
+	wait_for_members("10.0.0.1 10.0.0.2");
+	for (unsigned i = 0; i < 4; i++) {
+		test_file_put(beside, "10.0.0.9\n");
+		turn(clock_monotonic_ms() + PATIENCE_MS);
+	}
+	assert_int_equal(state_source_status(state, "web")->lists, 1);
+	put("10.0.0.1\n10.0.0.3\n");
+	wait_for_members("10.0.0.1 10.0.0.3");
+}
+
+/* As an archive is unpacked, or a file is copied with its time. */
+static void one_that_is_as_long_and_as_old_is_read_too(void **unused)
+{
+	const struct timespec old[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+
+	put("10.0.0.1\n10.0.0.2\n");
+	assert_int_equal(utimensat(AT_FDCWD, file, old, 0), 0);
+	usleep(1500000);
+	start();
+	wait_for_members("10.0.0.1 10.0.0.2");
+	test_file_put(file, "10.0.0.1\n10.0.0.3\n"); /* the same inode */
+	assert_int_equal(utimensat(AT_FDCWD, file, old, 0), 0);
+	wait_for_members("10.0.0.1 10.0.0.3");
 }
 
 static void a_file_that_names_too_few_or_nonsense_changes_nothing(void **unused)
@@ -344,6 +378,122 @@ static void a_name_that_another_has_is_left_out(void **unused)
 			    "10.0.0.1: name nine: another backend of the service has it");
 }
 
+static unsigned failed_sources(void)
+{
+	unsigned all, failed;
+
+	state_count_sources(state, &all, &failed);
+	return failed;
+}
+
+/* What all share has failed: a server, a disk, the source process. */
+static void when_all_fail_not_each_has_a_line(void **unused)
+{
+	static struct test_log log;
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+	char text[8192] = "metrics: off\nservices:\n";
+	unsigned lines = 0;
+
+	for (unsigned i = 0; i < SERVICES; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text),
+			 "  - { vip: 192.0.2.%u, protocol: tcp, port: 80, health: { type: none }, "
+			 "backends-from: { file: /nonexistent/lbd } }\n",
+			 i + 1);
+	test_file_put(config_path, text);
+	test_log_begin(&log);
+	start();
+	while (failed_sources() < SERVICES)
+		turn(until);
+	for (const char *at = test_log_end(&log); (at = strstr(at, "No such file")); at++)
+		lines++;
+	assert_int_equal(lines, 20);
+}
+
+static void two_may_exchange_their_names(void **unused)
+{
+	const struct addr one = test_addr("10.0.0.1"), two = test_addr("10.0.0.2");
+	const struct service *service;
+
+	put("10.0.0.1 name=a\n10.0.0.2 name=b\n");
+	start();
+	wait_for_members("10.0.0.1 10.0.0.2");
+	put("10.0.0.1 name=b\n10.0.0.2 name=a\n10.0.0.3\n");
+	wait_for_members("10.0.0.1 10.0.0.2 10.0.0.3");
+	service = state_find_service(state, "web");
+	assert_string_equal(config_tag_name(service_find_backend(service, &one)->tag), "b");
+	assert_string_equal(config_tag_name(service_find_backend(service, &two)->tag), "a");
+	assert_int_equal(state_source_status(state, "web")->ignored, 0);
+}
+
+#define TWO_SERVICES                                                                       \
+	"    backends-from: { file: %s }\n"                                                \
+	"  - { name: b, vip: 192.0.2.2, protocol: tcp, port: 80, health: { type: none }, " \
+	"backends-from: { file: %s.b } }\n"
+
+static void two_services(void)
+{
+	char lines[512];
+
+	snprintf(lines, sizeof(lines), TWO_SERVICES, file, file);
+	write_config(lines);
+}
+
+/* Of one service more costs as much as of all. */
+static void lists_of_several_services_are_one_change(void **unused)
+{
+	const struct config_label zone = {"zone", "a"};
+	const struct source_backend list[] =
+	    {{.address = test_addr("10.0.0.1"), .weight = 7, .name = "one"},
+	     {.address = test_addr("10.0.0.2"), .weight = 1, .labels = {zone}, .labels_count = 1}},
+				    vip[] = {{.address = test_addr("192.0.2.2"), .weight = 1}};
+	struct source_change changes[] = {{.service = "web", .list = list, .count = 2},
+					  {.service = "b", .list = list, .count = 1},
+					  {.service = "nope", .list = list, .count = 1}};
+	uint64_t generation;
+
+	two_services();
+	start();
+	generation = state_generation(state);
+	assert_int_equal(state_source_apply(state, changes, 3), 0);
+	assert_int_equal(state_generation(state), generation + 1);
+	assert_int_equal(changes[0].rc, 0);
+	assert_int_equal(changes[0].done.added, 2);
+	assert_int_equal(changes[1].done.added, 1);
+	assert_int_equal(changes[2].rc, -ENOENT);
+	assert_int_equal(state_find_service(state, "b")->backends_count, 1);
+	/* what is so already is none */
+	assert_int_equal(state_source_apply(state, changes, 2), 0);
+	assert_int_equal(state_generation(state), generation + 1);
+	assert_int_equal(changes[0].done.added + changes[0].done.changed, 0);
+	/* one that cannot be does not keep the other from it, nor take away what it had */
+	changes[0].count = 1;
+	changes[1].list = vip;
+	assert_int_equal(state_source_apply(state, changes, 2), 0);
+	assert_int_equal(changes[0].done.removed, 1);
+	assert_int_equal(changes[1].rc, -EINVAL);
+	assert_string_equal(members(), "10.0.0.1");
+	assert_int_equal(state_find_service(state, "b")->backends_count, 1);
+}
+
+static void one_that_is_over_the_limit_does_not_hold_up_another(void **unused)
+{
+	const struct addr one = test_addr("10.0.0.1");
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s.b", file);
+	put("10.0.0.1\n10.0.0.2\n10.0.0.3\n10.0.0.4\n10.0.0.5\n10.0.0.6\n10.0.0.7\n10.0.0.8\n"
+	    "10.0.0.9\n");
+	test_file_put(path, "10.0.0.1\n");
+	two_services();
+	start();
+	while (!service_find_backend(state_find_service(state, "b"), &one))
+		turn(until);
+	wait_for_failure("backends");
+	assert_string_equal(members(), "");
+	unlink(path);
+}
+
 /* What is there by other means too is taken over again every 5 s. */
 static void a_list_that_is_taken_over_again_does_not_hide_a_failure(void **unused)
 {
@@ -380,12 +530,18 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(a_file_is_followed_when_it_is_replaced),
+	    TEST(what_else_changes_in_the_directory_has_no_file_read),
+	    TEST(one_that_is_as_long_and_as_old_is_read_too),
 	    TEST(a_file_that_names_too_few_or_nonsense_changes_nothing),
 	    TEST(the_last_list_stays_over_a_restart),
 	    TEST(a_reload_keeps_them_and_the_config_has_the_last_word),
 	    TEST(a_source_that_the_config_no_longer_has_is_not_followed),
 	    TEST(by_hand_they_can_be_drained_only_and_stay_so),
 	    TEST(a_name_that_another_has_is_left_out),
+	    TEST(when_all_fail_not_each_has_a_line),
+	    TEST(two_may_exchange_their_names),
+	    TEST(lists_of_several_services_are_one_change),
+	    TEST(one_that_is_over_the_limit_does_not_hold_up_another),
 	    TEST(a_list_that_is_taken_over_again_does_not_hide_a_failure),
 	    TEST(more_than_the_limit_is_a_failure_that_changes_nothing),
 	};

@@ -17,6 +17,7 @@
 #include "support/memory_dataplane.h"
 #include "support/test_addr.h"
 #include "support/test_file.h"
+#include "support/test_log.h"
 
 #define CONFIG                                                                               \
 	"metrics: off\nlimits: { backends: 8 }\nservices:\n"                                 \
@@ -221,6 +222,52 @@ static void the_last_backend_stays_until_there_is_another(void **unused)
 	assert_non_null(entry_of("one", "10.0.0.5"));
 }
 
+/* Each second it would cost a copy of all run-time changes. */
+static void the_last_one_is_looked_at_again_when_something_has_changed(void **unused)
+{
+	const struct addr first = test_addr("10.0.0.1");
+	struct error err;
+
+	assert_int_equal(put("one", "10.0.0.3", 1, 30000), 0);
+	assert_int_equal(state_backend_remove(state, "one", &first, true, false, &err), 0);
+	let_pass(entry_of("one", "10.0.0.3"), 30000);
+	leases_tick(state);
+	assert_int_equal(state->leases_generation, state_generation(state));
+	assert_int_equal(state_backend_add(state, "one", &first, 1, NULL, &err), 0);
+	assert_int_not_equal(state->leases_generation, state_generation(state));
+	leases_tick(state);
+	assert_null(entry_of("one", "10.0.0.3"));
+}
+
+static unsigned lines_with(const char *text, const char *word)
+{
+	unsigned count = 0;
+
+	for (; (text = strstr(text, word)); text += strlen(word))
+		count++;
+	return count;
+}
+
+static void a_file_that_cannot_be_written_is_no_line_each_second(void **unused)
+{
+	static struct test_log log;
+	char aside[128];
+
+	snprintf(aside, sizeof(aside), "%s.aside", directory);
+	assert_int_equal(put("web", "10.0.0.3", 1, 30000), 0);
+	assert_int_equal(put("web", "10.0.0.4", 1, 30000), 0);
+	let_pass(entry_of("web", "10.0.0.3"), 30000);
+	assert_int_equal(rename(directory, aside), 0);
+	test_log_begin(&log);
+	for (unsigned i = 0; i < 5; i++)
+		leases_tick(state);
+	assert_int_equal(lines_with(test_log_end(&log), "are not removed"), 1);
+	assert_non_null(entry_of("web", "10.0.0.3"));
+	assert_int_equal(rename(aside, directory), 0);
+	leases_tick(state);
+	assert_null(entry_of("web", "10.0.0.3"));
+}
+
 static void a_renewal_ends_the_grace_of_the_last_one(void **unused)
 {
 	const struct addr first = test_addr("10.0.0.1");
@@ -312,6 +359,26 @@ static void time_in_which_lbd_did_not_run_does_not_count(void **unused)
 	assert_true(entry_of("web", "10.0.0.3")->until_ms > clock_monotonic_ms() + 5000);
 }
 
+/* Renewals wait behind a long change, and for their turn after this tick. */
+static void a_tick_that_comes_late_ends_no_short_lease(void **unused)
+{
+	assert_int_equal(put("web", "10.0.0.3", 1, 2000), 0);
+	leases_tick(state);
+	let_pass(entry_of("web", "10.0.0.3"), 2000);
+	state->leases_ms -= 2500;
+	leases_tick(state);
+	assert_non_null(entry_of("web", "10.0.0.3"));
+	/* but one that comes late each time ends it in the end */
+	for (unsigned i = 0; i < 3; i++) {
+		let_pass(entry_of("web", "10.0.0.3"), 2500);
+		state->leases_ms -= 2500;
+		leases_tick(state);
+		if (!entry_of("web", "10.0.0.3"))
+			return;
+	}
+	fail();
+}
+
 static void a_start_drops_what_the_file_has_now(void **unused)
 {
 	test_file_put(path,
@@ -327,6 +394,21 @@ static void a_start_drops_what_the_file_has_now(void **unused)
 	assert_null(entry_of("web", "10.0.0.1"));
 	assert_int_equal(backend_of("web", "10.0.0.1")->weight, 100);
 	assert_int_equal(backend_of("web", "10.0.0.7")->origin, ORIGIN_lease);
+}
+
+/* As after a reload. */
+static void a_drain_outlives_a_start_with_a_file_that_has_the_backend_now(void **unused)
+{
+	test_file_put(path, "{\"version\": 1, \"backends\": ["
+			    "{\"service\": \"web\", \"address\": \"10.0.0.1\", \"weight\": 9, "
+			    "\"drain\": true, \"added\": true}], \"origins\": ["
+			    "{\"service\": \"web\", \"address\": \"10.0.0.1\", \"from\": "
+			    "\"lease\", \"ttl_ms\": 30000, \"until_ms\": 1}]}");
+	crash();
+	assert_true(backend_of("web", "10.0.0.1")->drain);
+	assert_int_equal(backend_of("web", "10.0.0.1")->weight, 100);
+	assert_int_equal(backend_of("web", "10.0.0.1")->origin, ORIGIN_config);
+	assert_false(override_comes_by_itself(entry_of("web", "10.0.0.1")));
 }
 
 static void a_reload_keeps_what_is_registered_and_says_nothing_of_it(void **unused)
@@ -374,13 +456,17 @@ int main(void)
 	    TEST(its_weight_is_the_registrations_and_a_drain_holds),
 	    TEST(a_backend_that_is_not_renewed_is_removed_and_may_come_again),
 	    TEST(the_last_backend_stays_until_there_is_another),
+	    TEST(the_last_one_is_looked_at_again_when_something_has_changed),
+	    TEST(a_file_that_cannot_be_written_is_no_line_each_second),
 	    TEST(a_renewal_ends_the_grace_of_the_last_one),
 	    TEST(leases_go_on_after_a_crash_with_the_time_they_had),
 	    TEST(a_lease_that_ended_while_lbd_was_away_begins_again),
 	    TEST(no_lease_lasts_longer_than_its_ttl_from_the_start),
 	    TEST(renewals_reach_the_file_at_the_end_and_now_and_then),
 	    TEST(time_in_which_lbd_did_not_run_does_not_count),
+	    TEST(a_tick_that_comes_late_ends_no_short_lease),
 	    TEST(a_start_drops_what_the_file_has_now),
+	    TEST(a_drain_outlives_a_start_with_a_file_that_has_the_backend_now),
 	    TEST(a_reload_keeps_what_is_registered_and_says_nothing_of_it),
 	};
 

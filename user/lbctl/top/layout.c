@@ -19,6 +19,7 @@ static const struct {
     [TOP_FIELD_STATUS] = {"STATUS", 11, true, TOP_SORT_STATUS},
     [TOP_FIELD_WEIGHT] = {"WEIGHT", 6, false, TOP_SORT_WEIGHT},
     [TOP_FIELD_CHECK] = {"CHECK", 7, false, TOP_SORT_LATENCY},
+    [TOP_FIELD_P95] = {"P95", 7, false, TOP_SORT_P95},
     [TOP_FIELD_PACKETS] = {"PKT/S", 6, false, TOP_SORT_PACKETS},
     [TOP_FIELD_BITS] = {"BIT/S", 6, false, TOP_SORT_BITS},
     [TOP_FIELD_FLOWS] = {"NEW/S", 6, false, TOP_SORT_FLOWS},
@@ -160,6 +161,9 @@ struct top_layout layout_of(const struct top_rows *rows, const struct top_option
 	room += options->columns > name ? name : options->columns;
 	layout.name = room < wanted.whole_name ? room : wanted.whole_name;
 	room -= layout.name;
+	/* neither a name nor the reason gives way for it */
+	if (room <= WHY_MIN || room > WHY_MIN + fields[TOP_FIELD_P95].width + 1)
+		take_in(&layout, TOP_FIELD_P95, 0, &room);
 	if (room > WHY_MIN)
 		layout.width[TOP_FIELD_WHY] = room - 1;
 	return layout;
@@ -217,12 +221,20 @@ static void put_rate(struct top_line *line, const struct top_rates *rates, doubl
 		    rates->known ? format_rate(value, text) : "-", columns);
 }
 
+static void put_latency(struct top_line *line, uint64_t us, unsigned columns)
+{
+	char text[FORMAT_TEXT];
+
+	line_number(line, us ? TONE_PLAIN : TONE_DIM, format_latency(us, text), columns);
+}
+
 static void put_field(struct top_line *line, const struct top_row *row, enum top_field field,
 		      unsigned width)
 {
 	const struct top_rates *rates = row->backend ? &row->backend->rates : &row->service->rates;
 	const char *status = row->backend ? row->backend->condition : row->service->status;
 	uint64_t latency_us = row->backend ? row->backend->latency_us : row->service->latency_us;
+	uint64_t p95_us = row->backend ? row->backend->p95_us : row->service->p95_us;
 	char text[64];
 
 	switch (field) {
@@ -233,8 +245,10 @@ static void put_field(struct top_line *line, const struct top_row *row, enum top
 		line_number(line, TONE_PLAIN, weight_text(row, text), width);
 		break;
 	case TOP_FIELD_CHECK:
-		line_number(line, latency_us ? TONE_PLAIN : TONE_DIM,
-			    format_latency(latency_us, text), width);
+		put_latency(line, latency_us, width);
+		break;
+	case TOP_FIELD_P95:
+		put_latency(line, p95_us, width);
 		break;
 	case TOP_FIELD_PACKETS:
 		put_rate(line, rates, rates->packets, width);

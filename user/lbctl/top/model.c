@@ -155,10 +155,13 @@ static int add_backend(struct top_service *service, const json_t *before, const 
 
 	if (!row)
 		return -ENOMEM;
-	*row = (struct top_backend){.at = at,
-				    .weight = json_number(now, "effective_weight"),
-				    .latency_us = json_number(now, "latency_us"),
-				    .rates = rates(before, now, seconds)};
+	*row = (struct top_backend){
+	    .at = at,
+	    .weight = json_number(now, "effective_weight"),
+	    .latency_us = json_number(now, "latency_us"),
+	    .p95_us = json_number(json_object_get(now, "checks"), "p95_us"),
+	    .rates = rates(before, now, seconds),
+	};
 	row->address = copy(json_text(now, "address"), &failed);
 	row->name = copy(json_text(now, "name"), &failed);
 	row->condition = copy(json_text(now, "condition"), &failed);
@@ -168,6 +171,8 @@ static int add_backend(struct top_service *service, const json_t *before, const 
 	service->weight += row->weight;
 	if (row->latency_us > service->latency_us)
 		service->latency_us = row->latency_us;
+	if (row->p95_us > service->p95_us)
+		service->p95_us = row->p95_us;
 	return failed ? -ENOMEM : 0;
 }
 

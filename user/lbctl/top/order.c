@@ -15,22 +15,24 @@ struct order {
 /* What is compared of a row, of whatever kind it is. */
 struct key {
 	const struct top_rates *rates;
-	uint64_t weight, latency_us;
+	uint64_t weight, latency_us, p95_us;
 	const char *name, *status;
 	size_t at;
 };
 
 static struct key service_key(const struct top_service *service)
 {
-	return (struct key){&service->rates, service->weight, service->latency_us,
+	return (struct key){&service->rates, service->weight, service->latency_us, service->p95_us,
 			    service->name,   service->status, service->at};
 }
 
 static struct key backend_key(const struct top_backend *backend)
 {
-	return (struct key){&backend->rates,     backend->weight,
-			    backend->latency_us, *backend->name ? backend->name : backend->address,
-			    backend->condition,  backend->at};
+	const char *name = *backend->name ? backend->name : backend->address;
+
+	return (struct key){
+	    &backend->rates,    backend->weight, backend->latency_us, backend->p95_us, name,
+	    backend->condition, backend->at};
 }
 
 /* What descends. */
@@ -49,6 +51,8 @@ static double number_of(const struct key *key, enum top_sort sort)
 		return (double)key->weight;
 	case TOP_SORT_LATENCY:
 		return (double)key->latency_us;
+	case TOP_SORT_P95:
+		return (double)key->p95_us;
 	case TOP_SORT_STATUS:
 		return -select_rank(key->status);
 	default:
@@ -122,11 +126,11 @@ void top_pairs_sort(struct top_pair *pairs, size_t count, enum top_sort sort, bo
 const char *top_sort_name(enum top_sort sort)
 {
 	static const char *const names[TOP_SORTS] = {
-	    [TOP_SORT_CONFIG] = "config",  [TOP_SORT_PACKETS] = "packets",
-	    [TOP_SORT_BITS] = "bits",      [TOP_SORT_FLOWS] = "flows",
-	    [TOP_SORT_ACTIVE] = "active",  [TOP_SORT_NAME] = "name",
-	    [TOP_SORT_STATUS] = "status",  [TOP_SORT_WEIGHT] = "weight",
-	    [TOP_SORT_LATENCY] = "latency"};
+	    [TOP_SORT_CONFIG] = "config",   [TOP_SORT_PACKETS] = "packets",
+	    [TOP_SORT_BITS] = "bits",       [TOP_SORT_FLOWS] = "flows",
+	    [TOP_SORT_ACTIVE] = "active",   [TOP_SORT_NAME] = "name",
+	    [TOP_SORT_STATUS] = "status",   [TOP_SORT_WEIGHT] = "weight",
+	    [TOP_SORT_LATENCY] = "latency", [TOP_SORT_P95] = "p95"};
 
 	return names[sort];
 }

@@ -354,22 +354,45 @@ static int read_ttl(const json_t *body, uint64_t *ret_ms, struct error *err)
 	return rc;
 }
 
-int api_put(struct api_call *call, json_t **ret, struct error *err)
+/* On success *ret holds a reference to its tag. */
+static int read_put(struct api_call *call, struct target *ret_target, struct state_put *ret,
+		    struct error *err)
 {
 	static const char *const fields[] = {"service", "address", "weight", "ttl",
 					     "name",    "labels",  NULL};
-	struct state_put put = {.weight = 100};
-	struct target target;
 	int rc;
 
+	*ret = (struct state_put){.weight = 100};
 	if ((rc = api_arg_only(call->body, fields, err)) ||
-	    (rc = read_new_target(call, &target, err)) ||
-	    (rc = read_ttl(call->body, &put.ttl_ms, err)))
+	    (rc = read_new_target(call, ret_target, err)) ||
+	    (rc = read_ttl(call->body, &ret->ttl_ms, err)))
 		return rc;
 	if (json_object_get(call->body, "weight") &&
-	    (rc = api_arg_weight(call->body, "weight", &put.weight, err)))
+	    (rc = api_arg_weight(call->body, "weight", &ret->weight, err)))
 		return rc;
-	rc = api_arg_tag(call->body, &put.tag, err);
+	return api_arg_tag(call->body, &ret->tag, err);
+}
+
+bool api_renew(struct api_call *call)
+{
+	struct state_put put;
+	struct target target;
+	struct error err;
+	bool renewed;
+
+	if (read_put(call, &target, &put, &err))
+		return false;
+	renewed = state_backend_renew(call->api->state, target.service, &target.address, &put);
+	config_tag_unref(put.tag);
+	return renewed;
+}
+
+int api_put(struct api_call *call, json_t **ret, struct error *err)
+{
+	struct state_put put;
+	struct target target;
+	int rc = read_put(call, &target, &put, err);
+
 	if (rc)
 		return rc;
 	rc = state_backend_put(call->api->state, target.service, &target.address, &put, err);

@@ -34,7 +34,8 @@ struct api {
 	const struct health *health;
 	const struct lateness *lateness;
 	struct tasks *tasks; /* NULL: changes are made at once */
-	unsigned changes;    /* that wait, or are being made */
+	unsigned changes;    /* that wait, or are being made, without puts */
+	unsigned puts;       /* PUT with a short body, the same */
 	uint64_t start_ms;   /* CLOCK_MONOTONIC */
 	/* The last interface name looked up for this answer: thousands of backends share a few
 	 * interfaces. 0: none. */
@@ -118,6 +119,9 @@ api_handler api_fleet;
 /* ---- change.c ---- */
 api_handler api_attach, api_detach, api_reload, api_save, api_service_add, api_service_remove,
     api_add, api_remove, api_drain, api_weight, api_put, api_delete;
+
+/* Does what api_put would, if that is a renewal and nothing else: see state_backend_renew. */
+bool api_renew(struct api_call *call);
 
 /* ---- args.c: fields of a body. Errors name field, value and what was expected ---- */
 

@@ -47,19 +47,19 @@ static int dump(yaml_document_t *document, struct buffer *ret)
 	return done && ret->bytes ? 0 : -ENOMEM;
 }
 
-int config_dump(yaml_document_t *document, char **ret, size_t *ret_length)
+/* The text of the document in *ret, allocated. Ends the document, also on failure: it is zero
+ * afterwards. 0 or -ENOMEM. */
+static int dump_text(yaml_document_t *document, char **ret)
 {
 	struct buffer buffer = {0};
 	int rc = dump(document, &buffer);
 
 	memset(document, 0, sizeof(*document));
-	if (rc) {
+	if (rc)
 		free(buffer.bytes);
-		return rc;
-	}
-	*ret = buffer.bytes;
-	*ret_length = buffer.length;
-	return 0;
+	else
+		*ret = buffer.bytes;
+	return rc;
 }
 
 /* ---- a part of a tree ---- */
@@ -132,7 +132,6 @@ static int copy_pair(yaml_document_t *from, const yaml_node_pair_t *pair, yaml_d
 int config_dump_pair(yaml_document_t *document, const yaml_node_pair_t *pair, char **ret)
 {
 	yaml_document_t part;
-	size_t length;
 
 	if (!yaml_document_initialize(&part, NULL, NULL, NULL, 1, 1))
 		return -ENOMEM;
@@ -140,7 +139,7 @@ int config_dump_pair(yaml_document_t *document, const yaml_node_pair_t *pair, ch
 		yaml_document_delete(&part);
 		return -ENOMEM;
 	}
-	return config_dump(&part, ret, &length);
+	return dump_text(&part, ret);
 }
 
 /* ---- JSON ---- */
@@ -170,14 +169,13 @@ char *config_dump_block(const char *json)
 {
 	struct config_source source;
 	char *text = NULL;
-	size_t length;
 
 	if (!config_source_load(&source, "service", json, strlen(json))) {
 		yaml_document_t *document = &source.document;
 
 		for (yaml_node_t *node = document->nodes.start; node < document->nodes.top; node++)
 			set_style(document, node, node == document->nodes.start);
-		if (config_dump(document, &text, &length))
+		if (dump_text(document, &text))
 			text = NULL;
 	}
 	config_source_done(&source);

@@ -3,12 +3,7 @@
 #ifndef LBD_CONFIG_DUMP_H
 #define LBD_CONFIG_DUMP_H
 
-#include <stddef.h>
 #include <yaml.h>
-
-/* The text of the document in *ret, allocated, with a 0 behind its *ret_length bytes. Ends the
- * document, also on failure: it is zero afterwards. 0 or -ENOMEM. */
-int config_dump(yaml_document_t *document, char **ret, size_t *ret_length);
 
 /* The text of one pair of a mapping in the document, "key: value", with what aliases in it lead to;
  * allocated. 0 or -ENOMEM. */

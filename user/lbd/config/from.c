@@ -71,11 +71,11 @@ static bool is_server(char *text)
 static bool is_url(char *text)
 {
 	size_t scheme = !strncmp(text, "https://", 8) ? 8 : !strncmp(text, "http://", 7) ? 7 : 0;
-	const char *port = strrchr(text, ':');
+	const char *port = strrchr(text, ':'), *bracket = strrchr(text, ']');
 	struct addr addr;
 
-	return scheme && port > text + scheme && addr_parse(text + scheme, &addr) &&
-	       is_server(text + scheme);
+	return scheme && port > text + scheme && (!bracket || port > bracket) &&
+	       addr_parse(text + scheme, &addr) && is_server(text + scheme);
 }
 
 /* One to most of them, separated by blanks. */
@@ -192,6 +192,10 @@ static void check_etcd(const struct config_place *at, const struct raw_from *raw
 					"has no meaning without `etcd`");
 	if (raw->etcd && !raw->prefix)
 		config_complain_missing(at, "prefix", "expected what the keys begin with");
+	if (raw->etcd && !raw->ca && strstr(raw->etcd, "https://"))
+		config_complain_missing(at, "ca",
+					"expected the authority of the servers' certificates: "
+					"the system's are not used");
 	if (raw->etcd && !raw->cert != !raw->key)
 		config_complain_missing(at, raw->cert ? "key" : "cert",
 					"expected both cert and key, or neither");

@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "dump.h"
+#include "load.h"
 #include "shape.h"
 
 #define MAX_INTERFACES 64
@@ -281,92 +282,18 @@ static const cyaml_schema_value_t *schema_of(const struct config_source *source)
 
 /* ---- loading ---- */
 
-/* Keeps libcyaml's first error line; the later ones only list its place in the schema. */
-static void keep_first(cyaml_log_t level, void *arg, const char *format, va_list args)
-{
-	struct error *first = arg;
-
-	(void)level;
-	if (!*first->text)
-		vsnprintf(first->text, sizeof(first->text), format, args);
-}
-
-static cyaml_config_t cyaml_options(struct error *first)
-{
-	return (cyaml_config_t){.log_fn = keep_first,
-				.log_ctx = first,
-				.log_level = CYAML_LOG_ERROR,
-				.mem_fn = cyaml_mem};
-}
-
-/* libyaml has parsed the same text before: if it fails now, memory is short. */
-static bool is_memory_error(cyaml_err_t r)
-{
-	return r == CYAML_ERR_OOM || r == CYAML_ERR_LIBYAML_PARSER_INIT ||
-	       r == CYAML_ERR_LIBYAML_EVENT_INIT || r == CYAML_ERR_LIBYAML_PARSER;
-}
-
-/* Loads text that is right by the schema. */
-static int load(struct config_source *source, const char *text, size_t length,
-		struct raw_config **ret)
-{
-	struct error first = {""};
-	const cyaml_config_t options = cyaml_options(&first);
-	cyaml_data_t *raw = NULL;
-	cyaml_err_t r =
-	    cyaml_load_data((const uint8_t *)text, length, &options, schema_of(source), &raw, NULL);
-
-	if (r == CYAML_OK) {
-		*ret = raw;
-		return 0;
-	}
-	if (is_memory_error(r))
-		config_source_oom(source);
-	else
-		source->error = error_set(&source->complaint, -EINVAL, "%s: libcyaml: %s: %.200s",
-					  source->name, cyaml_strerror(r), first.text);
-	return source->error;
-}
-
-/* ---- the rest of a text with mistakes ---- */
-
-/* The text without what is wrong in it, by way of a second tree: dumping it ends it. */
-static int prune_text(const struct config_source *source, char **ret, size_t *ret_length)
-{
-	struct config_source copy;
-	int rc = config_source_load(&copy, source->name, source->text, source->length);
-
-	if (!rc)
-		rc = config_shape_prune(&copy, schema_of(source));
-	if (!rc)
-		rc = config_dump(&copy.document, ret, ret_length);
-	config_source_done(&copy);
-	return rc;
-}
-
-/* So that mistakes in values are found beside those in keys and types. */
-static int load_rest(struct config_source *source, struct raw_config **ret)
-{
-	int fit = config_shape_prune(source, schema_of(source));
-	char *text = NULL;
-	size_t length;
-
-	if (!source->error)
-		return load(source, source->text, source->length, ret);
-	source->pruned = true;
-	if (!fit && !prune_text(source, &text, &length))
-		load(source, text, length, ret);
-	free(text);
-	return source->error;
-}
-
 int config_schema_load(struct config_source *source, struct raw_config **ret)
 {
-	if (source->all)
-		return load_rest(source, ret);
-	if (config_shape_check(source, schema_of(source)))
-		return source->error;
-	return load(source, source->text, source->length, ret);
+	const cyaml_schema_value_t *schema = schema_of(source);
+	int unfit =
+	    source->all ? config_shape_prune(source, schema) : config_shape_check(source, schema);
+	void *raw = NULL;
+
+	source->pruned = source->all && source->error;
+	if (!unfit && config_load_tree(source, schema, &raw))
+		config_source_oom(source);
+	*ret = raw;
+	return source->error;
 }
 
 /* What aliases in it lead to comes along. */
@@ -383,8 +310,7 @@ char *config_schema_copy_defaults(struct config_source *source)
 
 void config_schema_free(const struct config_source *source, struct raw_config *raw)
 {
-	struct error first = {""};
-	const cyaml_config_t options = cyaml_options(&first);
+	static const cyaml_config_t options = {.mem_fn = cyaml_mem};
 
 	cyaml_free(&options, schema_of(source), raw, 0);
 }

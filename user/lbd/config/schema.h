@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The keys of a config file, and their values as libcyaml loads them: words of a fixed set as
+/* The keys of a config file, and their values as load.c makes them: words of a fixed set as
  * numbers, the rest as text. A NULL pointer: the key is missing. */
 #ifndef LBD_CONFIG_SCHEMA_H
 #define LBD_CONFIG_SCHEMA_H

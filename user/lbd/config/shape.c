@@ -11,15 +11,19 @@
 #include "common/spelling.h"
 
 /* Aliases can expand a small file to a large tree: limits the items of all lists together before
- * libcyaml copies them. */
+ * load.c copies them. */
 #define MAX_ITEMS 100000
 
 struct shape {
 	struct config_source *source;
 	size_t items; /* of all lists so far */
 	bool prune;
-	/* With prune: what was found of each node, as aliases lead to it again. */
-	enum { UNSEEN, FIT, UNFIT } * seen;
+	/* With prune: what was found of each node, as aliases lead to it again, and with which
+	 * keys: an alias may put it where others are known. */
+	struct seen {
+		const cyaml_schema_field_t *fields; /* NULL: not seen yet */
+		bool fit;
+	} * seen;
 };
 
 /* Each check returns whether the node can be loaded, after it was pruned. */
@@ -355,11 +359,11 @@ static bool check_mapping(struct shape *shape, const cyaml_schema_field_t *field
 				     list_keys(fields, keys, sizeof(keys)));
 		return false;
 	}
-	if (shape->seen && shape->seen[number] != UNSEEN)
-		return shape->seen[number] == FIT;
+	if (shape->seen && shape->seen[number].fields == fields)
+		return shape->seen[number].fit;
 	fit = check_pairs(shape, fields, at);
 	if (shape->seen)
-		shape->seen[number] = fit ? FIT : UNFIT;
+		shape->seen[number] = (struct seen){fields, fit};
 	return fit;
 }
 

@@ -10,8 +10,8 @@
 
 #define CONFIG_MAX_TEXT 1023 /* bytes of one value */
 
-/* Types handled: mapping, sequence, string, enum, flags; required keys: sequence, enum. libcyaml
- * loads text that passes without an error. 0, or -EINVAL with source->complaint set. */
+/* Types handled: mapping, sequence, string, enum, flags; required keys: sequence, enum. load.c
+ * takes a tree that passes as it is. 0, or -EINVAL with source->complaint set. */
 int config_shape_check(struct config_source *source, const cyaml_schema_value_t *schema);
 /* The same, and takes out of the tree what cannot be loaded: keys, and items without a required
  * key. 0: what is left can be, also after complaints. */

@@ -590,16 +590,21 @@ static int copy_names(const struct health_names *from, struct health_names *ret)
 	return 0;
 }
 
+bool health_needs_names(const struct health_check *check)
+{
+	for (unsigned i = 0; i < check->members_count; i++)
+		if (check->members[i].kind->aside)
+			return true;
+	return false;
+}
+
 /* What runs now has its own copy of them. */
 int health_name(struct health_check *check, const struct health_names *names)
 {
-	bool needed = false;
 	int rc = 0;
 
-	for (unsigned i = 0; i < check->members_count; i++)
-		needed |= check->members[i].kind->aside;
 	free_names(&check->names);
-	if (needed)
+	if (health_needs_names(check))
 		rc = copy_names(names, &check->names);
 	for (unsigned i = 0; i < check->members_count; i++)
 		check->members[i].spec.names = check->names.service ? &check->names : NULL;

@@ -191,6 +191,8 @@ struct health_names {
 /* The names are copied, where a command is run; before the first probe, and again when they change.
  * 0 or -ENOMEM: then there are none. */
 int health_name(struct health_check *check, const struct health_names *names);
+/* Does it run a command? */
+bool health_needs_names(const struct health_check *check);
 void health_remove(struct health_check *check); /* NULL is allowed; a running probe is abandoned */
 
 /* What became of probes since the start. */

@@ -217,6 +217,11 @@ void tasks_by_hand(struct tasks *tasks)
 	tasks->by_hand = true;
 }
 
+bool tasks_running(const struct tasks *tasks)
+{
+	return tasks->running;
+}
+
 bool tasks_busy(const struct tasks *tasks)
 {
 	return needs_turn(tasks);

@@ -26,6 +26,8 @@ void tasks_set_turn(struct tasks *tasks, unsigned us);
 /* For tests whose runs must not depend on the clock: turns come from tasks_turn alone, and what
  * task_wait calls runs in one of them. */
 void tasks_by_hand(struct tasks *tasks);
+/* Has a task begun that has not ended? */
+bool tasks_running(const struct tasks *tasks);
 /* Does a task need a turn? */
 bool tasks_busy(const struct tasks *tasks);
 /* Gives one turn, which goes on over so many pauses. True: a task needs another. */

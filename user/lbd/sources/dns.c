@@ -147,12 +147,19 @@ static int channel_open(struct shared *shared, struct channel *channel)
 				       .sock_state_cb = want_socket,
 				       .sock_state_cb_data = channel};
 
+	int given = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ |
+		    ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB;
+
+	/* From 1.31 on c-ares has a cache, also of names that do not exist: it would hide for up to
+	 * an hour that one does now. */
+#ifdef ARES_OPT_QUERY_CACHE
+	options.qcache_max_ttl = 0;
+	given |= ARES_OPT_QUERY_CACHE;
+#endif
 	channel->shared = shared;
 	TAILQ_INIT(&channel->sockets);
 	evtimer_assign(&channel->timer, shared->base, on_channel_timer, channel);
-	return ares_init_options(&channel->ares, &options,
-				 ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
-				     ARES_OPT_EDNSPSZ | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB);
+	return ares_init_options(&channel->ares, &options, given);
 }
 
 static int dns_open(struct event_base *base, void **ret, struct error *err)
@@ -325,7 +332,9 @@ static void read_addresses(struct query *query, const uint8_t *bytes, int length
 	int rc = answer_addresses(bytes, length, query->type == ns_t_a ? 4 : 6, take_address,
 				  &taking, &ttl_s);
 
-	if (rc == -ENODATA)
+	if (rc == -ENODATA && query->target && query->type == ns_t_a)
+		ask(run, query->name, ns_t_aaaa, query->target); /* an alias of one like those */
+	else if (rc == -ENODATA)
 		fail(run, query->name, "it has no such records");
 	else if (rc == -E2BIG)
 		fail(run, query->name, "it names too many");

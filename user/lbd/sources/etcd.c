@@ -38,6 +38,7 @@ struct transfer {
 	char *body; /* of the request */
 	char *answer;
 	size_t length;
+	bool too_long; /* the answer: it was not read to its end */
 	char why[CURL_ERROR_SIZE];
 };
 
@@ -52,7 +53,8 @@ struct run {
 	char *texts;
 	char next[24]; /* the revision that the watch begins with */
 	uint64_t retry_ms;
-	bool again; /* something has changed while all keys are asked for */
+	bool again;   /* something has changed while all keys are asked for */
+	bool gathers; /* the timer runs from a first change */
 };
 
 static void set_timer(struct run *run, uint64_t ms)
@@ -87,7 +89,8 @@ static size_t keep(char *data, size_t size, size_t count, void *arg)
 	char *grown;
 
 	size *= count;
-	if (transfer->length + size > ANSWER_MAX)
+	transfer->too_long = transfer->length + size > ANSWER_MAX;
+	if (transfer->too_long)
 		return 0;
 	grown = realloc(transfer->answer, transfer->length + size + 1);
 	if (!grown)
@@ -98,16 +101,30 @@ static size_t keep(char *data, size_t size, size_t count, void *arg)
 	return size;
 }
 
-/* The first message says that the watch was created; what changed before counts too. */
+/* etcd has cancelled the watch: its revision is compacted, or reading was forbidden meanwhile. The
+ * connection stays, and nothing more comes by it. */
+static bool is_cancelled(const char *data, size_t length)
+{
+	static const char word[] = "\"canceled\":true";
+
+	return memmem(data, length, word, sizeof(word) - 1);
+}
+
+/* The first message says that the watch was created; what changed before counts too. Changes that
+ * keep coming do not put off what the first one began. */
 static size_t note_change(char *data, size_t size, size_t count, void *arg)
 {
 	struct transfer *transfer = arg;
 	struct run *run = transfer->run;
 
-	if (run->keys.curl)
+	if (is_cancelled(data, size * count))
+		return 0; /* ends the transfer: watch_ended */
+	if (run->keys.curl) {
 		run->again = true;
-	else
+	} else if (!run->gathers) {
+		run->gathers = true;
 		set_timer(run, GATHER_MS);
+	}
 	return size * count;
 }
 
@@ -140,6 +157,9 @@ static void set_options(struct transfer *transfer, const char *url, bool watch)
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, transfer);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, transfer->why);
 	curl_easy_setopt(curl, CURLOPT_PRIVATE, transfer);
+	/* the authority that the config names, and none of the system's */
+	curl_easy_setopt(curl, CURLOPT_CAINFO, NULL);
+	curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
 	set_blob(curl, CURLOPT_CAINFO_BLOB, from->ca);
 	set_blob(curl, CURLOPT_SSLCERT_BLOB, from->cert);
 	set_blob(curl, CURLOPT_SSLKEY_BLOB, from->key);
@@ -184,6 +204,7 @@ static void begin_round(int fd, short what, void *arg)
 {
 	struct run *run = arg;
 
+	run->gathers = false;
 	if (run->keys.curl) {
 		run->again = true;
 		return;
@@ -199,7 +220,10 @@ static void keys_came(struct run *run, CURLcode code)
 	struct error err;
 	int rc = 0;
 
-	if (code)
+	if (run->keys.too_long)
+		error_set(&err, -E2BIG, "the answer with all keys is longer than %u MiB",
+			  ANSWER_MAX >> 20);
+	else if (code)
 		error_set(&err, -EIO, "%s",
 			  *run->keys.why ? run->keys.why : curl_easy_strerror(code));
 	else
@@ -305,6 +329,10 @@ static int read_pem(char **text, struct error *err)
 	if (length < 0) {
 		free(pem);
 		return error_set(err, (int)length, "%s: %s", *text, strerror(-(int)length));
+	}
+	if (!*pem) { /* "" is for the source process one that is not given */
+		free(pem);
+		return error_set(err, -EINVAL, "%s: expected PEM: it is empty", *text);
 	}
 	free(*text);
 	*text = pem;

@@ -42,6 +42,7 @@ struct run {
 	int watch; /* of the directory; -1: none */
 	struct event gather, poll;
 	struct stat seen; /* when it was read */
+	bool recent;      /* it had just been written to then */
 	bool reads;       /* a task has been added, and uses this */
 	bool again;       /* it has changed meanwhile */
 	bool stopped;
@@ -94,6 +95,11 @@ static void read_file(void *arg)
 		reading->rc = source_list_parse(text, length, &reading->list, &reading->err);
 }
 
+static uint64_t in_ms(const struct timespec *time)
+{
+	return (uint64_t)time->tv_sec * 1000 + (uint64_t)time->tv_nsec / 1000000;
+}
+
 static void run_free(struct run *run)
 {
 	free(run->path);
@@ -115,11 +121,13 @@ static void run_read(void *arg)
 
 	do {
 		struct reading reading = {.path = run->path};
+		uint64_t now = clock_wall_ms();
 
 		run->again = false;
 		if (!run->stopped)
 			task_wait(read_file, &reading);
 		run->seen = reading.state;
+		run->recent = in_ms(&reading.state.st_ctim) + SETTLED_MS >= now;
 		if (!run->stopped)
 			report(run, &reading);
 		source_list_done(&reading.list);
@@ -144,9 +152,27 @@ static void begin_reading(struct run *run)
 
 /* ---- changes ---- */
 
+static bool differs(const struct run *run, const struct stat *state)
+{
+	return state->st_ino != run->seen.st_ino || state->st_dev != run->seen.st_dev ||
+	       state->st_size != run->seen.st_size ||
+	       state->st_mtim.tv_sec != run->seen.st_mtim.tv_sec ||
+	       state->st_mtim.tv_nsec != run->seen.st_mtim.tv_nsec ||
+	       /* who unpacks an archive sets the other, but not this one */
+	       state->st_ctim.tv_sec != run->seen.st_ctim.tv_sec ||
+	       state->st_ctim.tv_nsec != run->seen.st_ctim.tv_nsec;
+}
+
+/* What has changed in the directory may be the file of another source: with a thousand of them
+ * there each change of one would have all read. A time that was recent tells nothing, as the clock
+ * of files has ticks. */
 static void on_gathered(int fd, short what, void *arg)
 {
-	begin_reading(arg);
+	struct run *run = arg;
+	struct stat state;
+
+	if (run->reads || run->recent || stat(run->path, &state) || differs(run, &state))
+		begin_reading(run);
 }
 
 static void gather(struct run *run)
@@ -185,17 +211,14 @@ static void watch(struct run *run)
 static bool is_changed(const struct run *run)
 {
 	uint64_t now = clock_wall_ms(), written;
-	struct stat state = {0};
+	struct stat state;
 
 	if (stat(run->path, &state))
 		return run->seen.st_ino != 0;
-	written = (uint64_t)state.st_mtim.tv_sec * 1000 + (uint64_t)state.st_mtim.tv_nsec / 1000000;
+	written = in_ms(&state.st_mtim);
 	if (written <= now && now - written < SETTLED_MS)
 		return false; /* somebody may be writing it */
-	return state.st_ino != run->seen.st_ino || state.st_dev != run->seen.st_dev ||
-	       state.st_size != run->seen.st_size ||
-	       state.st_mtim.tv_sec != run->seen.st_mtim.tv_sec ||
-	       state.st_mtim.tv_nsec != run->seen.st_mtim.tv_nsec;
+	return differs(run, &state);
 }
 
 static void on_poll(int fd, short what, void *arg)

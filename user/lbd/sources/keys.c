@@ -126,14 +126,15 @@ static int read_value(const char *text, struct source_item *item, json_t **ret_o
 
 static int read_item(const char *rest, const char *text, struct source_item *ret, struct error *err)
 {
-	json_t *object = NULL;
+	json_t *object = NULL, *given;
 	const char *address;
 	int rc = read_value(text, ret, &object, err);
 
 	if (rc)
 		return rc;
-	address = json_string_value(json_object_get(object, "address"));
-	if (!source_item_init(ret, address ? address : rest))
+	given = json_object_get(object, "address");
+	address = given ? json_string_value(given) : rest;
+	if (!address || !source_item_init(ret, address))
 		rc = error_set(err, -EINVAL, "expected the address of a host");
 	else
 		rc = source_item_read(ret, object, err);

@@ -45,11 +45,14 @@ void source_list_ignore(struct source_list *list, const char *format, ...)
 	make_printable(list->why, false);
 }
 
+/* Of one that is named twice the greater weight is first, and stays: answers of a DNS server turn,
+ * and with them the weight would change all the time. */
 static int compare(const void *a, const void *b)
 {
 	const struct source_item *first = a, *second = b;
+	int rc = addr_compare(&first->address, &second->address);
 
-	return addr_compare(&first->address, &second->address);
+	return rc ? rc : (first->weight < second->weight) - (first->weight > second->weight);
 }
 
 void source_list_sort(struct source_list *list)

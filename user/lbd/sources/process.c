@@ -44,8 +44,10 @@ struct source_process {
 	struct event_base *base;
 	source_report_fn *report;
 	TAILQ_HEAD(process_runs, process_run) runs;
-	uint32_t ids; /* used */
-	pid_t pid;    /* 0: there is none */
+	uint32_t ids;    /* used */
+	uint32_t *stops; /* ids of sources that have ended, which it has not been told yet */
+	unsigned stops_count;
+	pid_t pid; /* 0: there is none */
 	int pidfd, fd;
 	struct event ended, readable, writable;
 	struct event tick; /* looks whether it is silent, or starts it */
@@ -88,6 +90,7 @@ static void forget_process(struct source_process *process)
 		process->pidfd = -1;
 	}
 	process->pid = 0;
+	process->stops_count = 0;
 	*process->ending = 0;
 	for (run = TAILQ_FIRST(&process->runs); run; run = TAILQ_NEXT(run, link)) {
 		run->sent = run->receives = false;
@@ -175,12 +178,40 @@ static bool send_start(struct process_run *run)
 	return run->sent;
 }
 
+static bool send_stop(struct source_process *process, uint32_t id)
+{
+	static struct source_request request;
+
+	memset(&request, 0, offsetof(struct source_request, texts));
+	request.type = SOURCE_STOP;
+	request.id = id;
+	return send_request(process, &request);
+}
+
+/* It would follow the source on. */
+static void stop_later(struct source_process *process, uint32_t id)
+{
+	uint32_t *stops = reallocarray(process->stops, process->stops_count + 1, sizeof(*stops));
+
+	if (!stops)
+		return; /* what it reports is ignored */
+	process->stops = stops;
+	stops[process->stops_count++] = id;
+	event_add(&process->writable, NULL);
+}
+
 static void send_waiting(struct source_process *process)
 {
 	struct process_run *run;
 
 	if (process->fd < 0)
 		return;
+	while (process->stops_count && send_stop(process, process->stops[process->stops_count - 1]))
+		process->stops_count--;
+	if (process->stops_count) {
+		event_add(&process->writable, NULL);
+		return;
+	}
 	for (run = TAILQ_FIRST(&process->runs); run; run = TAILQ_NEXT(run, link))
 		if (!run->sent && !send_start(run)) {
 			event_add(&process->writable, NULL);
@@ -399,16 +430,11 @@ void *source_process_start(struct source_process *process, const struct source_k
 void source_process_stop(void *arg)
 {
 	struct process_run *run = arg;
-	static struct source_request request;
+	struct source_process *process = run->process;
 
-	/* One that cannot be sent is not needed: what the source reports from now on is ignored. */
-	if (run->sent) {
-		memset(&request, 0, offsetof(struct source_request, texts));
-		request.type = SOURCE_STOP;
-		request.id = run->id;
-		send_request(run->process, &request);
-	}
-	TAILQ_REMOVE(&run->process->runs, run, link);
+	if (run->sent && process->fd >= 0 && !send_stop(process, run->id))
+		stop_later(process, run->id);
+	TAILQ_REMOVE(&process->runs, run, link);
 	source_list_done(&run->list);
 	free(run);
 }
@@ -433,5 +459,6 @@ void source_process_free(struct source_process *process)
 		return;
 	kill_and_wait(process);
 	event_del(&process->tick);
+	free(process->stops);
 	free(process);
 }

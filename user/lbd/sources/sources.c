@@ -4,6 +4,7 @@
 #include "sources.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,8 @@
 #define REST_TIMES    4     /* and so many times as long as the first took */
 #define WARN_FIRST_MS 10000 /* of one that fails now and then */
 #define WARN_EVERY_MS 60000 /* of one source, while it fails for other reasons */
+#define LINES         20    /* about failures, of all sources ... */
+#define LINES_MS      10000 /* ... in this time: what all share may fail for each of them */
 #define KINDS_MAX     8
 
 struct opened {
@@ -61,6 +64,9 @@ struct source_table {
 	struct event *again, *rested;
 	uint64_t rest_until_ms;
 	bool apply_waits;
+	uint64_t lines_ms; /* lines are counted since then */
+	unsigned lines;
+	unsigned singly; /* so many are taken over each by itself: all at once could not be */
 };
 
 const struct source_kind *source_kind_find(const char *name)
@@ -78,13 +84,21 @@ static void note(struct source *source)
 	state_source_note(source->sources->options.state, source->service, &source->status);
 }
 
+static bool may_say(struct source_table *sources)
+{
+	if (log_is_due(&sources->lines_ms, LINES_MS))
+		sources->lines = 0;
+	return sources->lines++ < LINES;
+}
+
 /* Once, and again for other reasons; one that comes too soon after the last is said later. */
 static void say_failure(struct source *source)
 {
 	const struct source_status *status = &source->status;
 
 	if (!status->failed_ms || (source->said && !source->unsaid) ||
-	    !log_is_due(&source->warned_ms, source->said ? WARN_EVERY_MS : WARN_FIRST_MS))
+	    !log_is_due(&source->warned_ms, source->said ? WARN_EVERY_MS : WARN_FIRST_MS) ||
+	    !may_say(source->sources))
 		return;
 	source->said = true;
 	source->unsaid = false;
@@ -157,75 +171,161 @@ static void note_ignored(struct source *source, const struct source_list *list,
 			    config_from_what(&source->from), status->ignored, status->ignored_why);
 }
 
-/* In its pauses another list may come for the source. */
-static int hand_over(struct source *source, const struct source_list *list, struct error *err)
-{
-	struct source_backend *backends = calloc(list->count + 1, sizeof(*backends));
-	struct source_applied applied = {0};
-	int rc;
+/* Lists that are being taken over. */
+struct taking {
+	struct source **sources;
+	struct source_list *lists;
+	struct source_change *changes;
+	struct source_backend *backends; /* of all lists */
+	unsigned count;
+};
 
-	if (!backends)
-		return error_set(err, -ENOMEM, "out of memory");
-	for (unsigned i = 0; i < list->count; i++)
-		describe(&list->items[i], &backends[i]);
-	rc = state_source_apply(source->sources->options.state, source->service, backends,
-				list->count, &applied, err);
-	free(backends);
-	if (rc)
-		return rc;
-	source->shadowed = applied.shadowed;
-	note_ignored(source, list, &applied);
-	return 0;
+static void taking_done(struct taking *taking)
+{
+	free(taking->sources);
+	free(taking->lists);
+	free(taking->changes);
+	free(taking->backends);
 }
 
-static void apply(struct source *source)
+/* Room for those that are fresh, most of them at most. 0 or -ENOMEM. */
+static int taking_make(const struct source_table *sources, unsigned most, struct taking *ret)
 {
-	struct source_list list = source->pending;
-	struct error err;
-	int rc;
+	struct taking taking = {0};
+	struct source *source;
+	unsigned count = 0, backends = 0;
 
-	source->pending = (struct source_list){0};
-	source->fresh = false;
-	source->applying = true;
-	rc = hand_over(source, &list, &err);
-	source->applying = false;
-	if (!rc) {
-		source_list_done(&source->current);
-		source->current = list;
-		/* what was taken over before says nothing of how the source is doing now */
-		if (!source->bad && (!source->repeated || source->status.failed_ms))
-			succeed(source);
+	for (source = TAILQ_FIRST(&sources->list); source && count < most;
+	     source = TAILQ_NEXT(source, link)) {
+		count += source->fresh;
+		backends += source->fresh ? source->pending.count : 0;
+	}
+	taking.sources = calloc(count + 1, sizeof(struct source *));
+	taking.lists = calloc(count + 1, sizeof(*taking.lists));
+	taking.changes = calloc(count + 1, sizeof(*taking.changes));
+	taking.backends = calloc(backends + 1, sizeof(*taking.backends));
+	*ret = taking;
+	return taking.sources && taking.lists && taking.changes && taking.backends ? 0 : -ENOMEM;
+}
+
+static void take_lists(struct source_table *sources, unsigned most, struct taking *taking)
+{
+	struct source_backend *at = taking->backends;
+	struct source *source;
+
+	for (source = TAILQ_FIRST(&sources->list); source && taking->count < most;
+	     source = TAILQ_NEXT(source, link)) {
+		struct source_list *list = &taking->lists[taking->count];
+
+		if (!source->fresh)
+			continue;
+		*list = source->pending;
+		source->pending = (struct source_list){0};
+		source->fresh = false;
+		source->applying = true;
+		taking->changes[taking->count] = (struct source_change){
+		    .service = source->service, .list = at, .count = list->count};
+		for (unsigned i = 0; i < list->count; i++)
+			describe(&list->items[i], at++);
+		taking->sources[taking->count++] = source;
+	}
+}
+
+/* Another list may have come for it meanwhile. */
+static void put_back(struct source *source, struct source_list *list, bool fresh)
+{
+	if (source->fresh) {
+		source_list_done(list);
 		return;
 	}
-	fail(source, err.text);
-	if (source->fresh)
-		source_list_done(&list);
-	else
-		source->pending = list;
+	source->pending = *list;
+	source->fresh = fresh;
 }
 
-static struct source *find_fresh(const struct source_table *sources)
+static void was_taken(struct source *source, struct source_list *list,
+		      const struct source_change *change)
+{
+	if (change->rc) {
+		fail(source, change->err.text);
+		put_back(source, list, false);
+		return;
+	}
+	source->shadowed = change->done.shadowed;
+	note_ignored(source, list, &change->done);
+	source_list_done(&source->current);
+	source->current = *list;
+	/* what was taken over before says nothing of how the source is doing now */
+	if (!source->bad && (!source->repeated || source->status.failed_ms))
+		succeed(source);
+	else
+		note(source); /* what is ignored may be something else now */
+}
+
+/* What could not be made because of one of them, such as a limit, is no fault of the others: then
+ * each is taken over by itself. */
+static void take_over(struct source_table *sources, struct taking *taking)
+{
+	int rc = state_source_apply(sources->options.state, taking->changes, taking->count);
+	bool singly = rc && rc != -EROFS && rc != -ENOMEM && taking->count > 1;
+
+	for (unsigned i = 0; i < taking->count; i++) {
+		struct source *source = taking->sources[i];
+
+		source->applying = false;
+		if (singly && taking->changes[i].rc == rc) {
+			put_back(source, &taking->lists[i], true);
+			sources->singly++;
+		} else {
+			was_taken(source, &taking->lists[i], &taking->changes[i]);
+		}
+	}
+}
+
+static bool any_fresh(const struct source_table *sources)
 {
 	struct source *source;
 
 	for (source = TAILQ_FIRST(&sources->list); source; source = TAILQ_NEXT(source, link))
 		if (source->fresh)
-			return source;
-	return NULL;
+			return true;
+	return false;
 }
 
-/* The sources stay: what changes the config is a task as well. */
+/* Who was served by itself gets behind the others. */
+static void put_last(struct source_table *sources, struct source *source)
+{
+	TAILQ_REMOVE(&sources->list, source, link);
+	TAILQ_INSERT_TAIL(&sources->list, source, link);
+}
+
+static void begin_apply(struct source_table *sources);
+
+/* The sources stay: what changes the config is a task as well. Other tasks get their turns between
+ * two of these. */
 static void run_apply(void *arg)
 {
 	uint64_t start_ms = clock_monotonic_ms(), end_ms;
 	struct source_table *sources = arg;
-	struct source *source;
+	unsigned most = sources->singly ? 1 : UINT_MAX;
+	struct taking taking;
 
-	sources->apply_waits = false;
-	while ((source = find_fresh(sources)))
-		apply(source);
+	sources->singly -= sources->singly != 0;
+	if (!taking_make(sources, most, &taking)) {
+		take_lists(sources, most, &taking);
+		if (taking.count)
+			take_over(sources, &taking);
+		if (taking.count == 1)
+			put_last(sources, taking.sources[0]);
+	} /* else on_again */
+	taking_done(&taking);
 	end_ms = clock_monotonic_ms();
-	sources->rest_until_ms = end_ms + REST_MS + REST_TIMES * (end_ms - start_ms);
+	sources->apply_waits = false;
+	if (!any_fresh(sources))
+		sources->singly = 0;
+	if (!sources->singly)
+		sources->rest_until_ms = end_ms + REST_MS + REST_TIMES * (end_ms - start_ms);
+	if (any_fresh(sources))
+		begin_apply(sources);
 }
 
 /* Now, or after a rest: sources that change all the time leave lbd time for the rest. */
@@ -253,7 +353,7 @@ static void on_rested(int fd, short what, void *arg)
 {
 	struct source_table *sources = arg;
 
-	if (find_fresh(sources))
+	if (any_fresh(sources))
 		begin_apply(sources);
 }
 
@@ -390,7 +490,7 @@ static void on_again(int fd, short what, void *arg)
 
 	for (source = TAILQ_FIRST(&sources->list); source; source = TAILQ_NEXT(source, link))
 		look_after(source);
-	if (find_fresh(sources))
+	if (any_fresh(sources))
 		begin_apply(sources);
 }
 
@@ -490,7 +590,7 @@ static void compare(struct source_table *sources, const struct config *config)
 		if (config_from_kind(&config->services[i].from) &&
 		    !find_source(sources, &config->services[i]))
 			source_add(sources, &config->services[i]);
-	if (find_fresh(sources))
+	if (any_fresh(sources))
 		begin_apply(sources);
 }
 

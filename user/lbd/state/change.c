@@ -246,6 +246,12 @@ static void set_lease(struct override *entry, const struct state_put *put)
 	entry->until_ms = put->ttl_ms ? clock_monotonic_ms() + put->ttl_ms : 0;
 }
 
+bool state_backend_renew(struct state *state, const char *service, const struct addr *address,
+			 const struct state_put *put)
+{
+	return leases_renew(state, service, address, put);
+}
+
 int state_backend_put(struct state *state, const char *service, const struct addr *address,
 		      const struct state_put *put, struct error *err)
 {

@@ -76,6 +76,9 @@ struct state {
 	unsigned services_sent, backends_sent; /* in the last commit */
 	/* Tasks that have been added and have not begun yet. */
 	bool commit_waits, tick_waits, sweep_waits;
+	/* The generation in which no lease was left that can end, and when it was said last that
+	 * such backends cannot be removed. */
+	uint64_t leases_generation, leases_warned_ms;
 };
 
 /* ---- world.c ---- */

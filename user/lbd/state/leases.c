@@ -19,6 +19,9 @@
 
 #define SAVE_EVERY_MS 5000
 #define LATE_MS       3000 /* from one tick to the next: lbd was stopped in between */
+#define BEHIND_MS     1500 /* the same: what it did took long, and renewals waited */
+#define TICK_MS       1000
+#define WARN_EVERY_MS 60000
 
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
@@ -121,8 +124,10 @@ static void show_ends(struct state *state)
 /* lbd did not run: nor could it take renewals. */
 static void extend(struct state *state, uint64_t now, uint64_t by_ms)
 {
-	log_warning("lbd did not run for %" PRIu64 " ms: leases of backends last that much longer",
-		    by_ms);
+	if (by_ms > LATE_MS)
+		log_warning("lbd did not run for %" PRIu64
+			    " ms: leases of backends last that much longer",
+			    by_ms);
 	for (unsigned i = 0; i < state->overrides.count; i++) {
 		struct override *entry = &state->overrides.list[i];
 
@@ -290,12 +295,13 @@ static void remove_ended(struct state *state, uint64_t now)
 		rc = take_out(state, &next, now);
 	if (rc > 0)
 		rc = state_switch(state, state->config, &next, &err);
-	if (rc)
+	if (!rc)
+		report_all(state, &before, now);
+	else if (log_is_due(&state->leases_warned_ms, WARN_EVERY_MS))
 		log_error("backends whose leases have ended are not removed: %s; retrying each "
 			  "second",
 			  err.text);
-	else
-		report_all(state, &before, now);
+	state->leases_generation = rc ? 0 : state->generation;
 	overrides_done(&before);
 	overrides_done(&next);
 }
@@ -307,11 +313,16 @@ void leases_tick(struct state *state)
 
 	for (unsigned i = 0; i < state->overrides.count; i++)
 		any |= override_has_end(&state->overrides.list[i]);
-	if (any && state->leases_ms && gap > LATE_MS)
-		extend(state, now, gap);
+	if (any && state->leases_ms && gap > BEHIND_MS)
+		extend(state, now, gap > LATE_MS ? gap : gap - TICK_MS);
 	state->leases_ms = now;
-	for (unsigned i = 0; i < state->overrides.count; i++)
-		ended |= has_ended(&state->overrides.list[i], now);
+	for (unsigned i = 0; i < state->overrides.count; i++) {
+		const struct override *entry = &state->overrides.list[i];
+
+		/* the last one stays until another change brings it company */
+		ended |= has_ended(entry, now) &&
+			 !(entry->lapsed && state->leases_generation == state->generation);
+	}
 	if (ended && !state->first)
 		remove_ended(state, now);
 	if (state->leases_stale && now - state->leases_saved_ms >= SAVE_EVERY_MS)

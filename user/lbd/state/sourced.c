@@ -153,17 +153,24 @@ void sourced_done(struct state *state)
 
 /* ---- what it names ---- */
 
-struct applying {
+/* The lists of several services, as one change. */
+struct batch {
 	struct state *state;
+	struct overrides next;
+	struct config_index index; /* of the config */
+};
+
+/* One of them. */
+struct applying {
+	struct batch *batch;
 	const struct config_service *service;
 	const struct source_backend *list;
 	unsigned count;
-	struct overrides next;
-	struct config_index index; /* of the config */
-	struct lookup addresses;   /* of list */
-	struct lookup names;       /* of added backends of the service, in next */
+	bool *unfit; /* of each of list */
+	unsigned unfit_count;
+	struct lookup addresses; /* of list */
+	struct lookup names;     /* of added backends of the service, in next */
 	struct source_applied done;
-	unsigned unfit;
 };
 
 static bool is_of_source(const struct applying *applying, const struct override *entry)
@@ -225,7 +232,7 @@ static void note_name(struct applying *applying, const struct override *entry)
 
 	if (name)
 		lookup_add(&applying->names, lookup_hash_text(LOOKUP_START, name),
-			   (uint32_t)(entry - applying->next.list));
+			   (uint32_t)(entry - applying->batch->next.list));
 }
 
 /* Has another backend of the service the name? */
@@ -235,11 +242,11 @@ static bool name_is_taken(const struct applying *applying, const struct source_b
 	struct lookup_walk walk;
 	uint32_t at;
 
-	if (config_index_named(&applying->index, applying->service, name))
+	if (config_index_named(&applying->batch->index, applying->service, name))
 		return true;
 	lookup_walk(&applying->names, lookup_hash_text(LOOKUP_START, name), &walk);
 	while (lookup_next(&walk, &at)) {
-		const struct override *entry = &applying->next.list[at];
+		const struct override *entry = &applying->batch->next.list[at];
 
 		if (same_text(config_tag_name(entry->tag), name) &&
 		    !addr_equal(&entry->address, &backend->address))
@@ -269,8 +276,8 @@ static bool is_fit(struct applying *applying, const struct source_backend *backe
 {
 	struct error why;
 
-	if (config_index_check_backend(&applying->index, applying->service, &backend->address,
-				       &why))
+	if (config_index_check_backend(&applying->batch->index, applying->service,
+				       &backend->address, &why))
 		ignore(applying, backend, "%s", why.text);
 	else if (addr_is_own(&backend->address))
 		ignore(applying, backend,
@@ -280,28 +287,53 @@ static bool is_fit(struct applying *applying, const struct source_backend *backe
 	return false;
 }
 
+/* Its entry; NULL: it has none. *ret_shadowed: it is as the file or a registration has it. */
+static const struct override *find_entry(const struct applying *applying,
+					 const struct overrides *overrides,
+					 const struct addr *address, bool *ret_shadowed)
+{
+	const struct override *entry = overrides_find(overrides, applying->service->name, address);
+
+	*ret_shadowed = config_index_backend(&applying->batch->index, applying->service, address) ||
+			(entry && entry->origin == ORIGIN_lease);
+	return entry;
+}
+
+/* Notes which of those that are new cannot be backends. */
+static void look_for_unfit(struct applying *applying)
+{
+	for (unsigned i = 0; i < applying->count; i++) {
+		const struct source_backend *backend = &applying->list[i];
+		bool shadowed;
+		const struct override *entry =
+		    find_entry(applying, &applying->batch->next, &backend->address, &shadowed);
+
+		task_pause();
+		if (shadowed || (entry && entry->origin == ORIGIN_source))
+			continue;
+		applying->unfit[i] = !is_fit(applying, backend);
+		applying->unfit_count += applying->unfit[i];
+	}
+}
+
 static int apply_one(struct applying *applying, const struct source_backend *backend)
 {
+	struct overrides *next = &applying->batch->next;
 	struct override *entry;
 	struct config_tag *tag;
-	bool is_new;
+	bool is_new, shadowed;
 	int rc;
 
-	entry = overrides_find(&applying->next, applying->service->name, &backend->address);
-	if (config_index_backend(&applying->index, applying->service, &backend->address) ||
-	    (entry && entry->origin == ORIGIN_lease)) {
-		applying->done.shadowed++; /* as the file or the registration has it */
+	entry = (struct override *)find_entry(applying, next, &backend->address, &shadowed);
+	if (shadowed) {
+		applying->done.shadowed++;
 		return 0;
 	}
 	is_new = !entry || entry->origin != ORIGIN_source;
-	if (is_new && !is_fit(applying, backend)) {
-		applying->unfit++;
-		return 0;
-	}
 	rc = make_tag(applying, backend, &tag);
 	if (rc)
 		return rc;
-	entry = overrides_get(&applying->next, applying->service->name, &backend->address);
+	entry = overrides_get(next, applying->service->name, &backend->address);
 	if (!entry) {
 		config_tag_unref(tag);
 		return -ENOMEM;
@@ -318,24 +350,28 @@ static int apply_one(struct applying *applying, const struct source_backend *bac
 	return 0;
 }
 
-static void report(const struct applying *applying)
+static void report(struct state *state, const struct source_change *change)
 {
-	const struct source_applied *done = &applying->done;
-	const struct config_from *from = &applying->service->from;
+	const struct source_applied *done = &change->done;
+	const struct config_service *service = config_find_service(state->config, change->service);
+	const struct config_from *from = &service->from;
 
+	if (!report_names(state))
+		return;
 	events_log(EVENT_source_changed, LOG_INFO,
-		   &(struct event_about){.service = applying->service->name,
+		   &(struct event_about){.service = service->name,
 					 .count = done->added + done->removed + done->changed,
 					 .measured = true},
 		   "service %s: backends from %s %s: %u added, %u removed, %u changed; %u named",
-		   applying->service->name, config_from_kind(from), config_from_what(from),
-		   done->added, done->removed, done->changed, applying->count);
+		   service->name, config_from_kind(from), config_from_what(from), done->added,
+		   done->removed, done->changed, change->count);
 }
 
-/* Takes out what is not named any more. 0 or -ENOMEM. */
+/* Takes out what is not named any more. 0 or -ENOMEM. Those that are named get their names as they
+ * are applied: two may have changed theirs. */
 static int prepare(struct applying *applying)
 {
-	const struct overrides *next = &applying->next;
+	const struct overrides *next = &applying->batch->next;
 	unsigned count = 0;
 
 	if (lookup_reserve(&applying->addresses, applying->count))
@@ -343,64 +379,157 @@ static int prepare(struct applying *applying)
 	for (unsigned i = 0; i < applying->count; i++)
 		lookup_add(&applying->addresses,
 			   lookup_hash_addr(LOOKUP_START, &applying->list[i].address), i);
-	overrides_filter(&applying->next, is_still_named, applying);
+	overrides_filter(&applying->batch->next, is_still_named, applying);
 	for (unsigned i = 0; i < next->count; i++)
 		count += is_added(applying, &next->list[i]);
 	if (lookup_reserve(&applying->names, count + applying->count))
 		return -ENOMEM;
 	for (unsigned i = 0; i < next->count; i++)
-		if (is_added(applying, &next->list[i]))
+		if (is_added(applying, &next->list[i]) && !is_of_source(applying, &next->list[i]))
 			note_name(applying, &next->list[i]);
-	return config_index_make(applying->state->config, &applying->index);
+	return 0;
+}
+
+static bool has_label(const struct config_tag *tag, const struct config_label *label)
+{
+	for (unsigned i = 0; i < tag->labels_count; i++)
+		if (!strcmp(tag->labels[i].key, label->key))
+			return !strcmp(tag->labels[i].value, label->value);
+	return false;
+}
+
+static bool same_tag(const struct config_tag *tag, const struct source_backend *backend)
+{
+	bool same = same_text(config_tag_name(tag), backend->name) &&
+		    (tag ? tag->labels_count : 0) == backend->labels_count;
+
+	for (unsigned i = 0; i < backend->labels_count && same; i++)
+		same = has_label(tag, &backend->labels[i]);
+	return same;
+}
+
+/* Is it so already? What most sources say after a reload, and after a start. */
+static bool is_in_force(struct applying *applying)
+{
+	const struct overrides *next = &applying->batch->next;
+	unsigned shadowed_count = 0, of_source = 0;
+
+	for (unsigned i = 0; i < applying->count; i++) {
+		const struct source_backend *backend = &applying->list[i];
+		bool shadowed;
+		const struct override *entry =
+		    find_entry(applying, next, &backend->address, &shadowed);
+
+		shadowed_count += shadowed;
+		if (!shadowed &&
+		    (!entry || entry->origin != ORIGIN_source || entry->weight != backend->weight ||
+		     !same_tag(entry->tag, backend)))
+			return false;
+	}
+	for (unsigned i = 0; i < next->count; i++)
+		of_source += is_of_source(applying, &next->list[i]);
+	if (of_source != applying->count - shadowed_count)
+		return false;
+	applying->done.shadowed = shadowed_count;
+	return true;
 }
 
 static void applying_done(struct applying *applying)
 {
-	overrides_done(&applying->next);
-	config_index_done(&applying->index);
+	free(applying->unfit);
 	lookup_done(&applying->addresses);
 	lookup_done(&applying->names);
 }
 
-static int apply_all(struct applying *applying, struct error *err)
+/* 0; -ENOMEM; -EINVAL: next has not changed. */
+static int apply_list(struct applying *applying, struct error *err)
 {
-	struct state *state = applying->state;
-	int rc = prepare(applying);
+	int rc;
 
-	for (unsigned i = 0; i < applying->count && !rc; i++) {
-		rc = apply_one(applying, &applying->list[i]);
-		task_pause();
-	}
-	if (rc)
-		return error_set(err, rc, "out of memory");
-	if (applying->count - applying->unfit < applying->service->from.min)
+	applying->unfit = calloc(applying->count + 1, sizeof(*applying->unfit));
+	if (!applying->unfit)
+		return error_set(err, -ENOMEM, "out of memory");
+	look_for_unfit(applying);
+	if (applying->count - applying->unfit_count < applying->service->from.min)
 		return error_set(err, -EINVAL,
 				 "%u of the %u that it names cannot be backends, "
 				 "first: %s",
-				 applying->unfit, applying->count, applying->done.why);
-	if (!applying->done.added && !applying->done.removed && !applying->done.changed)
-		return 0;
-	rc = state_switch(state, state->config, &applying->next, err);
-	if (!rc)
-		report(applying);
+				 applying->unfit_count, applying->count, applying->done.why);
+	rc = prepare(applying);
+	for (unsigned i = 0; i < applying->count && !rc; i++) {
+		rc = applying->unfit[i] ? 0 : apply_one(applying, &applying->list[i]);
+		task_pause();
+	}
+	return rc ? error_set(err, rc, "out of memory") : 0;
+}
+
+static int apply_change(struct batch *batch, struct source_change *change)
+{
+	struct applying applying = {.batch = batch,
+				    .service = config_index_name(&batch->index, change->service),
+				    .list = change->list,
+				    .count = change->count};
+	int rc = 0;
+
+	if (!applying.service || !config_from_kind(&applying.service->from))
+		return error_set(&change->err, -ENOENT, "service \"%s\" has no `backends-from`",
+				 change->service);
+	if (!is_in_force(&applying))
+		rc = apply_list(&applying, &change->err);
+	change->done = applying.done;
+	applying_done(&applying);
 	return rc;
 }
 
-int state_source_apply(struct state *state, const char *service, const struct source_backend *list,
-		       unsigned count, struct source_applied *ret, struct error *err)
+static bool changes_any(const struct source_change *change)
 {
-	struct applying applying = {.state = state,
-				    .service = config_find_service(state->config, service),
-				    .list = list,
-				    .count = count};
+	return !change->rc && (change->done.added || change->done.removed || change->done.changed);
+}
+
+static void fail_all(struct source_change *changes, unsigned count, int rc, const struct error *err)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (rc == -ENOMEM || changes_any(&changes[i])) {
+			changes[i].rc = rc;
+			changes[i].err = *err;
+		}
+}
+
+static int apply_changes(struct batch *batch, struct source_change *changes, unsigned count,
+			 struct error *err)
+{
+	struct state *state = batch->state;
+	bool any = false;
+	int rc = 0;
+
+	for (unsigned i = 0; i < count && rc != -ENOMEM; i++) {
+		rc = changes[i].rc = apply_change(batch, &changes[i]);
+		any |= changes_any(&changes[i]);
+		task_pause();
+	}
+	if (rc == -ENOMEM)
+		return error_set(err, rc, "out of memory");
+	rc = any ? state_switch(state, state->config, &batch->next, err) : 0;
+	for (unsigned i = 0; i < count && !rc; i++)
+		if (changes_any(&changes[i]))
+			report(state, &changes[i]);
+	return rc;
+}
+
+int state_source_apply(struct state *state, struct source_change *changes, unsigned count)
+{
+	struct batch batch = {.state = state};
+	struct error err;
 	int rc;
 
-	if (!applying.service || !config_from_kind(&applying.service->from))
-		return error_set(err, -ENOENT, "service \"%s\" has no `backends-from`", service);
-	if (overrides_copy(&state->overrides, &applying.next))
-		return error_set(err, -ENOMEM, "out of memory");
-	rc = apply_all(&applying, err);
-	applying_done(&applying);
-	*ret = applying.done;
+	if (overrides_copy(&state->overrides, &batch.next) ||
+	    config_index_make(state->config, &batch.index))
+		rc = error_set(&err, -ENOMEM, "out of memory");
+	else
+		rc = apply_changes(&batch, changes, count, &err);
+	if (rc)
+		fail_all(changes, count, rc, &err);
+	overrides_done(&batch.next);
+	config_index_done(&batch.index);
 	return rc;
 }

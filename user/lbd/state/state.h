@@ -304,6 +304,10 @@ struct state_put {
  * a backend of the file. -EBUSY: the file or a source has the backend. */
 int state_backend_put(struct state *state, const char *service, const struct addr *address,
 		      const struct state_put *put, struct error *err);
+/* state_backend_put if it is a renewal and nothing else, which needs no task; but none may be under
+ * way: it has a copy of what is renewed. false: it is not, and nothing was done. */
+bool state_backend_renew(struct state *state, const char *service, const struct addr *address,
+			 const struct state_put *put);
 /* As state_backend_remove, but only of what the file and sources do not have (-EBUSY), and nothing
  * to do if it is not there. */
 int state_backend_delete(struct state *state, const char *service, const struct addr *address,
@@ -328,11 +332,21 @@ struct source_applied {
 	char why[SOURCE_WHY]; /* the first of these; "" */
 };
 
-/* The backends of the service that a source has named become those of the list, as one change; each
- * address once. Those of the file and those that are registered stay as they are. Kept like the
- * changes above, and over reloads, as long as the service has a source. */
-int state_source_apply(struct state *state, const char *service, const struct source_backend *list,
-		       unsigned count, struct source_applied *ret, struct error *err);
+/* What the source of a service names now, each address once, and what has become of it. */
+struct source_change {
+	const char *service;
+	const struct source_backend *list;
+	unsigned count;
+	struct source_applied done;
+	int rc; /* 0, or -errno with err set: the service is as it was */
+	struct error err;
+};
+
+/* The backends that the sources of these services have named become those of the lists, all as one
+ * change. Backends of the file and those that are registered stay as they are. Kept like the
+ * changes above, and over reloads, as long as the service has a source. Not 0: it could not be
+ * made, as the rc of each says that has part in it. */
+int state_source_apply(struct state *state, struct source_change *changes, unsigned count);
 
 /* How the source of a service is doing. */
 struct source_status {

@@ -246,7 +246,7 @@ static void backend_start(struct backend *backend)
 						     backend_on_next_hop, backend->handle);
 		if (!backend->check && service_is_checked(config))
 			backend->check = add_check(backend);
-		if (backend->check)
+		if (backend->check && health_needs_names(backend->check))
 			name_check(backend);
 		if (!backend->agent_check && wants_agent(backend))
 			backend->agent_check = add_agent(backend);
