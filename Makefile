@@ -37,7 +37,7 @@ TMPFILESDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/tmpfiles.d,/etc/
 MAKEFLAGS += --no-print-directory
 
 # Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
-SELF_SUFFICIENT := help deps demo demo-pair page check check-asan check-tsan fuzz bench floods clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest containertest
+SELF_SUFFICIENT := help deps demo demo-pair page check check-asan check-tsan fuzz bench floods fleet clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest containertest
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
@@ -103,7 +103,7 @@ BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuf
 COMMANDS := $(BUILD)/lbctl $(BUILD)/lbd-backend
 COMMAND_TEXTS := $(foreach kind,8 bash zsh fish,$(COMMANDS:=.$(kind)))
 
-.PHONY: demo-pair page all tests tools fuzzers fuzz tsan-tests bench-programs bpf-programs FORCE deps demo check check-asan check-tsan bench floods vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest containertest clean distclean help
+.PHONY: demo-pair page all tests tools fuzzers fuzz tsan-tests bench-programs bpf-programs FORCE deps demo check check-asan check-tsan bench floods fleet vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest containertest clean distclean help
 
 all: $(BUILD)/lbd $(COMMANDS) $(COMMAND_TEXTS) $(BUILD)/lbd.yaml.5 ## build lbd, lbctl, lbd-backend, man pages and completions into build/
 
@@ -230,6 +230,9 @@ $(BUILD)/tests/unit/bench/test_bench: $(filter %/machine.o %/neighbour.o %/progr
 $(BUILD)/tests/unit/state/test_many: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,addr_equal addr_compare strcmp config_same_service \
 	config_check config_source_load)
 
+# Plays reloads.
+$(BUILD)/tests/unit/fleet/test_peers: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,state_config state_config_age state_generation)
+
 # The ns benchmark holds lbd's own data plane code and a BPF program of its own.
 $(BENCH_NS_OBJS): $(BUILD)/bench.skel.h
 $(BENCH_NS): $(BENCH_NS_OBJS) $(COMMON_OBJS) $(filter-out %/main.o,$(LBD_OBJS))
@@ -290,6 +293,11 @@ floods: ## 8 million forged SYNs, ACKs, datagrams and fragments beside 1000 open
 	@tools/deps build demo test
 	@$(MAKE) -j2 tests
 	@FLOOD=$(or $(FLOOD),8000000) RATE=$(or $(RATE),60000) QUIET=60 FLOOD_EVEN=yes tests/e2e/floods.sh
+
+fleet: ## two balancers that tell each other of their flows, 100 fail-overs at random times (root; ROUNDS=)
+	@tools/deps build demo test
+	@$(MAKE) -j2 tests
+	@FLEET_ROUNDS=$(or $(ROUNDS),100) tests/e2e/peers.sh
 
 mutants: ## faults put in on purpose, one at a time: which of them the tests catch (root; MUTANTS="sweep.c mark" for some; tools/mutants --help)
 	@tools/deps build test

@@ -32,6 +32,16 @@ static __always_inline int is_ip(__be16 protocol)
 	return protocol == bpf_htons(ETH_P_IP) || protocol == bpf_htons(ETH_P_IPV6);
 }
 
+/* What a socket of this host sends at once may be cut by the kernel, if the device does not: it
+ * finishes the checksums of the parts, and frees the whole. To a veth with an XDP program
+ * everything comes cut: the kernel takes GSO from its other end. */
+static __always_inline int is_uncut(struct sk_buff *skb)
+{
+	struct skb_shared_info *info = (void *)(skb->head + skb->end);
+
+	return BPF_CORE_READ(info, gso_size) != 0;
+}
+
 SEC("tp_btf/consume_skb")
 int BPF_PROG(look, struct sk_buff *skb)
 {
@@ -46,7 +56,7 @@ int BPF_PROG(look, struct sk_buff *skb)
 		return 0;
 	/* the copy of a packet of this host that waits for a neighbour's address (neigh_probe): it
 	 * has no Ethernet header yet, and its checksum is finished when it is sent */
-	if (skb->mac_header == MAC_HEADER_UNSET)
+	if (skb->mac_header == MAC_HEADER_UNSET || is_uncut(skb))
 		return 0;
 	ifindex = (__u32)device->ifindex;
 	seen = bpf_map_lookup_elem(&checksums, &ifindex);

@@ -223,6 +223,82 @@ static __always_inline bool flow_replace(__u64 *place, __u64 old, __u64 entry)
 	return true;
 }
 
+/* ---- for the other nodes ---- */
+
+static __always_inline void dirty_set(__u32 bucket)
+{
+	__u32 line = bucket / LB_DIRTY_BUCKETS;
+	struct lb_dirty_line *at = bpf_map_lookup_elem(&dirty, &line);
+	volatile __u8 *byte = at ? &at->bucket[bucket % LB_DIRTY_BUCKETS] : NULL;
+
+	if (byte && !*byte)
+		*byte = 1;
+}
+
+/* Notes that the other nodes have to learn of an entry that was just put into the bucket. */
+static __always_inline void flow_tell_in(__u32 bucket, __u64 entry)
+{
+	if (has_peers && !flow_is(LB_FLOW_STATE(entry), LB_FLOW_YOUNG))
+		dirty_set(bucket);
+}
+
+static __always_inline void flow_tell_by(__u64 hash, __u32 mask)
+{
+	__u32 index = lb_bucket(hash, flow_shift, mask);
+	struct lb_flow_bucket *first = flow_bucket(index);
+
+	dirty_set(index);
+	if (first && flow_read(&first->flow[0]) & LB_FLOW_OVERFLOW)
+		dirty_set(lb_bucket_other(index, hash, flow_shift));
+}
+
+/* The same for the entry of a flow. It is in the second bucket only if the first has overflowed;
+ * while the table changes its size, in either part. */
+static __always_inline int flow_tell_in_all(__u64 hash)
+{
+	const union lb_flow_masks masks = flow_masks();
+
+	flow_tell_by(hash, masks.put);
+	if (unlikely(masks.look != masks.put))
+		flow_tell_by(hash, masks.look);
+	return 0;
+}
+
+LB_NOINLINE int flow_tell_peers(__u64 hash)
+{
+	return flow_tell_in_all(hash);
+}
+
+static __always_inline void flow_tell(__u64 hash)
+{
+	if (has_peers)
+		flow_tell_peers(hash);
+}
+
+/* Ticks without a packet after which a flow's next one may have to be told: idle timeouts are
+ * longer than four times that. Shorter ones are seen by the sweep often enough. */
+#define FLOW_BRISK 8
+
+/* A packet has renewed an entry: the other nodes are told if it is in another state, or its flow
+ * was silent for so long that they would soon take it for expired. */
+LB_NOINLINE int flow_tell_renewed(__u64 hash, __u64 entry, __u64 updated)
+{
+	__u32 state = LB_FLOW_STATE(updated), age = flow_age(entry, LB_FLOW_TICK(updated)), owner;
+	struct lb_service *service;
+
+	if (flow_is(state, LB_FLOW_YOUNG))
+		return 0;
+	if (state == LB_FLOW_STATE(entry)) {
+		if (likely(age <= FLOW_BRISK))
+			return 0;
+		owner = owner_of(LB_FLOW_BACKEND(entry));
+		service = bpf_map_lookup_elem(&services, &owner);
+		if (service && 4 * age <= lb_flow_idle(service, state))
+			return 0;
+	}
+	return flow_tell_in_all(hash); /* inlined, as a call would need more stack */
+}
+
 /* ---- a place for a new entry ---- */
 
 /* Notes that a new flow of this service found no place. */
@@ -387,6 +463,7 @@ LB_NOINLINE int flow_evict(__u64 hash, __u64 entry, __u32 now)
 		flow_mark_overflow(first);
 		first = second;
 		victim = other;
+		index = lb_bucket_other(index, hash, flow_shift);
 	}
 	place = &first->flow[victim % LB_FLOW_WAYS];
 	old = flow_read(place);
@@ -395,6 +472,7 @@ LB_NOINLINE int flow_evict(__u64 hash, __u64 entry, __u32 now)
 		return FLOW_FULL;
 	if (!flow_replace(place, old, entry))
 		return FLOW_RACED;
+	flow_tell_in(index, entry);
 	count_event(LB_EVENT_flow_evicted);
 	if (flow_is(LB_FLOW_STATE(old), LB_FLOW_SET(HEARD) | LB_FLOW_SET(KEPT)))
 		flow_note_forgotten(owner_of(LB_FLOW_BACKEND(old)), now);
@@ -412,7 +490,8 @@ LB_NOINLINE int flow_fill(__u64 hash, __u64 entry)
 		return FLOW_FULL;
 	place = flow_empty_in(first, &old);
 	if (unlikely(!place)) {
-		second = flow_bucket(lb_bucket_other(index, hash, flow_shift));
+		index = lb_bucket_other(index, hash, flow_shift);
+		second = flow_bucket(index);
 		if (!second)
 			return FLOW_FULL;
 		place = flow_empty_in(second, &old);
@@ -420,7 +499,10 @@ LB_NOINLINE int flow_fill(__u64 hash, __u64 entry)
 			return FLOW_FULL;
 		flow_mark_overflow(first);
 	}
-	return flow_take(place, old, entry) ? FLOW_FILLED : FLOW_RACED;
+	if (!flow_take(place, old, entry))
+		return FLOW_RACED;
+	flow_tell_in(index, entry);
+	return FLOW_FILLED;
 }
 
 /* The backend in the flow's entry; 0: the flow has no entry. */
@@ -504,7 +586,11 @@ LB_NOINLINE int flow_renew(__u64 hash, __u64 entry, __u64 updated)
 	if (!place || (found ^ entry) & ~LB_FLOW_OVERFLOW)
 		return false;
 	updated = (updated & ~LB_FLOW_OVERFLOW) | (found & LB_FLOW_OVERFLOW);
-	return __sync_val_compare_and_swap(place, found, updated) == found;
+	if (__sync_val_compare_and_swap(place, found, updated) != found)
+		return false;
+	if (has_peers)
+		flow_tell_renewed(hash, entry, updated);
+	return true;
 }
 
 /* Writes only if tick or state changed. Returns the new state. */
@@ -516,9 +602,12 @@ static __always_inline __u32 flow_refresh_to(__u64 hash, __u64 *place, __u64 ent
 
 	if (updated == entry)
 		return after;
-	if (unlikely(__sync_val_compare_and_swap(place, entry, updated) != entry) &&
-	    !flow_renew(hash, entry, updated))
-		return after;
+	if (unlikely(__sync_val_compare_and_swap(place, entry, updated) != entry)) {
+		if (!flow_renew(hash, entry, updated))
+			return after;
+	} else if (has_peers) {
+		flow_tell_renewed(hash, entry, updated);
+	}
 	if (before == after)
 		return after;
 	flow_count(LB_FLOW_BACKEND(entry), before, -1);

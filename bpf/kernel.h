@@ -28,6 +28,11 @@ struct sk_buff {
 	__u8 ip_summed : 2;
 	__be16 protocol;
 	__u16 mac_header;
+	unsigned int end; /* from head, on all machines of 64 bits */
+	unsigned char *head;
+};
+struct skb_shared_info {
+	unsigned short gso_size;
 };
 #pragma clang attribute pop
 

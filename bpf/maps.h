@@ -22,6 +22,9 @@ const volatile __u32 backend_slots = 2;
 const volatile __u32 service_slots = 2; /* of a row of `service_counts`: entries of `services` */
 const volatile __u32 vip_mask = 0;      /* number of buckets of `vips` - 1 */
 const volatile __u32 front_mask = 31;   /* number of `fronts` - 1: more than slots */
+/* Other nodes are told of flows (`peers` of the config). Where it is 0 the verifier removes what
+ * that costs. */
+const volatile __u8 has_peers = 0;
 
 /* 0 in these bits of the hash: a flow of which connects are timed; all ones: none */
 const volatile __u32 connect_mask = ~0u;
@@ -44,6 +47,7 @@ LB_ARRAY(stamps, struct lb_stamp_line, 1);
 LB_ARRAY(loads, struct lb_load, 2);
 LB_ARRAY(turns, struct lb_turn, 2);
 LB_ARRAY(flows, struct lb_flow_bucket, 2);
+LB_ARRAY(dirty, struct lb_dirty_line, 1);
 LB_ARRAY(frags, __u64, LB_FRAGS);
 LB_ARRAY(syns, __u64, LB_SYNS); /* used by the program only */
 LB_ARRAY(probes, __u64, LB_PROBES);

@@ -62,7 +62,8 @@ static __always_inline bool open_fits(__u32 id, const struct lb_service *service
 	       b->service == service->id && length <= b->mtu;
 }
 
-/* Takes the turn and the place, if no other CPU was faster with either. */
+/* Takes the turn and the place, if no other CPU was faster with either. Other nodes are not told:
+ * the entry is of a state in LB_FLOW_YOUNG. */
 static __always_inline bool open_take(struct lb_turn *turn, bool turns, __u64 next, __u64 *place,
 				      __u64 old, __u64 entry)
 {

@@ -258,9 +258,12 @@ LB_NOINLINE int affinity_write(__u64 client_hash, __u32 id, __u32 state, __u32 n
 	if (place && LB_FLOW_STATE(old) == LB_FLOW_AFFINITY && LB_FLOW_BACKEND(old) == id)
 		/* it may have expired */
 		return flow_refresh_to(client_hash, place, old, LB_FLOW_AFFINITY, now);
-	if (place)
-		return flow_replace(place, old, flow_entry(client_hash, id, state, now));
-	return flow_insert(client_hash, id, state, now);
+	if (!place)
+		return flow_insert(client_hash, id, state, now);
+	flow_replace(place, old, flow_entry(client_hash, id, state, now));
+	if (state == LB_FLOW_AFFINITY)
+		flow_tell(client_hash);
+	return 0;
 }
 
 static __always_inline __u32 pick_with_affinity(const struct flow_query *q,
@@ -365,11 +368,13 @@ static __always_inline bool may_be_older(const struct flow_query *q,
 	       lately_unplaced(query_service(q), q->now, service->udp_idle);
 }
 
-/* The state of the entry that this packet creates. */
-static __always_inline __u32 flow_first_state(const struct flow_query *q)
+/* The state of the entry that this packet creates. A UDP flow that may be an older one is told to
+ * the other nodes at once, as its next packet may come to one where it would look new. */
+static __always_inline __u32 flow_first_state(const struct flow_query *q,
+					      const struct lb_service *service)
 {
 	if (!query_tcp(q))
-		return LB_FLOW_UDP_NEW;
+		return has_peers && may_be_older(q, service) ? LB_FLOW_UDP : LB_FLOW_UDP_NEW;
 	return opens_flow(query_flags(q)) ? LB_FLOW_SYN
 					  : flow_next_state(LB_FLOW_SYN, query_flags(q));
 }
@@ -398,14 +403,17 @@ static __always_inline __u32 flow_record(const struct flow_query *q,
 					 const struct lb_service *service, __u32 id, __u64 *place,
 					 __u64 old)
 {
-	__u32 state = flow_first_state(q), placed;
+	__u32 state = flow_first_state(q, service), placed;
 
-	if (!place)
+	if (!place) {
 		placed = flow_insert(q->hash, id, state, q->now);
-	else if (flow_replace(place, old, flow_entry(q->hash, id, state, q->now)))
+	} else if (flow_replace(place, old, flow_entry(q->hash, id, state, q->now))) {
 		placed = id;
-	else
+		if (!flow_is(state, LB_FLOW_YOUNG))
+			flow_tell(q->hash);
+	} else {
 		placed = flow_recorded(q->hash);
+	}
 	if (placed != id && !backend_serves(placed, service))
 		return flow_unplaced(q, service);
 	return go_to_tracked(q, service, placed) | FLOW_RECORDED;
@@ -446,10 +454,13 @@ static __always_inline bool leave_mark(const struct flow_query *q, __u32 keeper,
 {
 	if (known)
 		return true;
-	if (place)
-		return flow_replace(place, mark,
-				    flow_entry(q->hash, keeper, LB_FLOW_HEARD, q->now));
-	return query_flags(q) & LB_TCP_RST || flow_insert(q->hash, keeper, LB_FLOW_HEARD, q->now);
+	if (!place)
+		return query_flags(q) & LB_TCP_RST ||
+		       flow_insert(q->hash, keeper, LB_FLOW_HEARD, q->now);
+	if (!flow_replace(place, mark, flow_entry(q->hash, keeper, LB_FLOW_HEARD, q->now)))
+		return false;
+	flow_tell(q->hash);
+	return true;
 }
 
 /* A TCP packet of an older flow: it has no entry that decides and opens no new flow. Its flow began

@@ -66,11 +66,14 @@ static __always_inline __u64 *straight_entry(const struct packet *p, const struc
 	return place && flow_is(LB_FLOW_STATE(*ret_entry), lasting) ? place : NULL;
 }
 
-/* Gives the entry the present tick. False: another CPU has changed it. */
+/* Gives the entry the present tick. False: another CPU has changed it, or the other nodes may have
+ * to be told that the flow goes on. */
 static __always_inline bool straight_renew(__u64 *place, __u64 entry, __u32 now)
 {
 	const __u64 renewed = flow_renewed(entry, LB_FLOW_STATE(entry), now);
 
+	if (has_peers && flow_age(entry, now) > FLOW_BRISK)
+		return false;
 	return __sync_val_compare_and_swap(place, entry, renewed) == entry;
 }
 

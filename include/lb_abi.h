@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define LB_ABI_VERSION 7
+#define LB_ABI_VERSION 8
 
 /* ---- limits ---- */
 
@@ -556,7 +556,10 @@ enum lb_flow_state {
 	(LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | LB_FLOW_SET(AFFINITY))
 /* The states that count towards a service's share. SYN is one of them: a handshake must still have
  * its place when it completes. */
-#define LB_FLOW_HELD       (LB_FLOW_FIRM | LB_FLOW_SET(SYN))
+#define LB_FLOW_HELD (LB_FLOW_FIRM | LB_FLOW_SET(SYN))
+
+/* The states that other nodes are not told of: the flow, or client, is not established yet. */
+#define LB_FLOW_YOUNG      (LB_FLOW_SET(SYN) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(AFFINITY_NEW))
 
 #define LB_FLOW_STATE(e)   ((__u32)((e) >> LB_FLOW_STATE_SHIFT) & LB_FLOW_STATE_MASK)
 #define LB_FLOW_BACKEND(e) ((__u32)((e) >> LB_FLOW_BACKEND_SHIFT) & LB_MAX_BACKENDS)
@@ -598,6 +601,15 @@ static inline __u32 lb_flow_shift(__u32 buckets)
 
 /* The mask of the smallest part, a segment: growth adds more of them. */
 #define LB_FLOW_SEGMENT(shift) ((1u << (LB_FLOW_FP_SHIFT - (shift))) - 1)
+
+/* dirty: a byte for each bucket of `flows`. The program sets it when an entry of the bucket is new
+ * or in another state; lbd clears it, then reads the bucket and sends it to the other nodes. Not
+ * set for the states in LB_FLOW_YOUNG, which are not sent. */
+#define LB_DIRTY_BUCKETS 64
+
+struct lb_dirty_line {
+	__u8 bucket[LB_DIRTY_BUCKETS];
+};
 
 /* One tick is 2^30 ns (1.07 s) of CLOCK_MONOTONIC_COARSE, on both sides. */
 #define LB_TICK_SHIFT 30
@@ -772,6 +784,7 @@ _Static_assert(sizeof(struct lb_path) == 24, "layout");
 _Static_assert(sizeof(struct lb_load) == 8, "layout");
 _Static_assert(sizeof(struct lb_turn) == 64, "layout");
 _Static_assert(sizeof(struct lb_flow_bucket) == 64, "layout");
+_Static_assert(sizeof(struct lb_dirty_line) == 64, "layout");
 _Static_assert(sizeof(struct lb_backend_count) == 32, "layout");
 
 #endif

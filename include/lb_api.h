@@ -18,7 +18,7 @@
  * is answered in the same form with 400, 411, 413, 431, 501, 503 or 505, or closed.
  *
  * GET  /v1/status
- *      { "version", "abi": 7, "pid", "uptime_s", "config": PATH,
+ *      { "version", "abi": 8, "pid", "uptime_s", "config": PATH,
  *        "adopted": bool (took over the pinned maps of a previous lbd),
  *        "starting": bool (the takeover is under way: an earlier program forwards, changes wait),
  *        "overrides": number of run-time changes, "interfaces": [ INTERFACE ],
@@ -43,7 +43,7 @@
  *        "kernel": "6.1.0-...",
  *        "sources", "sources_failed": services with `backends-from`, and those whose source fails }
  *      NODE:
- *      { "state": "starting"|"up"|"draining"|"blind"|"withdrawn", "why": "sentence" or "",
+ *      { "state": "starting"|"syncing"|"up"|"draining"|"blind"|"withdrawn", "why": "sentence" or "",
  *        "since_s" (since the state began), "table", "metric" (of the routes), "vips",
  *        "announced" (numbers), "not_announced": [ { "vip", "why" } ], the first 100,
  *        "fault": "what failed" or "" (then routes and file are not as they should be),
@@ -56,6 +56,29 @@
  *        "lost": frames that the program sent and no device took, since this lbd attached it,
  *        "turned_off": [ { "device", "feature" } ] (offloads; turned on again at detach),
  *        "warnings": [ "sentence" ] }
+ *
+ * GET  /v1/fleet
+ *      { "fleet": null (the config has no `peers:`) or
+ *                 { "name" (of this host), "address" (of this node; "": not found yet), "port",
+ *                   "version", "key": id of the first key, "config_digest" (16 digits),
+ *                   "joining": bool (its peers have not told it everything yet), "why": "what it waits for" or "",
+ *                   "fault": "why peers cannot connect" or "",
+ *                   "conflicts": slots that had untracked flows on different backends at two nodes when they met,
+ *                   "unplaced": flows of others without a place in this node's flow table,
+ *                   "strangers": connections closed, as their addresses are none of the nodes,
+ *                   "peers": [ PEER ] } }
+ *      PEER:
+ *      { "address", "name", "version" (both "": not heard of yet),
+ *        "state": "unreachable"|"greeting"|"syncing"|"synced"|"refused",
+ *        "why": "reason of that state, or how the last connection ended" or "", "since_s",
+ *        "connects": bool (this node makes the connection), "connections", "losses" (numbers),
+ *        "session": null (there is none) or
+ *                   { "key": id of the key in use, "same_config": bool (services and backends),
+ *                     "peer_synced": bool (as the peer says), "services": that both have,
+ *                     "other_rings": of them, with another ring there,
+ *                     "lag_ms": until what changes there is known here,
+ *                     "behind_ms": for how long something here waits to be sent,
+ *                     "sent_bytes", "received_bytes", "conflicts", "unplaced" (as the peer counts them) } }
  *
  * GET  /v1/services
  *      { "services": [ SERVICE ] }

@@ -189,6 +189,8 @@ static void apply(struct bpf_object *object, const struct sizing *size,
 	set_entries(object, "stamps", size->slots / 4 ?: 1);
 	set_entries(object, "loads", size->backends);
 	set_entries(object, "flows", size->flow_buckets);
+	set_entries(object, "dirty",
+		    (size->flow_buckets + LB_DIRTY_BUCKETS - 1) / LB_DIRTY_BUCKETS);
 	set_entries(object, "backend_counts", (uint64_t)size->cpus * size->backends);
 	set_entries(object, "service_counts", (uint64_t)size->cpus * size->services);
 	set_entries(object, "reason_counts", (uint64_t)size->cpus * LB_COUNTERS);

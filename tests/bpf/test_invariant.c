@@ -74,7 +74,7 @@ static int setup(void **state)
 
 	for (unsigned i = 0; i < TABLES && !rc; i++)
 		rc = batch_open(2, WORLD_BACKENDS + 2, 8192, table_flows[i], table_segment[i],
-				i == TABLE_NARROW, &batches[i], &err);
+				i == TABLE_NARROW ? BATCH_NARROW : BATCH_ALONE, &batches[i], &err);
 	if (rc == -EPERM)
 		lacking = err;
 	else if (rc)

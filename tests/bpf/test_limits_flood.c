@@ -27,7 +27,7 @@ static struct error why_not;
 static int open_batch(void **state)
 {
 	struct error err = {0};
-	int rc = batch_open(4, 64, 65536, 4096, 0, false, &batch, &err);
+	int rc = batch_open(4, 64, 65536, 4096, 0, BATCH_ALONE, &batch, &err);
 
 	if (rc)
 		why_not = err;

@@ -72,6 +72,7 @@ test_what_is_read_has_the_shape_of_the_document() {
 	ask 200 GET '/v1/backends?service=web4'
 	ask 200 GET '/v1/backends?down=true&filter=web4'
 	ask 200 GET /v1/stats
+	ask 200 GET /v1/fleet
 	ask 200 GET /v1/top
 	ask 200 GET '/v1/events?since_s=3600'
 	end_answers
@@ -170,6 +171,7 @@ test_what_lbctl_prints_has_the_shape_of_the_document() {
 	run_verb health web4
 	run_verb connects web4
 	run_verb stats
+	run_verb fleet
 	run_verb top --once --interval 100ms
 	run_verb events --since 1h
 	run_verb version

@@ -276,9 +276,12 @@ test_an_lbd_that_has_ended_is_raised() {
 
 three_services_of_two_backends() {
 	lab_with_servers 2 || return 1
+	(umask 077 && printf '%064d\n' 1 >"$WORK/peers.key")
 	{
 		lab_config_head
-		echo "announce: { table: 76 }" # for its metrics
+		# for their metrics
+		echo "announce: { table: 76 }"
+		echo "peers: { nodes: [10.0.0.2, 10.0.0.250], key-file: $WORK/peers.key }"
 		echo "limits: { flows: 1k, slots: 1M }"
 		echo "services:"
 		config_service web4 $VIP4 tcp 80 4 2 "idle-timeout: { tcp: 3s }"

@@ -162,6 +162,19 @@ static void check_announce(const struct config_announce *announce)
 	require(!announce->file || announce->file[0] == '/', "file %s", announce->file);
 }
 
+static void check_peers(const struct config_peers *peers)
+{
+	if (!peers->on)
+		return;
+	require(peers->port, "port 0");
+	require(peers->key_file && peers->key_file[0] == '/', "no key file");
+	require(within(peers->nodes_count, 2, CONFIG_NODES_MAX), "%u nodes", peers->nodes_count);
+	for (unsigned i = 0; i < peers->nodes_count; i++)
+		require(peers->nodes[i].family == peers->nodes[0].family &&
+			    !addr_why_no_host(&peers->nodes[i]),
+			"node %u", i);
+}
+
 static void check_config(const struct config *config)
 {
 	require(!config->include || config_include_fits(config->include), "include %s",
@@ -180,6 +193,7 @@ static void check_config(const struct config *config)
 	require(config->gue_port, "no GUE port");
 	check_limits(config);
 	check_announce(&config->announce);
+	check_peers(&config->peers);
 	for (unsigned i = 0; i < config->services_count; i++)
 		check_service(config, &config->services[i]);
 }

@@ -64,6 +64,7 @@ static int share_maps(struct batch *batch)
 		skel->rodata->vip_mask = maps->vip_buckets - 1;                \
 		skel->rodata->front_mask = maps->front_count - 1;              \
 		skel->rodata->service_slots = maps->service_slots;             \
+		skel->rodata->has_peers = batch->options.has_peers;            \
 		return 0;                                                      \
 	}
 OPENER(batch)
@@ -95,8 +96,9 @@ static int load(struct batch *batch, bool narrow)
 }
 
 int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t flows,
-	       uint32_t segment, bool narrow, struct batch *ret, struct error *err)
+	       uint32_t segment, enum batch_build build, struct batch *ret, struct error *err)
 {
+	const bool narrow = build == BATCH_NARROW;
 	struct batch batch = {.narrow = narrow,
 			      .options = {.sample = 4,
 					  .services = services,
@@ -104,6 +106,7 @@ int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t fl
 					  .slots = slots,
 					  .flows = flows,
 					  .hash_seed = 42,
+					  .has_peers = build == BATCH_PEERS,
 					  .gue_port = 6080}};
 	int rc = dataplane_open(&batch.options, &batch.owner, err);
 
@@ -156,6 +159,7 @@ void batch_clear(struct batch *batch, uint64_t dice)
 	memset(m->backends, 0, m->backend_slots * sizeof(*m->backends));
 	memset(m->loads, 0, m->backend_slots * sizeof(*m->loads));
 	memset(m->flows, 0, m->flow_words * sizeof(*m->flows));
+	memset(m->dirty, 0, m->flow_words / LB_FLOW_WAYS * sizeof(*m->dirty));
 	memset(m->totals, 0, m->service_slots * sizeof(*m->totals));
 	memset(m->backend_counts, 0,
 	       (size_t)m->cpus * m->backend_slots * sizeof(*m->backend_counts));

@@ -21,11 +21,17 @@ struct batch {
 	__u64 *syns;
 };
 
+enum batch_build {
+	BATCH_ALONE,
+	BATCH_PEERS,  /* tells other nodes of flows */
+	BATCH_NARROW, /* has a narrow hash: tests/bpf/batch_narrow.bpf.c */
+};
+
 /* Creates the maps and loads the program. segment: bits of the number of buckets in the smallest
  * part of the flow table; 0: as lbd has it. 0, or -errno with the reason in err: -EPERM where
  * programs cannot be loaded. */
 int batch_open(uint32_t services, uint32_t backends, uint32_t slots, uint32_t flows,
-	       uint32_t segment, bool narrow, struct batch *ret, struct error *err);
+	       uint32_t segment, enum batch_build build, struct batch *ret, struct error *err);
 void batch_close(struct batch *batch);
 /* Empties the maps; no lbd may be on them. dice: the seed of the program's random numbers. */
 void batch_clear(struct batch *batch, uint64_t dice);

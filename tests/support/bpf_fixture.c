@@ -41,6 +41,7 @@ void fixture_size_maps(struct bpf_object *object, unsigned cpus)
 	    {"loads", FIXTURE_BACKENDS},
 	    {"turns", FIXTURE_SERVICES},
 	    {"flows", FIXTURE_BUCKETS},
+	    {"dirty", (FIXTURE_BUCKETS + LB_DIRTY_BUCKETS - 1) / LB_DIRTY_BUCKETS},
 	    {"paths", FIXTURE_PATHS},
 	    {"backend_counts", cpus * FIXTURE_BACKENDS},
 	    {"reason_counts", cpus * LB_COUNTERS},

@@ -67,6 +67,7 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
 	maps->loads = lines(maps->backend_slots, sizeof(*maps->loads));
 	maps->turns = lines(maps->service_slots, sizeof(*maps->turns));
 	maps->flows = lines(maps->flow_words, sizeof(*maps->flows));
+	maps->dirty = lines(limits.flow_buckets, sizeof(*maps->dirty)); /* in whole cache lines */
 	maps->frags = lines(maps->frag_words, sizeof(*maps->frags));
 	maps->backend_counts =
 	    lines((size_t)CPUS * maps->backend_slots, sizeof(*maps->backend_counts));
@@ -109,6 +110,7 @@ void memory_dataplane_free(struct memory_dataplane *memory)
 	free(maps->loads);
 	free(maps->turns);
 	free(maps->flows);
+	free(maps->dirty);
 	free(maps->frags);
 	free(maps->backend_counts);
 	free(maps->reason_counts);

@@ -36,6 +36,7 @@ struct scenario {
 	 * that are denied, between them */
 	bool spread;
 	uint32_t denied;
+	bool peers;      /* other nodes are told of flows */
 	bool limited;    /* services have rates of new flows, which no packet reaches */
 	unsigned sample; /* connect times of one flow in so many; 0: of none */
 	/* of a sweep: what grows, how far, and the name of the curve */

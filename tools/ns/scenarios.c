@@ -92,6 +92,15 @@ const struct scenario scenarios[] = {
     {"limit-udp4-10k", "UDP, 10 000 flows of a service with rates of new flows",
      .traffic = DATAGRAM, .flows = 10 * K, .warm = true, .limited = true},
 
+    {"tcp4-10k-peers", "established, 10 000 flows, with other nodes that are told of flows",
+     .flows = 10 * K, .peers = true},
+    {"round-robin-hit-peers", "10 000 tracked flows", "round-robin", .flows = 10 * K, .warm = true,
+     .peers = true},
+    {"round-robin-insert-peers", "every packet a new flow", "round-robin", .traffic = SYN,
+     .flows = 1, .fresh = true, .peers = true},
+    {"least-conn-insert-peers", "every packet a new flow", "least-conn", .traffic = SYN, .flows = 1,
+     .fresh = true, .peers = true},
+
     {"tcp4-1m-spread", "1 000 000 flows of clients from all over the Internet", .flows = M,
      .spread = true},
     {"tcp4-1m-deny", "the same, with a deny list of 100 000 prefixes", .flows = M, .spread = true,

@@ -442,7 +442,8 @@ static int dataplane_make(struct bench *bench)
 						  .encap_source4 = {4, {172, 16}},
 						  .encap_source4_len = 16,
 						  .encap_source6 = {6, {1}},
-						  .encap_source6_len = 64};
+						  .encap_source6_len = 64,
+						  .has_peers = bench->scenario->peers};
 	struct dp_mac ingress = {.ifindex = INGRESS};
 	struct error err = {0};
 

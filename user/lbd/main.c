@@ -23,6 +23,7 @@
 #include "lbd/announce/announce.h"
 #include "lbd/api/api.h"
 #include "lbd/events/events.h"
+#include "lbd/fleet/fleet.h"
 #include "lbd/host/host.h"
 #include "lbd/sources/sources.h"
 #include "lbd/state/state.h"
@@ -47,6 +48,7 @@ struct daemon {
 	struct health *health;
 	struct attach *attach;
 	struct state *state;
+	struct fleet *fleet; /* NULL: the config has no `peers` */
 	struct announce *announce;
 	struct source_table *sources;
 	struct api *api;
@@ -206,6 +208,7 @@ static int open_dataplane(struct daemon *daemon, const struct config *config, st
 	    .encap_source6 = config->encap_source6,
 	    .encap_source4_len = config->encap_source4_len,
 	    .encap_source6_len = config->encap_source6_len,
+	    .has_peers = config->peers.on,
 	};
 
 	int rc = seed_find(config->hash_seed, config->state, &seed, err);
@@ -247,7 +250,10 @@ static void note_strict_checks(const struct config *config)
 
 static void note_own_seed(const struct config *config)
 {
-	if (config->announce.on && !config->hash_seed)
+	if (config->peers.on && !config->hash_seed)
+		log_warning("peers: the config has no hash-seed: expected the same one on all "
+			    "nodes, or they refuse each other");
+	else if (config->announce.on && !config->hash_seed)
 		log_info("announce: the config has no hash-seed: expected the same one on all "
 			 "balancers that announce these VIPs, or a flow that comes to another one "
 			 "goes to another backend");
@@ -411,11 +417,28 @@ static int start_interfaces(struct daemon *daemon, struct error *err)
 	return 0;
 }
 
+/* The first commit already goes by what peers may have: keepers and sizes of rings. */
+static int open_fleet(struct daemon *daemon, struct error *err)
+{
+	const struct config_peers *peers = &state_config(daemon->state)->peers;
+	const struct fleet_options options = {.base = daemon->base,
+					      .tasks = daemon->tasks,
+					      .dp = daemon->dp,
+					      .state = daemon->state,
+					      .peers = peers};
+
+	if (!peers->on)
+		return 0;
+	dataplane_join(daemon->dp, dataplane_adopted(daemon->dp) ? DP_RETURNS : DP_JOINS);
+	return fleet_new(&options, &daemon->fleet, err);
+}
+
 static int open_announce(struct daemon *daemon, struct error *err)
 {
 	struct announce_options options = {.base = daemon->base,
 					   .state = daemon->state,
 					   .attach = daemon->attach,
+					   .fleet = daemon->fleet,
 					   .dp = daemon->dp};
 	struct kept_file record;
 	int rc = kept_file_name(state_config(daemon->state), "announce.json", &record, err);
@@ -443,6 +466,7 @@ static int start_servers(struct daemon *daemon, struct error *err)
 				  .state = daemon->state,
 				  .attach = daemon->attach,
 				  .announce = daemon->announce,
+				  .fleet = daemon->fleet,
 				  .dp = daemon->dp,
 				  .health = daemon->health,
 				  .lateness = daemon->lateness,
@@ -451,6 +475,7 @@ static int start_servers(struct daemon *daemon, struct error *err)
 					  .state = daemon->state,
 					  .attach = daemon->attach,
 					  .announce = daemon->announce,
+					  .fleet = daemon->fleet,
 					  .dp = daemon->dp,
 					  .health = daemon->health,
 					  .lateness = daemon->lateness};
@@ -500,7 +525,9 @@ static int put_in_service(struct daemon *daemon, struct error *err)
 	rc = state_begin(daemon->state, err);
 	if (rc || daemon->stops)
 		return rc;
-	if ((rc = start_interfaces(daemon, err)) || (rc = announce_begin(daemon->announce, err)))
+	if ((rc = start_interfaces(daemon, err)) ||
+	    (daemon->fleet && (rc = fleet_begin(daemon->fleet, err))) ||
+	    (rc = announce_begin(daemon->announce, err)))
 		return rc;
 	source_table_begin(daemon->sources);
 	return daemon->api ? 0 : start_servers(daemon, err);
@@ -549,8 +576,8 @@ static int start(struct daemon *daemon, struct error *err)
 	budget_now(&budget);
 	health_limit(daemon->health, budget.probes);
 	/* Until there is something to show, a first start does not answer. */
-	if ((rc = start_state(daemon, config, err)) || (rc = open_announce(daemon, err)) ||
-	    (rc = open_sources(daemon, err)) ||
+	if ((rc = start_state(daemon, config, err)) || (rc = open_fleet(daemon, err)) ||
+	    (rc = open_announce(daemon, err)) || (rc = open_sources(daemon, err)) ||
 	    (dataplane_adopted(daemon->dp) && (rc = start_servers(daemon, err))))
 		return rc;
 	if (watch_events(daemon) || tasks_add(daemon->tasks, run_start, daemon))
@@ -593,6 +620,7 @@ static void stop(struct daemon *daemon)
 	api_free(daemon->api);
 	source_table_free(daemon->sources);
 	announce_free(daemon->announce);
+	fleet_free(daemon->fleet);
 	if (unpin)
 		state_forget_detached(daemon->state);
 	state_free(daemon->state);

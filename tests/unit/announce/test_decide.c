@@ -171,6 +171,22 @@ static void a_node_starts_until_every_service_is_open(void **state)
 	assert_int_equal(decide(scene), NODE_UP);
 }
 
+static void a_node_that_its_peers_have_not_told_everything_is_not_up(void **state)
+{
+	struct scene *scene = *state;
+
+	add(scene, "web", "192.0.2.10", 3);
+	scene->facts.syncing = "waits for peer 10.0.0.3";
+	assert_int_equal(decide(scene), NODE_SYNCING);
+	assert_string_equal(scene->why, "waits for peer 10.0.0.3");
+	scene->facts.order.drain = true;
+	assert_int_equal(decide(scene), NODE_SYNCING);
+	scene->facts.opened = false;
+	assert_int_equal(decide(scene), NODE_STARTING);
+	scene->facts = (struct node_facts){.opened = true};
+	assert_int_equal(decide(scene), NODE_UP);
+}
+
 static void a_node_without_a_running_interface_is_withdrawn_whatever_else(void **state)
 {
 	struct scene *scene = *state;
@@ -232,6 +248,7 @@ int main(void)
 	    T(a_service_that_is_blind_or_not_open_is_not_usable),
 	    T(a_node_is_blind_only_while_no_backend_of_any_service_answers),
 	    T(a_node_starts_until_every_service_is_open),
+	    T(a_node_that_its_peers_have_not_told_everything_is_not_up),
 	    T(a_node_without_a_running_interface_is_withdrawn_whatever_else),
 	    T(a_drained_node_announces_until_it_is_withdrawn),
 	    T(a_config_without_services_announces_nothing),

@@ -16,6 +16,7 @@
 #include <linux/if_link.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
+#include <netinet/udp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -394,6 +395,37 @@ static int leave(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
+/* As TCP does: the kernel cuts what its socket sends, where the device does not. */
+static void a_packet_that_is_cut_before_it_is_sent_is_no_unfinished_one(void **state)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
+	uint32_t v0 = if_nametoindex("v0");
+	struct checksums *checksums;
+	struct lb_checksums seen;
+	struct error err;
+	char data[3000] = {0};
+	int fd, segment = 1000;
+
+	needs_root();
+	if (checksums_new(&checksums, &err)) {
+		print_message("%s\n", err.text);
+		skip();
+	}
+	here("ip addr add 10.9.0.1/24 dev v0 && ethtool -K v0 tx-udp-segmentation off >/dev/null");
+	here("ip neigh replace 10.9.0.77 dev v0 nud permanent lladdr 02:00:00:00:00:77");
+	inet_pton(AF_INET, "10.9.0.77", &to.sin_addr);
+	assert_int_equal(checksums_watch(checksums, v0), 0);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	assert_int_equal(setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof(segment)), 0);
+	assert_int_equal(sendto(fd, data, sizeof(data), 0, (struct sockaddr *)&to, sizeof(to)),
+			 sizeof(data));
+	close(fd);
+	assert_int_equal(checksums_read(checksums, v0, &seen), 0);
+	assert_int_equal(seen.unfinished, 0);
+	checksums_forget(checksums, v0);
+	checksums_free(checksums);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -409,6 +441,7 @@ int main(void)
 	    TEST(losses_of_another_network_namespace_are_not_counted),
 	    TEST(packets_with_unfinished_checksums_are_told_from_whole_ones),
 	    TEST(a_packet_that_waits_for_a_neighbour_is_no_unfinished_one),
+	    TEST(a_packet_that_is_cut_before_it_is_sent_is_no_unfinished_one),
 	};
 
 	return cmocka_run_group_tests(tests, enter, leave);

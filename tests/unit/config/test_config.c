@@ -57,15 +57,15 @@ static const struct refusal refusals[] = {
     {"an_empty_document", "---\n",
      "2: nothing: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, "
-     "announce, defaults or services"},
+     "announce, peers, defaults or services"},
     {"a_scalar", "hello\n",
      "1: hello: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, "
-     "announce, defaults or services"},
+     "announce, peers, defaults or services"},
     {"a_list_at_the_top", "- a\n",
      "1: a list: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, "
-     "announce, defaults or services"},
+     "announce, peers, defaults or services"},
     {"a_tab_as_indentation", WEB "\tbackends: []\n",
      "6: not YAML: found a tab character that violates indentation: indent with spaces, not tabs"},
     {"an_unclosed_quote", WEB "    algorithm: \"maglev\n" BACKENDS,
@@ -86,8 +86,8 @@ static const struct refusal refusals[] = {
      "2: not YAML: did not find expected node content while parsing a flow node"},
     {"an_unknown_key", "services: []\nfoo: 1\n",
      "2: foo: unknown key: expected include, interfaces, mode, unserved, pin, socket, state, group, "
-     "metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, announce, defaults "
-     "or services"},
+     "metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, announce, "
+     "peers, defaults or services"},
     {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
      "6: service web: protocoll: unknown key: did you mean protocol?"},
     {"an_underscore_for_a_hyphen", "hash_seed: 1\nservices: []\n",
@@ -301,6 +301,30 @@ static const struct refusal refusals[] = {
     {"an_unknown_key_of_announce", "announce: { bgp: yes }\nservices: []\n",
      "1: announce: bgp: unknown key: expected table, protocol, metric, drain-metric, min-up, "
      "require or file"},
+    {"peers_without_nodes", "peers: { key-file: /k }\nservices: []\n",
+     "1: peers: nodes: missing: expected the addresses of 2 to 9 nodes, this one's too"},
+    {"peers_without_a_key", "peers: { nodes: [10.0.0.1, 10.0.0.2] }\nservices: []\n",
+     "1: peers: key-file: missing: expected the path of a file with the key that all nodes have"},
+    {"a_node_that_is_alone", "peers: { key-file: /k, nodes: [10.0.0.1] }\nservices: []\n",
+     "1: peers: nodes: missing: expected the addresses of 2 to 9 nodes, this one's too"},
+    {"a_node_twice", "peers: { key-file: /k, nodes: [10.0.0.1, 10.0.0.1] }\nservices: []\n",
+     "1: peers: nodes: 10.0.0.1: listed twice: expected once"},
+    {"a_node_with_a_port",
+     "peers: { key-file: /k, nodes: [10.0.0.1, '10.0.0.2:7646'] }\nservices: []\n",
+     "1: peers: nodes: 10.0.0.2:7646: expected an IPv4 or IPv6 address, without a port or prefix "
+     "length"},
+    {"nodes_of_two_families",
+     "peers: { key-file: /k, nodes: [10.0.0.1, '2001:db8::2'] }\nservices: []\n",
+     "1: peers: nodes: 2001:db8::2: expected addresses of one family, as the first is IPv4"},
+    {"a_node_that_is_the_loopback",
+     "peers: { key-file: /k, nodes: [10.0.0.1, 127.0.0.1] }\nservices: []\n",
+     "1: peers: nodes: 127.0.0.1: a loopback address: expected the address of one host"},
+    {"a_key_file_beside_the_config",
+     "peers: { key-file: k, nodes: [10.0.0.1, 10.0.0.2] }\nservices: []\n",
+     "1: peers: key-file: k: expected an absolute path"},
+    {"a_port_of_peers_0",
+     "peers: { port: 0, key-file: /k, nodes: [10.0.0.1, 10.0.0.2] }\nservices: []\n",
+     "1: peers: port: 0: expected 1 to 65535"},
     {"announce_as_a_word", "announce: yes\nservices: []\n",
      "1: announce: yes: expected a mapping with the keys table, protocol, metric, drain-metric, "
      "min-up, require or file"},
@@ -537,7 +561,8 @@ static const struct refusal refusals[] = {
      "6: service web: slow-start: -1s: expected 0s to 1h (a number and ms, s, m, h or d)"},
     {"a_flap_damping_of_more_than_an_hour", WEB "    flap-damping: 2h\n" BACKENDS,
      "6: service web: flap-damping: 2h: expected 0s to 1h"},
-    {"passive_checks_of_udp", "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: udp\n    port: 80\n"
+    {"passive_checks_of_udp",
+     "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: udp\n    port: 80\n"
      "    health: { type: icmp, passive: 50% }\n" BACKENDS,
      "6: service web: health: passive: 50%: is of connects, which UDP has not: expected it with `protocol: tcp`"},
     {"a_passive_share_over_100", WEB "    health: { passive: 101% }\n" BACKENDS,
@@ -802,6 +827,11 @@ static const struct refusal refusals[] = {
      "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: any\n"
      "    health: { type: tcp }\n" BACKENDS,
      "6: service web: health: port: missing: expected 1 to 65535, since the service takes any port"},
+    {"a_check_of_any_port_of_backends_that_a_source_names",
+     "services:\n  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: any\n"
+     "    health: { type: tcp }\n    backends-from: { file: /a }\n"
+     "    backends: [{ address: 10.0.0.1, health: { port: 81 } }]\n",
+     "6: service web: health: port: missing: expected 1 to 65535, since the service takes any port"},
     {"a_mistake_in_defaults_that_nobody_inherits", "defaults:\n  algorithm: fast\nservices: []\n",
      "2: defaults: algorithm: fast: expected one of *"},
     {"the_first_of_two_mistakes",
@@ -906,6 +936,7 @@ static void no_services_give_the_defaults(void **state)
 	assert_int_equal(config->limits.slots, 4 << 20);
 	assert_int_equal(config->limits.flows, 1 << 20);
 	assert_false(config->announce.on);
+	assert_false(config->peers.on);
 	config_free(config);
 }
 
@@ -928,6 +959,22 @@ static void announce_without_keys_has_the_defaults(void **state)
 	assert_false(config->announce.all);
 	assert_null(config->announce.file);
 	config_free(config);
+}
+
+static void peers_are_read_and_copied(void **state)
+{
+	struct config *config = parse("peers: { key-file: /etc/lbd/peers.key, nodes: "
+				      "[10.0.0.1, 10.0.0.2, 10.0.0.3] }\nservices: []\n"),
+		      *copy;
+
+	assert_int_equal(config_copy(config, &copy), 0);
+	config_free(config);
+	assert_true(copy->peers.on);
+	assert_int_equal(copy->peers.port, 7646);
+	assert_int_equal(copy->peers.nodes_count, 3);
+	assert_addr(&copy->peers.nodes[2], "10.0.0.3");
+	assert_string_equal(copy->peers.key_file, "/etc/lbd/peers.key");
+	config_free(copy);
 }
 
 /* keys: of the service; weights: of two backends besides one of weight 100. */
@@ -1115,7 +1162,7 @@ static void an_agent_is_asked_if_there_is_a_port(void **state)
 	assert_int_equal(agent->interval_ms, 5000);
 	assert_int_equal(agent->timeout_ms, 2000);
 	assert_string_equal(agent->send, "a\n");
-	assert_int_equal(config->services[0].backends[0].agent_port, 9001);
+	assert_int_equal(config->services[0].backends[0].target.agent_port, 9001);
 	assert_null(config->services[1].agent.type);
 	config_free(config);
 }
@@ -1129,10 +1176,10 @@ static void a_backend_may_say_where_it_is_checked(void **state)
 	const struct config_service *service = &config->services[0];
 	const struct addr address = test_addr("10.9.0.1");
 
-	assert_int_equal(service->backends[0].check_port, 81);
-	assert_true(addr_equal(&service->backends[0].check_address, &address));
-	assert_int_equal(service->backends[1].check_port, 82);
-	assert_int_equal(service->backends[1].check_address.family, 0);
+	assert_int_equal(service->backends[0].target.port, 81);
+	assert_true(addr_equal(&service->backends[0].target.address, &address));
+	assert_int_equal(service->backends[1].target.port, 82);
+	assert_int_equal(service->backends[1].target.address.family, 0);
 	/* each of them has a port to connect to */
 	assert_string_equal(service->health.type, "tcp");
 	config_free(config);
@@ -2252,6 +2299,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(idle_timeouts_reach_as_far_as_the_ticks_of_the_flow_table),
     cmocka_unit_test(no_services_give_the_defaults),
     cmocka_unit_test(announce_without_keys_has_the_defaults),
+    cmocka_unit_test(peers_are_read_and_copied),
     cmocka_unit_test(the_main_table_is_fine_without_checks_to_the_vip),
     cmocka_unit_test(a_ring_is_coarse_where_weights_are_equal_and_whole_flows_are_hashed),
     cmocka_unit_test(a_service_gets_the_defaults),

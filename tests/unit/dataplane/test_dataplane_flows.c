@@ -447,6 +447,7 @@ FLOWS_TEST(an_entry_takes_the_place_of_a_dormant_one_where_all_are_taken)
 	assert_true(is_there(flow, LB_FLOW_ESTABLISHED));
 	assert_int_equal(entries(), 16);
 	assert_int_equal(dp->sweep.dropped, 1);
+	assert_int_equal(dp->maps.loads[want_id(dp, &want, 0)].active, 0); /* as before */
 }
 
 FLOWS_TEST(what_an_empty_part_leaves_is_cleared)

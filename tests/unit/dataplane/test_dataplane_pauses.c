@@ -208,6 +208,33 @@ static void a_refused_commit_with_pauses_changes_nothing(void **unused)
 	free(wants);
 }
 
+/* ---- other nodes ---- */
+
+static unsigned count_turns_of_change(bool with_peer)
+{
+	struct memory_dataplane *memory = memory_dataplane_new(limits);
+	struct want *wants = make_wants();
+	struct job job = {.dp = memory->dp, .wants = wants, .count = SERVICES};
+	unsigned turns;
+
+	want_commit(memory->dp, wants, SERVICES);
+	if (with_peer)
+		assert_int_equal(dataplane_peer_open(memory->dp, 0), 0);
+	change(wants);
+	turns = commit_in_turns(&job, NULL, 0);
+	memory_dataplane_free(memory);
+	free(wants);
+	return turns;
+}
+
+/* What a peer names gets its ids after a commit: 16 383 references, each looked up. */
+static void the_references_of_a_peer_are_translated_with_pauses(void **unused)
+{
+	unsigned without = count_turns_of_change(false);
+
+	assert_in_range(count_turns_of_change(true), without + 15, UINT32_MAX);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -216,6 +243,7 @@ int main(void)
 	    TEST(a_commit_with_pauses_makes_the_same_maps_as_one_without),
 	    TEST(the_counters_of_a_service_stay_while_its_backends_are_removed),
 	    TEST(a_refused_commit_with_pauses_changes_nothing),
+	    TEST(the_references_of_a_peer_are_translated_with_pauses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

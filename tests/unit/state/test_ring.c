@@ -13,7 +13,7 @@
 #include "lbd/state/internal.h"
 
 static struct sentences warnings;
-static const struct state state = {.warnings = &warnings, .trial = true};
+static struct state state = {.warnings = &warnings, .trial = true};
 
 static struct config *parse(const char *keys, const char *backends)
 {
@@ -57,6 +57,7 @@ static void change_of(struct config *config, unsigned count, unsigned removed, u
 		list[i] = &backends[i];
 	}
 	service.backends_count = count;
+	state.config = config;
 	ring_warn_of_change(&state, &service);
 	config_free(config);
 }
@@ -123,6 +124,22 @@ static void of_a_service_that_the_file_does_not_have_nothing_is_said(void **unus
 	assert_string_equal(warned(text), "");
 }
 
+static struct config *with_peers(struct config *config)
+{
+	config->peers.on = true;
+	return config;
+}
+
+static void peers_have_rings_of_one_size(void **unused)
+{
+	char text[1024];
+
+	change(with_peers(parse(", algorithm: source-hash", TWO)), 3, 0);
+	assert_string_equal(warned(text), "");
+	change(with_peers(parse(", algorithm: source-hash, tracking: never", TWO)), 3, 0);
+	assert_non_null(strstr(warned(text), "its ring has 509 slots"));
+}
+
 static void save(const char *keys, const char *before, const char *after)
 {
 	struct config *file = parse(keys, before), *written = parse(keys, after);
@@ -151,6 +168,18 @@ static void a_weight_that_makes_a_coarse_ring_fine_is_warned_of_when_it_is_saved
 	assert_string_equal(warned(text), "");
 }
 
+static void peers_need_no_warning_of_what_is_saved(void **unused)
+{
+	struct config *file = parse("", THREE);
+	struct config *written = parse("", TWO ", { address: 10.0.0.3, weight: 7 }");
+	char text[1024];
+
+	ring_warn_of_saving(&state, with_peers(file), with_peers(written));
+	assert_string_equal(warned(text), "");
+	config_free(file);
+	config_free(written);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +189,8 @@ int main(void)
 	    cmocka_unit_test(what_comes_by_itself_is_as_if_it_were_in_the_file),
 	    cmocka_unit_test(of_a_service_that_the_file_does_not_have_nothing_is_said),
 	    cmocka_unit_test(a_weight_that_makes_a_coarse_ring_fine_is_warned_of_when_it_is_saved),
+	    cmocka_unit_test(peers_have_rings_of_one_size),
+	    cmocka_unit_test(peers_need_no_warning_of_what_is_saved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

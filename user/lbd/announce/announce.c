@@ -31,6 +31,7 @@ struct announce {
 	uint64_t since_ms;
 	bool opened;                     /* every service has had its first results */
 	char detached[ANNOUNCE_WHY];     /* why no packet can come in; "": they can */
+	char syncing[FLEET_WHY];         /* what it waits for from its peers; "": nothing */
 	struct announce_vip *vips;       /* by address */
 	bool *wanted;                    /* for each of them */
 	unsigned count;                  /* of vips */
@@ -73,6 +74,14 @@ static bool look_at_interfaces(struct announce *announce)
 		return false;
 	memcpy(announce->detached, why, sizeof(why));
 	return true;
+}
+
+/* The same. What it waits for changes in its course: only the end counts. */
+static bool look_at_fleet(struct announce *announce)
+{
+	bool was = *announce->syncing;
+
+	return fleet_is_joining(announce->options.fleet, announce->syncing) != was;
 }
 
 static void look_at_packets(struct announce *announce)
@@ -149,9 +158,16 @@ static unsigned count_announced(const struct announce *announce)
 	return announced;
 }
 
+/* Not all is known yet that decides. */
+static bool is_early(const struct announce *announce)
+{
+	return announce->state == NODE_STARTING || announce->state == NODE_SYNCING;
+}
+
 static void log_state(const struct announce *announce)
 {
 	static const enum event_kind kinds[NODE_STATES] = {[NODE_STARTING] = EVENT_node_starting,
+							   [NODE_SYNCING] = EVENT_node_syncing,
 							   [NODE_UP] = EVENT_node_up,
 							   [NODE_DRAINING] = EVENT_node_draining,
 							   [NODE_BLIND] = EVENT_node_blind,
@@ -165,8 +181,8 @@ static void log_state(const struct announce *announce)
 			   "node: %s: %u of %u VIPs announced, table %" PRIu32 ", metric %" PRIu32,
 			   name, count_announced(announce), announce->count,
 			   announce->in_force.set.table, announce->metric);
-	else if (announce->state == NODE_STARTING)
-		events_log(kind, LOG_INFO, &about, "node: starting: %s", announce->why);
+	else if (is_early(announce))
+		events_log(kind, LOG_INFO, &about, "node: %s: %s", name, announce->why);
 	else
 		events_log(kind, LOG_WARNING, &about, "node: %s: %s; no VIP is announced", name,
 			   announce->why);
@@ -190,8 +206,8 @@ static int ready_netlink(struct announce *announce, struct error *err)
 	return announce->netlink.socket ? 0 : routes_open(&announce->netlink, err);
 }
 
-/* Before the first results are in, routes that an earlier lbd has left stay: its data plane goes on
- * too. Others are not added. */
+/* Before the first results are in, and before peers have told what they know, routes that an
+ * earlier lbd has left stay: its data plane goes on too. Others are not added. */
 static void want_what_is_there(struct announce *announce, const struct announce_vip *before,
 			       unsigned count)
 {
@@ -210,7 +226,7 @@ static void decide_wanted(struct announce *announce, const struct announce_vip *
 
 	for (unsigned i = 0; i < announce->count; i++)
 		announce->wanted[i] = announces && announce->vips[i].usable;
-	if (announce->state == NODE_STARTING && dataplane_adopted(announce->options.dp))
+	if (is_early(announce) && dataplane_adopted(announce->options.dp))
 		want_what_is_there(announce, before, count);
 }
 
@@ -230,7 +246,7 @@ static int apply_priority(struct announce *announce, struct error *err)
 
 	if (!announce->in_force.file ||
 	    (announce->has_priority && announce->priority == priority) ||
-	    (announce->state == NODE_STARTING && dataplane_adopted(announce->options.dp)))
+	    (is_early(announce) && dataplane_adopted(announce->options.dp)))
 		return 0;
 	rc = priority_write(announce->in_force.file, priority, err);
 	announce->has_priority = !rc;
@@ -336,6 +352,7 @@ static bool enter_state(struct announce *announce, const struct node_tally *tall
 	const struct node_facts facts = {
 	    .detached = announce->detached[0] ? announce->detached : NULL,
 	    .opened = announce->opened,
+	    .syncing = announce->syncing[0] ? announce->syncing : NULL,
 	    .order = *state_node_order(announce->options.state),
 	};
 	char why[ANNOUNCE_WHY];
@@ -472,6 +489,7 @@ static void on_change(void *arg)
 	struct announce *announce = arg;
 
 	look_at_interfaces(announce);
+	look_at_fleet(announce);
 	refresh(announce, false);
 }
 
@@ -482,6 +500,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 	if (state_node_order(announce->options.state)->drain)
 		look_at_packets(announce);
+	full |= look_at_fleet(announce);
 	if (look_at_interfaces(announce) || full)
 		refresh(announce, full);
 }
@@ -556,6 +575,7 @@ int announce_begin(struct announce *announce, struct error *err)
 	if (event_add(announce->tick, &tick))
 		return error_set(err, -ENOMEM, "out of memory");
 	look_at_interfaces(announce);
+	look_at_fleet(announce);
 	refresh(announce, true);
 	state_on_change(announce->options.state, on_change, announce);
 	return 0;

@@ -8,10 +8,12 @@
 
 #include <event2/event.h>
 
+#include "lbd/fleet/fleet.h"
 #include "lbd/state/state.h"
 
 enum node_state {
 	NODE_STARTING,  /* first results of health checks are missing */
+	NODE_SYNCING,   /* its peers have not told it everything yet: `peers` */
 	NODE_UP,        /* announced: each VIP that has a usable service */
 	NODE_DRAINING,  /* the same with the drain-metric, by order */
 	NODE_BLIND,     /* no backend answers, as all were lost at once: nothing is announced */
@@ -32,7 +34,7 @@ struct announce_vip {
 struct announce_node {
 	bool on; /* the config has `announce:`; else only that is set */
 	enum node_state state;
-	char why[ANNOUNCE_WHY]; /* of BLIND, WITHDRAWN and STARTING; "" */
+	char why[ANNOUNCE_WHY]; /* of BLIND, WITHDRAWN, STARTING and SYNCING; "" */
 	uint64_t since_ms;      /* CLOCK_MONOTONIC when the state began */
 	uint32_t table, metric; /* of the routes, in force */
 	unsigned vips, announced;
@@ -48,7 +50,8 @@ struct announce;
 struct announce_options {
 	struct event_base *base;
 	struct state *state;
-	struct attach *attach; /* NULL: the node counts as attached */
+	struct attach *attach;     /* NULL: the node counts as attached */
+	const struct fleet *fleet; /* NULL: there are no other nodes */
 	struct dataplane *dp;
 	const char *record; /* copied; the file that says what is announced, for lbd --withdraw */
 };

@@ -133,6 +133,10 @@ enum node_state node_decide(const struct node_facts *facts, const struct node_ta
 			 tally->unopened, tally->services);
 		return NODE_STARTING;
 	}
+	if (facts->syncing) {
+		snprintf(why, ANNOUNCE_WHY, "%s", facts->syncing);
+		return NODE_SYNCING;
+	}
 	if (!tally->usable) {
 		snprintf(why, ANNOUNCE_WHY, "%s",
 			 tally->vips ? "no VIP has enough usable backends"
@@ -144,11 +148,9 @@ enum node_state node_decide(const struct node_facts *facts, const struct node_ta
 
 int node_priority(enum node_state state)
 {
-	static const int priorities[NODE_STATES] = {[NODE_UP] = 0,
-						    [NODE_DRAINING] = -50,
-						    [NODE_STARTING] = -90,
-						    [NODE_BLIND] = -90,
-						    [NODE_WITHDRAWN] = -90};
+	static const int priorities[NODE_STATES] = {
+	    [NODE_UP] = 0,        [NODE_DRAINING] = -50, [NODE_STARTING] = -90,
+	    [NODE_SYNCING] = -90, [NODE_BLIND] = -90,    [NODE_WITHDRAWN] = -90};
 
 	return priorities[state];
 }
@@ -156,6 +158,7 @@ int node_priority(enum node_state state)
 const char *announce_state_name(enum node_state state)
 {
 	static const char *const names[NODE_STATES] = {[NODE_STARTING] = "starting",
+						       [NODE_SYNCING] = "syncing",
 						       [NODE_UP] = "up",
 						       [NODE_DRAINING] = "draining",
 						       [NODE_BLIND] = "blind",

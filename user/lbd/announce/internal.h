@@ -13,6 +13,7 @@ struct node_facts {
 	const char
 	    *detached; /* why no packet can come in: no interface, no carrier; NULL: they can */
 	bool opened;   /* since lbd's start, every service has had its first results */
+	const char *syncing; /* what it waits for from its peers; NULL: nothing */
 	struct node_order order;
 };
 

@@ -17,16 +17,21 @@
 #include "lbd/host/host.h"
 #include "listen.h"
 
-#define REQUEST_MS  5000
-#define ANSWER_MS   20000
-#define BYTES_MAX   (4 * LB_API_MAX_BODY)
-#define CHANGES_MAX 64 /* that wait: their bodies take memory, also when the clients are gone */
+#define REQUEST_MS 5000
+#define ANSWER_MS  20000
+#define BYTES_MAX  (4 * LB_API_MAX_BODY)
+/* That wait: their bodies take memory, also when the clients are gone. Of PUT with a short body
+ * there may be more: servers that register, or renew, do so at the same moment. */
+#define CHANGES_MAX 64
+#define PUTS_MAX    2048
+#define PUT_BYTES   1024
 
 static const struct api_route routes[] = {
     {"GET", LB_API_PREFIX "/status", api_status, API_LIST_NONE},
     {"GET", LB_API_PREFIX "/services", NULL, API_LIST_SERVICES},
     {"GET", LB_API_PREFIX "/backends", api_backends, API_LIST_BACKENDS},
     {"GET", LB_API_PREFIX "/stats", api_stats, API_LIST_NONE},
+    {"GET", LB_API_PREFIX "/fleet", api_fleet, API_LIST_NONE},
     {"GET", LB_API_PREFIX "/top", NULL, API_LIST_TOP},
     {"GET", LB_API_PREFIX "/events", NULL, API_LIST_EVENTS},
     {"POST", LB_API_PREFIX "/attach", api_attach, API_LIST_NONE},
@@ -255,13 +260,20 @@ struct change {
 	const struct api_route *route;
 	json_t *body;
 	struct face_waiters waiters; /* the call, unless it is gone */
+	bool is_put;                 /* with a short body */
 	bool is_known;               /* who asks */
 	uid_t uid;
 };
 
+/* The number of changes of its kind that wait. */
+static unsigned *change_count(const struct change *change)
+{
+	return change->is_put ? &change->api->puts : &change->api->changes;
+}
+
 static void change_free(struct change *change)
 {
-	change->api->changes--;
+	--*change_count(change);
 	json_decref(change->body);
 	free(change);
 }
@@ -322,18 +334,20 @@ static void run_change(void *arg)
 static int add_change(struct api *api, const struct api_route *route, json_t *body,
 		      struct face_call *call, struct error *err)
 {
-	bool full = api->changes >= CHANGES_MAX;
+	bool is_put = route->handler == api_put && face_request(call)->content_length <= PUT_BYTES;
+	unsigned waiting = is_put ? api->puts : api->changes;
+	bool full = waiting >= (is_put ? PUTS_MAX : CHANGES_MAX);
 	struct change *change = full ? NULL : calloc(1, sizeof(*change));
 
 	if (!change) {
 		json_decref(body);
-		return full ? error_set(err, -EBUSY, "%u changes wait already: try again",
-					api->changes)
+		return full ? error_set(err, -EBUSY, "%u changes wait already: try again", waiting)
 			    : error_set(err, -ENOMEM, "out of memory");
 	}
-	api->changes++;
 	change->api = api;
 	change->route = route;
+	change->is_put = is_put;
+	++*change_count(change);
 	change->body = body;
 	change->is_known = !face_peer(call, &change->uid);
 	TAILQ_INIT(&change->waiters);
@@ -436,6 +450,7 @@ int api_new(const struct api_options *options, struct api **ret, struct error *e
 			    .state = options->state,
 			    .attach = options->attach,
 			    .announce = options->announce,
+			    .fleet = options->fleet,
 			    .dp = options->dp,
 			    .health = options->health,
 			    .tasks = options->tasks,

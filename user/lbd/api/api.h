@@ -4,6 +4,7 @@
 #define LBD_API_H
 
 #include "lbd/announce/announce.h"
+#include "lbd/fleet/fleet.h"
 #include "lbd/state/state.h"
 #include "budget.h"
 #include "metrics.h"
@@ -15,6 +16,7 @@ struct api_options {
 	struct state *state; /* its config has the path and the group of the socket */
 	struct attach *attach;
 	const struct announce *announce; /* NULL: nothing is announced */
+	const struct fleet *fleet;       /* NULL: there are no other nodes */
 	struct dataplane *dp;
 	const struct health *health;
 	const struct lateness *lateness;

@@ -29,11 +29,13 @@ struct api {
 	struct state *state;
 	struct attach *attach;
 	const struct announce *announce; /* NULL: nothing is announced */
+	const struct fleet *fleet;       /* NULL: there are no other nodes */
 	struct dataplane *dp;
 	const struct health *health;
 	const struct lateness *lateness;
 	struct tasks *tasks; /* NULL: changes are made at once */
-	unsigned changes;    /* that wait, or are being made */
+	unsigned changes;    /* that wait, or are being made, without puts */
+	unsigned puts;       /* PUT with a short body, the same */
 	uint64_t start_ms;   /* CLOCK_MONOTONIC */
 	/* The last interface name looked up for this answer: thousands of backends share a few
 	 * interfaces. 0: none. */
@@ -110,6 +112,9 @@ json_t *api_interface_json(const struct api *api, const struct attachment *attac
 /* ---- node.c ---- */
 api_handler api_node_drain;
 json_t *api_node_json(const struct api *api); /* null: the config has no `announce:` */
+
+/* ---- fleet.c ---- */
+api_handler api_fleet;
 
 /* ---- change.c ---- */
 api_handler api_attach, api_detach, api_reload, api_save, api_service_add, api_service_remove,

@@ -5,6 +5,7 @@
 #define LBD_METRICS_H
 
 #include "lbd/announce/announce.h"
+#include "lbd/fleet/fleet.h"
 #include "lbd/state/state.h"
 
 struct metrics;
@@ -17,6 +18,7 @@ struct metrics_options {
 	const struct health *health;
 	const struct attach *attach;     /* NULL: no interfaces */
 	const struct announce *announce; /* NULL: nothing is announced */
+	const struct fleet *fleet;       /* NULL: there are no other nodes */
 	const struct lateness *lateness;
 	const struct face *control; /* for its metrics; outlives the metrics */
 	unsigned connections;       /* at most; see budget.h */

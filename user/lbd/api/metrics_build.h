@@ -4,6 +4,7 @@
 #define LBD_METRICS_BUILD_H
 
 #include "lbd/announce/announce.h"
+#include "lbd/fleet/fleet.h"
 #include "lbd/state/state.h"
 #include "face.h"
 
@@ -15,6 +16,7 @@ struct metrics_source {
 	const struct health *health;
 	const struct attach *attach;     /* NULL: no interfaces */
 	const struct announce *announce; /* NULL: nothing is announced */
+	const struct fleet *fleet;       /* NULL: there are no other nodes */
 	const struct lateness *lateness;
 	const struct face *faces[METRICS_FACES]; /* NULL: there is none */
 	double start_time;                       /* seconds since 1970 */

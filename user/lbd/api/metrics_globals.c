@@ -145,6 +145,86 @@ static void write_node(struct text *text, const struct announce *announce)
 		     node.fault[0] != 0);
 }
 
+/* ---- other nodes ---- */
+
+static void write_peer_values(struct text *text, const struct fleet *fleet, unsigned peers,
+			      const char *name, const char *type, const char *help,
+			      double value(const struct fleet_peer_view *peer))
+{
+	metrics_family(text, name, type, help);
+	for (unsigned i = 0; i < peers; i++) {
+		struct fleet_peer_view peer;
+		char address[ADDR_TEXT];
+
+		fleet_look_at(fleet, i, &peer);
+		metrics_sample(text, name,
+			       (const char *[]){"peer", addr_format(&peer.address, address), NULL},
+			       value(&peer));
+	}
+}
+
+static bool is_met(const struct fleet_peer_view *peer)
+{
+	return peer->state == FLEET_SYNCING || peer->state == FLEET_SYNCED;
+}
+
+static double peer_synced(const struct fleet_peer_view *peer)
+{
+	return peer->state == FLEET_SYNCED;
+}
+
+static double peer_lag(const struct fleet_peer_view *peer)
+{
+	return is_met(peer) ? peer->lag_ms / 1000.0 : 0;
+}
+
+static double peer_same_config(const struct fleet_peer_view *peer)
+{
+	return is_met(peer) && peer->same_config;
+}
+
+static double peer_losses(const struct fleet_peer_view *peer)
+{
+	return (double)peer->losses;
+}
+
+/* A counter without labels. */
+static void write_count(struct text *text, const char *name, const char *help, uint64_t value)
+{
+	metrics_family(text, name, "counter", help);
+	metrics_sample(text, name, NULL, (double)value);
+}
+
+static void write_fleet(struct text *text, const struct fleet *fleet)
+{
+	struct fleet_view view;
+
+	if (!fleet)
+		return;
+	fleet_look(fleet, &view);
+	write_number(text, "lbd_peers", "Other nodes of the config.", view.peers);
+	write_peer_values(text, fleet, view.peers, "lbd_peer_synced", "gauge",
+			  "1 while this node and the other have told each other everything.",
+			  peer_synced);
+	write_peer_values(text, fleet, view.peers, "lbd_peer_lag_seconds", "gauge",
+			  "Time until what changes at the other node is known here; 0 without a "
+			  "connection.",
+			  peer_lag);
+	write_peer_values(text, fleet, view.peers, "lbd_peer_same_config", "gauge",
+			  "1 if the other node is connected and its config has the same services "
+			  "and backends.",
+			  peer_same_config);
+	write_peer_values(text, fleet, view.peers, "lbd_peer_losses_total", "counter",
+			  "Connections to the other node that were lost.", peer_losses);
+	write_count(text, "lbd_sync_conflicts_total",
+		    "Slots that had untracked flows on different backends at two nodes when they "
+		    "met.",
+		    view.conflicts);
+	write_count(text, "lbd_sync_unplaced_total",
+		    "Flows of other nodes that found no place in this node's flow table.",
+		    view.unplaced);
+}
+
 /* ---- what an alert asks for ---- */
 
 static void write_forwarding(struct text *text, const struct metrics_source *source)
@@ -293,6 +373,7 @@ void metrics_write_globals(struct text *text, const struct metrics_source *sourc
 	write_notify(text);
 	write_lost(text, source->attach);
 	write_node(text, source->announce);
+	write_fleet(text, source->fleet);
 	write_lateness(text, lateness_meter(source->lateness));
 	write_probe_process(text, source->health);
 	write_faces(text, source);

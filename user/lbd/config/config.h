@@ -28,16 +28,20 @@ enum config_protocol { CONFIG_TCP = 6, CONFIG_UDP = 17 };
 enum config_mode { CONFIG_MODE_AUTO, CONFIG_MODE_NATIVE, CONFIG_MODE_GENERIC };
 enum config_tracking { CONFIG_TRACKING_AUTO, CONFIG_TRACKING_ALWAYS, CONFIG_TRACKING_NEVER };
 
+/* `health: { port, agent-port, address }` of a backend: where it is checked. 0: as the service
+ * says; family 0: the backend's own address. */
+struct config_target {
+	uint16_t port, agent_port;
+	struct addr address;
+};
+
 struct config_backend {
 	struct addr address;
 	uint32_t weight; /* 0..CONFIG_MAX_WEIGHT, default 100; 0: takes no new flow */
 	bool backup;
 	bool drain; /* takes no new flow, until the file or a run-time change says otherwise */
 	struct config_tag *tag; /* name and labels; NULL: neither */
-	/* `health: { port, address }`: where it is checked; 0: as the service says; family 0: the
-	 * backend's own address */
-	uint16_t check_port, agent_port;
-	struct addr check_address;
+	struct config_target target;
 };
 
 /* `allow` and `deny`; NULL: not given. */
@@ -132,6 +136,18 @@ struct config_announce {
 	char *file;            /* NULL: none */
 };
 
+/* Of `peers:`. With this node. */
+#define CONFIG_NODES_MAX 9
+
+/* `peers:`: the nodes that serve the same VIPs, and tell each other of slots and flows. */
+struct config_peers {
+	bool on;                             /* the key is there */
+	uint16_t port;                       /* default 7646 */
+	char *key_file;                      /* required */
+	struct addr nodes[CONFIG_NODES_MAX]; /* all of one family; this node's is one of them */
+	unsigned nodes_count;
+};
+
 struct config {
 	char *include;        /* the directory and pattern; NULL: the main file is all there is */
 	unsigned files_count; /* with the main one */
@@ -163,6 +179,7 @@ struct config {
 	/* `telemetry: { sample: 1/16 }`: connects of one flow in so many are timed; 0: `off` */
 	unsigned sample;
 	struct config_announce announce;
+	struct config_peers peers;
 	struct config_service *services;
 	unsigned services_count;
 };

@@ -14,9 +14,12 @@
 
 /* Each that struct config owns. */
 static const size_t owned[] = {
-    TEXT(include),       TEXT(defaults), TEXT(pin),          TEXT(socket), TEXT(state),
-    TEXT(group),         TEXT(metrics),  TEXT(metrics_path), TEXT(notify), TEXT(metrics_token_file),
-    TEXT(announce.file),
+    TEXT(include),       TEXT(defaults),
+    TEXT(pin),           TEXT(socket),
+    TEXT(state),         TEXT(group),
+    TEXT(metrics),       TEXT(metrics_path),
+    TEXT(notify),        TEXT(metrics_token_file),
+    TEXT(announce.file), TEXT(peers.key_file),
 };
 #define TEXTS (sizeof(owned) / sizeof(owned[0]))
 

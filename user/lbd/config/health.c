@@ -571,11 +571,13 @@ static void finish_item(const struct config_place *at, const struct raw_health *
 
 /* ---- the whole ---- */
 
-/* All backends may say at which port they are checked. */
+/* All backends may say at which port they are checked, but those that a source names. */
 static bool backends_have_ports(const struct config_service *service)
 {
+	if (config_from_kind(&service->from))
+		return false;
 	for (unsigned i = 0; i < service->backends_count; i++)
-		if (!service->backends[i].check_port)
+		if (!service->backends[i].target.port)
 			return false;
 	return service->backends_count;
 }
@@ -740,34 +742,32 @@ void config_finish_agent(const struct config_place *service_at, const struct raw
 /* ---- of a backend ---- */
 
 static const struct config_number_key target_numbers[] = {
-    CONFIG_NUMBER("port", raw_target, port, config_backend, check_port, count, 1, 65535),
-    CONFIG_NUMBER("agent-port", raw_target, agent_port, config_backend, agent_port, count, 1,
-		  65535),
+    CONFIG_NUMBER("port", raw_target, port, config_target, port, count, 1, 65535),
+    CONFIG_NUMBER("agent-port", raw_target, agent_port, config_target, agent_port, count, 1, 65535),
     {.key = NULL},
 };
 
 void config_read_target(const struct config_place *backend_at, const struct raw_target *raw,
-			struct config_backend *backend)
+			struct config_target *ret)
 {
 	struct config_place at;
 
 	config_place_field(backend_at, "health", &at);
-	config_read_numbers(&at, target_numbers, raw, backend);
+	config_read_numbers(&at, target_numbers, raw, ret);
 	if (raw->address)
-		config_read_address(&at, "address", raw->address, &backend->check_address);
+		config_read_address(&at, "address", raw->address, &ret->address);
 }
 
 /* A check to the VIP goes to no other address. */
 void config_finish_target(const struct config_place *backend_at,
-			  const struct config_service *service,
-			  const struct config_backend *backend)
+			  const struct config_service *service, const struct config_target *target)
 {
 	char text[ADDR_TEXT];
 	struct config_place at;
 
-	if (!backend->check_address.family || !health_spec_to_vip(&service->health))
+	if (!target->address.family || !health_spec_to_vip(&service->health))
 		return;
 	config_place_field(backend_at, "health", &at);
-	config_complain(&at, "address", addr_format(&backend->check_address, text),
+	config_complain(&at, "address", addr_format(&target->address, text),
 			"has no meaning with `to: vip`: such a check goes to the VIP");
 }

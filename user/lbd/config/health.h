@@ -21,10 +21,9 @@ void config_finish_agent(const struct config_place *service_at, const struct raw
 			 struct config_service *service);
 /* The mapping `health` of a backend: where it is checked. */
 void config_read_target(const struct config_place *backend_at, const struct raw_target *raw,
-			struct config_backend *backend);
+			struct config_target *ret);
 /* After config_finish_health. */
 void config_finish_target(const struct config_place *backend_at,
-			  const struct config_service *service,
-			  const struct config_backend *backend);
+			  const struct config_service *service, const struct config_target *target);
 
 #endif

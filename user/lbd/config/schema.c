@@ -16,6 +16,7 @@
 
 #define MAX_INTERFACES 64
 #define MAX_HOSTS      64
+#define MAX_NODES      64 /* that are loaded: value.c says how many there may be */
 #define MAX_HEADERS    16
 
 #define OPTIONAL       CYAML_FLAG_OPTIONAL
@@ -235,6 +236,13 @@ static const cyaml_schema_field_t announce_keys[] = {
 	TEXT("file", raw_announce, file),
 	CYAML_FIELD_END};
 
+static const cyaml_schema_field_t peers_keys[] = {
+	TEXT("port", raw_peers, port),
+	TEXT("key-file", raw_peers, key_file),
+	CYAML_FIELD_SEQUENCE("nodes", OPTIONAL | CYAML_FLAG_POINTER, struct raw_peers, nodes, &text_schema, 0,
+			     MAX_NODES),
+	CYAML_FIELD_END};
+
 /* Required, so that a truncated file does not silently remove every service. */
 #define SERVICES \
 	CYAML_FIELD_SEQUENCE("services", CYAML_FLAG_POINTER, struct raw_config, services, &service_schema, 0, \
@@ -261,6 +269,7 @@ static const cyaml_schema_field_t config_keys[] = {
 	GROUP("limits", raw_config, limits, limits_keys),
 	GROUP("telemetry", raw_config, telemetry, telemetry_keys),
 	GROUP("announce", raw_config, announce, announce_keys),
+	GROUP("peers", raw_config, peers, peers_keys),
 	GROUP("defaults", raw_config, defaults, defaults_keys),
 	SERVICES,
 	CYAML_FIELD_END};

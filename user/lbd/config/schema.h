@@ -89,6 +89,12 @@ struct raw_announce {
 	uint8_t *require; /* 1: all, 0: any */
 };
 
+struct raw_peers {
+	char *port, *key_file;
+	char **nodes;
+	unsigned nodes_count;
+};
+
 struct raw_limits {
 	char *services, *backends, *slots, *flows;
 };
@@ -111,6 +117,7 @@ struct raw_config {
 	struct raw_limits *limits;
 	struct raw_telemetry *telemetry;
 	struct raw_announce *announce;
+	struct raw_peers *peers;
 	struct raw_service *defaults;
 	struct raw_service *services;
 	unsigned services_count;

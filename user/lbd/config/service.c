@@ -220,7 +220,7 @@ static void read_backend(const struct config_place *service_at, unsigned index,
 	config_read_address(&at, "address", raw->address, &backend->address);
 	config_read_tag(&at, raw->name, &backend->tag);
 	if (raw->health)
-		config_read_target(&at, raw->health, backend);
+		config_read_target(&at, raw->health, &backend->target);
 	if (!backend->address.family || !service->vip.family)
 		return;
 	if (addr_equal(&backend->address, &service->vip))
@@ -257,10 +257,10 @@ static void finish_backends(const struct config_place *service_at,
 	struct config_place at;
 
 	for (unsigned i = 0; i < service->backends_count; i++) {
-		if (!service->backends[i].check_address.family)
+		if (!service->backends[i].target.address.family)
 			continue;
 		config_place_item(service_at, "backends", i, &at);
-		config_finish_target(&at, service, &service->backends[i]);
+		config_finish_target(&at, service, &service->backends[i].target);
 	}
 }
 

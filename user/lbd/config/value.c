@@ -30,6 +30,7 @@ static const struct config config_defaults = {
     .encap_source6_len = 64,
     .gue_port = 6080,
     .sample = 16,
+    .peers = {.port = 7646},
     .announce = {.table = 76, .protocol = 76, .metric = 10, .drain_metric = 2000, .min_up = 1},
     .limits = {.services = 1024, .backends = 16384, .slots = 4 << 20, .flows = 1 << 20},
 };
@@ -148,6 +149,17 @@ static const struct config_number_key announce_numbers[] = {
 
 static const struct config_text_key announce_texts[] = {
     CONFIG_TEXT("file", raw_announce, file, config_announce, file, is_path, "an absolute path"),
+    {.key = NULL},
+};
+
+static const struct config_number_key peers_numbers[] = {
+    CONFIG_NUMBER("port", raw_peers, port, config_peers, port, count, 1, 65535),
+    {.key = NULL},
+};
+
+static const struct config_text_key peers_texts[] = {
+    CONFIG_TEXT("key-file", raw_peers, key_file, config_peers, key_file, is_path,
+		"an absolute path"),
     {.key = NULL},
 };
 
@@ -319,6 +331,55 @@ static void read_announce(const struct config_place *root, const struct raw_anno
 				"is the control socket: expected another path");
 }
 
+static void read_node(const struct config_place *at, const struct raw_peers *raw, unsigned i,
+		      struct config_peers *peers)
+{
+	const char *text = raw->nodes[i], *why;
+	struct addr *node = &peers->nodes[i];
+
+	if (addr_parse(text, node)) {
+		config_complain_item(at, "nodes", i, text,
+				     "expected an IPv4 or IPv6 address, without a port or prefix "
+				     "length");
+		return;
+	}
+	why = addr_why_no_host(node);
+	if (why)
+		config_complain_item(at, "nodes", i, text, "%s: expected the address of one host",
+				     why);
+	else if (node->family != peers->nodes[0].family)
+		config_complain_item(at, "nodes", i, text,
+				     "expected addresses of one family, as the first is IPv%u",
+				     peers->nodes[0].family);
+	for (unsigned j = 0; j < i; j++)
+		if (addr_equal(&peers->nodes[j], node))
+			config_complain_item(at, "nodes", i, text, "listed twice: expected once");
+}
+
+static void read_peers(const struct config_place *root, const struct raw_peers *raw,
+		       struct config_peers *peers)
+{
+	struct config_place at;
+
+	config_place_field(root, "peers", &at);
+	peers->on = true;
+	config_read_numbers(&at, peers_numbers, raw, peers);
+	config_read_texts(&at, peers_texts, raw, peers);
+	if (!raw->key_file)
+		config_complain_missing(&at, "key-file",
+					"expected the path of a file with the key that all nodes "
+					"have");
+	if (raw->nodes_count < 2 || raw->nodes_count > CONFIG_NODES_MAX) {
+		config_complain_missing(&at, "nodes",
+					"expected the addresses of 2 to %d nodes, this one's too",
+					CONFIG_NODES_MAX);
+		return;
+	}
+	peers->nodes_count = raw->nodes_count;
+	for (unsigned i = 0; i < raw->nodes_count; i++)
+		read_node(&at, raw, i, peers);
+}
+
 static void read_interfaces(const struct config_place *root, const struct raw_config *raw,
 			    struct config *config)
 {
@@ -407,5 +468,7 @@ void config_read(struct config_source *source, const struct raw_config *raw, str
 		read_telemetry(&root, raw->telemetry, config);
 	if (raw->announce)
 		read_announce(&root, raw->announce, config);
+	if (raw->peers)
+		read_peers(&root, raw->peers, &config->peers);
 	read_interfaces(&root, raw, config);
 }

@@ -148,7 +148,7 @@ static int adopt_ring(struct dataplane *dp, struct record *record)
 	const struct lb_service *line = &dp->maps.services[record->id];
 	uint32_t size = LB_REGION_SIZE(line->ring), now = dp_tick(dp);
 
-	record->wanted_size = size;
+	record->wanted_size = record->configured = size;
 	record->since = calloc(size + 1, sizeof(*record->since));
 	if (!record->since)
 		return -ENOMEM;

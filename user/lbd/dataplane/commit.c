@@ -112,6 +112,7 @@ static int plan_ids(struct dataplane *dp, struct service_plan *plan, struct erro
 		if (member->id)
 			continue;
 		member->id = take_id(dp, &dp->backend_ids);
+		dp->ids_changed = dp->ids_taken = true;
 		if (!member->id)
 			return error_set(
 			    err, -ENOSPC,
@@ -143,7 +144,9 @@ static int plan_record(struct dataplane *dp, struct service_plan *plan, struct e
 	plan->made = true;
 	keep_want(plan->record, &plan->want);
 	plan->record->full_before = dataplane_event(dp, LB_EVENT_flow_table_full);
+	plan->record->fresh_round = dp->join ? dp->sweep.completed : dp->sweep.round + 2;
 	plan->record->id = take_id(dp, &dp->service_ids);
+	dp->ids_changed = dp->ids_taken = true;
 	if (!plan->record->id)
 		return error_set(err, -ENOSPC,
 				 "%s: limits.services: %u: all are in use, expected a larger limit",
@@ -427,6 +430,7 @@ static void apply_service(struct dataplane *dp, struct service_plan *plan)
 {
 	struct record *record = plan->record;
 	const struct lb_service *line = &dp->maps.services[record->id];
+	bool begins = line->flags & LB_SERVICE_TRACK_NEVER && !plan->want.track_never;
 
 	warn_of_moves(plan, line);
 	straight_close(dp, &plan->want);
@@ -445,6 +449,8 @@ static void apply_service(struct dataplane *dp, struct service_plan *plan)
 	record->count = plan->count;
 	plan->members = NULL;
 	dp->by_id[record->id] = record;
+	if (begins && claims_any(dp))
+		claims_enforce_all(dp, record); /* until now it took no part */
 	straight_open(dp, record);
 	ring_count(dp, record, dp_tick(dp));
 }
@@ -538,6 +544,7 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 			withdraw_dead(dp, &plan->services[i]);
 	for (size_t i = 0; i < plan->removed_count; i++)
 		remove_record(dp, plan->removed[i]);
+	dp->ids_changed |= leaving_count;
 	for (size_t i = 0; i < leaving_count; i++)
 		backend_retire(dp, leaving[i]);
 }
@@ -568,6 +575,7 @@ int dataplane_commit(struct dataplane *dp, const struct dp_service *services, si
 	if (!rc) {
 		plan_apply(dp, &plan, leaving);
 		share_places(dp);
+		claims_translate(dp);
 	}
 	plan_done(dp, &plan, rc);
 	return rc;
@@ -605,9 +613,11 @@ void dp_resize(struct dataplane *dp, struct record *record)
 		rc = ring_plan_make(dp, &plan, &err);
 	if (!rc && dp_retire_room(dp, 3))
 		rc = error_set(&err, -ENOMEM, "out of memory");
-	if (!rc)
+	if (!rc) {
 		apply_service(dp, &plan);
-	else
+	} else {
+		record->wanted_size = LB_REGION_SIZE(dp->maps.services[record->id].ring);
 		log_warning("ring not resized: %s", rc == -ENOMEM ? "out of memory" : err.text);
+	}
 	service_plan_done(dp, &plan);
 }

@@ -106,11 +106,14 @@ void connects_sample_ring(struct dataplane *dp, const struct service_plan *plan)
 	for (uint32_t at = base; wanted && at < base + LB_REGION_SIZE(ring); at++)
 		dp->rank_of[LB_SLOT_CURRENT(dp->maps.arena[at])] = 0;
 	for (uint32_t at = base; at < base + LB_REGION_SIZE(ring); at++) {
-		uint32_t slot = dp->maps.arena[at], current = LB_SLOT_CURRENT(slot);
-		bool in = wanted && current && dp->rank_of[current]++ % dp->sample == 0;
+		uint32_t slot, current;
+		bool in;
 
 		if ((at - base) % PAUSE_SLOTS == PAUSE_SLOTS - 1)
 			task_pause();
+		slot = dp->maps.arena[at]; /* after the pause, in which it may change */
+		current = LB_SLOT_CURRENT(slot);
+		in = wanted && current && dp->rank_of[current]++ % dp->sample == 0;
 		if (in)
 			dp->sampled[at / 8] |= (uint8_t)(1u << at % 8);
 		else

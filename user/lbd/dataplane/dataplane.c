@@ -36,6 +36,7 @@ enum map_index {
 	MAP_LOADS,
 	MAP_TURNS,
 	MAP_FLOWS,
+	MAP_DIRTY,
 	MAP_FRAGS,
 	MAP_BACKEND_COUNTS,
 	MAP_REASON_COUNTS,
@@ -52,10 +53,10 @@ enum map_index {
 };
 
 static const char *const map_names[MAPS] = {
-    "links",          "vips",          "ports",          "services", "arena",    "fronts",
-    "stamps",         "backends",      "loads",          "turns",    "flows",    "frags",
-    "backend_counts", "reason_counts", "service_counts", "totals",   "filters",  "limits",
-    "sources",        "offenders",     "egress",         "paths",    "settings",
+    "links",  "vips",           "ports",         "services",       "arena",  "fronts",
+    "stamps", "backends",       "loads",         "turns",          "flows",  "dirty",
+    "frags",  "backend_counts", "reason_counts", "service_counts", "totals", "filters",
+    "limits", "sources",        "offenders",     "egress",         "paths",  "settings",
 };
 
 /* The names that libbpf knows those by that are variables of the program. */
@@ -108,6 +109,11 @@ static uint32_t flow_buckets(uint32_t flows)
 	while ((uint64_t)buckets * LB_FLOW_WAYS < 2 * (uint64_t)flows)
 		buckets *= 2;
 	return buckets;
+}
+
+static uint32_t dirty_lines(uint32_t buckets)
+{
+	return (buckets + LB_DIRTY_BUCKETS - 1) / LB_DIRTY_BUCKETS;
 }
 
 static uint32_t entries_of(const struct dataplane *dp, unsigned map)
@@ -164,6 +170,7 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 	    [MAP_LOADS] = backends,
 	    [MAP_TURNS] = services,
 	    [MAP_FLOWS] = flow_buckets(options->flows),
+	    [MAP_DIRTY] = dirty_lines(flow_buckets(options->flows)),
 	    [MAP_BACKEND_COUNTS] = cpus * backends,
 	    [MAP_REASON_COUNTS] = cpus * LB_COUNTERS,
 	    [MAP_SERVICE_COUNTS] = services * cpus,
@@ -458,6 +465,7 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	    .loads = dp->mappings[MAP_LOADS].at,
 	    .turns = dp->mappings[MAP_TURNS].at,
 	    .flows = dp->mappings[MAP_FLOWS].at,
+	    .dirty = dp->mappings[MAP_DIRTY].at,
 	    .frags = dp->mappings[MAP_FRAGS].at,
 	    .backend_counts = dp->mappings[MAP_BACKEND_COUNTS].at,
 	    .reason_counts = dp->mappings[MAP_REASON_COUNTS].at,
@@ -501,6 +509,7 @@ static int open_object(struct dataplane *dp, const struct dataplane_options *opt
 	rc = size_maps(dp, options, cpus);
 	if (rc)
 		return error_set(err, rc, "the maps cannot be sized: %s", strerror(-rc));
+	dp->skel->rodata->has_peers = options->has_peers;
 	rc = dp->pin ? reuse_pins(dp, options, ret_pinned, err) : 0;
 	if (rc || *ret_pinned)
 		return rc;

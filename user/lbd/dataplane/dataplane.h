@@ -34,6 +34,7 @@ struct dataplane_options {
 	struct addr encap_source4, encap_source6;
 	unsigned encap_source4_len, encap_source6_len;
 	unsigned sample; /* of connect times: one flow in so many, a power of two; 0: none */
+	bool has_peers;  /* the program notes what other nodes are to be told */
 };
 
 struct dp_backend {
@@ -242,5 +243,105 @@ uint64_t dataplane_event(const struct dataplane *dp, enum lb_event event);
 /* The prefixes with the most packets dropped, most first; returns their number. */
 unsigned dataplane_offenders(const struct dataplane *dp, struct dp_offender *ret, unsigned most);
 void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret);
+
+/* ---- other nodes: docs/tracking.md, "More than one node" ---- */
+
+#define DP_PEERS 8
+
+/* What nodes say to each other. Backends and services are named by references: their ids at the
+ * sender, which it explains before it uses them. Ages are in ticks. */
+struct dp_shared_backend {
+	uint16_t ref;
+	struct addr vip, address;
+	uint16_t port;
+	uint8_t protocol;
+};
+
+struct dp_shared_service {
+	uint16_t ref;
+	struct addr vip;
+	uint16_t port;
+	uint8_t protocol;
+	uint32_t size;       /* of its ring; 0: the sender has the service no more */
+	uint32_t configured; /* the size that its config asks for */
+	uint16_t evaluated;  /* age: as of then its quiet slots were quiet */
+	uint16_t unplaced;   /* age: a flow found no place then; UINT16_MAX: none */
+	bool fresh;          /* no packet has come to it yet: its keepers mean nothing */
+	uint64_t digest;
+};
+
+struct dp_shared_slot {
+	uint16_t service;
+	uint32_t index;
+	uint32_t claim; /* as in dataplane/internal.h */
+};
+
+/* An entry of the flow table with an age in place of its tick, and the place of it. */
+struct dp_shared_flow {
+	uint32_t bucket;
+	uint64_t word;
+};
+
+/* Takes what is to be sent, item by item. Each returns false where it has no room: the item is
+ * offered again. */
+struct dp_share_sink {
+	void *arg;
+	bool (*backend)(void *arg, const struct dp_shared_backend *backend);
+	bool (*service)(void *arg, const struct dp_shared_service *service);
+	bool (*slot)(void *arg, const struct dp_shared_slot *slot);
+	bool (*flow)(void *arg, const struct dp_shared_flow *flow);
+	bool (*want)(void *arg, uint32_t number); /* asks for everything */
+	bool (*end)(void *arg, uint32_t number);  /* everything was sent, as asked for */
+};
+
+/* A connection to peer `number` (below DP_PEERS) begins: everything is to be sent to it, and is
+ * asked for. 0 or -ENOMEM. */
+int dataplane_peer_open(struct dataplane *dp, unsigned number);
+/* The connection is lost. What the peer has claimed holds for an idle timeout. */
+void dataplane_peer_close(struct dataplane *dp, unsigned number);
+/* The peer is none any more. */
+void dataplane_peer_forget(struct dataplane *dp, unsigned number);
+/* Everything that was asked for has come. */
+bool dataplane_peer_synced(const struct dataplane *dp, unsigned number);
+/* Nothing is left to be sent. */
+bool dataplane_peer_told(const struct dataplane *dp, unsigned number);
+
+/* Collects what the program has changed since the last call. */
+void dataplane_share_scan(struct dataplane *dp);
+/* Offers what is to be sent, slots before flows, until nothing is left (true), the sink has no
+ * room, or it has taken long. */
+bool dataplane_share(struct dataplane *dp, unsigned number, const struct dp_share_sink *sink);
+
+/* What has come from a peer. -EBADMSG: no node would send that. */
+int dataplane_take_backend(struct dataplane *dp, unsigned number,
+			   const struct dp_shared_backend *backend);
+int dataplane_take_service(struct dataplane *dp, unsigned number,
+			   const struct dp_shared_service *service);
+int dataplane_take_slot(struct dataplane *dp, unsigned number, const struct dp_shared_slot *slot);
+int dataplane_take_flow(struct dataplane *dp, unsigned number, const struct dp_shared_flow *flow);
+void dataplane_take_want(struct dataplane *dp, unsigned number, uint32_t want);
+int dataplane_take_end(struct dataplane *dp, unsigned number, uint32_t end);
+
+/* Until the peers have told what they know, or cannot be reached. To be set before the first
+ * commit. */
+enum dp_join {
+	DP_JOINED,
+	DP_RETURNS, /* an earlier lbd's maps forward: rings keep their size */
+	DP_JOINS,   /* no packets come in yet: keepers are the peers' */
+};
+void dataplane_join(struct dataplane *dp, enum dp_join join);
+uint32_t dataplane_flow_buckets(const struct dataplane *dp);
+
+struct dp_share_stats {
+	uint64_t conflicts; /* slots found to have untracked flows on two keepers */
+	uint64_t unplaced;  /* entries of peers that found no place */
+};
+void dataplane_share_stats(const struct dataplane *dp, struct dp_share_stats *ret);
+
+struct dp_peer_stats {
+	unsigned services; /* that both have */
+	unsigned others;   /* of them: the peer wants another ring */
+};
+void dataplane_peer_stats(const struct dataplane *dp, unsigned number, struct dp_peer_stats *ret);
 
 #endif

@@ -7,6 +7,14 @@
 
 #define PAUSE_WORDS 8192 /* between two pauses */
 
+uint32_t entry_idle(const struct dataplane *dp, uint64_t entry)
+{
+	const struct lb_service *line =
+	    &dp->maps.services[dp->maps.backends[LB_FLOW_BACKEND(entry)].service];
+
+	return lb_flow_idle(line, LB_FLOW_STATE(entry)) + (claims_any(dp) ? DP_SLACK / 2 : 0);
+}
+
 bool entry_is_void(const struct dataplane *dp, uint64_t entry)
 {
 	uint32_t id = LB_FLOW_BACKEND(entry);
@@ -14,21 +22,35 @@ bool entry_is_void(const struct dataplane *dp, uint64_t entry)
 	return id >= dp->maps.backend_slots || dp->backend_ids.state[id] != ID_USED;
 }
 
-bool entry_change(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t to)
+static void count_entry(const struct dataplane *dp, uint64_t entry, int by)
 {
 	uint32_t id = LB_FLOW_BACKEND(entry);
-	bool counted = LB_FLOW_COUNTED >> LB_FLOW_STATE(entry) & 1,
-	     held = LB_FLOW_HELD >> LB_FLOW_STATE(entry) & 1;
 
-	if ((at - dp->maps.flows) % LB_FLOW_WAYS == 0)
-		to |= entry & LB_FLOW_OVERFLOW;
-	if (!__atomic_compare_exchange_n(at, &entry, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-		return false;
-	if (counted && id < dp->maps.backend_slots)
-		__atomic_fetch_sub(&dp->maps.loads[id].active, 1, __ATOMIC_RELAXED);
-	if (held && id < dp->maps.backend_slots)
-		__atomic_fetch_sub(&dp->maps.turns[dp->maps.backends[id].service].held, 1,
+	if (id >= dp->maps.backend_slots)
+		return;
+	if (LB_FLOW_COUNTED >> LB_FLOW_STATE(entry) & 1)
+		__atomic_fetch_add(&dp->maps.loads[id].active, by, __ATOMIC_RELAXED);
+	if (LB_FLOW_HELD >> LB_FLOW_STATE(entry) & 1)
+		__atomic_fetch_add(&dp->maps.turns[dp->maps.backends[id].service].held, by,
 				   __ATOMIC_RELAXED);
+}
+
+bool entry_cover(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t copy)
+{
+	if ((at - dp->maps.flows) % LB_FLOW_WAYS == 0)
+		copy |= entry & LB_FLOW_OVERFLOW;
+	if (!__atomic_compare_exchange_n(at, &entry, copy, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_RELAXED))
+		return false;
+	count_entry(dp, entry, -1);
+	return true;
+}
+
+bool entry_change(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t to)
+{
+	if (!entry_cover(dp, at, entry, to))
+		return false;
+	count_entry(dp, to, 1);
 	return true;
 }
 

@@ -238,7 +238,7 @@ static uint64_t *copy_make(struct dataplane *dp, const uint32_t buckets[2], uint
 			continue;
 		if (at >= second && at < second + LB_FLOW_WAYS)
 			mark_overflow(dp, buckets[0]);
-		if (how < 3 ? entry_change(dp, at, word, entry) : replace(at, word, entry)) {
+		if (how < 3 ? entry_cover(dp, at, word, entry) : replace(at, word, entry)) {
 			dp->sweep.dropped += how == 1;
 			return at;
 		}
@@ -289,8 +289,11 @@ static bool move_entry(struct dataplane *dp, uint32_t bucket, uint64_t *at, uint
 		if (overflows(dp, lb_bucket_other(bucket, entry, shift)))
 			mark_overflow(dp, buckets[1]);
 		copy = copy_make(dp, buckets, entry);
-		if (copy && replace(at, word, 0))
+		if (copy && replace(at, word, 0)) {
+			share_moved(dp, (uint32_t)(at - dp->maps.flows),
+				    (uint32_t)(copy - dp->maps.flows));
 			return true;
+		}
 		if (copy)
 			copy_drop(copy, entry); /* a packet has changed the entry meanwhile */
 		else if (LB_FLOW_STATE(entry) == LB_FLOW_DORMANT && entry_change(dp, at, word, 0))

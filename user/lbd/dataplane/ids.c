@@ -21,16 +21,18 @@ int ids_init(struct ids *ids, uint32_t count)
 	*ids = (struct ids){
 	    .state = calloc(count, sizeof(*ids->state)),
 	    .since = calloc(count, sizeof(*ids->since)),
+	    .serial = calloc(count, sizeof(*ids->serial)),
 	    .count = count,
 	    .first_free = 1,
 	};
-	return ids->state && ids->since ? 0 : -ENOMEM;
+	return ids->state && ids->since && ids->serial ? 0 : -ENOMEM;
 }
 
 void ids_done(struct ids *ids)
 {
 	free(ids->state);
 	free(ids->since);
+	free(ids->serial);
 	*ids = (struct ids){0};
 }
 
@@ -40,6 +42,7 @@ uint32_t ids_take(struct ids *ids)
 		if (ids->state[id] != ID_FREE)
 			continue;
 		ids->state[id] = ID_USED;
+		ids->serial[id]++;
 		ids->first_free = id + 1;
 		return id;
 	}

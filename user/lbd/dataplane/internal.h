@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Shared by the files of this folder: dataplane.c and start.c (opening), adopt.c (takeover),
  * commit.c (changes; uses rings.c, picks.c, tables.c, straight.c, backends.c, filters.c, ids.c,
- * limits.c, paths.c, connects.c), links.c, sweep.c (uses flows.c), stats.c. */
+ * limits.c, paths.c, connects.c), links.c, sweep.c (uses flows.c), stats.c; for other nodes
+ * claims.c, share.c, merge.c. */
 #ifndef LBD_DATAPLANE_INTERNAL_H
 #define LBD_DATAPLANE_INTERNAL_H
 
@@ -23,6 +24,7 @@ struct dp_maps {
 	struct lb_load *loads;
 	struct lb_turn *turns;
 	uint64_t *flows; /* LB_FLOW_WAYS words a bucket */
+	uint8_t *dirty;  /* a byte for each bucket of `flows` */
 	uint64_t *frags;
 	struct lb_backend_count *backend_counts;
 	struct lb_reason_count *reason_counts;
@@ -71,7 +73,9 @@ enum id_state {
 struct ids {
 	uint8_t *state;  /* enum id_state */
 	uint32_t *since; /* round of the sweep in which the quarantine began */
-	uint32_t count;  /* ids are 1..count-1 */
+	/* how often the id was taken: with the id it names one object for as long as lbd runs */
+	uint32_t *serial;
+	uint32_t count; /* ids are 1..count-1 */
 	uint32_t leaving, quarantined;
 	uint32_t first_free; /* no lower id is free */
 };
@@ -95,6 +99,8 @@ struct filter_image {
 
 /* ---- services ---- */
 
+struct claims;
+
 struct member {
 	struct dp_backend want; /* as last committed */
 	uint16_t id;
@@ -116,6 +122,12 @@ struct record {
 	uint64_t full_before; /* flow_table_full when the service was created */
 	uint64_t digest;      /* of the wanted ring */
 	int32_t held_before;  /* turns[].held when the round of the sweep began */
+	uint32_t configured;  /* size of the ring by our config; peers may ask for more */
+	/* What the peers have said of its slots, by peer; NULL: nothing. */
+	struct claims *claims[DP_PEERS];
+	/* Made since this node joined the others, or before: its slots have had no packet yet, and
+	 * take over the keepers of the peers. Until this round of the sweep has ended. */
+	uint32_t fresh_round;
 };
 
 struct sweep {
@@ -172,6 +184,17 @@ struct dataplane {
 
 	uint64_t *retired; /* regions to free after the next grace period */
 	size_t retired_count, retired_room;
+	struct peer *peers[DP_PEERS]; /* NULL: there is none of that number */
+	uint64_t *quiet;              /* a bit for each slot of the arena: claims.c */
+	uint16_t *told_ticks;         /* of each entry, as peers know it */
+	uint32_t evaluated;           /* tick as of which `quiet` was looked at */
+	enum dp_join join;
+	uint64_t conflicts;  /* slots that had untracked flows on two keepers */
+	uint64_t unshared;   /* entries of peers that found no place */
+	uint64_t no_room_ms; /* when it was last logged that a peer's ring is too large for us */
+	bool ids_changed;    /* an id was given or given up since claims_translate */
+	bool ids_taken;      /* we have something that we did not have */
+
 	bool grace_owed;  /* something waits for the next grace period */
 	bool half_owed;   /* so does the half of the tables that is not in use */
 	int grace_map_fd; /* see dp_grace */
@@ -267,11 +290,18 @@ static inline uint16_t dp_front(const struct dataplane *dp, uint32_t at, uint32_
 	return (uint16_t)(lb_front(slot) | (sampled ? LB_FRONT_TRANSITION : 0));
 }
 
+/* share.c: the slot is to be sent to the peers. */
+void share_slot(const struct dataplane *dp, uint32_t at);
+
 /* Writes a slot, then its front: a packet that sees the transition in the front must find it in the
  * slot. */
 static inline void dp_slot_store(const struct dataplane *dp, uint32_t at, uint32_t slot)
 {
-	dp_update(&dp->maps.arena[at], slot);
+	if (dp_load(&dp->maps.arena[at]) != slot) {
+		dp_store(&dp->maps.arena[at], slot);
+		if (dp->quiet)
+			share_slot(dp, at);
+	}
 	dp_update(&dp->maps.fronts[at], dp_front(dp, at, slot));
 }
 
@@ -310,11 +340,13 @@ const char *dp_key_text(const struct dp_service *key, char text[DP_KEY_TEXT]);
 /* ---- a change, planned before the first write (commit.c) ---- */
 
 struct ring_plan {
-	uint32_t size;   /* from now on */
-	uint32_t wanted; /* differs from size while an earlier resize has not settled */
-	uint64_t region; /* if the ring is new or changes size; else 0 */
-	uint16_t *since; /* for the new region */
-	uint16_t *table; /* wanted backend of every slot */
+	uint32_t size;       /* from now on */
+	uint32_t wanted;     /* differs from size while an earlier resize has not settled */
+	uint32_t configured; /* by our config; a peer's may want a larger one */
+	bool again;          /* in place of one that has not settled: old_ring stays */
+	uint64_t region;     /* if the ring is new or changes size; else 0 */
+	uint16_t *since;     /* for the new region */
+	uint16_t *table;     /* wanted backend of every slot */
 	/* the same for old_ring, present or future; NULL: none */
 	uint16_t *old_table;
 	uint64_t digest; /* of the backends' addresses: the same on every machine */
@@ -346,6 +378,8 @@ int ring_plan_make(struct dataplane *dp, struct service_plan *plan, struct error
  * new ones. */
 void ring_apply(struct dataplane *dp, struct service_plan *plan);
 void ring_plan_done(struct dataplane *dp, struct ring_plan *ring);
+/* Whether the ring is to change its size now, because of a peer or as an earlier resize is over. */
+bool ring_is_due(const struct dataplane *dp, const struct record *record);
 /* Counts slots_of, kept_of and in_transition of a service again. */
 void ring_count(struct dataplane *dp, struct record *record, uint32_t now);
 uint16_t ring_idle(const struct lb_service *line, uint8_t protocol);
@@ -357,8 +391,10 @@ bool ring_has_forgotten(const struct dataplane *dp, const struct record *record,
 struct slot_rules {
 	bool never;
 	bool learns;   /* there may be live flows that are not in the flow table */
-	bool hears;    /* TCP: older flows leave marks while learning */
+	bool hears;    /* learning begins again when the keeper ceases to be current */
 	bool resizing; /* keeper 0: the keeper is in the old ring */
+	/* a peer does not have the wanted backend as current and keeper: the slot is not stable */
+	bool contested;
 };
 struct slot_change {
 	uint32_t slot;
@@ -456,11 +492,16 @@ void straight_open(struct dataplane *dp, const struct record *record);
 void dp_resize(struct dataplane *dp, struct record *record);
 
 /* entries.c */
+/* The age in ticks at which the entry has expired. Where there are other nodes it lasts a little
+ * longer, as they are told a little later that the flow goes on; a slot settles still later. */
+uint32_t entry_idle(const struct dataplane *dp, uint64_t entry);
 /* Whether the entry's backend is gone. */
 bool entry_is_void(const struct dataplane *dp, uint64_t entry);
 /* Replaces an entry of the flow table and corrects the counts. The bucket's overflow bit stays. to:
  * the new entry; 0: none. False: a packet was faster and has renewed the entry. */
 bool entry_change(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t to);
+/* The same with a copy of another entry, which counts already. */
+bool entry_cover(struct dataplane *dp, uint64_t *at, uint64_t entry, uint64_t copy);
 /* Clears the entry of the fragment table if it names a backend that is gone. */
 void frag_purge(struct dataplane *dp, uint64_t *at);
 /* Removes all entries of backends that are gone from the flow table in one pass: when an id is
@@ -497,6 +538,127 @@ void limit_write(struct dataplane *dp, uint32_t service, const struct dp_limit *
 void sources_sweep(struct dataplane *dp, uint32_t now_tick);
 /* Clears all: their moments may have wrapped. */
 void sources_clear(struct dataplane *dp);
+
+/* ---- other nodes: docs/tracking.md, "More than one node" ---- */
+
+/* A quiet slot was not stamped for so much longer than an idle timeout; and peers that are heard of
+ * less often settle nothing. Covers rounds of the sweep and the time that a claim takes. */
+#define DP_SLACK 16u
+
+/* A claim is a slot's word with the ids of the peer, which are references here. In place of
+ * `learning` it says whether the slot is quiet. */
+#define CLAIM_QUIET   LB_SLOT_LEARNING
+#define CLAIM_UNKNOWN UINT32_MAX
+
+struct claims {
+	uint32_t size;       /* of the peer's ring */
+	uint32_t held;       /* claims that are kept: all, or none where there is no room */
+	uint32_t configured; /* the size that its config asks for */
+	uint32_t evaluated;  /* our tick as of which its quiet slots were quiet */
+	bool fresh;          /* no packet has come to it yet: its keepers mean nothing */
+	uint64_t digest;
+	uint32_t slot[]; /* claims */
+};
+
+struct peer_backend {
+	struct addr vip, address;
+	uint16_t port;
+	uint8_t protocol;
+};
+
+struct peer_service {
+	struct addr vip;
+	uint16_t port;
+	uint8_t protocol;
+};
+
+#define PEER_NOBODY UINT16_MAX /* a backend that we do not have */
+
+struct peer {
+	bool open;        /* there is a connection */
+	uint32_t lost_at; /* tick at which the last one ended */
+	/* the number of the last request for everything, of the last one that was sent, and of the
+	 * last one that is answered */
+	uint32_t wanted, asked, answered;
+
+	/* What it has said; by its ids. */
+	struct peer_backend *backends;
+	uint16_t *local; /* our id of that backend */
+	struct peer_service *services;
+	uint64_t held; /* claims of all its rings; may count some that are gone */
+
+	/* What is to be sent to it; by our ids. */
+	uint64_t *slots, *buckets;      /* bits, by place in the arena and by bucket */
+	uint32_t *told, *told_services; /* 1 + serials of the ids that it knows */
+	uint32_t *told_round;           /* round as of which it knows a service */
+	uint64_t *told_rings;           /* the ring that it knows */
+	struct peer_service *told_keys;
+	uint32_t at_bucket; /* where the last share stopped */
+	bool wants;         /* a request for everything is to be sent */
+	bool owes_end;      /* everything is being sent; then its end */
+	uint32_t end;       /* the number of that request */
+};
+
+/* claims.c */
+/* What the peers say about a slot that has `current`. Without peers all are true. */
+struct claims_view {
+	/* all have it as current and keeper, and no flow elsewhere: the slot may be stable */
+	bool allows;
+	bool readies; /* all have it as current and are quiet: it may become the keeper */
+	bool settles; /* both: the slot may settle */
+	bool moves;   /* all have it in transition */
+	bool apart;   /* the ring of one has another size: the others are false */
+};
+bool claims_any(const struct dataplane *dp);
+struct claims_view claims_look(const struct dataplane *dp, const struct record *record,
+			       uint32_t index, uint16_t current, uint32_t now);
+/* Whether a peer that is connected has not told all that it claims. */
+bool claims_missing(const struct dataplane *dp);
+/* Whether a peer may tell of a service that is added now, to which packets come. */
+bool claims_come(const struct dataplane *dp);
+/* What we claim of our own slot. */
+uint32_t claims_of(const struct dataplane *dp, uint32_t at);
+/* Whether flows of a slot may still go by the keepers of the ring's former size. */
+bool claim_needs_old_ring(uint32_t claim);
+/* The largest ring of a peer that still needs its old one; 0: none does. Ours becomes as large,
+ * also in place of one that nothing has settled in: rings of two sizes settle nothing. */
+uint32_t claims_pull(const struct dataplane *dp, const struct record *record);
+/* Whether our ring of this size must not change its size: a peer with the same size still needs its
+ * old ring, and rings of two sizes settle nothing; or what a peer has is not known yet. */
+bool claims_resizing(const struct dataplane *dp, const struct record *record, uint32_t size);
+/* The size of the peers' rings, for a ring of ours that has had no packet yet; 0: any. */
+uint32_t claims_fresh_size(const struct dataplane *dp, const struct record *record);
+/* The largest ring that a peer's config asks for; 0: none does. */
+uint32_t claims_size(const struct dataplane *dp, const struct record *record);
+/* Whether slots of the service have had no packet yet, and take over the peers' keepers. */
+bool claims_fresh(const struct dataplane *dp, const struct record *record);
+/* Puts the slot, if it is stable and contested, into transition; if it is fresh, takes over the
+ * keeper that the peers have. */
+void claims_enforce(struct dataplane *dp, struct record *record, uint32_t index);
+void claims_enforce_all(struct dataplane *dp, struct record *record);
+/* After a commit: if ids were given or given up, what peers name may have another id here. If we
+ * have something new, the peers are asked for everything again. */
+void claims_translate(struct dataplane *dp);
+void claims_done(struct record *record);
+void claims_end(struct dataplane *dp);
+/* Notes whether the slot is quiet, for the peers. */
+void claims_note_quiet(const struct dataplane *dp, uint32_t at, bool quiet);
+
+/* share.c */
+int share_open(struct dataplane *dp, struct peer *peer);
+void share_all(const struct dataplane *dp, struct peer *peer);
+void share_done(struct peer *peer);
+/* Sends the bucket again if the flow has sent since the peers were told of it, and that is a
+ * quarter of an idle timeout ago. */
+void share_entry(struct dataplane *dp, uint32_t word, uint64_t entry, uint32_t now);
+
+/* The sweep has moved an entry: what is to be sent of it is so at its new place, too. Places are
+ * numbers of words. */
+void share_moved(const struct dataplane *dp, uint32_t from, uint32_t to);
+
+/* merge.c: what becomes of our word when a peer has another one; both with our ids and ticks. The
+ * same: ours stays. */
+uint64_t merge_entries(uint64_t ours, uint64_t theirs, uint32_t now);
 
 /* adopt.c: lbd was not running for so long that ticks may have wrapped. Gives all stamps of slots
  * in transition and all entries the present tick: nothing settles and no entry expires until an

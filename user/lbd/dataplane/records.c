@@ -10,6 +10,7 @@ void record_free(struct record *record)
 {
 	if (!record)
 		return;
+	claims_done(record);
 	filter_unref(record->want.filter);
 	free(record->members);
 	free(record->since);

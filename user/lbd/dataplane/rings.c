@@ -8,11 +8,13 @@
 #include <stdlib.h>
 
 #include "common/cleanup.h"
+#include "common/log.h"
 #include "common/ring_size.h"
 #include "lbd/host/host.h"
 #include "maglev.h"
 
-#define PAUSE_SLOTS 4096 /* between two pauses */
+#define PAUSE_SLOTS    4096 /* between two pauses */
+#define NO_ROOM_LOG_MS 60000
 
 static void pause_at(uint32_t slot)
 {
@@ -104,6 +106,49 @@ static int take_region(struct dataplane *dp, struct service_plan *plan, struct e
 	return plan->ring.since ? 0 : error_set(err, -ENOMEM, "out of memory");
 }
 
+/* Whether no slot of the ring has a keeper of its own: those of its untracked flows are all in the
+ * old ring. */
+static bool is_untouched(const struct dataplane *dp, uint64_t ring)
+{
+	const uint32_t *slots = dp_slots(dp, ring);
+
+	for (uint32_t i = 0; i < LB_REGION_SIZE(ring); i++)
+		if (!(slots[i] & LB_SLOT_TRANSITION) || LB_SLOT_KEEPER(slots[i]))
+			return false;
+	return true;
+}
+
+/* The size to have until the next change. */
+static uint32_t size_now(const struct dataplane *dp, const struct service_plan *plan)
+{
+	const struct lb_service *line = &dp->maps.services[plan->record->id];
+	uint32_t size = LB_REGION_SIZE(line->ring), pull = claims_pull(dp, plan->record),
+		 fresh = claims_fresh_size(dp, plan->record);
+
+	if (plan->want.track_never)
+		return plan->ring.wanted;
+	if (line->old_ring)
+		return pull > size && is_untouched(dp, line->ring) ? pull : size;
+	if (fresh)
+		return fresh;
+	if (pull)
+		return pull;
+	return size && claims_resizing(dp, plan->record, size) ? size : plan->ring.wanted;
+}
+
+bool ring_is_due(const struct dataplane *dp, const struct record *record)
+{
+	const struct lb_service *line = &dp->maps.services[record->id];
+	uint32_t size = LB_REGION_SIZE(line->ring), pull = claims_pull(dp, record);
+
+	if (record->adopted || record->want.track_never)
+		return false;
+	if (line->old_ring)
+		return pull > size && is_untouched(dp, line->ring);
+	return pull ? pull != size
+		    : record->wanted_size != size && !claims_resizing(dp, record, size);
+}
+
 int ring_plan_make(struct dataplane *dp, struct service_plan *plan, struct error *err)
 {
 	const struct lb_service *line = &dp->maps.services[plan->record->id];
@@ -112,16 +157,30 @@ int ring_plan_make(struct dataplane *dp, struct service_plan *plan, struct error
 	char key[DP_KEY_TEXT];
 	int rc;
 
-	ring->wanted = wanted_size(plan);
-	ring->size = old_size && !plan->want.track_never ? size : ring->wanted;
+	ring->configured = ring->wanted = wanted_size(plan);
+	if (claims_size(dp, plan->record) > ring->wanted && !plan->want.track_never)
+		ring->wanted = claims_size(dp, plan->record);
+	ring->size = size_now(dp, plan);
+	ring->again = line->old_ring && ring->size != size && !plan->want.track_never;
 	if (!is_prime(ring->wanted))
 		return error_set(err, -EINVAL, "%s: slots: %u: expected a prime number",
 				 dp_key_text(&plan->want, key), ring->wanted);
 	if (ring->size != size) {
 		rc = take_region(dp, plan, err);
+		if (rc == -ENOSPC && ring->size != ring->configured) {
+			/* no room for what a peer has: slots then stay in transition */
+			if (log_is_due(&dp->no_room_ms, NO_ROOM_LOG_MS))
+				log_warning("%s; a peer's ring has that size, and until this one "
+					    "has, slots stay in transition",
+					    err->text);
+			ring->size = size ? size : ring->configured;
+			ring->again = false;
+			rc = size ? 0 : take_region(dp, plan, err);
+		}
 		if (rc)
 			return rc;
-		old_size = size;
+		if (ring->size != size && !ring->again)
+			old_size = size;
 	}
 	ring->table = make_table(dp, plan, ring->size);
 	if (ring->table)
@@ -149,6 +208,14 @@ static struct slot_change stable(uint16_t wanted)
 	return (struct slot_change){.slot = LB_SLOT(wanted, wanted)};
 }
 
+/* No flow of ours depends on the slot; a peer has another backend for it. */
+static struct slot_change begun_anew(uint16_t wanted, struct slot_rules rules)
+{
+	uint32_t flags = LB_SLOT_TRANSITION | (rules.learns ? LB_SLOT_LEARNING : 0);
+
+	return (struct slot_change){LB_SLOT(wanted, wanted) | flags, true, true};
+}
+
 struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_present,
 			      enum keeper_claim claim, struct slot_rules rules)
 {
@@ -159,7 +226,7 @@ struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_prese
 		return stable(wanted);
 	if (!flags) {
 		if (!current_present)
-			return stable(wanted);
+			return rules.contested ? begun_anew(wanted, rules) : stable(wanted);
 		if (current == wanted)
 			return (struct slot_change){.slot = slot};
 		flags = LB_SLOT_TRANSITION | (rules.learns ? LB_SLOT_LEARNING : 0);
@@ -167,8 +234,8 @@ struct slot_change slot_after(uint32_t slot, uint16_t wanted, bool current_prese
 	}
 	if (claim != KEEPER_STANDS && !(rules.resizing && !keeper))
 		keeper = claim == KEEPER_SUPERSEDED && current_present ? current : wanted;
-	/* older TCP flows left no mark while their keeper was current: they get an idle timeout
-	 * from now on to leave one */
+	/* older flows left no mark, or were not recorded, while their keeper was current: they get
+	 * an idle timeout from now on */
 	if (rules.hears && current != wanted && (current == keeper || (rules.resizing && !keeper)))
 		return (struct slot_change){LB_SLOT(wanted, keeper) | flags | LB_SLOT_LEARNING,
 					    true, true};
@@ -233,7 +300,11 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan)
 	uint32_t base = LB_REGION_BASE(line->ring);
 	uint16_t *stamps = dp_stamps(dp, line->ring);
 	uint32_t forced = forced_flags(line, plan), now = dp_tick(dp);
+	/* what a peer has for a slot is not known yet, or not again */
+	bool missing = claims_missing(dp);
 
+	/* a peer's slot may have been stable, and not have recorded its flows */
+	rules.hears |= rules.learns && claims_any(dp);
 	for (uint32_t i = 0; i < plan->ring.size; i++) {
 		struct slot_change change;
 
@@ -241,6 +312,8 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan)
 			task_pause();
 			now = dp_tick(dp); /* a slot must not look as if it had changed earlier */
 		}
+		rules.contested =
+		    missing || !claims_look(dp, plan->record, i, plan->ring.table[i], now).allows;
 		change = slot_after(
 		    slots[i], plan->ring.table[i], is_present(dp, LB_SLOT_CURRENT(slots[i])),
 		    keeper_claim(dp, plan->record, LB_SLOT_KEEPER(slots[i])), rules);
@@ -254,8 +327,10 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan)
 		}
 		if (change.began)
 			plan->record->since[i] = now;
-		if (change.moved)
+		if (change.moved) {
 			dp_store(&stamps[i], (uint16_t)now);
+			claims_note_quiet(dp, base + i, false);
+		}
 		dp_slot_store(dp, base + i, change.slot);
 	}
 }
@@ -331,14 +406,18 @@ static void fill_new(struct dataplane *dp, struct service_plan *plan, bool stabl
 {
 	uint32_t base = LB_REGION_BASE(plan->ring.region);
 	uint32_t flags = LB_SLOT_TRANSITION | (learns ? LB_SLOT_LEARNING : 0);
+	/* peers have claimed slots of a ring of another size, or may soon say what they have for a
+	 * service that is new here, and has packets already */
+	bool contested = !plan->want.track_never &&
+			 (claims_size(dp, plan->record) || (plan->made && claims_come(dp)));
 
 	for (uint32_t i = 0; i < plan->ring.size; i++) {
-		uint16_t wanted = plan->ring.table[i];
+		uint16_t wanted = plan->ring.table[i], keeper = stable_at_once ? wanted : 0;
 
 		pause_at(i);
+		claims_note_quiet(dp, base + i, false);
 		dp_slot_store(dp, base + i,
-			      stable_at_once ? LB_SLOT(wanted, wanted)
-					     : LB_SLOT(wanted, 0) | flags);
+			      LB_SLOT(wanted, keeper) | (stable_at_once && !contested ? 0 : flags));
 	}
 }
 
@@ -355,13 +434,16 @@ static void change_ring(struct dataplane *dp, struct service_plan *plan)
 {
 	struct lb_service *line = &dp->maps.services[plan->record->id];
 	uint64_t old_ring = line->old_ring, ring = line->ring;
-	bool bare = plan->want.track_never || is_bare(dp, ring), learns = may_learn(dp, line, plan);
+	bool fresh = claims_fresh_size(dp, plan->record), learns = may_learn(dp, line, plan);
+	bool bare = plan->want.track_never || fresh || is_bare(dp, ring);
 	uint32_t now;
 
 	fill_new(dp, plan, bare, learns);
 	now = dp_tick(dp);
 	stamp_new(dp, plan, now);
-	if (!bare) {
+	if (plan->ring.again) {
+		update_old_keepers(dp, plan, old_ring);
+	} else if (!bare) {
 		if (learns && plan->want.protocol == IPPROTO_UDP &&
 		    !lately_unplaced(dp, plan->record->id, now))
 			forget_learnt(dp, ring);
@@ -373,9 +455,10 @@ static void change_ring(struct dataplane *dp, struct service_plan *plan)
 	dp_store(&line->ring, plan->ring.region);
 	if (bare && old_ring)
 		dp_store(&line->old_ring, 0);
-	if (bare)
+	if (bare || plan->ring.again)
 		dp_retire(dp, ring);
-	dp_retire(dp, old_ring);
+	if (!plan->ring.again)
+		dp_retire(dp, old_ring);
 	plan->ring.region = 0;
 	free(plan->record->since);
 	plan->record->since = plan->ring.since;
@@ -387,6 +470,7 @@ void ring_apply(struct dataplane *dp, struct service_plan *plan)
 	struct lb_service *line = &dp->maps.services[plan->record->id];
 
 	plan->record->wanted_size = plan->ring.wanted;
+	plan->record->configured = plan->ring.configured;
 	if (plan->ring.region) {
 		change_ring(dp, plan);
 		return;

@@ -156,6 +156,7 @@ void dp_stop(struct dataplane *dp)
 	free(dp->retired);
 	free(dp->paths);
 	connects_done(dp);
+	claims_end(dp);
 	filters_done(dp);
 	ids_done(&dp->service_ids);
 	ids_done(&dp->backend_ids);

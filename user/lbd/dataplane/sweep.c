@@ -72,7 +72,7 @@ static bool retire_entry(struct dataplane *dp, uint64_t *at, uint64_t entry, uin
 		return service_of(dp, entry)->flags & LB_SERVICE_TRACK_ALWAYS
 			   ? false
 			   : entry_change(dp, at, entry, 0);
-	if (dp_flow_age(now, entry) <= lb_flow_idle(service_of(dp, entry), state))
+	if (dp_flow_age(now, entry) <= entry_idle(dp, entry))
 		return false;
 	return entry_change(dp, at, entry, may_be_dormant(dp, entry) ? dormant_of(entry) : 0);
 }
@@ -126,8 +126,11 @@ static void sweep_flows(struct dataplane *dp, uint32_t end, uint32_t now)
 
 		if (dp->sweep.at % PAUSE_WORDS == 0)
 			task_pause();
-		if (LB_FLOW_STATE(entry) && !retire_entry(dp, at, entry, now))
+		if (LB_FLOW_STATE(entry) && !retire_entry(dp, at, entry, now)) {
 			count_entry(dp, dp_load(at), now);
+			if (dp->told_ticks)
+				share_entry(dp, dp->sweep.at, entry, now);
+		}
 		if (dp->sweep.at % LB_FLOW_WAYS == LB_FLOW_WAYS - 1)
 			make_room(dp, at - (LB_FLOW_WAYS - 1), now);
 	}
@@ -148,6 +151,50 @@ static uint16_t record_idle(const struct dataplane *dp, const struct record *rec
 	return ring_idle(&dp->maps.services[record->id], record->want.protocol);
 }
 
+/* Stamps wrap, and while nodes differ a slot may be in transition for days: one that is so old
+ * grows no older. A packet that stamps at the same time counts. */
+#define STAMP_OLDEST (2 * LB_FLOW_MAX_IDLE)
+
+static uint32_t slot_silence(const struct dataplane *dp, uint32_t at, uint32_t now)
+{
+	uint16_t stamp = dp_load(&dp->maps.stamps[at]);
+	uint32_t age = dp_stamp_age(now, stamp);
+
+	if (age > STAMP_OLDEST)
+		__atomic_compare_exchange_n(&dp->maps.stamps[at], &stamp,
+					    (uint16_t)(now - STAMP_OLDEST), false, __ATOMIC_ACQ_REL,
+					    __ATOMIC_RELAXED);
+	return age;
+}
+
+/* The same where there are other nodes. A slot becomes stable in two steps: current becomes the
+ * keeper when all nodes are quiet, and the transition ends when all have done that. So whatever one
+ * node does next, the untracked flows of another one are on its keeper. While rings have different
+ * sizes, as after a time apart, one that still needs its old ring must do without, to become as the
+ * others. */
+static bool settle_with_peers(struct dataplane *dp, struct record *record, uint32_t index,
+			      bool may_settle)
+{
+	uint32_t at = LB_REGION_BASE(dp->maps.services[record->id].ring) + index;
+	uint32_t now = dp->sweep.now, slot = dp->maps.arena[at];
+	uint16_t current = LB_SLOT_CURRENT(slot);
+	struct claims_view view = claims_look(dp, record, index, current, now);
+	uint32_t silence = slot_silence(dp, at, now);
+	bool quiet = may_settle && silence > record_idle(dp, record) + DP_SLACK;
+
+	claims_note_quiet(dp, at, quiet);
+	if (!view.moves)
+		record->since[index] = (uint16_t)dp_tick(dp); /* a peer does not track yet */
+	if (quiet && view.settles && LB_SLOT_KEEPER(slot) == current)
+		dp_slot_store(dp, at, LB_SLOT(current, current));
+	else if (quiet && LB_SLOT_KEEPER(slot) != current &&
+		 (view.readies || (view.apart && !LB_SLOT_KEEPER(slot))))
+		dp_slot_store(dp, at, LB_SLOT(current, current) | LB_SLOT_TRANSITION);
+	else
+		return false;
+	return true;
+}
+
 /* Settles one slot, or ends its learning. Ages count up to the beginning of the round, as the flow
  * table was looked at after that. */
 static void settle_slot(struct dataplane *dp, struct record *record, uint32_t index,
@@ -159,12 +206,28 @@ static void settle_slot(struct dataplane *dp, struct record *record, uint32_t in
 
 	if (!(slot & LB_SLOT_TRANSITION))
 		return;
-	if (may_settle && dp_stamp_age(now, dp_load(&dp->maps.stamps[at])) > idle) {
+	if (claims_any(dp)) {
+		if (settle_with_peers(dp, record, index, may_settle))
+			return;
+	} else if (may_settle && dp_stamp_age(now, dp_load(&dp->maps.stamps[at])) > idle) {
 		dp_slot_store(dp, at, LB_SLOT(current, current));
 		return;
 	}
 	if (slot & LB_SLOT_LEARNING && dp_stamp_age(now, record->since[index]) > idle)
 		dp_slot_store(dp, at, slot & ~LB_SLOT_LEARNING);
+}
+
+/* Without other nodes the last slot that settles ends that. With them it may be long before. */
+static bool needs_old_ring(const struct dataplane *dp, const struct record *record)
+{
+	uint64_t ring = dp->maps.services[record->id].ring;
+
+	if (!claims_any(dp))
+		return record->in_transition;
+	for (uint32_t i = 0; i < LB_REGION_SIZE(ring); i++)
+		if (claim_needs_old_ring(claims_of(dp, LB_REGION_BASE(ring) + i)))
+			return true;
+	return false;
 }
 
 /* After all slots of the service were looked at. */
@@ -173,20 +236,19 @@ static void end_service(struct dataplane *dp, struct record *record)
 	struct lb_service *line = &dp->maps.services[record->id];
 
 	ring_count(dp, record, dp->sweep.now);
-	if (record->in_transition)
-		return;
-	if (line->old_ring && !dp_retire_room(dp, 1)) {
+	if (line->old_ring && !needs_old_ring(dp, record) && !dp_retire_room(dp, 1)) {
 		dp_retire(dp, line->old_ring);
 		dp_store(&line->old_ring, 0);
 	}
-	if (!line->old_ring && !record->adopted &&
-	    record->wanted_size != LB_REGION_SIZE(line->ring))
+	if (ring_is_due(dp, record))
 		dp_resize(dp, record);
 }
 
 static bool is_settled(const struct dataplane *dp, const struct record *record)
 {
-	return !record || (!record->in_transition && !dp->maps.services[record->id].old_ring);
+	return !record ||
+	       (!record->in_transition && !dp->maps.services[record->id].old_ring &&
+		record->wanted_size == LB_REGION_SIZE(dp->maps.services[record->id].ring));
 }
 
 /* Looks at up to budget slots; returns how many. */
@@ -310,6 +372,7 @@ static void end_round(struct dataplane *dp)
 {
 	dp_release_quarantine(dp, dp->sweep.round);
 	dp->sweep.completed = dp->sweep.round;
+	dp->evaluated = dp->sweep.now;
 	dp_store(&dp->maps.settings->swept, dp->sweep.now);
 }
 

@@ -54,12 +54,16 @@
 	X(source_recovered)                                                      \
 	X(node_ordered) /* to drain, to withdraw its VIPs, or to end that */     \
 	X(node_starting)                                                         \
+	X(node_syncing) /* its peers have not told it everything yet */          \
 	X(node_up)                                                               \
 	X(node_draining)                                                         \
 	X(node_blind)                                                            \
 	X(node_withdrawn)                                                        \
 	X(vip_announced)                                                         \
 	X(vip_withdrawn)                                                         \
+	X(peer_synced)                                                           \
+	X(peer_lost)    /* the connection to another node has ended */           \
+	X(peer_refused) /* another node does not fit */                          \
 	X(reload_accepted)                                                       \
 	X(reload_refused)                                                        \
 	X(lists_reloaded)                                                        \

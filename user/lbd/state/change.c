@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/duration.h"
 #include "common/log.h"
+#include "common/text.h"
 
 /* ---- one backend ---- */
 
@@ -449,13 +450,24 @@ static bool same_token_file(const struct config *a, const struct config *b)
 	return first && second ? !strcmp(first, second) : first == second;
 }
 
+/* The file's keys are read again by fleet. */
+static bool same_peers(const struct config_peers *a, const struct config_peers *b)
+{
+	bool same = a->on == b->on && a->port == b->port && a->nodes_count == b->nodes_count &&
+		    same_text(a->key_file, b->key_file);
+
+	for (unsigned i = 0; same && i < a->nodes_count; i++)
+		same = addr_equal(&a->nodes[i], &b->nodes[i]);
+	return same;
+}
+
 struct fixed_key {
 	const char *key;
 	bool same;
 	bool pinned; /* in the pinned maps */
 };
 
-#define FIXED_KEYS 11
+#define FIXED_KEYS 12
 
 /* Keys that are read only at start. seed: of the pinned maps. */
 static void compare_fixed_keys(const struct config *old, const struct config *new, uint64_t seed,
@@ -470,6 +482,7 @@ static void compare_fixed_keys(const struct config *old, const struct config *ne
 	    {"metrics-token-file", same_token_file(old, new), false},
 	    {"encap: gue-port", old->gue_port == new->gue_port, false},
 	    {"telemetry", old->sample == new->sample, false},
+	    {"peers", same_peers(&old->peers, &new->peers), false},
 	    {"hash-seed", !new->hash_seed || new->hash_seed == seed, true},
 	    {"limits", !memcmp(&old->limits, &new->limits, sizeof(old->limits)), true},
 	    {"encap: source-v4, source-v6",

@@ -18,8 +18,7 @@ struct member {
 	uint32_t weight;
 	bool backup, drain;
 	enum admin_state admin;
-	uint16_t check_port, agent_port;
-	struct addr check_address;
+	struct config_target target;
 };
 
 struct members {
@@ -37,9 +36,7 @@ static struct member member_of(const struct config_backend *file, const struct o
 				.weight = file->weight,
 				.backup = file->backup,
 				.drain = file->drain,
-				.check_port = file->check_port,
-				.agent_port = file->agent_port,
-				.check_address = file->check_address};
+				.target = file->target};
 
 	if (change && change->has_weight)
 		member.weight = change->weight;
@@ -166,10 +163,10 @@ static void compare_tags(const char *service, const struct member *old, const st
 		say(ret, service, new, "labels changed");
 }
 
-static bool same_place_of_checks(const struct member *old, const struct member *new)
+static bool same_target(const struct config_target *old, const struct config_target *new)
 {
-	return addr_equal(&old->check_address, &new->check_address) &&
-	       old->check_port == new->check_port && old->agent_port == new->agent_port;
+	return addr_equal(&old->address, &new->address) && old->port == new->port &&
+	       old->agent_port == new->agent_port;
 }
 
 static void compare_member(const char *service, const struct member *old, const struct member *new,
@@ -189,7 +186,7 @@ static void compare_member(const char *service, const struct member *old, const 
 		    admin_state_name(new->admin));
 	if (old->backup != new->backup)
 		say(ret, service, new, "%s a backup", new->backup ? "becomes" : "is no longer");
-	if (!same_place_of_checks(old, new))
+	if (!same_target(&old->target, &new->target))
 		say(ret, service, new, "health changed");
 	compare_tags(service, old, new, ret);
 }

@@ -319,9 +319,10 @@ void debug_sweep(struct state *state, uint64_t start_us, bool round_ended);
 
 /* ---- ring.c ---- */
 
-/* After backends came or went at run time: warns if the ring is not as large as by the file. */
+/* After backends came or went at run time: warns if the ring is not as large as by the file, unless
+ * that of the peers becomes as large. */
 void ring_warn_of_change(const struct state *state, const struct service *service);
-/* Warns of services whose ring has another size by the text that is written than by the file. */
+/* Likewise of services whose ring has another size by the text that is written than by the file. */
 void ring_warn_of_saving(const struct state *state, const struct config *file,
 			 const struct config *written);
 

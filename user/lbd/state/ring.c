@@ -10,6 +10,12 @@ static uint32_t slots_of(const struct config_service *config, unsigned backends)
 	return config->slots ? config->slots : ring_size(backends, config_ring_grain(config));
 }
 
+/* Peers give a ring the largest size that one of them asks for, and so have all the same. */
+static bool is_agreed(const struct config *config, const struct config_service *service)
+{
+	return config->peers.on && service->tracking != CONFIG_TRACKING_NEVER;
+}
+
 /* What comes by itself counts as if it were in the file: it comes to the others, too. */
 void ring_warn_of_change(const struct state *state, const struct service *service)
 {
@@ -18,7 +24,7 @@ void ring_warn_of_change(const struct state *state, const struct service *servic
 	uint32_t slots, file;
 
 	/* the file has no ring of a service that is added */
-	if (config->file == CONFIG_RUNTIME)
+	if (config->file == CONFIG_RUNTIME || is_agreed(state->config, config))
 		return;
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *backend = service->backends[i];
@@ -56,7 +62,7 @@ void ring_warn_of_saving(const struct state *state, const struct config *file,
 		uint32_t before = now ? slots_of(now, now->backends_count) : slots;
 
 		/* how many its source names, the file does not say */
-		if (config_from_kind(&next->from))
+		if (is_agreed(written, next) || config_from_kind(&next->from))
 			continue;
 		if (before != slots && count++ < NAMED)
 			state_warn(state,

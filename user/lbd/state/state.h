@@ -58,14 +58,12 @@ struct backend {
 	struct config_tag *tag; /* name and labels; NULL: neither */
 	uint32_t weight;        /* configured or set at run time */
 	bool backup;
-	uint16_t check_port;       /* as in struct config_backend */
-	uint16_t agent_port;       /* the same */
-	struct addr check_address; /* the same */
-	enum admin_state admin;    /* what an operator says of it */
-	bool drain;                /* requested */
-	uint64_t drain_ms;         /* CLOCK_MONOTONIC when the drain or removal began */
-	bool has_force;            /* the drain ends at force_ms, even if flows remain */
-	uint64_t force_ms;         /* CLOCK_MONOTONIC */
+	struct config_target target; /* where it is checked */
+	enum admin_state admin;      /* what an operator says of it */
+	bool drain;                  /* requested */
+	uint64_t drain_ms;           /* CLOCK_MONOTONIC when the drain or removal began */
+	bool has_force;              /* the drain ends at force_ms, even if flows remain */
+	uint64_t force_ms;           /* CLOCK_MONOTONIC */
 	bool forced;       /* the drain ended at force_ms: the backend is not used any more */
 	uint64_t given_up; /* active flows when this lbd forced the drain */
 	bool removed;      /* no longer wanted, draining; deleted when drained */

@@ -134,13 +134,15 @@ bool service_same_check(const struct config_service *a, const struct config_serv
 /* Is it checked at the same place, and in the same way? */
 static bool same_check(const struct backend *a, const struct backend *b)
 {
-	return a->check_port == b->check_port && addr_equal(&a->check_address, &b->check_address) &&
+	return a->target.port == b->target.port &&
+	       addr_equal(&a->target.address, &b->target.address) &&
 	       service_same_check(a->service->config, b->service->config);
 }
 
 static bool same_agent(const struct backend *a, const struct backend *b)
 {
-	return a->agent_port == b->agent_port && addr_equal(&a->check_address, &b->check_address) &&
+	return a->target.agent_port == b->target.agent_port &&
+	       addr_equal(&a->target.address, &b->target.address) &&
 	       health_spec_same(&a->service->config->agent, &b->service->config->agent);
 }
 
@@ -175,7 +177,7 @@ static void backend_take_over(struct backend *backend)
 
 static const struct addr *checked_address(const struct backend *backend)
 {
-	return backend->check_address.family ? &backend->check_address : &backend->address;
+	return backend->target.address.family ? &backend->target.address : &backend->address;
 }
 
 /* A check that does not name its port goes to that of the backend, if it has one. */
@@ -184,8 +186,8 @@ static struct health_check *add_check(struct backend *backend)
 	const struct config_service *config = backend->service->config;
 	struct health_spec spec = config->health;
 
-	if (backend->check_port)
-		spec.port = backend->check_port;
+	if (backend->target.port)
+		spec.port = backend->target.port;
 	return health_add(backend->service->state->options.health, &spec, checked_address(backend),
 			  config->port, backend->health, backend_on_health, backend->handle);
 }
@@ -199,8 +201,8 @@ static struct health_check *add_agent(struct backend *backend)
 {
 	struct health_spec spec = backend->service->config->agent;
 
-	if (backend->agent_port)
-		spec.port = backend->agent_port;
+	if (backend->target.agent_port)
+		spec.port = backend->target.agent_port;
 	return health_add(backend->service->state->options.health, &spec, checked_address(backend),
 			  0, HEALTH_UNKNOWN, backend_on_agent, backend->handle);
 }

@@ -256,9 +256,7 @@ static int add_from_file(struct service *service, const struct changes *changes)
 			return -ENOMEM;
 		backend->tag = config_tag_ref(wanted->tag);
 		backend->backup = wanted->backup;
-		backend->check_port = wanted->check_port;
-		backend->agent_port = wanted->agent_port;
-		backend->check_address = wanted->check_address;
+		backend->target = wanted->target;
 		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
 		backend->admin = change ? change->admin : ADMIN_AUTO;
 		if (change && change->drain)
@@ -323,9 +321,7 @@ static int keep_leaving(struct service *service, const struct service *former)
 		backend->weight = before->weight;
 		backend->admin = before->admin;
 		backend->backup = before->backup;
-		backend->check_port = before->check_port;
-		backend->agent_port = before->agent_port;
-		backend->check_address = before->check_address;
+		backend->target = before->target;
 		backend->removed = true;
 		backend->origin = before->origin;
 		backend->drain_ms = before->drain || before->removed ? before->drain_ms : now;

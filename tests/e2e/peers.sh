@@ -1,0 +1,330 @@
+#!/bin/bash
+# Two balancers that tell each other of their flows (`peers`): connections stay on their backends
+# when the router gives them to the other node, whatever the algorithm. It has one static route.
+# FLEET_ROUNDS: so many fail-overs at random times (1; make fleet: 100).
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tools/pair.sh
+. "$(dirname "$0")/../../tools/pair.sh"
+
+COUNT=3
+ROUNDS=${FLEET_ROUNDS:-1}
+# shellcheck disable=SC2034 # config_service reads it
+HEALTH='{ type: none }' # so that nothing but the peers delays an announcement
+RR=7000 LC=7001 MG=7002 # ports: round-robin, least-conn, maglev
+CONNECTIONS=40
+declare -A ADDRESS=([lb]=10.0.0.2 [lb2]=10.0.0.3)
+
+other() { if [ "$1" = lb ]; then echo lb2; else echo lb; fi; } # NODE
+
+# ---- the lab ----
+
+peer_services() {
+	echo "services:"
+	config_service web4 $VIP4 tcp 80 4 $COUNT "algorithm: round-robin"
+	config_service rr $VIP4 tcp $RR 4 $COUNT "algorithm: round-robin"
+	config_service lc $VIP4 tcp $LC 4 $COUNT "algorithm: least-conn"
+	config_service mg $VIP4 tcp $MG 4 $COUNT ""
+	config_service udp "$LAB_UDP4" udp 5353 4 $COUNT "algorithm: round-robin"
+}
+SERVICES=5
+peer_key() { # NODE DIGIT: a key of this digit alone
+	printf '%064d\n' 0 | tr 0 "$2" >"$(pair_dir "$1")/peers.key"
+	chmod 600 "$(pair_dir "$1")/peers.key"
+}
+peer_config() { # NODE
+	local dir
+	dir=$(pair_dir "$1")
+	{
+		echo "peers: { nodes: [${ADDRESS[lb]}, ${ADDRESS[lb2]}], key-file: $dir/peers.key }"
+		peer_services
+	} | pair_config "$1"
+}
+peer_start() { # NODE
+	pair_lbd_start "$1" &&
+		lab_wait_for 15 "the backends to be up on $1" \
+			pair_backends_up "$1" $((SERVICES * COUNT))
+}
+peer_is_synced() { pair_ctl "$1" fleet --check; } # NODE
+both_are_synced() {
+	local node
+	for node in lb lb2; do
+		lab_wait_for 20 "$node to be synced" peer_is_synced $node || return 1
+		lab_wait_for 20 "$node to be up" pair_state_is $node up || return 1
+	done
+}
+pair_with_peers() {
+	local i node
+	[ -n "$LAB_SEED" ] || LAB_SEED=0x5eed
+	lab_with_servers $COUNT && pair_up || return 1
+	for i in $(seq $COUNT); do
+		lab_spawn "tcp2-b$i" in_ns "b$i" \
+			"$BUILD/tests/e2e/traffic" serve-tcp :: $LC name "b$i" ports 2
+	done
+	goes_to lb
+	for node in lb lb2; do
+		peer_key $node 1 && peer_config $node && peer_start $node || return 1
+	done
+	both_are_synced
+}
+
+goes_to() { # NODE: the router gives it all packets to the VIPs
+	ip -n "$(ns router)" route replace 192.0.2.0/24 via "${ADDRESS[$1]}"
+}
+announced() { ip -n "$(ns "$1")" route show table 76 proto 76 2>/dev/null | wc -l; } # NODE
+peer_field() { # NODE FILTER, of its one peer
+	pair_ctl "$1" fleet --json | json ".fleet.peers[0] | $2"
+}
+peer_log() { # NODE
+	if [ "$1" = lb ]; then echo "$WORK/lbd.log"; else echo "$WORK/lbd-$1.log"; fi
+}
+# The node loses all that is not on its disk.
+peer_crash() { # NODE
+	lab_kill "$(basename "$(peer_log "$1")" .log)" KILL
+}
+peer_forget() { # lb2
+	in_ns "$1" "$BUILD/lbctl" detach --offline --all --pin "/sys/fs/bpf/$LAB/$1" >/dev/null
+	rm -rf "/sys/fs/bpf/$LAB/$1" "$(pair_dir "$1")"/lbd.sock*
+	ip -n "$(ns "$1")" route flush table 76 proto 76
+}
+
+# ---- connections ----
+
+HELD="rr lc mg udp"
+hold_all() {
+	hold_open rr $RR $CONNECTIONS interval 0.1 timeout 30
+	hold_open lc $LC $CONNECTIONS interval 0.1 timeout 30
+	hold_open mg $MG $CONNECTIONS interval 0.1 timeout 30
+	load_start udp hold-udp "$LAB_UDP4" 5353 connections $CONNECTIONS interval 0.1 timeout 5
+	lab_wait_for 20 "UDP flows" grep -q "$CONNECTIONS connections open" "$WORK/udp.err"
+	sleep 0.5 # older than what a dying node may take with it; each has sent several times
+}
+# lossy: packets were lost, which UDP does not send again.
+end_all() { # [lossy]
+	local name
+	for name in $HELD; do load_end $name; done
+	for name in rr lc mg; do
+		expect "broken or moved connections of $name" "$(broken_or_moved $name)" = 0
+	done
+	expect "moved flows of udp" "$(report_field udp .moved)" = 0
+	[ "${1:-}" = lossy ] || expect "unanswered of udp" "$(report_field udp .broken)" = 0
+}
+
+# ---- tests ----
+
+test_nodes_are_synced_and_announce() {
+	local node
+	for node in lb lb2; do
+		expect "peer of $node" "$(peer_field $node .state)" = synced
+		expect "same config" "$(peer_field $node .session.same_config)" = true
+		expect "services that both have" "$(peer_field $node .session.services)" = $SERVICES
+		expect "announced by $node" "$(announced $node)" = 2
+	done
+	contains "$(pair_ctl lb fleet)" "${ADDRESS[lb2]}"
+	expect "conflicts" "$(pair_ctl lb fleet --json | json .fleet.conflicts)" = 0
+	in_ns lb curl -s http://127.0.0.1:9469/metrics >"$WORK/metrics"
+	grep -qx "lbd_peer_synced{peer=\"${ADDRESS[lb2]}\"} 1" "$WORK/metrics"
+}
+
+test_what_lbctl_fleet_prints_has_the_shape_of_the_document() {
+	pair_ctl lb fleet --json | jq -c '{verb: "fleet", body: .}' >"$WORK/fleet.answers"
+	"$ROOT/tools/api-check" answers "$WORK/fleet.answers"
+}
+
+test_connections_stay_on_their_backends_when_the_router_shifts_them() {
+	hold_all
+	goes_to lb2
+	sleep 1
+	goes_to lb
+	sleep 1
+	end_all
+}
+
+test_least_conn_counts_the_flows_of_both_nodes() {
+	local active
+	hold_open lc $LC $CONNECTIONS interval 0.1 timeout 30
+	flows_are_known() {
+		active=$(pair_ctl lb2 backends lc --json | json '[.backends[].active] | add')
+		[ "$active" -ge $CONNECTIONS ]
+	}
+	lab_wait_for 10 "lb2 to count the flows of lb" flows_are_known
+	load_end lc
+	expect "broken connections" "$(broken_or_moved lc)" = 0
+}
+
+test_a_node_that_vanishes_costs_no_connection() {
+	hold_all
+	peer_crash lb
+	pair_cut lb
+	goes_to lb2
+	sleep 1
+	expect "peer of lb2" "$(peer_field lb2 .state)" != refused
+	end_all lossy
+	pair_mend lb
+	goes_to lb2
+	peer_start lb && both_are_synced
+	goes_to lb
+}
+
+# A drain that only one node knows of, and connections that come to the other one meanwhile.
+test_connections_stay_while_backends_change_and_the_router_shifts_them() {
+	hold_all
+	pair_ctl lb backend drain rr 10.0.0.11 >/dev/null
+	pair_ctl lb backend drain mg 10.0.0.11 >/dev/null
+	pair_ctl lb2 backend weight lc 10.0.0.12 1 >/dev/null
+	goes_to lb2
+	sleep 1
+	goes_to lb
+	sleep 1
+	pair_ctl lb2 backend drain mg 10.0.0.12 >/dev/null
+	goes_to lb2
+	sleep 1
+	end_all
+	pair_ctl lb backend undrain rr 10.0.0.11 >/dev/null
+	pair_ctl lb backend undrain mg 10.0.0.11 >/dev/null
+	pair_ctl lb2 backend undrain mg 10.0.0.12 >/dev/null
+	pair_ctl lb2 backend weight lc 10.0.0.12 100 >/dev/null
+	goes_to lb
+}
+
+# Of the last node state and the last announcement that the log has.
+order_of() { # NODE TEXT: the number of the last line with it
+	grep -nF "$2" "$(peer_log "$1")" | tail -n 1 | cut -d: -f 1
+}
+test_a_rebooted_node_announces_nothing_before_it_is_synced_and_then_knows_all() {
+	hold_all
+	peer_crash lb2
+	peer_forget lb2
+	expect "announced after the reboot" "$(announced lb2)" = 0
+	peer_start lb2 && both_are_synced || return 1
+	expect "synced before it was announced: line" "$(order_of lb2 'peers: joined: synced with 1 of 1')" \
+		-lt "$(order_of lb2 'node: up: 2 of 2 VIPs announced')"
+	goes_to lb2 # fail-back
+	sleep 1
+	end_all
+	goes_to lb
+}
+
+test_an_lbd_that_is_started_again_withdraws_nothing_and_syncs() {
+	hold_all
+	peer_crash lb2
+	expect "announced without lbd" "$(announced lb2)" = 2
+	pair_lbd_start lb2
+	expect "announced after the start" "$(announced lb2)" = 2
+	both_are_synced
+	goes_to lb2
+	sleep 1
+	end_all
+	goes_to lb
+}
+
+refuses() { # NODE TEXT
+	[ "$(peer_field "$1" .state)" = refused ] &&
+		[[ $(peer_field "$1" .why) == *"$2"* ]]
+}
+test_a_node_with_another_key_or_seed_is_refused_by_name() {
+	local node
+	lab_kill lbd-lb2
+	peer_key lb2 2
+	peer_start lb2
+	lab_wait_for 20 "lb2 to be refused" refuses lb2 "is not in key-file" ||
+		lab_wait_for 1 "lb2 to be refused" refuses lb2 "refuses key"
+	lab_wait_for 20 "lb to refuse" refuses lb "refuses key"
+	contains "$(pair_ctl lb fleet)" "expected the same keys on all nodes"
+	lab_kill lbd-lb2
+	peer_key lb2 1
+	peer_forget lb2
+	LAB_SEED=0x1234 peer_config lb2
+	peer_start lb2
+	for node in lb lb2; do
+		lab_wait_for 20 "$node to refuse" refuses $node "hash seeds differ"
+	done
+	lab_kill lbd-lb2
+	peer_forget lb2
+	peer_config lb2
+	peer_start lb2 && both_are_synced
+}
+
+# New key as the second line everywhere, then as the first, then alone.
+test_the_key_is_changed_without_a_moment_apart() {
+	local node one two losses
+	losses=$(peer_field lb .losses)
+	one=$(head -n 1 "$WORK/peers.key") two=${one//1/3}
+	keys_are() { # LINE...
+		for node in lb lb2; do
+			printf '%s\n' "$@" >"$(pair_dir $node)/peers.key"
+			pair_ctl $node reload >/dev/null || return 1
+			sleep 1.2 # keys are looked at each second
+		done
+		both_are_synced
+	}
+	keys_are "$one" "$two" || return 1
+	node=$(peer_field lb .session.key)
+	keys_are "$two" "$one" && keys_are "$two" || return 1
+	expect "key in use" "$(peer_field lb .session.key)" != "$node"
+	expect "losses of the connection" "$(peer_field lb .losses)" = "$losses"
+}
+
+test_fail_overs_at_random_times_break_nothing() {
+	local node=lb
+	hold_all
+	for _ in $(seq "$ROUNDS"); do
+		sleep "0.$((RANDOM % 10))"
+		peer_crash $node
+		pair_cut $node
+		goes_to "$(other $node)"
+		sleep "0.$((RANDOM % 10))"
+		pair_mend $node
+		peer_start $node && both_are_synced || return 1
+		node=$(other $node)
+	done
+	end_all lossy
+	echo "# $ROUNDS fail-overs"
+}
+
+# 5 % of what one node sends to the other is lost.
+lose_between() {
+	in_ns lb nft -f - <<-RULES
+		add table inet loss
+		add chain inet loss out { type filter hook output priority 0; }
+		add rule inet loss out tcp dport 7646 numgen random mod 100 < 5 drop
+		add rule inet loss out tcp sport 7646 numgen random mod 100 < 5 drop
+	RULES
+}
+# The longest lag that lb2 shows, a look each 100 ms until the flood is over.
+longest_lag() { # PID
+	local lag most=0
+	while kill -0 "$1" 2>/dev/null; do
+		lag=$(peer_field lb2 .session.lag_ms) && [ "$lag" -gt $most ] && most=$lag
+		sleep 0.1
+	done
+	echo "$most"
+}
+test_lost_packets_between_nodes_and_a_flood_break_nothing() {
+	local pid sent
+	if [ "$ROUNDS" = 1 ]; then
+		skip "a part of make fleet"
+		return
+	fi
+	if ! lose_between; then
+		skip "no numgen of nftables here"
+		return
+	fi
+	flood_unanswered $COUNT
+	hold_all
+	sent=$(peer_field lb .session.sent_bytes)
+	flood $RR "${FLOOD:-2000000}" 60000 >"$WORK/flood.out" 2>&1 &
+	pid=$!
+	echo "# longest lag during the flood: $(longest_lag $pid) ms"
+	wait $pid
+	expect "exit status of the flood" $? = 0
+	echo "# told meanwhile: $(($(peer_field lb .session.sent_bytes) - sent)) bytes"
+	goes_to lb2
+	sleep 1
+	end_all lossy
+	expect "losses of the connection" "$(peer_field lb .losses)" -lt 3
+	in_ns lb nft delete table inet loss
+	goes_to lb
+}
+
+set_up_or_end pair_with_peers
+run_tests "$@"

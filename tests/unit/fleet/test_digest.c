@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* user/lbd/fleet/digest.c: which configs count as the same. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lbd/fleet/digest.h"
+#include "support/test_registry.h"
+
+static uint64_t digest_of(const char *services)
+{
+	struct config *config = NULL;
+	struct error err;
+	char text[2048];
+	uint64_t digest;
+
+	snprintf(text, sizeof(text), "services:\n%s", services);
+	if (config_parse(text, strlen(text), "lbd.yaml", &config, &err))
+		fail_msg("%s", err.text);
+	digest = config_digest(config);
+	config_free(config);
+	return digest;
+}
+
+/* Of a service with these keys. */
+static uint64_t digest_with(const char *keys)
+{
+	char text[1024];
+
+	snprintf(text, sizeof(text),
+		 "- { name: web, vip: 192.0.2.1, protocol: tcp, port: 80, %s }\n", keys);
+	return digest_of(text);
+}
+
+#define WEB      "- { vip: 192.0.2.1, protocol: tcp, port: 80, "
+#define SHOP     "- { vip: 192.0.2.2, protocol: tcp, port: 80, "
+#define BACKENDS "backends: [{ address: 10.0.0.1 }, { address: 10.0.0.2 }]"
+#define SWAPPED  "backends: [{ address: 10.0.0.2 }, { address: 10.0.0.1 }]"
+#define SOURCE   "backends-from: "
+
+LB_TEST(order_and_names_do_not_count)
+{
+	assert_true(digest_of(WEB BACKENDS " }\n" SHOP BACKENDS " }\n") ==
+		    digest_of(SHOP SWAPPED ", name: shop }\n" WEB BACKENDS " }\n"));
+}
+
+LB_TEST(backends_and_weights_count)
+{
+	uint64_t digest = digest_with(BACKENDS);
+
+	assert_true(digest == digest_with(SWAPPED));
+	assert_false(digest == digest_with("backends: [{ address: 10.0.0.1 }]"));
+	assert_false(digest == digest_with("backends: [{ address: 10.0.0.1 }, "
+					   "{ address: 10.0.0.2, weight: 50 }]"));
+	assert_false(digest == digest_with(BACKENDS ", algorithm: source-hash"));
+}
+
+LB_TEST(what_names_the_backends_counts)
+{
+	uint64_t file = digest_with(SOURCE "{ file: /a }");
+
+	assert_true(file == digest_with(SOURCE "{ file: /a }"));
+	assert_false(file == digest_with(SOURCE "{ file: /b }"));
+	assert_false(file == digest_with(SOURCE "{ file: /a, min: 2 }"));
+	assert_false(digest_with(BACKENDS) == digest_with(BACKENDS ", " SOURCE "{ file: /a }"));
+	assert_false(digest_with(SOURCE "{ dns: a.example }") ==
+		     digest_with(SOURCE "{ dns: a.example, record: aaaa }"));
+	assert_false(digest_with(SOURCE "{ etcd: 'http://10.9.0.1:2379', prefix: /a/ }") ==
+		     digest_with(SOURCE "{ etcd: 'http://10.9.0.1:2379', prefix: /b/ }"));
+}
+
+LB_TEST(each_node_may_ask_a_server_of_its_own)
+{
+	assert_true(digest_with(SOURCE "{ dns: a.example, server: 10.9.0.1 }") ==
+		    digest_with(SOURCE "{ dns: a.example }"));
+	assert_true(digest_with(SOURCE "{ etcd: 'http://10.9.0.1:2379', prefix: /a/ }") ==
+		    digest_with(SOURCE "{ etcd: 'http://127.0.0.1:2379', prefix: /a/ }"));
+}
+
+LB_TEST_MAIN("digest")

@@ -1,0 +1,771 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Sessions of two nodes over a pair of sockets, with real TLS; and of one node with an end that the
+ * test plays by hand, with the right key and with frames of its own. Time is the test's: a tick may
+ * say that 100 ms have passed. */
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
+#include <netinet/in.h>
+#include <openssl/x509.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "common/clock.h"
+#include "lbd/fleet/session.h"
+#include "support/memory_dataplane.h"
+#include "support/test_loop.h"
+#include "support/test_registry.h"
+
+#define BUCKETS  1024
+#define PATIENCE 10000 /* ms of real time for what must happen */
+#define PEER     0
+
+static struct event_base *base;
+static struct tasks *tasks;
+
+struct node {
+	struct memory_dataplane *memory;
+	struct want want;
+	struct session_node node;
+	struct session *session;
+	unsigned greeted, ended;
+	uint64_t now_ms; /* of its ticks */
+};
+
+static struct node nodes[2];
+
+static void on_greeted(void *arg, struct session *session)
+{
+	((struct node *)arg)->greeted++;
+}
+
+static void on_ended(void *arg, struct session *session)
+{
+	((struct node *)arg)->ended++;
+}
+
+static void set_key(struct fleet_keys *keys, unsigned at, uint8_t number)
+{
+	memset(keys->list[at].secret, number, FLEET_KEY);
+	snprintf(keys->list[at].id, FLEET_KEY_ID, "%08x", number);
+	if (keys->count <= at)
+		keys->count = at + 1;
+}
+
+static void node_open(struct node *node, unsigned number)
+{
+	*node = (struct node){.now_ms = 1000};
+	node->memory = memory_dataplane_new((struct memory_limits){16, 64, 1 << 12, BUCKETS});
+	want_init(&node->want, "192.0.2.1", IPPROTO_TCP, 80, "maglev");
+	want_add(&node->want, 1, 1);
+	want_add(&node->want, 2, 1);
+	want_commit(node->memory->dp, &node->want, 1);
+	node->node = (struct session_node){.base = base,
+					   .tasks = tasks,
+					   .dp = node->memory->dp,
+					   .tls = tls_new(),
+					   .boot = 100 + number,
+					   .config_digest = 7,
+					   .name = "lb",
+					   .chunk = malloc(FRAME_MOST)};
+	set_key(&node->node.keys, 0, 1);
+	assert_non_null(node->node.tls);
+}
+
+static void node_close(struct node *node)
+{
+	session_free(node->session, false);
+	tasks_finish(tasks);
+	SSL_CTX_free(node->node.tls);
+	free(node->node.chunk);
+	memory_dataplane_free(node->memory);
+}
+
+static int setup(void **state)
+{
+	signal(SIGPIPE, SIG_IGN); /* as lbd does */
+	base = loop_new();
+	assert_int_equal(tasks_new(base, &tasks), 0);
+	for (unsigned i = 0; i < 2; i++)
+		node_open(&nodes[i], i);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	for (unsigned i = 0; i < 2; i++)
+		node_close(&nodes[i]);
+	tasks_free(tasks);
+	event_base_free(base);
+	return 0;
+}
+
+#define TEST(name) LB_TEST_SETUP(name, setup, teardown)
+
+static void socket_pair(int fds[2])
+{
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+			 0);
+}
+
+static void begin(struct node *node, bool connects, int fd)
+{
+	const struct session_options options = {.node = &node->node,
+						.connects = connects,
+						.number = PEER,
+						.greeted = on_greeted,
+						.ended = on_ended,
+						.arg = node};
+
+	node->session = session_new(&options, fd);
+	assert_non_null(node->session);
+}
+
+static struct session_view view_of(const struct node *node)
+{
+	struct session_view view;
+
+	session_look(node->session, node->now_ms, &view);
+	return view;
+}
+
+/* ms: that the node believes to have passed since its last tick. */
+static void tick(struct node *node, unsigned ms)
+{
+	if (!node->session)
+		return;
+	node->now_ms += ms;
+	dataplane_share_scan(node->node.dp);
+	session_tick(node->session, node->now_ms);
+}
+
+/* Until both sessions satisfy, or it takes too long. */
+static void run_until(bool (*satisfied)(void))
+{
+	uint64_t end = clock_monotonic_ms() + PATIENCE;
+
+	while (!satisfied()) {
+		if (clock_monotonic_ms() > end)
+			fail_msg("states %d and %d: %s, %s", view_of(&nodes[0]).state,
+				 nodes[1].session ? (int)view_of(&nodes[1]).state : -1,
+				 view_of(&nodes[0]).why,
+				 nodes[1].session ? view_of(&nodes[1]).why : "");
+		tick(&nodes[0], 1);
+		tick(&nodes[1], 1);
+		test_loop_run(base, 2);
+	}
+}
+
+static bool are_synced(void)
+{
+	struct session_view a = view_of(&nodes[0]), b = view_of(&nodes[1]);
+
+	return a.synced && a.told && b.synced && b.told;
+}
+
+static bool is_one_over(void)
+{
+	return nodes[0].ended;
+}
+
+static bool are_over(void)
+{
+	return nodes[0].ended && nodes[1].ended;
+}
+
+static void meet(void)
+{
+	int fds[2];
+
+	socket_pair(fds);
+	begin(&nodes[0], true, fds[0]);
+	begin(&nodes[1], false, fds[1]);
+}
+
+static void expect_end(const struct node *node, enum session_end end, const char *part)
+{
+	struct session_view view = view_of(node);
+
+	assert_int_equal(view.state, SESSION_CLOSED);
+	if (!strstr(view.why, part))
+		fail_msg("expected \"%s\" in: %s", part, view.why);
+	assert_int_equal(view.end, end);
+}
+
+/* ---- flows ---- */
+
+static void put_flow(struct node *node, uint32_t bucket, uint64_t fingerprint)
+{
+	struct dataplane *dp = node->node.dp;
+	uint64_t *word = &dp->maps.flows[bucket * LB_FLOW_WAYS];
+
+	*word = fingerprint << LB_FLOW_FP_SHIFT |
+		(uint64_t)want_id(dp, &node->want, 1) << LB_FLOW_BACKEND_SHIFT |
+		(uint64_t)LB_FLOW_ESTABLISHED << LB_FLOW_STATE_SHIFT |
+		(dp_tick(dp) & LB_FLOW_TICK_MASK);
+	dp->maps.dirty[bucket] = 1;
+}
+
+static bool has_flow(const struct node *node, uint64_t fingerprint)
+{
+	const struct dp_maps *maps = &node->node.dp->maps;
+
+	for (uint32_t i = 0; i < maps->flow_words; i++)
+		if (LB_FLOW_STATE(maps->flows[i]) &&
+		    maps->flows[i] >> LB_FLOW_FP_SHIFT == fingerprint)
+			return true;
+	return false;
+}
+
+static bool is_flow_there(void)
+{
+	return has_flow(&nodes[1], 77);
+}
+
+/* ---- two nodes ---- */
+
+TEST(two_nodes_tell_each_other_everything_and_then_what_changes)
+{
+	struct session_view view;
+
+	put_flow(&nodes[1], 5, 55);
+	meet();
+	run_until(are_synced);
+	assert_true(has_flow(&nodes[0], 55));
+	put_flow(&nodes[0], 7, 77);
+	run_until(is_flow_there);
+	view = view_of(&nodes[0]);
+	assert_string_equal(view.hello->version, LBD_VERSION);
+	assert_string_equal(view.key, "00000001");
+	assert_int_equal(nodes[0].greeted, 1);
+}
+
+TEST(a_node_without_the_key_is_refused_by_name)
+{
+	set_key(&nodes[0].node.keys, 0, 0xab);
+	meet();
+	run_until(are_over);
+	expect_end(&nodes[1], SESSION_REFUSED, "its key 000000ab is not in key-file");
+	expect_end(&nodes[0], SESSION_REFUSED, "it refuses key 000000ab");
+	assert_int_equal(nodes[0].greeted + nodes[1].greeted, 0);
+}
+
+TEST(a_node_connects_with_its_first_key_and_either_key_is_accepted)
+{
+	set_key(&nodes[0].node.keys, 0, 2);
+	set_key(&nodes[1].node.keys, 1, 2);
+	meet();
+	run_until(are_synced);
+	assert_string_equal(view_of(&nodes[1]).key, "00000002");
+}
+
+TEST(a_key_of_the_same_id_but_another_secret_is_refused)
+{
+	nodes[0].node.keys.list[0].secret[5] ^= 1;
+	meet();
+	run_until(are_over);
+	assert_int_equal(nodes[0].greeted + nodes[1].greeted, 0);
+}
+
+TEST(another_seed_is_refused_by_name_at_both_ends)
+{
+	nodes[0].node.dp->maps.settings->flow_seed ^= 1;
+	meet();
+	run_until(are_over);
+	for (unsigned i = 0; i < 2; i++)
+		expect_end(&nodes[i], SESSION_REFUSED, "hash seeds differ");
+}
+
+TEST(another_size_of_the_flow_table_is_refused_by_name)
+{
+	struct memory_dataplane *other =
+	    memory_dataplane_new((struct memory_limits){16, 64, 1 << 12, 2 * BUCKETS});
+
+	nodes[0].node.dp = other->dp;
+	meet();
+	run_until(are_over);
+	expect_end(&nodes[0], SESSION_REFUSED, "limits: flows");
+	expect_end(&nodes[1], SESSION_REFUSED, "limits: flows");
+	nodes[0].node.dp = nodes[0].memory->dp;
+	session_free(nodes[0].session, false);
+	nodes[0].session = NULL;
+	memory_dataplane_free(other);
+}
+
+TEST(a_node_does_not_talk_to_itself)
+{
+	nodes[1].node.boot = nodes[0].node.boot;
+	meet();
+	run_until(are_over);
+	expect_end(&nodes[0], SESSION_REFUSED, "the node itself");
+}
+
+TEST(a_stop_is_told_from_a_failure)
+{
+	meet();
+	run_until(are_synced);
+	test_loop_run(base, 20); /* nothing waits in a buffer */
+	session_free(nodes[1].session, true);
+	nodes[1].session = NULL;
+	run_until(is_one_over);
+	expect_end(&nodes[0], SESSION_STOPPED, "stopped");
+	assert_false(nodes[0].node.dp->peers[PEER]->open);
+}
+
+TEST(what_was_sent_before_the_connection_failed_is_taken)
+{
+	meet();
+	run_until(are_synced);
+	put_flow(&nodes[0], 7, 77);
+	tick(&nodes[0], 1);
+	event_base_loop(base, EVLOOP_NONBLOCK | EVLOOP_ONCE); /* it is in the socket */
+	session_free(nodes[0].session, false);
+	nodes[0].session = NULL;
+	while (!nodes[1].ended) {
+		tick(&nodes[1], 1);
+		test_loop_run(base, 2);
+	}
+	expect_end(&nodes[1], SESSION_LOST, "ended");
+	assert_true(has_flow(&nodes[1], 77));
+}
+
+/* ---- one node, and an end played by hand ---- */
+
+struct hand {
+	struct bufferevent *bev;
+	struct tls_end tls;
+	struct fleet_keys keys;
+	SSL *ssl;
+	bool connected;
+	uint64_t sequence;
+};
+
+static struct hand hand;
+
+static void on_hand_event(struct bufferevent *bev, short what, void *arg)
+{
+	hand.connected |= what & BEV_EVENT_CONNECTED;
+}
+
+static void hand_open(int fd)
+{
+	hand = (struct hand){0};
+	set_key(&hand.keys, 0, 1);
+	hand.tls.keys = &hand.keys;
+	hand.ssl = tls_connection(nodes[1].node.tls, &hand.tls);
+	hand.bev = bufferevent_openssl_socket_new(base, fd, hand.ssl, BUFFEREVENT_SSL_ACCEPTING,
+						  BEV_OPT_CLOSE_ON_FREE);
+	assert_non_null(hand.bev);
+	bufferevent_setcb(hand.bev, NULL, NULL, on_hand_event, NULL);
+	bufferevent_enable(hand.bev, EV_READ | EV_WRITE);
+}
+
+static bool is_connected(void)
+{
+	return hand.connected && view_of(&nodes[0]).state >= SESSION_GREETS;
+}
+
+static bool is_open(void)
+{
+	return view_of(&nodes[0]).state == SESSION_OPEN;
+}
+
+static void hand_meet(void)
+{
+	int fds[2];
+
+	socket_pair(fds);
+	begin(&nodes[0], true, fds[0]);
+	hand_open(fds[1]);
+	run_until(is_connected);
+}
+
+static void hand_send(const void *bytes, size_t length)
+{
+	assert_int_equal(bufferevent_write(hand.bev, bytes, length), 0);
+}
+
+static void hand_send_hello(void)
+{
+	uint8_t bytes[512];
+	struct frame_writer writer = {
+	    .bytes = bytes, .room = sizeof(bytes), .sequence = hand.sequence};
+	struct fleet_hello hello = {.boot = 1, .buckets = BUCKETS, .name = "hand", .version = "1"};
+
+	assert_int_equal(
+	    tls_digest(hand.ssl, dataplane_hash_seed(nodes[0].node.dp), &hello.seed_digest), 0);
+	frame_put_hello(&writer, &hello);
+	hand.sequence = writer.sequence;
+	hand_send(bytes, writer.used);
+}
+
+static void hand_send_echo(uint64_t echo_ms)
+{
+	uint8_t bytes[512];
+	struct frame_writer writer = {
+	    .bytes = bytes, .room = sizeof(bytes), .sequence = hand.sequence};
+	struct fleet_beat beat = {.sent_ms = 1, .echo_ms = echo_ms};
+
+	frame_put_beat(&writer, &beat);
+	hand.sequence = writer.sequence;
+	hand_send(bytes, writer.used);
+}
+
+static void hand_send_beat(void)
+{
+	hand_send_echo(0);
+}
+
+static void hand_send_end(uint32_t number)
+{
+	uint8_t bytes[FRAME_HEAD + 4];
+	struct frame_writer writer = {
+	    .bytes = bytes, .room = sizeof(bytes), .sequence = hand.sequence};
+
+	frame_put_number(&writer, FRAME_END, number);
+	hand.sequence = writer.sequence;
+	hand_send(bytes, writer.used);
+}
+
+static void hand_close(void)
+{
+	bufferevent_free(hand.bev);
+}
+
+/* Who is on the way, has no key, and offers a certificate in its place. */
+static SSL *make_impostor(SSL_CTX **ret)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *certificate = X509_new();
+
+	*ret = SSL_CTX_new(TLS_server_method());
+	X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
+	X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+	X509_set_pubkey(certificate, key);
+	X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC,
+				   (const uint8_t *)"lb", -1, -1, 0);
+	X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
+	assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
+	assert_int_equal(SSL_CTX_use_certificate(*ret, certificate), 1);
+	assert_int_equal(SSL_CTX_use_PrivateKey(*ret, key), 1);
+	X509_free(certificate);
+	EVP_PKEY_free(key);
+	return SSL_new(*ret);
+}
+
+TEST(a_certificate_in_place_of_the_key_is_refused)
+{
+	SSL_CTX *tls;
+	int fds[2];
+
+	socket_pair(fds);
+	hand = (struct hand){.ssl = make_impostor(&tls)};
+	hand.bev = bufferevent_openssl_socket_new(base, fds[1], hand.ssl, BUFFEREVENT_SSL_ACCEPTING,
+						  BEV_OPT_CLOSE_ON_FREE);
+	bufferevent_setcb(hand.bev, NULL, NULL, on_hand_event, NULL);
+	bufferevent_enable(hand.bev, EV_READ | EV_WRITE);
+	begin(&nodes[0], true, fds[0]);
+	run_until(is_one_over);
+	expect_end(&nodes[0], SESSION_REFUSED, "certificate verify failed");
+	assert_int_equal(nodes[0].greeted, 0);
+	assert_int_equal(view_of(&nodes[0]).sent, 0);
+	hand_close();
+	SSL_CTX_free(tls);
+}
+
+TEST(another_version_of_the_protocol_is_refused_by_name)
+{
+	const uint8_t frame[FRAME_HEAD + 1] = {FRAME_HEAD + 1,    0, 0, 0, FRAME_HELLO,
+					       FRAME_VERSION + 1, 1};
+
+	hand_meet();
+	hand_send(frame, sizeof(frame));
+	for (unsigned i = 0; i < 100 && !nodes[0].ended; i++) {
+		tick(&nodes[0], 100);
+		test_loop_run(base, 2);
+	}
+	expect_end(&nodes[0], SESSION_REFUSED, "versions 2 and 1 of the protocol");
+	hand_close();
+}
+
+/* Each in place of a frame after HELLO. */
+static void expect_closed_by(const uint8_t *bytes, size_t length, const char *why)
+{
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	hand_send(bytes, length);
+	run_until(is_one_over);
+	expect_end(&nodes[0], SESSION_LOST, why);
+	hand_close();
+}
+
+TEST(a_frame_that_is_too_long_ends_the_session)
+{
+	const uint8_t frame[FRAME_HEAD] = {1, 0, 2, 0, FRAME_SLOTS, FRAME_VERSION, 1};
+
+	expect_closed_by(frame, sizeof(frame), "a frame of 131073 bytes");
+}
+
+TEST(a_frame_of_an_unknown_type_ends_the_session)
+{
+	const uint8_t frame[FRAME_HEAD] = {FRAME_HEAD, 0, 0, 0, 99, FRAME_VERSION, 1};
+
+	expect_closed_by(frame, sizeof(frame), "an unknown type of frame");
+}
+
+TEST(a_frame_out_of_order_ends_the_session)
+{
+	const uint8_t frame[FRAME_HEAD + 4] = {FRAME_HEAD + 4, 0, 0, 0, FRAME_WANT,
+					       FRAME_VERSION,  1, 0, 9};
+
+	expect_closed_by(frame, sizeof(frame), "a frame out of order");
+}
+
+TEST(what_is_no_hello_ends_the_session)
+{
+	hand_meet();
+	hand_send_beat();
+	run_until(is_one_over);
+	expect_end(&nodes[0], SESSION_LOST, "does not begin with HELLO");
+	hand_close();
+}
+
+TEST(a_peer_without_hello_is_closed)
+{
+	hand_meet();
+	for (unsigned i = 0; i < 60 && !nodes[0].ended; i++)
+		tick(&nodes[0], 100);
+	expect_end(&nodes[0], SESSION_LOST, "no HELLO within 5 s");
+	hand_close();
+}
+
+TEST(a_silent_peer_is_closed)
+{
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	for (unsigned i = 0; i < 40 && !nodes[0].ended; i++)
+		tick(&nodes[0], 100);
+	expect_end(&nodes[0], SESSION_LOST, "silent for 3 s");
+	assert_false(nodes[0].node.dp->peers[PEER]->open);
+	hand_close();
+}
+
+/* Until then nothing settles here. */
+TEST(a_peer_that_is_connected_and_tells_nothing_is_closed)
+{
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	for (unsigned i = 0; i < 120 && !nodes[0].ended; i++) {
+		if (i % 3 == 0)
+			hand_send_beat();
+		test_loop_run(base, 2);
+		tick(&nodes[0], 100);
+	}
+	expect_end(&nodes[0], SESSION_LOST, "told nothing for 10 s, and not everything");
+	hand_close();
+}
+
+/* Two minutes in which backends are added again and again, and it tells everything for each. */
+TEST(a_peer_is_not_closed_because_more_and_more_is_asked_of_it)
+{
+	struct peer *peer;
+
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	peer = nodes[0].node.dp->peers[PEER];
+	for (unsigned i = 1; i < 1200 && !nodes[0].ended; i++) {
+		if (i % 3 == 0)
+			hand_send_echo(i);
+		if (i % 30 == 0) {
+			peer->wanted++;
+			hand_send_end(peer->wanted - 1);
+		}
+		test_loop_run(base, 1);
+		tick(&nodes[0], 100);
+	}
+	assert_int_equal(view_of(&nodes[0]).state, SESSION_OPEN);
+	assert_false(view_of(&nodes[0]).synced);
+	hand_close();
+}
+
+TEST(lateness_of_its_own_is_not_held_against_a_peer)
+{
+	meet();
+	run_until(are_synced);
+	tick(&nodes[0], 60000);
+	test_loop_run(base, 5);
+	assert_int_equal(view_of(&nodes[0]).state, SESSION_OPEN);
+}
+
+/* What waits to be sent to it stays a bit in the data plane. */
+TEST(a_peer_that_does_not_read_costs_no_memory)
+{
+	uint64_t before;
+
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	bufferevent_disable(hand.bev, EV_READ);
+	before = view_of(&nodes[0]).sent;
+	for (unsigned round = 0; round < 400; round++) {
+		for (uint32_t i = 0; i < BUCKETS; i++)
+			put_flow(&nodes[0], i, 1 + round * BUCKETS + i);
+		tick(&nodes[0], 1);
+		test_loop_run(base, 0);
+	}
+	/* 400 * 1024 * 12 bytes were to be sent; buffer and socket take less than a MiB */
+	assert_true(view_of(&nodes[0]).sent - before < 1 << 20);
+	assert_false(view_of(&nodes[0]).told);
+	assert_true(view_of(&nodes[0]).behind_ms > 0);
+	hand_close();
+}
+
+static void hand_stops_reading(void)
+{
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	bufferevent_disable(hand.bev, EV_READ);
+	/* it has told everything */
+	nodes[0].node.dp->peers[PEER]->answered = nodes[0].node.dp->peers[PEER]->wanted;
+}
+
+/* Also if nothing but beats is to be sent to it, and while it says that it lives. */
+TEST(a_peer_that_does_not_read_is_closed)
+{
+	hand_stops_reading();
+	for (unsigned i = 0; i < 400 && !nodes[0].ended; i++) {
+		hand_send_beat();
+		test_loop_run(base, 2);
+		tick(&nodes[0], 100);
+	}
+	expect_end(&nodes[0], SESSION_LOST, "it has read nothing for 30 s");
+	hand_close();
+}
+
+TEST(beats_to_a_peer_that_does_not_read_cost_no_memory)
+{
+	uint64_t before = 0;
+	unsigned same = 0;
+
+	hand_stops_reading();
+	for (unsigned round = 0; round < 4000 && same < 10; round++) { /* until all is full */
+		same = view_of(&nodes[0]).sent == before ? same + 1 : 0;
+		before = view_of(&nodes[0]).sent;
+		for (uint32_t i = 0; i < BUCKETS; i++)
+			put_flow(&nodes[0], i, 1 + round * BUCKETS + i);
+		tick(&nodes[0], 1);
+		test_loop_run(base, 2);
+	}
+	for (uint64_t i = 1; i < 6000; i++) { /* ten minutes */
+		tick(&nodes[0], 100);
+		if (i % 10)
+			continue;
+		hand_send_echo(i); /* it claims to have read them */
+		test_loop_run(base, 1);
+	}
+	assert_int_equal(view_of(&nodes[0]).state, SESSION_OPEN);
+	/* some: a peer that reads, and is always behind, must get them */
+	assert_in_range(view_of(&nodes[0]).sent - before, 1, 2 * FRAME_MOST);
+	hand_close();
+}
+
+static void note_turn(void *arg)
+{
+	*(uint64_t *)arg = view_of(&nodes[0]).received;
+}
+
+/* 600 beats wait to be taken when another task comes. */
+TEST(a_peer_that_says_much_does_not_hold_up_other_tasks)
+{
+	uint64_t before, at_turn = 0;
+
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	tasks_by_hand(tasks);
+	before = view_of(&nodes[0]).received;
+	for (unsigned i = 0; i < 600; i++)
+		hand_send_beat();
+	for (unsigned i = 0; i < 20; i++)
+		test_loop_run(base, 2);
+	assert_int_equal(view_of(&nodes[0]).received, before); /* a task takes them */
+	assert_int_equal(tasks_add(tasks, note_turn, &at_turn), 0);
+	while (tasks_turn(tasks, UINT_MAX))
+		;
+	assert_true(view_of(&nodes[0]).received - before > 600 * FRAME_HEAD);
+	assert_in_range(at_turn, before + 1, (before + view_of(&nodes[0]).received) / 2);
+	hand_close();
+}
+
+static void note_unread(evutil_socket_t fd, short what, void *arg)
+{
+	assert_int_equal(ioctl(bufferevent_getfd(hand.bev), FIONREAD, arg), 0);
+}
+
+/* Beats take no time, but the pauses between them do. */
+TEST(nor_does_one_whose_frames_take_long)
+{
+	uint64_t before, at_turn = 0;
+
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	tasks_by_hand(tasks);
+	before = view_of(&nodes[0]).received;
+	for (unsigned i = 0; i < 12; i++)
+		hand_send_beat();
+	for (unsigned i = 0; i < 20; i++)
+		test_loop_run(base, 2);
+	assert_int_equal(tasks_add(tasks, note_turn, &at_turn), 0);
+	while (!at_turn) {
+		tasks_turn(tasks, 0);
+		usleep(30000);
+	}
+	while (tasks_turn(tasks, UINT_MAX))
+		;
+	/* two of twelve frames */
+	assert_in_range(at_turn, before + 1, before + (view_of(&nodes[0]).received - before) / 6);
+	hand_close();
+}
+
+/* Such as tasks. If sending were of the core, none would run while there is always more. */
+TEST(what_is_sent_waits_its_turn_among_the_events_of_the_control_socket)
+{
+	struct event *other;
+	int unread = -1;
+
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	for (unsigned i = 0; i < 20; i++)
+		test_loop_run(base, 2);
+	bufferevent_disable(hand.bev, EV_READ);
+	other = event_new(base, -1, 0, note_unread, &unread);
+	event_priority_set(other, LOOP_CONTROL);
+	put_flow(&nodes[0], 7, 77);
+	tick(&nodes[0], 1); /* it is in the buffer, and the socket is free */
+	event_active(other, 0, 0);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(unread, 0);
+	assert_int_equal(ioctl(bufferevent_getfd(hand.bev), FIONREAD, &unread), 0);
+	assert_true(unread > 0);
+	event_free(other);
+	hand_close();
+}
+
+LB_TEST_MAIN("session")

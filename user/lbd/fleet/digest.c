@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A digest of a config that does not depend on the order of what it lists. */
+#include "digest.h"
+
+#include <string.h>
+
+/* FNV-1a, 64 bits. */
+static uint64_t add(uint64_t digest, const void *bytes, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		digest = (digest ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3;
+	return digest;
+}
+
+static uint64_t add_number(uint64_t digest, uint64_t number)
+{
+	uint8_t bytes[8];
+
+	for (unsigned i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(number >> 8 * i);
+	return add(digest, bytes, sizeof(bytes));
+}
+
+static uint64_t add_address(uint64_t digest, const struct addr *address)
+{
+	return add(add_number(digest, address->family), address->bytes, sizeof(address->bytes));
+}
+
+#define BEGIN 0xcbf29ce484222325
+
+static uint64_t backend_digest(const struct config_backend *backend)
+{
+	uint64_t digest = add_address(BEGIN, &backend->address);
+
+	digest = add_number(digest, backend->weight);
+	return add_number(digest, backend->backup);
+}
+
+static uint64_t add_text(uint64_t digest, const char *text)
+{
+	return text ? add(digest, text, strlen(text) + 1) : digest;
+}
+
+/* What names the backends; by what way a node reaches it is its own matter. */
+static uint64_t add_source(uint64_t digest, const struct config_from *from)
+{
+	const char *kind = config_from_kind(from);
+
+	if (!kind)
+		return digest;
+	digest = add_text(digest, kind);
+	digest = add_text(digest, from->file);
+	digest = add_text(digest, from->dns);
+	digest = add_text(digest, from->prefix);
+	return add_number(add_number(digest, from->record), from->min);
+}
+
+static uint64_t service_digest(const struct config_service *service)
+{
+	uint64_t digest = add_address(BEGIN, &service->vip), backends = 0;
+	const uint64_t numbers[] = {
+	    service->protocol,    service->port,
+	    service->hash,        service->tracking,
+	    service->mask4,       service->mask6,
+	    service->affinity,    service->affinity_timeout_ms,
+	    service->slots,       service->tcp_idle_ms,
+	    service->udp_idle_ms, service->no_fragments,
+	};
+
+	digest = add(digest, service->algorithm->name, strlen(service->algorithm->name));
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		digest = add_number(digest, numbers[i]);
+	for (unsigned i = 0; i < service->backends_count; i++)
+		backends += backend_digest(&service->backends[i]);
+	return add_source(add_number(digest, backends), &service->from);
+}
+
+uint64_t config_digest(const struct config *config)
+{
+	uint64_t digest = 0;
+
+	for (unsigned i = 0; i < config->services_count; i++)
+		digest += service_digest(&config->services[i]);
+	return digest;
+}
