@@ -357,6 +357,7 @@ static void time_in_which_lbd_did_not_run_does_not_count(void **unused)
 	assert_non_null(entry_of("web", "10.0.0.3"));
 	assert_true(entry_of("web", "10.0.0.3")->until_ms <= clock_monotonic_ms() + 10000);
 	assert_true(entry_of("web", "10.0.0.3")->until_ms > clock_monotonic_ms() + 5000);
+	assert_true(state->leases_stale); /* the file has the former end */
 }
 
 /* Renewals wait behind a long change, and for their turn after this tick. */
