@@ -357,6 +357,7 @@ static void time_in_which_lbd_did_not_run_does_not_count(void **unused)
 	assert_non_null(entry_of("web", "10.0.0.3"));
 	assert_true(entry_of("web", "10.0.0.3")->until_ms <= clock_monotonic_ms() + 10000);
 	assert_true(entry_of("web", "10.0.0.3")->until_ms > clock_monotonic_ms() + 5000);
+	assert_true(state->leases_stale); /* the file has the former end */
 }
 
 /* Renewals wait behind a long change, and for their turn after this tick. */
@@ -444,6 +445,31 @@ static void a_reload_keeps_what_is_registered_and_says_nothing_of_it(void **unus
 	config_free(next);
 }
 
+/* It would be checked at port 0. */
+static void none_is_added_without_a_port_to_be_checked_at(void **unused)
+{
+	const struct addr first = test_addr("10.0.0.1"), second = test_addr("10.0.0.2");
+	struct config_service *config =
+	    (struct config_service *)state_find_service(state, "one")->config;
+	char tcp[] = "tcp", *none = config->health.type;
+	struct error err;
+
+	config->port = 0;
+	config->health.type = tcp;
+	config->backends[0].target.port = 80;
+	assert_int_equal(state_backend_add(state, "one", &second, 1, NULL, &err), -EINVAL);
+	assert_non_null(
+	    strstr(err.text,
+		   "any/tcp: backend 10.0.0.2: has no port to be checked at: the service takes any "
+		   "port, expected health.port of the service, or of this backend, in the config "
+		   "file"));
+	assert_int_equal(put("one", "10.0.0.2", 1, 0), -EINVAL);
+	assert_int_equal(state_backend_add(state, "one", &first, 1, NULL, &err), -EEXIST);
+	config->port = 80;
+	config->health.type = none;
+	assert_int_equal(put("one", "10.0.0.2", 1, 0), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -453,6 +479,7 @@ int main(void)
 	    TEST(names_may_be_repeated_by_their_owner_alone),
 	    TEST(backends_of_the_file_are_not_registered),
 	    TEST(delete_may_be_repeated),
+	    TEST(none_is_added_without_a_port_to_be_checked_at),
 	    TEST(its_weight_is_the_registrations_and_a_drain_holds),
 	    TEST(a_backend_that_is_not_renewed_is_removed_and_may_come_again),
 	    TEST(the_last_backend_stays_until_there_is_another),

@@ -253,6 +253,8 @@ int config_from_copy(const struct config_from *from, struct config_from *ret);
 void config_from_done(struct config_from *from);
 /* One of its texts, by a number below CONFIG_FROM_TEXTS. */
 char **config_from_text(struct config_from *from, unsigned index);
+/* A service of any port of which each backend must say at which port it is checked. */
+bool config_checks_lack_port(const struct config_service *service);
 /* Could a file name address as a backend of service, which belongs to config? 0, or -EINVAL with
  * the end of a sentence that begins with the address in err. */
 int config_check_backend(const struct config *config, const struct config_service *service,

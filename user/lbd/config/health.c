@@ -582,12 +582,27 @@ static bool backends_have_ports(const struct config_service *service)
 	return service->backends_count;
 }
 
-static void check_port(const struct config_place *at, const struct raw_service *own,
-		       const struct config_service *service, const struct health_spec *check)
+static bool lacks_port(const struct config_service *service, const struct health_spec *check)
 {
 	const struct health_kind *kind = health_kind_of(check);
 
-	if (!kind || kind->portless || check->port || service->health.port || service->port)
+	return kind && !kind->portless && !check->port && !service->health.port && !service->port;
+}
+
+bool config_checks_lack_port(const struct config_service *service)
+{
+	const struct health_spec *health = &service->health;
+
+	for (unsigned i = 0; i < health->checks_count; i++)
+		if (lacks_port(service, &health->checks[i]))
+			return true;
+	return !health->checks_count && lacks_port(service, health);
+}
+
+static void check_port(const struct config_place *at, const struct raw_service *own,
+		       const struct config_service *service, const struct health_spec *check)
+{
+	if (!lacks_port(service, check))
 		return;
 	if (own->port && !strcmp(own->port, "any") && !backends_have_ports(service))
 		config_complain_missing(at, "port",

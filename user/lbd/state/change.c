@@ -166,6 +166,11 @@ static int check_address(const struct state *state, const struct change *change,
 	if (!rc && addr_is_own(address))
 		rc = error_set(err, -EINVAL,
 			       "is an address of this host: expected the address of a backend");
+	if (!rc && !(change->file && change->file->target.port) &&
+	    config_checks_lack_port(change->service->config))
+		rc = error_set(
+		    err, -EINVAL,
+		    "has no port to be checked at: the service takes any port, expected health.port of the service, or of this backend, in the config file");
 	return rc;
 }
 

@@ -134,6 +134,7 @@ static void extend(struct state *state, uint64_t now, uint64_t by_ms)
 		if (override_has_end(entry) && !entry->lapsed)
 			entry->until_ms = earlier(entry->until_ms + by_ms, now + entry->ttl_ms);
 	}
+	state->leases_stale = true;
 	show_ends(state);
 }
 
