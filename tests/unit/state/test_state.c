@@ -732,6 +732,31 @@ static void one_that_flaps_is_better_than_none(void **unused)
 	assert_int_equal(scene.backends[0].condition, BACKEND_UP);
 }
 
+/* In a panic dead ones would be used. */
+static void one_that_flaps_is_better_than_a_panic(void **unused)
+{
+	struct scene scene;
+
+	flapping_scene(&scene, 4);
+	scene.config.panic_threshold = 50;
+	for (unsigned i = 0; i < 2; i++)
+		flap(&scene, &scene.backends[0], NOW + 1000 + 5000 * i);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DAMPED);
+	scene.backends[3].admin = ADMIN_DOWN;
+	weigh(&scene, NOW + 8000);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DAMPED);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	scene.backends[2].admin = ADMIN_DOWN; /* one of four were too few */
+	weigh(&scene, NOW + 8001);
+	assert_int_equal(scene.backends[0].condition, BACKEND_UP);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	/* where backups take over there is no panic */
+	scene.backends[1].backup = true;
+	weigh(&scene, NOW + 8002);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DAMPED);
+	assert_int_equal(scene.service.status, SERVICE_BACKUP);
+}
+
 static void without_the_key_nothing_is_damped(void **unused)
 {
 	struct scene scene;
@@ -1904,6 +1929,7 @@ int main(void)
 	    cmocka_unit_test(a_backend_that_flaps_takes_no_new_flow_and_keeps_those_it_has),
 	    cmocka_unit_test(each_flap_doubles_the_time_up_to_the_limit),
 	    cmocka_unit_test(one_that_flaps_is_better_than_none),
+	    cmocka_unit_test(one_that_flaps_is_better_than_a_panic),
 	    cmocka_unit_test(without_the_key_nothing_is_damped),
 	    cmocka_unit_test(what_is_lost_with_all_others_does_not_flap),
 	    cmocka_unit_test(what_an_operator_takes_out_does_not_flap),
