@@ -392,6 +392,31 @@ static void backends_that_an_operator_takes_out_make_no_service_blind(void **unu
 	}
 }
 
+/* The ring is frozen, but not against an operator. */
+static void a_backend_that_is_set_down_has_no_weight_while_its_service_is_blind(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 3);
+	scene.config.health = tcp_check;
+	weigh(&scene, NOW);
+	for (unsigned i = 0; i < 3; i++) {
+		down(&scene.backends[i]);
+		backend_note_probe(&scene.backends[i], false, NOW + 1, NOW + 2);
+	}
+	weigh(&scene, NOW + 3);
+	assert_true(scene.service.blind);
+	scene.backends[0].admin = ADMIN_DOWN;
+	scene.backends[1].admin = ADMIN_MAINTENANCE;
+	weigh(&scene, NOW + 4);
+	assert_true(scene.service.blind);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_false(backend_usable(&scene.backends[i]));
+		assert_int_equal(scene.backends[i].effective_weight, 0);
+	}
+	assert_int_equal(scene.backends[2].effective_weight, 100);
+}
+
 /* The checks of one that is set up fail for ever: they must not keep the ring frozen. */
 static void a_backend_that_is_set_up_does_not_keep_its_service_blind(void **unused)
 {
@@ -1922,6 +1947,7 @@ int main(void)
 	    cmocka_unit_test(a_backend_that_is_set_up_is_used_whatever_check_and_agent_say),
 	    cmocka_unit_test(a_backend_that_is_set_up_waits_for_no_check),
 	    cmocka_unit_test(backends_that_an_operator_takes_out_make_no_service_blind),
+	    cmocka_unit_test(a_backend_that_is_set_down_has_no_weight_while_its_service_is_blind),
 	    cmocka_unit_test(a_backend_that_is_set_up_does_not_keep_its_service_blind),
 	    cmocka_unit_test(a_drain_is_shown_before_a_state),
 	    cmocka_unit_test(an_agent_that_is_not_understood_changes_nothing),

@@ -731,7 +731,7 @@ static uint32_t backend_weigh(const struct backend *backend, uint64_t now_ms)
 	if (is_leaving(backend))
 		return 0;
 	if (backend->service->blind)
-		return backend->frozen && backend_agreed_weight(backend)
+		return backend->frozen && !is_told_off(backend) && backend_agreed_weight(backend)
 			   ? backend->before_loss.weight
 			   : 0;
 	if (is_used_in_panic(backend))
