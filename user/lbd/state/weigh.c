@@ -665,7 +665,7 @@ static void describe_admin(const struct backend *backend, char *why, size_t size
 static void describe_damping(const struct backend *backend, uint64_t now_ms, char *why, size_t size)
 {
 	uint64_t limit_ms = backend->service->config->flap_damping_ms;
-	char limit[DURATION_TEXT], span[DURATION_TEXT];
+	char limit[DURATION_TEXT], span[DURATION_TEXT], times[32] = "";
 
 	if (backend->service->config->health.passive && passive_holds(&backend->passive, now_ms)) {
 		snprintf(why, size,
@@ -673,8 +673,10 @@ static void describe_damping(const struct backend *backend, uint64_t now_ms, cha
 			 backend->passive.failed, backend->passive.connects);
 		return;
 	}
-	snprintf(why, size, "lost again %u times, each within %s of its return: no new flow for %s",
-		 backend->damping.losses, duration_exact(limit_ms, limit),
+	if (backend->damping.losses > 1)
+		snprintf(times, sizeof(times), " %u times, each", backend->damping.losses);
+	snprintf(why, size, "lost again%s within %s of its return: no new flow for %s", times,
+		 duration_exact(limit_ms, limit),
 		 duration_exact(damping_span_ms(&backend->damping, limit_ms), span));
 }
 
