@@ -755,9 +755,15 @@ static void one_that_flaps_is_better_than_none(void **unused)
 	scene.backends[1].drain = false;
 	weigh(&scene, NOW + 8001);
 	assert_int_equal(scene.backends[0].condition, BACKEND_DAMPED);
+	/* that it flaps is no reason of its drain */
+	scene.backends[0].drain = true;
+	weigh(&scene, NOW + 8002);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
+	assert_string_equal(scene.backends[0].why, "");
+	scene.backends[0].drain = false;
 	/* and an operator knows better */
 	scene.backends[0].admin = ADMIN_UP;
-	weigh(&scene, NOW + 8002);
+	weigh(&scene, NOW + 8003);
 	assert_int_equal(scene.backends[0].condition, BACKEND_UP);
 }
 

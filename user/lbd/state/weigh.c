@@ -601,13 +601,17 @@ static bool can_hold(const struct service *service, uint64_t now_ms)
 		       steady * 100ULL >= (uint64_t)service->config->panic_threshold * primaries);
 }
 
+/* One that drains takes no new flow anyway, and shows why by its drain. */
 static void service_hold(struct service *service, uint64_t now_ms)
 {
 	const bool can = !service->blind && can_hold(service, now_ms);
 
-	for (unsigned i = 0; i < service->backends_count; i++)
-		service->backends[i]->held = can && is_reachable(service->backends[i]) &&
-					     may_be_held(service->backends[i], now_ms);
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		struct backend *backend = service->backends[i];
+
+		backend->held = can && is_reachable(backend) && !is_leaving(backend) &&
+				may_be_held(backend, now_ms);
+	}
 }
 
 /* ---- one backend ---- */
