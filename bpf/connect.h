@@ -34,14 +34,17 @@ static __always_inline void connect_count(__u32 backend, __u32 which)
 		__sync_fetch_and_add(&connects->word[index], 1);
 }
 
-/* A SYN: notes it, unless it is there already, as the client has sent it before. One that has just
- * been noted is the same packet, which has taken both paths. */
+/* A SYN: notes it, unless it is there already, as the client has sent it before. That counts once:
+ * else one client that floods with the same SYN outweighs all others of the backend. One that has
+ * just been noted is the same packet, which has taken both paths. */
 static __always_inline void connect_begin(__u64 *place, __u64 word, __u64 hash, __u32 backend)
 {
 	__u32 now = connect_clock();
 
 	if (word & LB_PROBE_USED && LB_PROBE_FP(word) == LB_PROBE_HASH_FP(hash)) {
-		if (((now - (__u32)word) & LB_PROBE_TIME) >= LB_PROBE_AGAIN)
+		if (!(word & LB_PROBE_RETRIED) &&
+		    ((now - (__u32)word) & LB_PROBE_TIME) >= LB_PROBE_AGAIN &&
+		    __sync_val_compare_and_swap(place, word, word | LB_PROBE_RETRIED) == word)
 			connect_count(LB_PROBE_BACKEND(word), LB_CONNECT_RETRIED);
 		return;
 	}

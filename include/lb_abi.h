@@ -659,26 +659,28 @@ struct lb_service_count {
 
 /* ---- connect times of a sample of the flows: bpf/connect.h ---- */
 
-/* probes: SYNs that are not answered yet. Direct-mapped, one word: fingerprint 24 (63-40) | backend
- * 15 (39-25) | used 1 (24) | time 24 (23-0), in units of 8.192 us, which wraps after 137 s */
+/* probes: SYNs that are not answered yet. Direct-mapped, one word: fingerprint 23 (63-41) | sent
+ * again 1 (40) | backend 15 (39-25) | used 1 (24) | time 24 (23-0), in units of 8.192 us, which
+ * wraps after 137 s */
 #define LB_PROBES              16384 /* power of two */
 #define LB_PROBE_USED          (1ULL << 24)
+#define LB_PROBE_RETRIED       (1ULL << 40)
 #define LB_PROBE_TIME          0xffffffu
 #define LB_PROBE_TIME_SHIFT    13
 #define LB_PROBE_AGAIN         (100000000u >> LB_PROBE_TIME_SHIFT) /* 0.1 s */
-#define LB_PROBE_FP(word)      ((__u32)((word) >> 40))
-#define LB_PROBE_HASH_FP(hash) ((__u32)(hash) >> 8)
+#define LB_PROBE_FP(word)      ((__u32)((word) >> 41))
+#define LB_PROBE_HASH_FP(hash) ((__u32)(hash) >> 9)
 #define LB_PROBE_INDEX(hash)   ((__u32)((hash) >> 32) & (LB_PROBES - 1))
 #define LB_PROBE_BACKEND(word) ((__u32)((word) >> 25) & LB_MAX_BACKENDS)
 #define LB_PROBE(hash, backend, time) \
-	((__u64)LB_PROBE_HASH_FP(hash) << 40 | (__u64)(backend) << 25 | LB_PROBE_USED | (time))
+	((__u64)LB_PROBE_HASH_FP(hash) << 41 | (__u64)(backend) << 25 | LB_PROBE_USED | (time))
 
 /* connects_of[backend]: how often a connect took so long, four buckets an octave, and what else
  * became of connects. The program only adds, by atomics; lbd adds those without an answer. */
 #define LB_CONNECT_BUCKETS 72 /* up to 4.3 s, and what is above */
 enum lb_connect_count {
 	LB_CONNECT_SAMPLED = LB_CONNECT_BUCKETS, /* SYNs noted */
-	LB_CONNECT_RETRIED,                      /* SYNs sent again before any other packet */
+	LB_CONNECT_RETRIED,                      /* of them sent again before any other packet */
 	LB_CONNECT_RESET,                        /* the client's next packet was a reset */
 	LB_CONNECT_UNANSWERED,                   /* no next packet within 3 s */
 	LB_CONNECT_WORDS = LB_CONNECT_BUCKETS + 8,

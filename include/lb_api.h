@@ -145,7 +145,7 @@
  *      { "ttl_s": null (it has no end) or number, "left_s": null or until it ends; 0: it has ended, but its
  *                 backend is the last one }
  *      CONNECTS, of a sample of its TCP connects:
- *      { "sampled", "retried" (SYNs sent again before any other packet), "reset" (by the client's
+ *      { "sampled", "retried" (of them, sent again before any other packet), "reset" (by the client's
  *        next packet), "unanswered" (no next packet within 3 s), since lbd's start, modulo 2^32,
  *        "p50_us", "p95_us", "p99_us" (from the SYN to the client's next packet, last 5 to 10 s;
  *        null: none was answered),

@@ -103,6 +103,30 @@ LB_TEST(a_syn_that_is_sent_again_is_retried_and_counts_from_the_first)
 	}
 }
 
+/* Else one client that floods with a single SYN takes its backend out. */
+LB_TEST(a_connect_counts_as_retried_once_however_often_its_syn_comes)
+{
+	for (size_t i = 0; i < KINDS; i++) {
+		struct rig r = sampled_rig(kinds[i]);
+
+		rig_tcp(&r, 1, SYN);
+		for (int again = 0; again < 5; again++) {
+			age_probes(&r, UNITS(150));
+			rig_tcp(&r, 1, SYN);
+		}
+		assert_int_equal(count(&r, A, LB_CONNECT_SAMPLED), 1);
+		assert_int_equal(count(&r, A, LB_CONNECT_RETRIED), 1);
+		rig_tcp(&r, 1, ACK);
+		assert_int_equal(answered_from(&r, A, lb_connect_bucket(UNITS(750))), 1);
+		rig_tcp(&r, 1, FIN | ACK);
+		rig_tcp(&r, 1, SYN); /* another one, which begins anew */
+		age_probes(&r, UNITS(150));
+		rig_tcp(&r, 1, SYN);
+		assert_int_equal(count(&r, A, LB_CONNECT_RETRIED), 2);
+		fixture_clear(NULL);
+	}
+}
+
 LB_TEST(a_tuple_that_is_used_again_is_another_connect)
 {
 	struct rig r = sampled_rig(kinds[0]);

@@ -94,8 +94,8 @@ REGISTER(verb, connects) = {
     .details =
 	"Of a sample of the TCP connections (`telemetry`), over the last 5 to 10 seconds. P50, P95 and "
 	"P99: from the SYN to the client's next packet, which is the client's round trip with the "
-	"backend's answer in it, off by at most an eighth. CONNECTS: in the sample. RETRIED: SYNs that "
-	"were sent again, as no answer came. UNANSWERED: without a further packet within 3 s. A flood of "
+	"backend's answer in it, off by at most an eighth. CONNECTS: in the sample. RETRIED: their "
+	"SYN was sent again, as no answer came. UNANSWERED: without a further packet within 3 s. A flood of "
 	"SYNs with forged addresses is never answered: compare backends with each other.\n\n"
 	"On a terminal too narrow for all columns some are left out; --json has all, and the "
 	"counts since lbd's start.",

@@ -171,6 +171,17 @@ LB_TEST(connects_without_an_answer_within_3_s_are_counted_once)
 	assert_int_not_equal(dp->maps.probes[7], 0);
 }
 
+/* The clock is read once, and packets go on meanwhile. */
+LB_TEST(a_syn_that_comes_while_lbd_looks_is_not_unanswered)
+{
+	want_commit(dp, &want, 1);
+	dp->maps.probes[5] =
+	    LB_PROBE(5, want_id(dp, &want, 1), (clock_units() + 1000) & LB_PROBE_TIME);
+	dataplane_connects_tick(dp, NOW_MS);
+	assert_int_equal(connects(1).unanswered, 0);
+	assert_int_not_equal(dp->maps.probes[5], 0);
+}
+
 static struct lb_connects *line(unsigned n)
 {
 	return &dp->maps.connects[want_id(dp, &want, n)];

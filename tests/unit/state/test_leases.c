@@ -412,6 +412,21 @@ static void a_drain_outlives_a_start_with_a_file_that_has_the_backend_now(void *
 	assert_false(override_comes_by_itself(entry_of("web", "10.0.0.1")));
 }
 
+static void a_state_outlives_a_start_with_a_file_that_has_the_backend_now(void **unused)
+{
+	test_file_put(path, "{\"version\": 1, \"backends\": ["
+			    "{\"service\": \"web\", \"address\": \"10.0.0.1\", \"weight\": 9, "
+			    "\"added\": true}], \"states\": ["
+			    "{\"service\": \"web\", \"address\": \"10.0.0.1\", \"state\": "
+			    "\"maintenance\"}], \"origins\": ["
+			    "{\"service\": \"web\", \"address\": \"10.0.0.1\", \"from\": "
+			    "\"lease\", \"ttl_ms\": 30000, \"until_ms\": 1}]}");
+	crash();
+	assert_int_equal(backend_of("web", "10.0.0.1")->admin, ADMIN_MAINTENANCE);
+	assert_int_equal(backend_of("web", "10.0.0.1")->weight, 100);
+	assert_int_equal(backend_of("web", "10.0.0.1")->origin, ORIGIN_config);
+}
+
 static void a_reload_keeps_what_is_registered_and_says_nothing_of_it(void **unused)
 {
 	const struct addr four = test_addr("10.0.0.4");
@@ -494,6 +509,7 @@ int main(void)
 	    TEST(a_tick_that_comes_late_ends_no_short_lease),
 	    TEST(a_start_drops_what_the_file_has_now),
 	    TEST(a_drain_outlives_a_start_with_a_file_that_has_the_backend_now),
+	    TEST(a_state_outlives_a_start_with_a_file_that_has_the_backend_now),
 	    TEST(a_reload_keeps_what_is_registered_and_says_nothing_of_it),
 	};
 

@@ -392,6 +392,31 @@ static void backends_that_an_operator_takes_out_make_no_service_blind(void **unu
 	}
 }
 
+/* The ring is frozen, but not against an operator. */
+static void a_backend_that_is_set_down_has_no_weight_while_its_service_is_blind(void **unused)
+{
+	struct scene scene;
+
+	scene_set(&scene, 3);
+	scene.config.health = tcp_check;
+	weigh(&scene, NOW);
+	for (unsigned i = 0; i < 3; i++) {
+		down(&scene.backends[i]);
+		backend_note_probe(&scene.backends[i], false, NOW + 1, NOW + 2);
+	}
+	weigh(&scene, NOW + 3);
+	assert_true(scene.service.blind);
+	scene.backends[0].admin = ADMIN_DOWN;
+	scene.backends[1].admin = ADMIN_MAINTENANCE;
+	weigh(&scene, NOW + 4);
+	assert_true(scene.service.blind);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_false(backend_usable(&scene.backends[i]));
+		assert_int_equal(scene.backends[i].effective_weight, 0);
+	}
+	assert_int_equal(scene.backends[2].effective_weight, 100);
+}
+
 /* The checks of one that is set up fail for ever: they must not keep the ring frozen. */
 static void a_backend_that_is_set_up_does_not_keep_its_service_blind(void **unused)
 {
@@ -682,8 +707,8 @@ static void a_backend_that_flaps_takes_no_new_flow_and_keeps_those_it_has(void *
 	assert_int_equal(backend->condition, BACKEND_DAMPED);
 	assert_int_equal(backend->effective_weight, 0);
 	assert_true(backend_usable(backend));
-	assert_string_equal(backend->why, "lost again 1 times, each within 320s of its return: "
-					  "no new flow for 10s");
+	assert_string_equal(backend->why, "lost again within 320s of its return: no new flow for "
+					  "10s");
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
 	assert_int_equal(scene.service.up, 2);
 	assert_false(backend_hold_is_over(backend, NOW + 11000 + 9999));
@@ -706,6 +731,10 @@ static void each_flap_doubles_the_time_up_to_the_limit(void **unused)
 		flap(&scene, backend, now);
 		weigh(&scene, now + 1000 + 1000 * (spans_s[i] ? spans_s[i] - 1 : 0));
 		assert_int_equal(backend->condition, i ? BACKEND_DAMPED : BACKEND_UP);
+		if (i == 2)
+			assert_string_equal(backend->why,
+					    "lost again 2 times, each within 320s of its return: "
+					    "no new flow for 20s");
 		weigh(&scene, now + 1000 + 1000 * spans_s[i]);
 		assert_int_equal(backend->condition, BACKEND_UP);
 	}
@@ -726,10 +755,41 @@ static void one_that_flaps_is_better_than_none(void **unused)
 	scene.backends[1].drain = false;
 	weigh(&scene, NOW + 8001);
 	assert_int_equal(scene.backends[0].condition, BACKEND_DAMPED);
+	/* that it flaps is no reason of its drain */
+	scene.backends[0].drain = true;
+	weigh(&scene, NOW + 8002);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
+	assert_string_equal(scene.backends[0].why, "");
+	scene.backends[0].drain = false;
 	/* and an operator knows better */
 	scene.backends[0].admin = ADMIN_UP;
-	weigh(&scene, NOW + 8002);
+	weigh(&scene, NOW + 8003);
 	assert_int_equal(scene.backends[0].condition, BACKEND_UP);
+}
+
+/* In a panic dead ones would be used. */
+static void one_that_flaps_is_better_than_a_panic(void **unused)
+{
+	struct scene scene;
+
+	flapping_scene(&scene, 4);
+	scene.config.panic_threshold = 50;
+	for (unsigned i = 0; i < 2; i++)
+		flap(&scene, &scene.backends[0], NOW + 1000 + 5000 * i);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DAMPED);
+	scene.backends[3].admin = ADMIN_DOWN;
+	weigh(&scene, NOW + 8000);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DAMPED);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	scene.backends[2].admin = ADMIN_DOWN; /* one of four were too few */
+	weigh(&scene, NOW + 8001);
+	assert_int_equal(scene.backends[0].condition, BACKEND_UP);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	/* where backups take over there is no panic */
+	scene.backends[1].backup = true;
+	weigh(&scene, NOW + 8002);
+	assert_int_equal(scene.backends[0].condition, BACKEND_DAMPED);
+	assert_int_equal(scene.service.status, SERVICE_BACKUP);
 }
 
 static void without_the_key_nothing_is_damped(void **unused)
@@ -1897,6 +1957,7 @@ int main(void)
 	    cmocka_unit_test(a_backend_that_is_set_up_is_used_whatever_check_and_agent_say),
 	    cmocka_unit_test(a_backend_that_is_set_up_waits_for_no_check),
 	    cmocka_unit_test(backends_that_an_operator_takes_out_make_no_service_blind),
+	    cmocka_unit_test(a_backend_that_is_set_down_has_no_weight_while_its_service_is_blind),
 	    cmocka_unit_test(a_backend_that_is_set_up_does_not_keep_its_service_blind),
 	    cmocka_unit_test(a_drain_is_shown_before_a_state),
 	    cmocka_unit_test(an_agent_that_is_not_understood_changes_nothing),
@@ -1904,6 +1965,7 @@ int main(void)
 	    cmocka_unit_test(a_backend_that_flaps_takes_no_new_flow_and_keeps_those_it_has),
 	    cmocka_unit_test(each_flap_doubles_the_time_up_to_the_limit),
 	    cmocka_unit_test(one_that_flaps_is_better_than_none),
+	    cmocka_unit_test(one_that_flaps_is_better_than_a_panic),
 	    cmocka_unit_test(without_the_key_nothing_is_damped),
 	    cmocka_unit_test(what_is_lost_with_all_others_does_not_flap),
 	    cmocka_unit_test(what_an_operator_takes_out_does_not_flap),

@@ -393,7 +393,7 @@ static json_t *damped_json(const struct backend *backend)
 		 until_ms =
 		     backend->damping.returned_ms + damping_span_ms(&backend->damping, limit_ms);
 
-	if (backend->passive.until_ms > until_ms)
+	if (backend->service->config->health.passive && backend->passive.until_ms > until_ms)
 		until_ms = backend->passive.until_ms;
 	return seconds_json(backend->condition == BACKEND_DAMPED,
 			    until_ms > now ? until_ms - now : 0);

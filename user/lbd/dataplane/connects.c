@@ -134,10 +134,13 @@ static uint32_t probe_clock(void)
 	       LB_PROBE_TIME;
 }
 
+/* A SYN may have been noted since lbd has read the clock: that counts as age 0. */
 static bool is_unanswered(uint64_t probe, uint32_t now)
 {
-	return probe & LB_PROBE_USED && ((now - (uint32_t)probe) & LB_PROBE_TIME) >
-					    UNANSWERED_MS * 1000000ULL >> LB_PROBE_TIME_SHIFT;
+	uint32_t age = (now - (uint32_t)probe) & LB_PROBE_TIME;
+
+	return probe & LB_PROBE_USED && age <= LB_PROBE_TIME / 2 &&
+	       age > UNANSWERED_MS * 1000000ULL >> LB_PROBE_TIME_SHIFT;
 }
 
 /* The program, too, takes them out: once each is counted. */

@@ -97,7 +97,7 @@ struct dp_backend_stats {
  * are in none of the other counts yet. */
 struct dp_connects {
 	uint32_t sampled;    /* SYNs, but for those sent again */
-	uint32_t retried;    /* SYNs sent again before any other packet */
+	uint32_t retried;    /* SYNs of them sent again before any other packet */
 	uint32_t reset;      /* the client's next packet was a reset */
 	uint32_t unanswered; /* no next packet within 3 s */
 	struct {

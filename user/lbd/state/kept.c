@@ -96,14 +96,14 @@ static int filter_make(const struct state *state, struct override_filter *ret)
 	return 0;
 }
 
-/* What came by itself and is in the config now is the config's, but for a drain by hand: as after a
- * reload. */
-static void keep_drain(struct state *state, const struct config_index *index,
-		       struct override *entry)
+/* What came by itself and is in the config now is the config's, but for a drain by hand and a state
+ * that is set: as after a reload. */
+static void keep_orders(struct state *state, const struct config_index *index,
+			struct override *entry)
 {
 	const struct config_service *service = config_index_name(index, entry->service);
 
-	if (!override_comes_by_itself(entry) || !entry->drain ||
+	if (!override_comes_by_itself(entry) || !(entry->drain || entry->admin) ||
 	    !config_index_backend(index, service, &entry->address))
 		return;
 	config_tag_unref(entry->tag);
@@ -125,7 +125,7 @@ static void drop_what_does_not_apply(struct state *state)
 		return;
 	}
 	for (unsigned i = 0; i < state->overrides.count; i++)
-		keep_drain(state, &filter.index, &state->overrides.list[i]);
+		keep_orders(state, &filter.index, &state->overrides.list[i]);
 	overrides_filter(&state->overrides, keep_applying, &filter);
 	config_index_done(&filter.index);
 	if (filter.dropped > NAMED)

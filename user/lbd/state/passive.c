@@ -11,7 +11,8 @@
 bool passive_fails(const struct passive_sight *own, const struct passive_sight *others,
 		   unsigned percent)
 {
-	if (own->connects < PASSIVE_CONNECTS || own->failed * 100 < own->connects * percent)
+	if (own->connects < PASSIVE_CONNECTS || own->failed < PASSIVE_FAILED ||
+	    own->failed * 100 < own->connects * percent)
 		return false;
 	/* less than half as often: cross-multiplied, as others may have none */
 	return others->connects >= PASSIVE_CONNECTS &&
@@ -54,11 +55,12 @@ static struct passive_sight sight_of(const struct backend *backend)
 						    : connects.recent.unanswered};
 }
 
-/* May one more of the backends be taken out? One stays, and those that the panic threshold asks
- * for. */
-static bool may_lose_one(const struct service *service)
+/* May one more of the backends be taken out? One stays, and half of them (who can make connects to
+ * one backend fail can do so to all, one after the other), and those that the panic threshold asks
+ * for. In a panic all are used, whatever is found. */
+static bool may_lose_one(const struct service *service, uint64_t now_ms)
 {
-	unsigned takes = 0, all = 0;
+	unsigned takes = 0, out = 0, all = 0;
 
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *backend = service->backends[i];
@@ -67,14 +69,25 @@ static bool may_lose_one(const struct service *service)
 		    !backend_agreed_weight(backend))
 			continue;
 		all++;
+		out += passive_holds(&backend->passive, now_ms);
 		takes += backend->effective_weight > 0;
 	}
-	return takes > 1 &&
+	return !service->panic && takes > 1 && 2 * (out + 1) <= all &&
 	       (takes - 1) * 100ULL >= (uint64_t)service->config->panic_threshold * all;
 }
 
+/* One that an operator has set up is used whatever is found. */
+static bool may_be_taken_out(const struct backend *backend, uint64_t now_ms)
+{
+	const uint64_t until_ms = backend->passive.until_ms;
+
+	return !backend->held && backend->effective_weight && backend->admin != ADMIN_UP &&
+	       (!until_ms || now_ms >= until_ms + PASSIVE_REST_MS);
+}
+
 /* The worst of them, if it fails; one at a time, as the others get its flows. */
-static struct backend *find_failing(const struct service *service, struct passive_sight *ret)
+static struct backend *find_failing(const struct service *service, uint64_t now_ms,
+				    struct passive_sight *ret)
 {
 	struct passive_sight sum = {0}, worst = {0};
 	struct backend *found = NULL;
@@ -85,8 +98,7 @@ static struct backend *find_failing(const struct service *service, struct passiv
 
 		sum.connects += own.connects;
 		sum.failed += own.failed;
-		if (backend->held || !backend->effective_weight ||
-		    own.connects < PASSIVE_CONNECTS ||
+		if (!may_be_taken_out(backend, now_ms) || own.connects < PASSIVE_CONNECTS ||
 		    (found && own.failed * worst.connects <= worst.failed * own.connects))
 			continue;
 		worst = own;
@@ -103,11 +115,10 @@ bool service_look_for_failing(struct service *service, uint64_t now_ms)
 	struct passive_sight sight;
 	struct backend *backend;
 
-	if (!service->config->health.passive || service->blind || !may_lose_one(service))
+	if (!service->config->health.passive || service->blind || !may_lose_one(service, now_ms))
 		return false;
-	backend = find_failing(service, &sight);
-	/* what it has failed before it came back is in the window for ten seconds */
-	if (!backend || now_ms < backend->passive.until_ms + 15000)
+	backend = find_failing(service, now_ms, &sight);
+	if (!backend)
 		return false;
 	passive_take_out(&backend->passive, &sight, now_ms);
 	return true;

@@ -8,8 +8,10 @@
 #include <stdint.h>
 
 #define PASSIVE_CONNECTS 20              /* fewer say nothing */
+#define PASSIVE_FAILED   10              /* ... and fewer that fail are chance */
 #define PASSIVE_SPAN_MS  30000           /* how long it is out for the first time */
 #define PASSIVE_MOST_MS  (5 * 60 * 1000) /* ... and at most; as long without is forgotten */
+#define PASSIVE_REST_MS  15000           /* then the window of 10 s has nothing from before */
 
 /* All zero: it was never out. CLOCK_MONOTONIC. */
 struct passive {

@@ -577,21 +577,41 @@ bool backend_hold_is_over(const struct backend *backend, uint64_t now_ms)
 	return backend->held && !may_be_held(backend, now_ms);
 }
 
-/* One of them is better than none: they are held back only while another takes new flows. */
+/* One of them is better than none: they are held back only while another takes new flows, and while
+ * that makes no panic, in which dead ones would be used. */
+static bool can_hold(const struct service *service, uint64_t now_ms)
+{
+	unsigned primaries = 0, steady = 0;
+	bool any = false;
+
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct backend *backend = service->backends[i];
+		bool takes = is_reachable(backend) && !may_be_held(backend, now_ms);
+
+		if (is_leaving(backend) || !backend_agreed_weight(backend))
+			continue;
+		any |= takes;
+		if (backend->backup)
+			continue;
+		primaries += is_decided(backend);
+		steady += takes;
+	}
+	/* where no primary is steady, backups take over */
+	return any && (!steady ||
+		       steady * 100ULL >= (uint64_t)service->config->panic_threshold * primaries);
+}
+
+/* One that drains takes no new flow anyway, and shows why by its drain. */
 static void service_hold(struct service *service, uint64_t now_ms)
 {
-	bool steady = false;
+	const bool can = !service->blind && can_hold(service, now_ms);
 
-	for (unsigned i = 0; i < service->backends_count && !steady; i++) {
-		const struct backend *backend = service->backends[i];
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		struct backend *backend = service->backends[i];
 
-		steady = is_reachable(backend) && !is_leaving(backend) &&
-			 backend_agreed_weight(backend) && !may_be_held(backend, now_ms);
+		backend->held = can && is_reachable(backend) && !is_leaving(backend) &&
+				may_be_held(backend, now_ms);
 	}
-	for (unsigned i = 0; i < service->backends_count; i++)
-		service->backends[i]->held = steady && !service->blind &&
-					     is_reachable(service->backends[i]) &&
-					     may_be_held(service->backends[i], now_ms);
 }
 
 /* ---- one backend ---- */
@@ -649,16 +669,18 @@ static void describe_admin(const struct backend *backend, char *why, size_t size
 static void describe_damping(const struct backend *backend, uint64_t now_ms, char *why, size_t size)
 {
 	uint64_t limit_ms = backend->service->config->flap_damping_ms;
-	char limit[DURATION_TEXT], span[DURATION_TEXT];
+	char limit[DURATION_TEXT], span[DURATION_TEXT], times[32] = "";
 
-	if (passive_holds(&backend->passive, now_ms)) {
+	if (backend->service->config->health.passive && passive_holds(&backend->passive, now_ms)) {
 		snprintf(why, size,
 			 "%u of %u connects failed, as the traffic shows: no new flow for a while",
 			 backend->passive.failed, backend->passive.connects);
 		return;
 	}
-	snprintf(why, size, "lost again %u times, each within %s of its return: no new flow for %s",
-		 backend->damping.losses, duration_exact(limit_ms, limit),
+	if (backend->damping.losses > 1)
+		snprintf(times, sizeof(times), " %u times, each", backend->damping.losses);
+	snprintf(why, size, "lost again%s within %s of its return: no new flow for %s", times,
+		 duration_exact(limit_ms, limit),
 		 duration_exact(damping_span_ms(&backend->damping, limit_ms), span));
 }
 
@@ -715,7 +737,7 @@ static uint32_t backend_weigh(const struct backend *backend, uint64_t now_ms)
 	if (is_leaving(backend))
 		return 0;
 	if (backend->service->blind)
-		return backend->frozen && backend_agreed_weight(backend)
+		return backend->frozen && !is_told_off(backend) && backend_agreed_weight(backend)
 			   ? backend->before_loss.weight
 			   : 0;
 	if (is_used_in_panic(backend))
