@@ -483,13 +483,15 @@ static int start_servers(struct daemon *daemon, struct error *err)
 	struct budget budget;
 	int rc;
 
-	budget_now(&budget);
+	budget_now(config->api, &budget);
+	api.remote_connections = budget.remote;
 	api.connections = budget.control;
 	metrics.connections = budget.metrics;
 	rc = api_new(&api, &daemon->api, err);
 	if (rc || !config->metrics)
 		return rc;
 	metrics.control = api_face(daemon->api);
+	metrics.remote = api_remote_face(daemon->api);
 	if (metrics_new(&metrics, &daemon->metrics, &metrics_error))
 		log_error("%s; lbd runs without metrics", metrics_error.text);
 	return 0;
@@ -573,7 +575,7 @@ static int start(struct daemon *daemon, struct error *err)
 		config_free(config);
 		return rc;
 	}
-	budget_now(&budget);
+	budget_now(config->api, &budget);
 	health_limit(daemon->health, budget.probes);
 	/* Until there is something to show, a first start does not answer. */
 	if ((rc = start_state(daemon, config, err)) || (rc = open_fleet(daemon, err)) ||

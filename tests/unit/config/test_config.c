@@ -57,15 +57,15 @@ static const struct refusal refusals[] = {
     {"an_empty_document", "---\n",
      "2: nothing: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, "
-     "announce, peers, defaults or services"},
+     "announce, peers, api, defaults or services"},
     {"a_scalar", "hello\n",
      "1: hello: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, "
-     "announce, peers, defaults or services"},
+     "announce, peers, api, defaults or services"},
     {"a_list_at_the_top", "- a\n",
      "1: a list: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, "
-     "announce, peers, defaults or services"},
+     "announce, peers, api, defaults or services"},
     {"a_tab_as_indentation", WEB "\tbackends: []\n",
      "6: not YAML: found a tab character that violates indentation: indent with spaces, not tabs"},
     {"an_unclosed_quote", WEB "    algorithm: \"maglev\n" BACKENDS,
@@ -87,7 +87,7 @@ static const struct refusal refusals[] = {
     {"an_unknown_key", "services: []\nfoo: 1\n",
      "2: foo: unknown key: expected include, interfaces, mode, unserved, pin, socket, state, group, "
      "metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, announce, "
-     "peers, defaults or services"},
+     "peers, api, defaults or services"},
     {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
      "6: service web: protocoll: unknown key: did you mean protocol?"},
     {"an_underscore_for_a_hyphen", "hash_seed: 1\nservices: []\n",

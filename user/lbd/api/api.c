@@ -232,8 +232,8 @@ static int run_handler(const struct api_route *route, struct api_call *of, json_
 }
 
 /* Runs the handler and answers, or joins the list. */
-static int run_route(const struct api_route *route, struct api_call *of, struct face_call *call,
-		     struct error *err)
+static int run_route(const struct api_route *route, struct api_call *of, struct api_door *door,
+		     struct face_call *call, struct error *err)
 {
 	json_t *result = NULL;
 	int rc = run_handler(route, of, &result, err);
@@ -241,7 +241,7 @@ static int run_route(const struct api_route *route, struct api_call *of, struct 
 	if (rc)
 		return rc;
 	if (route->list == API_LIST_EVENTS)
-		rc = api_events(of->api, of->query, call, err);
+		rc = api_events(door, of->query, call, err);
 	else if (route->list)
 		listing_join(of->api, route->list, &of->listed, call);
 	else if (result)
@@ -254,21 +254,29 @@ static int run_route(const struct api_route *route, struct api_call *of, struct 
 
 /* ---- changes ---- */
 
+/* A request that has come. */
+struct asked {
+	struct api_door *door;
+	struct face_call *call;
+	struct event_actor actor; /* of a remote door */
+};
+
 /* A change that waits for its turn as a task, or for its end. */
 struct change {
 	struct api *api;
+	struct api_door *door;
 	const struct api_route *route;
 	json_t *body;
 	struct face_waiters waiters; /* the call, unless it is gone */
 	bool is_put;                 /* with a short body */
 	bool is_known;               /* who asks */
-	uid_t uid;
+	struct event_actor actor;    /* of a user of this machine the uid alone */
 };
 
 /* The number of changes of its kind that wait. */
 static unsigned *change_count(const struct change *change)
 {
-	return change->is_put ? &change->api->puts : &change->api->changes;
+	return change->is_put ? &change->door->puts : &change->door->changes;
 }
 
 static void change_free(struct change *change)
@@ -278,30 +286,39 @@ static void change_free(struct change *change)
 	free(change);
 }
 
-struct asker {
-	uid_t uid;
-	struct event_actor actor;
-};
-
 static void find_actor(void *arg)
 {
-	struct asker *asker = arg;
+	struct event_actor *actor = arg;
 
-	event_actor_find(asker->uid, &asker->actor);
+	event_actor_find(actor->uid, actor);
+}
+
+/* Who is on another machine has no shell here to look for: one line for each change, and what came
+ * of it. */
+static void log_remote(const struct change *change, int rc, const struct error *err)
+{
+	const char *service = json_string_value(json_object_get(change->body, "service")),
+		   *address = json_string_value(json_object_get(change->body, "address"));
+
+	log_info("api: %s: %s %s %s %s: %s", change->actor.name, change->route->method,
+		 change->route->path, service ? service : "-", address ? address : "-",
+		 rc ? err->text : "done");
 }
 
 /* What the handler changes is recorded as what this user asked for. */
-static int run_as(const struct change *change, struct api_call *of, json_t **ret, struct error *err)
+static int run_as(struct change *change, struct api_call *of, json_t **ret, struct error *err)
 {
-	struct asker asker = {.uid = change->uid};
 	int rc;
 
 	if (change->is_known) {
-		task_wait(find_actor, &asker); /* for the database of users */
-		events_ask_as(&asker.actor);
+		if (!change->door->remote)
+			task_wait(find_actor, &change->actor); /* for the database of users */
+		events_ask_as(&change->actor);
 	}
 	rc = run_handler(change->route, of, ret, err);
 	events_ask_as(NULL);
+	if (change->door->remote)
+		log_remote(change, rc, err);
 	return rc;
 }
 
@@ -331,11 +348,13 @@ static void run_change(void *arg)
 }
 
 /* Takes ownership of body. */
-static int add_change(struct api *api, const struct api_route *route, json_t *body,
-		      struct face_call *call, struct error *err)
+static int add_change(const struct asked *asked, const struct api_route *route, json_t *body,
+		      struct error *err)
 {
+	struct api_door *door = asked->door;
+	struct face_call *call = asked->call;
 	bool is_put = route->handler == api_put && face_request(call)->content_length <= PUT_BYTES;
-	unsigned waiting = is_put ? api->puts : api->changes;
+	unsigned waiting = is_put ? door->puts : door->changes;
 	bool full = waiting >= (is_put ? PUTS_MAX : CHANGES_MAX);
 	struct change *change = full ? NULL : calloc(1, sizeof(*change));
 
@@ -344,14 +363,16 @@ static int add_change(struct api *api, const struct api_route *route, json_t *bo
 		return full ? error_set(err, -EBUSY, "%u changes wait already: try again", waiting)
 			    : error_set(err, -ENOMEM, "out of memory");
 	}
-	change->api = api;
+	change->api = door->api;
+	change->door = door;
 	change->route = route;
 	change->is_put = is_put;
 	++*change_count(change);
 	change->body = body;
-	change->is_known = !face_peer(call, &change->uid);
+	change->actor = asked->actor;
+	change->is_known = door->remote || !face_peer(call, &change->actor.uid);
 	TAILQ_INIT(&change->waiters);
-	if (tasks_add(api->tasks, run_change, change)) {
+	if (tasks_add(door->api->tasks, run_change, change)) {
 		change_free(change);
 		return error_set(err, -ENOMEM, "out of memory");
 	}
@@ -368,9 +389,10 @@ static bool is_renewal(struct api *api, const struct api_route *route, json_t *b
 }
 
 /* 0: the call is answered, or waits for a list or for its change. */
-static int handle(struct api *api, struct face_call *call, const struct evhttp_uri *uri,
-		  struct error *err)
+static int handle(const struct asked *asked, const struct evhttp_uri *uri, struct error *err)
 {
+	struct face_call *call = asked->call;
+	struct api *api = asked->door->api;
 	const char *query_text = uri ? evhttp_uri_get_query(uri) : NULL;
 	struct evkeyvalq query = {0};
 	struct api_call of = {.api = api, .query = &query};
@@ -390,32 +412,35 @@ static int handle(struct api *api, struct face_call *call, const struct evhttp_u
 	if (evhttp_parse_query_str(query_text ? query_text : "", &query)) {
 		rc = error_set(err, -EINVAL, "query: expected name=value");
 	} else if (body && api->tasks && !is_renewal(api, route, body)) {
-		rc = add_change(api, route, json_incref(body), call, err);
+		rc = add_change(asked, route, json_incref(body), err);
 	} else {
 		of.body = body;
-		rc = run_route(route, &of, call, err);
+		rc = run_route(route, &of, asked->door, call, err);
 	}
 	evhttp_clear_headers(&query);
 	json_decref(body);
 	return rc;
 }
 
-static void on_call(void *arg, struct face_call *call)
+void api_on_call(void *arg, struct face_call *call)
 {
-	struct api *api = arg;
-	struct evhttp_uri *uri = evhttp_uri_parse(face_request(call)->target);
+	struct asked asked = {.door = arg, .call = call};
+	struct evhttp_uri *uri;
 	struct error err = {0};
 	int rc;
 
-	api->named_ifindex = 0;
-	rc = handle(api, call, uri, &err);
+	if (asked.door->remote && !remote_admit(asked.door, call, &asked.actor))
+		return;
+	uri = evhttp_uri_parse(face_request(call)->target);
+	asked.door->api->named_ifindex = 0;
+	rc = handle(&asked, uri, &err);
 	if (rc)
 		api_answer_failure(call, rc, err.text);
 	if (uri)
 		evhttp_uri_free(uri);
 }
 
-/* ---- socket ---- */
+/* ---- the doors ---- */
 
 static int serve(struct api *api, unsigned connections, const char *group, struct error *err)
 {
@@ -430,12 +455,21 @@ static int serve(struct api *api, unsigned connections, const char *group, struc
 		       .body = LB_API_MAX_BODY,
 		       .request_ms = REQUEST_MS,
 		       .answer_ms = ANSWER_MS},
-	    .handler = on_call,
-	    .arg = api,
+	    .handler = api_on_call,
+	    .arg = &api->local,
 	};
 	int rc = listen_unix("socket", api->path, group, &face.fd, err);
 
-	return rc ? rc : face_new(&face, &api->face, err);
+	return rc ? rc : face_new(&face, &api->local.face, err);
+}
+
+/* As with the metrics, lbd runs without: its address may be one that is not here yet. */
+static void serve_remote(struct api *api, unsigned connections)
+{
+	struct error err;
+
+	if (state_config(api->state)->api && remote_open(&api->remote, connections, &err))
+		log_error("%s; lbd runs without the API's listener", err.text);
 }
 
 int api_new(const struct api_options *options, struct api **ret, struct error *err)
@@ -456,29 +490,40 @@ int api_new(const struct api_options *options, struct api **ret, struct error *e
 			    .tasks = options->tasks,
 			    .lateness = options->lateness,
 			    .start_ms = clock_monotonic_ms()};
+	api->local = (struct api_door){.api = api};
+	api->remote = (struct api_door){.api = api, .remote = true};
 	TAILQ_INIT(&api->listings);
 	api->path = strdup(config->socket);
 	rc = api->path && !followers_new(api) ? serve(api, options->connections, config->group, err)
 					      : error_set(err, -ENOMEM, "out of memory");
-	if (rc)
+	if (rc) {
 		api_free(api);
-	else
-		*ret = api;
-	return rc;
+		return rc;
+	}
+	serve_remote(api, options->remote_connections);
+	*ret = api;
+	return 0;
 }
 
 const struct face *api_face(const struct api *api)
 {
-	return api->face;
+	return api->local.face;
+}
+
+const struct face *api_remote_face(const struct api *api)
+{
+	return api->remote.face;
 }
 
 void api_free(struct api *api)
 {
 	if (!api)
 		return;
-	if (api->face)
+	if (api->local.face)
 		unlink(api->path);
-	face_free(api->face);
+	face_free(api->local.face);
+	face_free(api->remote.face);
+	config_api_unref(api->remote.offered);
 	listings_done(api);
 	followers_done(api);
 	free(api->path);

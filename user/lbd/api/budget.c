@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Shares of descriptors: an eighth for metrics, a quarter for control, the rest for probes. */
+/* Shares of descriptors: an eighth for metrics, a quarter for control, an eighth for the API's
+ * listener if there is one, the rest for probes. */
 #include "budget.h"
 
 #include <dirent.h>
@@ -20,14 +21,15 @@ static unsigned at_least_one(unsigned value)
 	return value ? value : 1;
 }
 
-void budget_share(unsigned limit, unsigned open, struct budget *ret)
+void budget_share(unsigned limit, unsigned open, bool remote, struct budget *ret)
 {
 	unsigned left = limit > open ? limit - open : 0;
 
 	left -= at_most(SPARE, left / 4);
 	ret->control = at_least_one(at_most(left / 4, BUDGET_CONTROL_MAX));
 	ret->metrics = at_least_one(at_most(left / 8, BUDGET_METRICS_MAX));
-	ret->probes = at_least_one(left - at_most(left, ret->control + ret->metrics));
+	ret->remote = remote ? at_least_one(at_most(left / 8, BUDGET_REMOTE_MAX)) : 0;
+	ret->probes = at_least_one(left - at_most(left, ret->control + ret->metrics + ret->remote));
 }
 
 static unsigned count_open(void)
@@ -43,11 +45,11 @@ static unsigned count_open(void)
 	return count - 3; /* ".", ".." and the directory itself */
 }
 
-void budget_now(struct budget *ret)
+void budget_now(bool remote, struct budget *ret)
 {
 	struct rlimit limit = {.rlim_cur = 1024};
 
 	getrlimit(RLIMIT_NOFILE, &limit);
 	budget_share((unsigned)(limit.rlim_cur < INT_MAX ? limit.rlim_cur : INT_MAX), count_open(),
-		     ret);
+		     remote, ret);
 }

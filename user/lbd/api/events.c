@@ -30,7 +30,7 @@ struct wanted {
 /* A call that waits. */
 struct follower {
 	TAILQ_ENTRY(follower) link;
-	struct api *api;
+	struct api_door *door;
 	struct wanted wanted;
 	struct face_waiters waiters; /* the call, unless it is gone */
 	struct event *over;          /* its time */
@@ -161,8 +161,8 @@ static bool answer_page(struct wanted *wanted, struct face_call *call, bool may_
 
 static void follower_free(struct follower *follower)
 {
-	TAILQ_REMOVE(&follower->api->followers, follower, link);
-	follower->api->followers_count--;
+	TAILQ_REMOVE(&follower->door->api->followers, follower, link);
+	follower->door->followers--;
 	if (follower->over)
 		event_free(follower->over);
 	free(follower->wanted.service);
@@ -203,28 +203,29 @@ static void on_new(void *arg)
 		event_add(api->new_events, &at_once);
 }
 
-static unsigned followers_max(const struct api *api)
+static unsigned followers_max(const struct api_door *door)
 {
-	unsigned max = face_limits(api->face)->connections / FOLLOWERS_PART;
+	unsigned max = face_limits(door->face)->connections / FOLLOWERS_PART;
 
 	return max ? max : 1;
 }
 
 /* Takes over wanted. */
-static int follow(struct api *api, const struct wanted *wanted, struct face_call *call,
+static int follow(struct api_door *door, const struct wanted *wanted, struct face_call *call,
 		  struct error *err)
 {
 	const struct timeval wait = {.tv_sec = wanted->wait_s};
+	struct api *api = door->api;
 	struct follower *follower = calloc(1, sizeof(*follower));
 
 	if (!follower) {
 		free(wanted->service);
 		return error_set(err, -ENOMEM, "out of memory");
 	}
-	*follower = (struct follower){.api = api, .wanted = *wanted};
+	*follower = (struct follower){.door = door, .wanted = *wanted};
 	TAILQ_INIT(&follower->waiters);
 	TAILQ_INSERT_TAIL(&api->followers, follower, link);
-	api->followers_count++;
+	door->followers++;
 	follower->over = event_new(api->base, -1, 0, on_over, follower);
 	if (!follower->over || event_add(follower->over, &wait)) {
 		follower_free(follower);
@@ -235,7 +236,7 @@ static int follow(struct api *api, const struct wanted *wanted, struct face_call
 	return 0;
 }
 
-int api_events(struct api *api, const struct evkeyvalq *query, struct face_call *call,
+int api_events(struct api_door *door, const struct evkeyvalq *query, struct face_call *call,
 	       struct error *err)
 {
 	struct wanted wanted;
@@ -244,8 +245,8 @@ int api_events(struct api *api, const struct evkeyvalq *query, struct face_call 
 	if (rc)
 		return rc;
 	if (!answer_page(&wanted, call, wanted.wait_s)) {
-		if (api->followers_count < followers_max(api))
-			return follow(api, &wanted, call, err);
+		if (door->followers < followers_max(door))
+			return follow(door, &wanted, call, err);
 		face_refuse(call, 503, FACE_REFUSED_answers, "too many clients wait for events");
 	}
 	free(wanted.service);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Connections of a face, from accept to close. A connection is read until its request is whole,
- * waits for its answer, sends it, and after a refusal reads on for a moment, so that the refusal is
- * not lost with what the client still sends. One timer limits each of these stages as a whole:
- * single bytes do not prolong it. */
+/* Connections of a face, from accept to close. A connection is greeted, if it speaks TLS, read
+ * until its request is whole, waits for its answer, sends it, and after a refusal reads on for a
+ * moment, so that the refusal is not lost with what the client still sends. One timer limits each
+ * of these stages as a whole: single bytes do not prolong it. */
 #include "face.h"
 
 #include <errno.h>
@@ -16,6 +16,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "stream.h"
 
 #define ERROR_FORMAT  "{\"error\":\"%s\",\"hint\":\"%s\"}\n"
 #define ACCEPTS_MAX   16    /* in one turn of the loop */
@@ -28,7 +29,7 @@
 #define WARN_EVERY_MS 60000
 #define STALLED_MS    1000 /* without a byte taken: an answer gives way to another */
 
-enum stage { READING, WAITING, SENDING, LINGERING };
+enum stage { GREETING, READING, WAITING, SENDING, LINGERING };
 
 TAILQ_HEAD(call_list, face_call);
 
@@ -37,7 +38,7 @@ struct face_call {
 	TAILQ_ENTRY(face_call) wait;
 	struct face_waiters *waiters; /* the list that `wait` is in; NULL: none */
 	struct face *face;
-	int fd;
+	struct stream stream;
 	enum stage stage;
 	uint64_t since_ms; /* CLOCK_MONOTONIC when the stage began */
 	uint64_t moved_ms; /* the same of the answer's last bytes */
@@ -79,16 +80,23 @@ const char *face_refusal_name(enum face_refusal refusal)
 
 /* ---- counting ---- */
 
-static void count_refusal(struct face *face, enum face_refusal refusal)
+/* why: of this one, after the text for all such; "": none. */
+static void count_refusal_why(struct face *face, enum face_refusal refusal, const char *why)
 {
 	face->counts.refused[refusal]++;
 	face->quiet++;
 	if (!log_is_due(&face->warned_ms, WARN_EVERY_MS))
 		return;
-	log_warning("%s: %s; %llu refusals since the last such line (logged once a minute, counted "
-		    "in lbd_face_refused_total)",
-		    face->options.name, refusals[refusal].text, (unsigned long long)face->quiet);
+	log_warning("%s: %s%s%s; %llu refusals since the last such line (logged once a minute, "
+		    "counted in lbd_face_refused_total)",
+		    face->options.name, refusals[refusal].text, *why ? ": " : "", why,
+		    (unsigned long long)face->quiet);
 	face->quiet = 0;
+}
+
+static void count_refusal(struct face *face, enum face_refusal refusal)
+{
+	count_refusal_why(face, refusal, "");
 }
 
 /* ---- stages ---- */
@@ -144,7 +152,7 @@ static void close_call(struct face_call *call)
 	event_del(&call->deadline);
 	release_input(call);
 	text_unref(call->text);
-	close(call->fd);
+	stream_close(&call->stream);
 	free(call);
 }
 
@@ -152,7 +160,9 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {
 	struct face_call *call = arg;
 
-	if (call->stage == READING)
+	if (call->stage == GREETING)
+		count_refusal(call->face, FACE_REFUSED_slow_handshake);
+	else if (call->stage == READING)
 		count_refusal(call->face, FACE_REFUSED_slow_request);
 	else if (call->stage != LINGERING)
 		count_refusal(call->face, FACE_REFUSED_slow_answer);
@@ -174,7 +184,8 @@ static void on_io(evutil_socket_t fd, short what, void *arg);
 static void listen_for(struct face_call *call, short what)
 {
 	event_del(&call->io);
-	event_assign(&call->io, call->face->options.base, call->fd, what | EV_PERSIST, on_io, call);
+	event_assign(&call->io, call->face->options.base, call->stream.fd, what | EV_PERSIST, on_io,
+		     call);
 	set_priority(call->face, &call->io,
 		     is_large(call) ? LOOP_BULK : call->face->options.priority);
 	event_add(&call->io, NULL);
@@ -285,6 +296,7 @@ static bool cut_stalled(struct face *face)
 
 static void finish(struct face_call *call)
 {
+	stream_finish(&call->stream);
 	if (!call->refused) {
 		close_call(call);
 		return;
@@ -292,10 +304,20 @@ static void finish(struct face_call *call)
 	count_answer(call, false);
 	text_unref(call->text);
 	call->text = NULL;
-	shutdown(call->fd, SHUT_WR);
 	enter(call, LINGERING);
 	arm(call, LINGER_MS);
 	listen_for(call, EV_READ);
+}
+
+/* In one call, so that a short answer is one packet. */
+static ssize_t send_plain(const struct face_call *call, const struct iovec parts[2])
+{
+	struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = 2};
+	ssize_t sent = sendmsg(call->stream.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (sent < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	return sent;
 }
 
 static void send_some(struct face_call *call)
@@ -304,13 +326,14 @@ static void send_some(struct face_call *call)
 	size_t in_head = call->sent < call->head_length ? call->head_length - call->sent : 0;
 	size_t at = call->sent > call->head_length ? call->sent - call->head_length : 0;
 	size_t more = text_length - at < SEND_MAX ? text_length - at : SEND_MAX;
-	struct iovec parts[2] = {{call->head + call->head_length - in_head, in_head},
-				 {more ? call->text->bytes + at : NULL, more}};
-	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-	ssize_t sent = sendmsg(call->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+	const struct iovec parts[2] = {{call->head + call->head_length - in_head, in_head},
+				       {more ? call->text->bytes + at : NULL, more}};
+	ssize_t sent = call->stream.ssl ? stream_write(&call->stream, parts[!in_head].iov_base,
+						       parts[!in_head].iov_len)
+					: send_plain(call, parts);
 
 	if (sent < 0) {
-		if (errno != EAGAIN && errno != EINTR)
+		if (sent != -EAGAIN)
 			close_call(call);
 		return;
 	}
@@ -363,7 +386,7 @@ static void take_head(struct face_call *call, size_t length)
 	if (call->in_length - length >= call->request.content_length)
 		take_request(call);
 	else if (call->request.expects_continue &&
-		 send(call->fd, go_on, sizeof(go_on) - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		 stream_write(&call->stream, go_on, sizeof(go_on) - 1) < 0)
 		close_call(call);
 }
 
@@ -415,29 +438,52 @@ static int make_room(struct face_call *call)
 	return 0;
 }
 
+/* No event tells of what is left of a record: it is read at once, and is at most READ_MAX. */
 static void read_some(struct face_call *call)
 {
 	size_t before = call->in_length, room;
 	ssize_t got;
 
-	if (make_room(call)) {
-		refuse_request(call, 503, FACE_REFUSED_bytes, "too many requests are being read");
-		return;
-	}
-	room = call->in_size - call->in_length;
-	got = recv(call->fd, call->in + before, room < READ_MAX ? room : READ_MAX, MSG_DONTWAIT);
-	if (got > 0) {
-		call->in_length += (size_t)got;
+	do {
+		if (make_room(call)) {
+			refuse_request(call, 503, FACE_REFUSED_bytes,
+				       "too many requests are being read");
+			return;
+		}
+		room = call->in_size - call->in_length;
+		got = stream_read(&call->stream, call->in + call->in_length,
+				  room < READ_MAX ? room : READ_MAX);
+		call->in_length += got > 0 ? (size_t)got : 0;
+	} while (got > 0 && stream_has_more(&call->stream));
+	if (got > 0)
 		take_input(call, before);
-	} else if (!got || (errno != EAGAIN && errno != EINTR)) {
+	else if (got != -EAGAIN)
 		close_call(call);
+}
+
+/* TLS, up to where the request may come. */
+static void greet(struct face_call *call)
+{
+	char why[STREAM_WHY];
+	short wait;
+	int rc = stream_greet(&call->stream, &wait, why);
+
+	if (rc == -EAGAIN) {
+		listen_for(call, wait);
+	} else if (rc) {
+		count_refusal_why(call->face, FACE_REFUSED_handshake, why);
+		close_call(call);
+	} else {
+		enter(call, READING);
+		arm(call, call->face->options.limits.request_ms);
+		listen_for(call, EV_READ);
 	}
 }
 
 static void discard_some(struct face_call *call)
 {
 	char bytes[READ_MAX];
-	ssize_t got = recv(call->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+	ssize_t got = recv(call->stream.fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 
 	if (!got || (got < 0 && errno != EAGAIN && errno != EINTR))
 		close_call(call);
@@ -447,7 +493,9 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
 {
 	struct face_call *call = arg;
 
-	if (call->stage == READING)
+	if (call->stage == GREETING)
+		greet(call);
+	else if (call->stage == READING)
 		read_some(call);
 	else if (call->stage == SENDING)
 		send_some(call);
@@ -457,7 +505,8 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
 
 /* ---- accept ---- */
 
-/* Answers a connection that there is no room for, without waiting for it. */
+/* Answers a connection that there is no room for, without waiting for it; one with TLS would have
+ * to be greeted first, and is just closed. */
 static void turn_away(const struct face *face, int fd)
 {
 	static const char plain[] = "all connections are in use\n";
@@ -465,6 +514,10 @@ static void turn_away(const struct face *face, int fd)
 	const char *body = face->options.json ? error : plain;
 	int length;
 
+	if (face->options.tls) {
+		close(fd);
+		return;
+	}
 	snprintf(error, sizeof(error), ERROR_FORMAT, "all connections are in use", "Try again");
 	length = snprintf(answer, sizeof(answer),
 			  "HTTP/1.1 503 %s\r\nRetry-After: 1\r\nContent-Length: %zu\r\n"
@@ -485,6 +538,8 @@ static bool room_for_one(struct face *face)
 	count_refusal(face, FACE_REFUSED_connections);
 	oldest = TAILQ_FIRST(&face->lists[LINGERING]);
 	if (!oldest)
+		oldest = TAILQ_FIRST(&face->lists[GREETING]);
+	if (!oldest)
 		oldest = TAILQ_FIRST(&face->lists[READING]);
 	if (!oldest)
 		return cut_stalled(face);
@@ -492,9 +547,23 @@ static bool room_for_one(struct face *face)
 	return true;
 }
 
+/* NULL: out of memory; fd is still open. */
+static struct face_call *new_call(struct face *face, int fd)
+{
+	const struct face_options *options = &face->options;
+	SSL_CTX *tls = options->tls ? options->tls(options->arg) : NULL;
+	struct face_call *call = tls || !options->tls ? calloc(1, sizeof(*call)) : NULL;
+
+	if (call && stream_open(fd, tls, &call->stream)) {
+		free(call);
+		call = NULL;
+	}
+	return call;
+}
+
 static void take_connection(struct face *face, int fd)
 {
-	struct face_call *call = room_for_one(face) ? calloc(1, sizeof(*call)) : NULL;
+	struct face_call *call = room_for_one(face) ? new_call(face, fd) : NULL;
 	const int buffer = SEND_BUFFER;
 
 	if (!call) {
@@ -503,16 +572,20 @@ static void take_connection(struct face *face, int fd)
 	}
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
 	call->face = face;
-	call->fd = fd;
-	call->stage = READING;
+	call->stage = call->stream.ready ? READING : GREETING;
 	call->since_ms = clock_monotonic_ms();
-	TAILQ_INSERT_TAIL(&face->lists[READING], call, link);
+	TAILQ_INSERT_TAIL(&face->lists[call->stage], call, link);
 	face->counts.connections++;
 	event_assign(&call->io, face->options.base, fd, EV_READ | EV_PERSIST, on_io, call);
 	set_priority(face, &call->io, face->options.priority);
 	evtimer_assign(&call->deadline, face->options.base, on_deadline, call);
 	set_priority(face, &call->deadline, face->options.priority);
 	event_add(&call->io, NULL);
+	if (call->stage == GREETING) {
+		/* A handshake takes about a ms: each step of one gets a turn of its own. */
+		arm(call, face->options.limits.handshake_ms);
+		return;
+	}
 	arm(call, face->options.limits.request_ms);
 	/* A request that is there already is taken before a later connection may displace it. */
 	read_some(call);
@@ -620,7 +693,7 @@ int face_peer(const struct face_call *call, uid_t *ret)
 	struct ucred peer;
 	socklen_t length = sizeof(peer);
 
-	if (getsockopt(call->fd, SOL_SOCKET, SO_PEERCRED, &peer, &length))
+	if (getsockopt(call->stream.fd, SOL_SOCKET, SO_PEERCRED, &peer, &length))
 		return -errno;
 	if (peer.uid == (uid_t)-1)
 		return -ENODATA;
@@ -628,7 +701,12 @@ int face_peer(const struct face_call *call, uid_t *ret)
 	return 0;
 }
 
+void face_subject(const struct face_call *call, char *ret, size_t size)
+{
+	stream_subject(&call->stream, ret, size);
+}
+
 int face_local(const struct face_call *call, struct sockaddr *ret, socklen_t *length)
 {
-	return getsockname(call->fd, ret, length) ? -errno : 0;
+	return getsockname(call->stream.fd, ret, length) ? -errno : 0;
 }

@@ -18,11 +18,14 @@
 	X(connections, "all connections are in use: the oldest without a request is closed") \
 	X(answers, "too many answers are under way")                                         \
 	X(bytes, "the requests being read use all memory they may")                          \
+	X(handshake, "the TLS handshake failed")                                             \
+	X(slow_handshake, "the TLS handshake was not over in time")                          \
 	X(slow_request, "the request was not whole in time")                                 \
 	X(slow_answer, "the answer was not taken in time")                                   \
 	X(malformed, "the request is malformed or too large")                                \
 	X(host, "the Host field names no host that is allowed")                              \
-	X(token, "the bearer token is missing or wrong")
+	X(token, "the bearer token is missing or wrong")                                     \
+	X(offer, "the request is not offered to this client")
 
 enum face_refusal {
 #define X(name, text) FACE_REFUSED_##name,
@@ -33,11 +36,12 @@ enum face_refusal {
 
 struct face_limits {
 	unsigned connections;
-	unsigned answers;    /* requests that wait for their answer or are taking it */
-	size_t bytes;        /* of all requests that are being read */
-	size_t body;         /* of one request, bytes */
-	unsigned request_ms; /* from accept until the request is whole */
-	unsigned answer_ms;  /* from there until the answer is taken */
+	unsigned answers;      /* requests that wait for their answer or are taking it */
+	size_t bytes;          /* of all requests that are being read */
+	size_t body;           /* of one request, bytes */
+	unsigned handshake_ms; /* from accept until TLS is ready, if there is any */
+	unsigned request_ms;   /* from accept, or from there, until the request is whole */
+	unsigned answer_ms;    /* from there until the answer is taken */
 };
 
 struct face;
@@ -55,6 +59,9 @@ struct face_options {
 	enum loop_priority priority; /* of all but large answers, which have LOOP_BULK */
 	struct face_limits limits;
 	face_handler *handler;
+	/* What a new connection speaks TLS with, asked for each time; NULL: there is no TLS. NULL
+	 * returned: the connection is closed. */
+	struct ssl_ctx_st *(*tls)(void *arg);
 	void *arg;
 };
 
@@ -75,6 +82,8 @@ const struct http_request *face_request(const struct face_call *call);
 const char *face_body(const struct face_call *call); /* content_length bytes */
 /* The user who has connected to a Unix socket. 0 or -errno. */
 int face_peer(const struct face_call *call, uid_t *ret);
+/* Who the client's certificate says it is ("CN=web-1,O=shop"); "": it has shown none. */
+void face_subject(const struct face_call *call, char *ret, size_t size);
 /* The local address of the connection. */
 int face_local(const struct face_call *call, struct sockaddr *ret, socklen_t *length);
 

@@ -116,6 +116,8 @@ static int parse_field(const char *name, char *value, bool *has_length,
 		if (request->authorization)
 			return refuse(400, "Authorization: given twice", ret_why);
 		request->authorization = value;
+	} else if (!strcasecmp(name, "Origin")) {
+		request->has_origin = true;
 	} else if (!strcasecmp(name, "Expect")) {
 		request->expects_continue = !strcasecmp(value, "100-continue");
 	}
@@ -178,6 +180,7 @@ const char *http_status_text(int status)
 	    {200, "OK"},
 	    {400, "Bad Request"},
 	    {401, "Unauthorized"},
+	    {403, "Forbidden"},
 	    {404, "Not Found"},
 	    {405, "Method Not Allowed"},
 	    {408, "Request Timeout"},

@@ -17,6 +17,7 @@ struct http_request {
 	char *host;              /* NULL: HTTP/1.0 without Host */
 	char *authorization;     /* NULL: none */
 	uint64_t content_length; /* 0: no body */
+	bool has_origin;         /* a page in a browser asks */
 	bool expects_continue;   /* the client waits for "100 Continue" before it sends the body */
 	size_t head_length;      /* bytes up to and with the empty line */
 };

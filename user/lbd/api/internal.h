@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <net/if.h>
 
+#include "lbd/events/events.h"
 #include "api.h"
 #include "face.h"
 
@@ -16,13 +17,24 @@
 TAILQ_HEAD(listings, listing);
 TAILQ_HEAD(followers, follower);
 
+/* A listener for requests, and what those who come through it may keep waiting: no door takes what
+ * another one needs. */
+struct api_door {
+	struct api *api;
+	struct face *face;          /* NULL: there is none */
+	bool remote;                /* other machines come through it: remote.c */
+	struct config_api *offered; /* of a remote one */
+	unsigned changes;           /* that wait, or are being made, without puts */
+	unsigned puts;              /* PUT with a short body, the same */
+	unsigned followers;
+};
+
 struct api {
 	struct event_base *base;
-	struct face *face;
+	struct api_door local, remote; /* local: the control socket */
 	char *path;                 /* of the socket */
 	struct listings listings;   /* that are built, or wait for it */
 	struct followers followers; /* calls that wait for events */
-	unsigned followers_count;
 	struct event *new_events; /* there are some for the followers */
 	/* Large answers that connections are still taking; NULL: a free place. */
 	struct text *texts[API_TEXTS_MAX];
@@ -34,8 +46,6 @@ struct api {
 	const struct health *health;
 	const struct lateness *lateness;
 	struct tasks *tasks; /* NULL: changes are made at once */
-	unsigned changes;    /* that wait, or are being made, without puts */
-	unsigned puts;       /* PUT with a short body, the same */
 	uint64_t start_ms;   /* CLOCK_MONOTONIC */
 	/* The last interface name looked up for this answer: thousands of backends share a few
 	 * interfaces. 0: none. */
@@ -81,6 +91,13 @@ struct api_route {
 #define API_TYPE "application/json"
 void api_answer_failure(struct face_call *call, int code, const char *sentence);
 json_t *api_sentences_json(const struct sentences *sentences);
+face_handler api_on_call; /* arg: the door */
+
+/* ---- remote.c ---- */
+/* Listens where the config says. */
+int remote_open(struct api_door *door, unsigned connections, struct error *err);
+/* Who asks, in *ret; false: he may not, and the call is answered. */
+bool remote_admit(struct api_door *door, struct face_call *call, struct event_actor *ret);
 
 /* ---- listing.c ---- */
 /* The call waits for the list. */
@@ -93,7 +110,7 @@ bool api_is_down(const struct backend *backend);
 /* ---- events.c ---- */
 /* Answers the call, or holds it until there are events. 0, or -errno with err set: then it is not
  * answered. */
-int api_events(struct api *api, const struct evkeyvalq *query, struct face_call *call,
+int api_events(struct api_door *door, const struct evkeyvalq *query, struct face_call *call,
 	       struct error *err);
 int followers_new(struct api *api); /* 0 or -ENOMEM */
 void followers_done(struct api *api);

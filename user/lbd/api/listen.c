@@ -100,7 +100,8 @@ int listen_unix(const char *what, const char *path, const char *group, int *ret_
 
 /* ---- TCP ---- */
 
-int listen_tcp(const struct addr *address, uint16_t port, int *ret_fd, struct error *err)
+int listen_tcp(const char *what, const struct addr *address, uint16_t port, const char *hint,
+	       int *ret_fd, struct error *err)
 {
 	struct sockaddr_storage local;
 	socklen_t length = addr_to_sockaddr(address, port, &local);
@@ -115,9 +116,8 @@ int listen_tcp(const struct addr *address, uint16_t port, int *ret_fd, struct er
 		rc = bind_and_listen(fd, (const struct sockaddr *)&local, length);
 	}
 	if (rc)
-		return error_set(
-		    err, rc, "metrics: %s port %u: %s; choose another address, or `metrics: off`",
-		    addr_format(address, text), port, strerror(-rc));
+		return error_set(err, rc, "%s: %s port %u: %s; %s", what,
+				 addr_format(address, text), port, strerror(-rc), hint);
 	*ret_fd = fd;
 	return 0;
 }

@@ -207,10 +207,14 @@ static struct text **find_place(struct api *api)
 
 static bool has_room(struct api *api)
 {
+	const struct api_door *const doors[] = {&api->local, &api->remote};
+
 	if (find_place(api))
 		return true;
 	for (unsigned i = 0; i < API_TEXTS_MAX; i++)
-		face_cut(api->face, api->texts[i], CUT_MS);
+		for (unsigned j = 0; j < sizeof(doors) / sizeof(doors[0]); j++)
+			if (doors[j]->face)
+				face_cut(doors[j]->face, api->texts[i], CUT_MS);
 	return find_place(api);
 }
 

@@ -173,7 +173,8 @@ static int open_socket(struct metrics *metrics, const struct config *config, int
 		       struct error *err)
 {
 	if (!config->metrics_path)
-		return listen_tcp(&config->metrics_address, config->metrics_port, ret_fd, err);
+		return listen_tcp("metrics", &config->metrics_address, config->metrics_port,
+				  "choose another address, or `metrics: off`", ret_fd, err);
 	metrics->path = strdup(config->metrics_path);
 	return metrics->path ? listen_unix("metrics", metrics->path, config->group, ret_fd, err)
 			     : error_set(err, -ENOMEM, "out of memory");
@@ -210,7 +211,7 @@ static int start(struct metrics *metrics, const struct metrics_options *options,
 	if ((rc = open_socket(metrics, config, &face.fd, err)) ||
 	    (rc = face_new(&face, &metrics->face, err)))
 		return rc;
-	metrics->source.faces[1] = metrics->face;
+	metrics->source.faces[METRICS_OWN] = metrics->face;
 	return 0;
 }
 
@@ -232,7 +233,7 @@ int metrics_new(const struct metrics_options *options, struct metrics **ret, str
 	    .announce = options->announce,
 	    .fleet = options->fleet,
 	    .lateness = options->lateness,
-	    .faces = {options->control},
+	    .faces = {[METRICS_CONTROL] = options->control, [METRICS_API] = options->remote},
 	    .start_time = (double)now.tv_sec + (double)now.tv_nsec / 1e9,
 	};
 	rc = start(metrics, options, err);

@@ -20,8 +20,9 @@ struct metrics_options {
 	const struct announce *announce; /* NULL: nothing is announced */
 	const struct fleet *fleet;       /* NULL: there are no other nodes */
 	const struct lateness *lateness;
-	const struct face *control; /* for its metrics; outlives the metrics */
-	unsigned connections;       /* at most; see budget.h */
+	/* for their metrics; they outlive this */
+	const struct face *control, *remote;
+	unsigned connections; /* at most; see budget.h */
 };
 
 /* Listens where the config says. Fails also if its token file cannot be read or may be read by

@@ -8,7 +8,7 @@
 #include "lbd/state/state.h"
 #include "face.h"
 
-#define METRICS_FACES 2 /* control, metrics */
+enum metrics_face { METRICS_CONTROL, METRICS_OWN, METRICS_API, METRICS_FACES };
 
 struct metrics_source {
 	struct state *state;

@@ -307,7 +307,7 @@ static void write_notify(struct text *text)
 
 /* ---- the faces ---- */
 
-static const char *const face_names[METRICS_FACES] = {"control", "metrics"};
+static const char *const face_names[METRICS_FACES] = {"control", "metrics", "api"};
 
 static void write_face_number(struct text *text, const struct metrics_source *source,
 			      const char *name, const char *type, const char *help,

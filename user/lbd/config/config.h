@@ -148,6 +148,39 @@ struct config_peers {
 	unsigned nodes_count;
 };
 
+#define CONFIG_TOKENS_MAX 64
+#define CONFIG_TOKEN_MIN  16 /* characters */
+#define CONFIG_TOKEN_MAX  512
+
+/* Which requests the listener of `api:` takes. */
+enum config_offers {
+	CONFIG_OFFER_READ,     /* GET */
+	CONFIG_OFFER_REGISTER, /* the default: registrations too, PUT and DELETE */
+	CONFIG_OFFER_ALL       /* all that the control socket takes */
+};
+
+struct config_token {
+	char name[CONFIG_TAG_TEXT + 1];
+	char *secret;
+};
+
+/* `api:`: the listener for requests from other machines. Immutable, with counted references, which
+ * only tasks and a start change. */
+struct config_api {
+	unsigned refs;
+	char *listen; /* as in the config */
+	struct addr address;
+	uint16_t port;
+	enum config_offers offers;
+	struct ssl_ctx_st *tls;      /* with certificate, key and authorities */
+	bool verifies;               /* clients show a certificate of `client-ca` */
+	struct config_token *tokens; /* clients send one of them; none: no token is asked for */
+	unsigned tokens_count;
+};
+
+struct config_api *config_api_ref(struct config_api *api); /* NULL is fine */
+void config_api_unref(struct config_api *api);             /* NULL is fine */
+
 struct config {
 	char *include;        /* the directory and pattern; NULL: the main file is all there is */
 	unsigned files_count; /* with the main one */
@@ -180,6 +213,7 @@ struct config {
 	unsigned sample;
 	struct config_announce announce;
 	struct config_peers peers;
+	struct config_api *api; /* NULL: there is no such listener */
 	struct config_service *services;
 	unsigned services_count;
 };

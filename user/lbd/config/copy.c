@@ -54,6 +54,7 @@ void config_free(struct config *config)
 		free(*text_of(config, owned[i]));
 	free_texts(config->interfaces, config->interfaces_count);
 	free_texts(config->metrics_hosts, config->metrics_hosts_count);
+	config_api_unref(config->api);
 	config_drop_services(config);
 	free(config);
 }
@@ -123,6 +124,7 @@ int config_copy(const struct config *config, struct config **ret)
 	if (!copy)
 		return -ENOMEM;
 	*copy = *config;
+	config_api_ref(copy->api);
 	copy_top(config, copy, &failed);
 	copy_services(config, copy, &failed);
 	if (failed) {

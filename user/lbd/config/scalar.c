@@ -252,3 +252,23 @@ void config_read_address(const struct config_place *at, const char *key, const c
 	else
 		*ret = addr;
 }
+
+bool config_parse_endpoint(const char *text, struct addr *ret_address, uint16_t *ret_port)
+{
+	const char *colon = strrchr(text, ':');
+	size_t length = colon ? (size_t)(colon - text) : 0;
+	bool brackets = length >= 2 && text[0] == '[' && text[length - 1] == ']';
+	char host[ADDR_TEXT + 2] = "";
+	struct addr address;
+	uint64_t port = 0;
+
+	if (length < sizeof(host))
+		snprintf(host, sizeof(host), "%.*s", (int)(brackets ? length - 2 : length),
+			 text + brackets);
+	if (addr_parse(host, &address) || (address.family == 6) != brackets ||
+	    config_count.parse(colon + 1, &port) || port < 1 || port > 65535)
+		return false;
+	*ret_address = address;
+	*ret_port = (uint16_t)port;
+	return true;
+}

@@ -71,4 +71,7 @@ void config_copy_text(const struct config_place *at, const char *text, char **re
 void config_read_address(const struct config_place *at, const char *key, const char *text,
 			 struct addr *ret);
 
+/* ADDRESS:PORT, brackets around IPv6. False: the text is none. */
+bool config_parse_endpoint(const char *text, struct addr *ret_address, uint16_t *ret_port);
+
 #endif

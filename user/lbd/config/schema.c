@@ -47,6 +47,8 @@ static const cyaml_strval_t hash_words[] = {{"source-port", LB_HASH_SPORT}, {"de
 static const cyaml_strval_t record_words[] = {
 	{"a", CONFIG_RECORD_A}, {"aaaa", CONFIG_RECORD_AAAA}, {"srv", CONFIG_RECORD_SRV}};
 static const cyaml_strval_t require_words[] = {{"any", 0}, {"all", 1}};
+static const cyaml_strval_t offer_words[] = {
+	{"read", CONFIG_OFFER_READ}, {"register", CONFIG_OFFER_REGISTER}, {"all", CONFIG_OFFER_ALL}};
 static const cyaml_strval_t match_words[] = {{"all", 0}, {"any", 1}};
 static const cyaml_strval_t switch_words[] = {{"on", 1}, {"off", 0}};
 static const cyaml_strval_t affinity_words[] = {{"client-ip", 1}, {"none", 0}};
@@ -243,6 +245,15 @@ static const cyaml_schema_field_t peers_keys[] = {
 			     MAX_NODES),
 	CYAML_FIELD_END};
 
+static const cyaml_schema_field_t api_keys[] = {
+	TEXT("listen", raw_api, listen),
+	TEXT("certificate", raw_api, certificate),
+	TEXT("key", raw_api, key),
+	TEXT("client-ca", raw_api, client_ca),
+	TEXT("token-file", raw_api, token_file),
+	WORD("offers", raw_api, offers, offer_words),
+	CYAML_FIELD_END};
+
 /* Required, so that a truncated file does not silently remove every service. */
 #define SERVICES \
 	CYAML_FIELD_SEQUENCE("services", CYAML_FLAG_POINTER, struct raw_config, services, &service_schema, 0, \
@@ -270,6 +281,7 @@ static const cyaml_schema_field_t config_keys[] = {
 	GROUP("telemetry", raw_config, telemetry, telemetry_keys),
 	GROUP("announce", raw_config, announce, announce_keys),
 	GROUP("peers", raw_config, peers, peers_keys),
+	GROUP("api", raw_config, api, api_keys),
 	GROUP("defaults", raw_config, defaults, defaults_keys),
 	SERVICES,
 	CYAML_FIELD_END};

@@ -95,6 +95,11 @@ struct raw_peers {
 	unsigned nodes_count;
 };
 
+struct raw_api {
+	char *listen, *certificate, *key, *client_ca, *token_file;
+	uint8_t *offers; /* enum config_offers */
+};
+
 struct raw_limits {
 	char *services, *backends, *slots, *flows;
 };
@@ -118,6 +123,7 @@ struct raw_config {
 	struct raw_telemetry *telemetry;
 	struct raw_announce *announce;
 	struct raw_peers *peers;
+	struct raw_api *api;
 	struct raw_service *defaults;
 	struct raw_service *services;
 	unsigned services_count;

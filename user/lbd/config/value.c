@@ -12,6 +12,7 @@
 #include <sys/un.h>
 
 #include "lbd/events/events.h"
+#include "api.h"
 #include "scalar.h"
 #include "service.h"
 #include "texts.h"
@@ -183,30 +184,18 @@ static void read_metrics_path(const struct config_place *at, const char *text,
 /* ADDRESS:PORT, brackets around IPv6; unix:PATH; or off. */
 static void read_metrics(const struct config_place *at, const char *text, struct config *config)
 {
-	const char *colon = strrchr(text, ':');
-	size_t length = colon ? (size_t)(colon - text) : 0;
-	bool brackets = length >= 2 && text[0] == '[' && text[length - 1] == ']';
-	char host[ADDR_TEXT + 2] = "";
-	uint64_t port = 0;
-
 	if (!strcmp(text, "off"))
 		return;
 	if (!strncmp(text, "unix:", 5)) {
 		read_metrics_path(at, text, config);
 		return;
 	}
-	if (length < sizeof(host))
-		snprintf(host, sizeof(host), "%.*s", (int)(brackets ? length - 2 : length),
-			 text + brackets);
-	if (addr_parse(host, &config->metrics_address) ||
-	    (config->metrics_address.family == 6) != brackets ||
-	    config_count.parse(colon + 1, &port) || port < 1 || port > 65535) {
+	if (!config_parse_endpoint(text, &config->metrics_address, &config->metrics_port)) {
 		config_complain(
 		    at, "metrics", text,
 		    "expected an address and port, such as 127.0.0.1:9469 or [::1]:9469, unix:PATH, or off");
 		return;
 	}
-	config->metrics_port = (uint16_t)port;
 	config_copy_text(at, text, &config->metrics);
 }
 
@@ -470,5 +459,7 @@ void config_read(struct config_source *source, const struct raw_config *raw, str
 		read_announce(&root, raw->announce, config);
 	if (raw->peers)
 		read_peers(&root, raw->peers, &config->peers);
+	if (raw->api)
+		config_read_api(&root, raw->api, &config->api);
 	read_interfaces(&root, raw, config);
 }

@@ -71,6 +71,13 @@ void event_actor_find(uid_t uid, struct event_actor *ret)
 	make_printable(ret->name, false);
 }
 
+void event_actor_set(const char *name, struct event_actor *ret)
+{
+	ret->uid = EVENT_NO_UID;
+	snprintf(ret->name, sizeof(ret->name), "%s", name);
+	make_printable(ret->name, false);
+}
+
 void events_ask_as(const struct event_actor *actor)
 {
 	asks = actor;
@@ -114,8 +121,9 @@ static json_t *event_json(uint64_t seq, uint64_t wall_ms, enum event_kind kind, 
 			 text_json(about->vip), "text", text_json(text), "why",
 			 text_json(about->why ? about->why : ""), "count",
 			 (int)(about->count ? about->count : 1), "uid",
-			 actor ? json_integer((json_int_t)actor->uid) : json_null(), "who",
-			 actor ? actor->name : "lbd");
+			 actor && actor->uid != EVENT_NO_UID ? json_integer((json_int_t)actor->uid)
+							     : json_null(),
+			 "who", actor ? actor->name : "lbd");
 }
 
 /* ---- one event ---- */

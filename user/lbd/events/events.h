@@ -95,13 +95,17 @@ const char *event_kind_name(enum event_kind kind, char text[32]); /* "backend-do
 
 /* ---- who asks ---- */
 
+#define EVENT_NO_UID ((uid_t)-1)
+
 struct event_actor {
-	uid_t uid;
-	char name[64]; /* of the user; "uid 1000" if it has none */
+	uid_t uid;      /* EVENT_NO_UID: one who has asked from another machine */
+	char name[128]; /* of the user; "uid 1000" if it has none; or as event_actor_set says */
 };
 
 /* The name is looked up, which may wait (NSS): in a task, by task_wait. */
 void event_actor_find(uid_t uid, struct event_actor *ret);
+/* One that is no user of this machine. */
+void event_actor_set(const char *name, struct event_actor *ret);
 /* Until the next call, the events of this thread (a task has its own) are what the actor asked for.
  * Not copied. NULL: nobody asks, and events are lbd's. */
 void events_ask_as(const struct event_actor *actor);

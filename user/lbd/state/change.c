@@ -466,13 +466,19 @@ static bool same_peers(const struct config_peers *a, const struct config_peers *
 	return same;
 }
 
+/* Its files are read again by a reload. */
+static bool same_listener(const struct config_api *a, const struct config_api *b)
+{
+	return !a || !b ? a == b : a->port == b->port && addr_equal(&a->address, &b->address);
+}
+
 struct fixed_key {
 	const char *key;
 	bool same;
 	bool pinned; /* in the pinned maps */
 };
 
-#define FIXED_KEYS 12
+#define FIXED_KEYS 13
 
 /* Keys that are read only at start. seed: of the pinned maps. */
 static void compare_fixed_keys(const struct config *old, const struct config *new, uint64_t seed,
@@ -487,6 +493,7 @@ static void compare_fixed_keys(const struct config *old, const struct config *ne
 	    {"metrics-token-file", same_token_file(old, new), false},
 	    {"encap: gue-port", old->gue_port == new->gue_port, false},
 	    {"telemetry", old->sample == new->sample, false},
+	    {"api: listen", same_listener(old->api, new->api), false},
 	    {"peers", same_peers(&old->peers, &new->peers), false},
 	    {"hash-seed", !new->hash_seed || new->hash_seed == seed, true},
 	    {"limits", !memcmp(&old->limits, &new->limits, sizeof(old->limits)), true},

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The API's listener for other machines (`api:` in the config): TLS, who may ask, and for what. The
+ * requests themselves are those of the control socket. */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "listen.h"
+
+#define HANDSHAKE_MS 3000
+#define REQUEST_MS   5000
+#define ANSWER_MS    20000
+#define BYTES_MAX    (4 * LB_API_MAX_BODY)
+
+/* What a reload has read is in force from the next connection on. A config without `api:` changes
+ * nothing until lbd is started again, as one with another address. */
+static struct ssl_ctx_st *tls_now(void *arg)
+{
+	struct api_door *door = arg;
+	struct config_api *now = state_config(door->api->state)->api;
+
+	if (now && now != door->offered) {
+		config_api_unref(door->offered);
+		door->offered = config_api_ref(now);
+	}
+	return door->offered->tls;
+}
+
+/* ---- who asks ---- */
+
+/* Looks at all of them, so that the time it takes does not tell which one is nearly right. */
+static const struct config_token *find_token(const struct config_api *offered,
+					     const struct http_request *request)
+{
+	const struct config_token *found = NULL;
+
+	for (unsigned i = 0; i < offered->tokens_count; i++)
+		if (http_bearer_is(request->authorization, offered->tokens[i].secret))
+			found = &offered->tokens[i];
+	return found;
+}
+
+/* "CN=web-1,O=shop", "token web-fleet", or both. */
+static void name_asker(const struct face_call *call, const struct config_token *token,
+		       struct event_actor *ret)
+{
+	char subject[sizeof(ret->name)], name[sizeof(ret->name)];
+
+	face_subject(call, subject, sizeof(subject));
+	snprintf(name, sizeof(name), "%.*s%s%s%s",
+		 (int)(sizeof(name) - sizeof(token->name) - sizeof(", token ")), subject,
+		 token && *subject ? ", " : "", token ? "token " : "", token ? token->name : "");
+	event_actor_set(name, ret);
+}
+
+/* A page in a browser that has a certificate for this listener must not use it: what asks here is
+ * no browser. */
+static bool is_offered(const struct config_api *offered, const struct http_request *request)
+{
+	const char *method = request->method;
+
+	if (request->has_origin)
+		return false;
+	if (!strcmp(method, "PUT") || !strcmp(method, "DELETE"))
+		return offered->offers >= CONFIG_OFFER_REGISTER;
+	return !strcmp(method, "GET") || offered->offers == CONFIG_OFFER_ALL;
+}
+
+bool remote_admit(struct api_door *door, struct face_call *call, struct event_actor *ret)
+{
+	const struct http_request *request = face_request(call);
+	const struct config_token *token;
+
+	tls_now(door);
+	token = find_token(door->offered, request);
+	if (door->offered->tokens_count && !token) {
+		face_refuse(call, 401, FACE_REFUSED_token, "expected the bearer token");
+		return false;
+	}
+	if (!is_offered(door->offered, request)) {
+		face_refuse(call, 403, FACE_REFUSED_offer,
+			    "not offered here: see api: offers in the config");
+		return false;
+	}
+	name_asker(call, token, ret);
+	return true;
+}
+
+/* ---- the listener ---- */
+
+int remote_open(struct api_door *door, unsigned connections, struct error *err)
+{
+	const struct config_api *config = state_config(door->api->state)->api;
+	struct face_options face = {
+	    .base = door->api->base,
+	    .name = "api",
+	    .json = true,
+	    .priority = LOOP_BULK,
+	    .limits = {.connections = connections,
+		       .answers = connections,
+		       .bytes = BYTES_MAX,
+		       .body = LB_API_MAX_BODY,
+		       .handshake_ms = HANDSHAKE_MS,
+		       .request_ms = REQUEST_MS,
+		       .answer_ms = ANSWER_MS},
+	    .handler = api_on_call,
+	    .tls = tls_now,
+	    .arg = door,
+	};
+	int rc = listen_tcp("api", &config->address, config->port,
+			    "choose another address, or leave out `api:`", &face.fd, err);
+
+	if (rc)
+		return rc;
+	door->offered = config_api_ref(state_config(door->api->state)->api);
+	return face_new(&face, &door->face, err);
+}
