@@ -186,7 +186,8 @@
  *        "service", "backend" (address), "interface", "vip": null or what it is about,
  *        "text": the line of the log, "why": the reason alone, or "",
  *        "count": how many changes it stands for,
- *        "uid": null or the user who asked for it, "who": the user's name, or "lbd" }
+ *        "uid": null or the user who asked for it, "who": the user's name, or "lbd";
+ *        from another machine null, and the certificate's subject or the token's name }
  *
  * Changes are made one after the other, and each is answered when it is made. Meanwhile GET is
  * answered. 409: 64 changes wait already, or lbd is stopping.

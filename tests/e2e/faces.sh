@@ -166,6 +166,33 @@ status_for() { # CURL-OPTION...
 	in_ns lb curl -s -m 30 -o /dev/null -w '%{http_code}' "$@" "http://$METRICS/"
 }
 
+# The worst that a client can do before lbd knows it: handshakes without end, some in the midst of
+# which nothing comes any more, and what is no TLS. Then one that is known asks all the time.
+test_clients_of_the_api_listener_delay_nothing() {
+	local pem=$WORK/api.pem key=$WORK/api.key i measured=0
+	quiet || return 1
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=lb \
+		-keyout "$key" -out "$pem" 2>/dev/null || return 1
+	chmod 600 "$key"
+	restart_lbd "s|^metrics:.*|&\napi: { listen: '127.0.0.1:9470', certificate: $pem, key: $key, client-ca: $pem }|" || return 1
+	swarm m 127.0.0.1:9470 /v1/status idle 500 bytes 100
+	for i in 1 2; do
+		lab_spawn "h$i" in_ns lb openssl s_time -connect 127.0.0.1:9470 -new -time 600
+	done
+	lab_spawn c in_ns lb bash -c "while :; do curl -sk -m 30 -o /dev/null --cert $pem --key $key \
+		https://127.0.0.1:9470/v1/top; done"
+	measure api || measured=1
+	for i in h1 h2 c m; do lab_kill "$i"; done
+	[ $measured = 0 ] && expect_undisturbed api
+	lab_wait_for 30 "an answer to a scrape" scrape "$WORK/metrics" || return 1
+	expect "handshakes that failed" "$(refused api handshake)" -gt 0
+	expect "connections refused" "$(refused api connections)" -gt 0
+	expect "an answer among them" "$(in_ns lb curl -sk -m 30 -o /dev/null -w '%{http_code}' \
+		--cert "$pem" --key "$key" https://127.0.0.1:9470/v1/status)" = 200
+	sed -i '/^api:/d' "$WORK/lbd.yaml"
+	restart_lbd
+}
+
 # ---- an lbd with few descriptors, and one whose metrics are not for all ----
 
 restart_lbd() { # [SED-EXPRESSION]: of the config

@@ -322,6 +322,32 @@ static bool lists_name(char *const *list, unsigned count, const char *name)
 	return false;
 }
 
+static bool has_token(const struct config_api *api, const char *name)
+{
+	for (unsigned i = 0; i < api->tokens_count; i++)
+		if (!strcmp(api->tokens[i].name, name))
+			return true;
+	return false;
+}
+
+/* Of certificates only that they are read again. */
+static void compare_listeners(const struct config_api *old, const struct config_api *new,
+			      struct sentences *ret)
+{
+	if (!old || !new)
+		return;
+	if (old->offers != new->offers)
+		sentences_add(ret, "api: offers changed");
+	if (old->verifies != new->verifies)
+		sentences_add(ret, "api: client-ca %s", new->verifies ? "added" : "removed");
+	for (unsigned i = 0; i < new->tokens_count; i++)
+		if (!has_token(old, new->tokens[i].name))
+			sentences_add(ret, "api: token %s added", new->tokens[i].name);
+	for (unsigned i = 0; i < old->tokens_count; i++)
+		if (!has_token(new, old->tokens[i].name))
+			sentences_add(ret, "api: token %s removed", old->tokens[i].name);
+}
+
 static void compare_top(const struct config *old, const struct config *new, struct sentences *ret)
 {
 	for (unsigned i = 0; i < new->interfaces_count; i++)
@@ -352,6 +378,7 @@ int diff_sides(const struct diff_side *old, const struct diff_side *new, struct 
 	int rc;
 
 	compare_top(old->config, new->config, ret);
+	compare_listeners(old->config->api, new->config->api, ret);
 	rc = side_make(old, &before);
 	if (!rc)
 		rc = side_make(new, &after);
