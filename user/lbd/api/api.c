@@ -20,12 +20,6 @@
 #define REQUEST_MS 5000
 #define ANSWER_MS  20000
 #define BYTES_MAX  (4 * LB_API_MAX_BODY)
-/* That wait: their bodies take memory, also when the clients are gone. Of PUT with a short body
- * there may be more: servers that register, or renew, do so at the same moment. */
-#define CHANGES_MAX 64
-#define PUTS_MAX    2048
-#define PUT_BYTES   1024
-
 static const struct api_route routes[] = {
     {"GET", LB_API_PREFIX "/status", api_status, API_LIST_NONE},
     {"GET", LB_API_PREFIX "/services", NULL, API_LIST_SERVICES},
@@ -52,7 +46,7 @@ static const struct api_route routes[] = {
 
 /* ---- answers ---- */
 
-static void answer(struct face_call *call, int status, const json_t *body)
+void api_answer(struct face_call *call, int status, const json_t *body)
 {
 	struct text *text = body ? text_new() : NULL;
 	char *dump = body ? json_dumps(body, JSON_COMPACT) : NULL;
@@ -95,7 +89,7 @@ void api_answer_failure(struct face_call *call, int code, const char *sentence)
 	body = json_pack("{s:s, s:s}", "error", sentence, "hint", failure.hint);
 	if (!body) /* the sentence quotes the request, which is not UTF-8 */
 		body = json_pack("{s:s, s:s}", "error", "the request is not UTF-8", "hint", "");
-	answer(call, failure.status, body);
+	api_answer(call, failure.status, body);
 	json_decref(body);
 }
 
@@ -200,19 +194,18 @@ json_t *api_sentences_json(const struct sentences *sentences)
 	return list;
 }
 
-static json_t *warnings_json(const struct sentences *warnings)
+void api_add_warnings(json_t *answer, const struct sentences *warnings)
 {
 	json_t *list = api_sentences_json(warnings);
 
 	if (warnings->left_out)
 		json_array_append_new(
 		    list, json_sprintf("%u more warnings are in lbd's log", warnings->left_out));
-	return list;
+	json_object_set_new(answer, "warnings", list);
 }
 
-/* The answer to a change has what lbd warned of meanwhile. */
-static int run_handler(const struct api_route *route, struct api_call *of, json_t **ret,
-		       struct error *err)
+int api_run_handler(const struct api_route *route, struct api_call *of, json_t **ret,
+		    struct error *err)
 {
 	struct sentences warnings = {0};
 	int rc = 0;
@@ -226,7 +219,7 @@ static int run_handler(const struct api_route *route, struct api_call *of, json_
 		log_debug("request: %s %s: %s", route->method, route->path, rc ? err->text : "ok");
 	}
 	if (of->body && !rc && *ret)
-		json_object_set_new(*ret, "warnings", warnings_json(&warnings));
+		api_add_warnings(*ret, &warnings);
 	sentences_done(&warnings);
 	return rc;
 }
@@ -236,7 +229,7 @@ static int run_route(const struct api_route *route, struct api_call *of, struct 
 		     struct face_call *call, struct error *err)
 {
 	json_t *result = NULL;
-	int rc = run_handler(route, of, &result, err);
+	int rc = api_run_handler(route, of, &result, err);
 
 	if (rc)
 		return rc;
@@ -245,7 +238,7 @@ static int run_route(const struct api_route *route, struct api_call *of, struct 
 	else if (route->list)
 		listing_join(of->api, route->list, &of->listed, call);
 	else if (result)
-		answer(call, 200, result);
+		api_answer(call, 200, result);
 	else
 		rc = error_set(err, -ENOMEM, "out of memory");
 	json_decref(result);
@@ -253,132 +246,6 @@ static int run_route(const struct api_route *route, struct api_call *of, struct 
 }
 
 /* ---- changes ---- */
-
-/* A request that has come. */
-struct asked {
-	struct api_door *door;
-	struct face_call *call;
-	struct event_actor actor; /* of a remote door */
-};
-
-/* A change that waits for its turn as a task, or for its end. */
-struct change {
-	struct api *api;
-	struct api_door *door;
-	const struct api_route *route;
-	json_t *body;
-	struct face_waiters waiters; /* the call, unless it is gone */
-	bool is_put;                 /* with a short body */
-	bool is_known;               /* who asks */
-	struct event_actor actor;    /* of a user of this machine the uid alone */
-};
-
-/* The number of changes of its kind that wait. */
-static unsigned *change_count(const struct change *change)
-{
-	return change->is_put ? &change->door->puts : &change->door->changes;
-}
-
-static void change_free(struct change *change)
-{
-	--*change_count(change);
-	json_decref(change->body);
-	free(change);
-}
-
-static void find_actor(void *arg)
-{
-	struct event_actor *actor = arg;
-
-	event_actor_find(actor->uid, actor);
-}
-
-/* Who is on another machine has no shell here to look for: one line for each change, and what came
- * of it. */
-static void log_remote(const struct change *change, int rc, const struct error *err)
-{
-	const char *service = json_string_value(json_object_get(change->body, "service")),
-		   *address = json_string_value(json_object_get(change->body, "address"));
-
-	log_info("api: %s: %s %s %s %s: %s", change->actor.name, change->route->method,
-		 change->route->path, service ? service : "-", address ? address : "-",
-		 rc ? err->text : "done");
-}
-
-/* What the handler changes is recorded as what this user asked for. */
-static int run_as(struct change *change, struct api_call *of, json_t **ret, struct error *err)
-{
-	int rc;
-
-	if (change->is_known) {
-		if (!change->door->remote)
-			task_wait(find_actor, &change->actor); /* for the database of users */
-		events_ask_as(&change->actor);
-	}
-	rc = run_handler(change->route, of, ret, err);
-	events_ask_as(NULL);
-	if (change->door->remote)
-		log_remote(change, rc, err);
-	return rc;
-}
-
-/* A client that has gone away meanwhile gets no answer, but its change. */
-static void run_change(void *arg)
-{
-	struct change *change = arg;
-	struct evkeyvalq query = {0};
-	struct api_call of = {.api = change->api, .body = change->body, .query = &query};
-	struct face_call *call;
-	struct error err = {0};
-	json_t *result = NULL;
-	int rc = -EBUSY;
-
-	change->api->named_ifindex = 0;
-	if (state_is_started(change->api->state))
-		rc = run_as(change, &of, &result, &err);
-	else
-		error_set(&err, rc, "lbd is stopping");
-	call = TAILQ_FIRST(&change->waiters);
-	if (call && rc)
-		api_answer_failure(call, rc, err.text);
-	else if (call)
-		answer(call, 200, result);
-	json_decref(result);
-	change_free(change);
-}
-
-/* Takes ownership of body. */
-static int add_change(const struct asked *asked, const struct api_route *route, json_t *body,
-		      struct error *err)
-{
-	struct api_door *door = asked->door;
-	struct face_call *call = asked->call;
-	bool is_put = route->handler == api_put && face_request(call)->content_length <= PUT_BYTES;
-	unsigned waiting = is_put ? door->puts : door->changes;
-	bool full = waiting >= (is_put ? PUTS_MAX : CHANGES_MAX);
-	struct change *change = full ? NULL : calloc(1, sizeof(*change));
-
-	if (!change) {
-		json_decref(body);
-		return full ? error_set(err, -EBUSY, "%u changes wait already: try again", waiting)
-			    : error_set(err, -ENOMEM, "out of memory");
-	}
-	change->api = door->api;
-	change->door = door;
-	change->route = route;
-	change->is_put = is_put;
-	++*change_count(change);
-	change->body = body;
-	change->actor = asked->actor;
-	change->is_known = door->remote || !face_peer(call, &change->actor.uid);
-	TAILQ_INIT(&change->waiters);
-	if (tasks_add(door->api->tasks, run_change, change)) {
-		change_free(change);
-		return error_set(err, -ENOMEM, "out of memory");
-	}
-	face_wait(call, &change->waiters);
-	return 0;
-}
 
 /* Renewals of all servers may come at once, more of them than changes may wait. */
 static bool is_renewal(struct api *api, const struct api_route *route, json_t *body)
@@ -412,7 +279,7 @@ static int handle(const struct asked *asked, const struct evhttp_uri *uri, struc
 	if (evhttp_parse_query_str(query_text ? query_text : "", &query)) {
 		rc = error_set(err, -EINVAL, "query: expected name=value");
 	} else if (body && api->tasks && !is_renewal(api, route, body)) {
-		rc = add_change(asked, route, json_incref(body), err);
+		rc = queue_add(asked, route, json_incref(body), err);
 	} else {
 		of.body = body;
 		rc = run_route(route, &of, asked->door, call, err);

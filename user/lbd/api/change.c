@@ -354,50 +354,61 @@ static int read_ttl(const json_t *body, uint64_t *ret_ms, struct error *err)
 	return rc;
 }
 
-/* On success *ret holds a reference to its tag. */
-static int read_put(struct api_call *call, struct target *ret_target, struct state_put *ret,
-		    struct error *err)
+int api_put_read(struct api_call *call, struct state_registration *ret, struct error *err)
 {
 	static const char *const fields[] = {"service", "address", "weight", "ttl",
 					     "name",    "labels",  NULL};
+	struct target target;
 	int rc;
 
-	*ret = (struct state_put){.weight = 100};
+	ret->put = (struct state_put){.weight = 100};
 	if ((rc = api_arg_only(call->body, fields, err)) ||
-	    (rc = read_new_target(call, ret_target, err)) ||
-	    (rc = read_ttl(call->body, &ret->ttl_ms, err)))
+	    (rc = read_new_target(call, &target, err)) ||
+	    (rc = read_ttl(call->body, &ret->put.ttl_ms, err)))
 		return rc;
 	if (json_object_get(call->body, "weight") &&
-	    (rc = api_arg_weight(call->body, "weight", &ret->weight, err)))
+	    (rc = api_arg_weight(call->body, "weight", &ret->put.weight, err)))
 		return rc;
-	return api_arg_tag(call->body, &ret->tag, err);
+	ret->service = target.service;
+	ret->address = target.address;
+	return api_arg_tag(call->body, &ret->put.tag, err);
+}
+
+json_t *api_put_answer(struct api *api, const struct state_registration *made)
+{
+	const struct target target = {made->service, made->address};
+	json_t *result = NULL;
+
+	answer_backend(api, &target, &result);
+	return result;
 }
 
 bool api_renew(struct api_call *call)
 {
-	struct state_put put;
-	struct target target;
+	struct state_registration asked;
 	struct error err;
 	bool renewed;
 
-	if (read_put(call, &target, &put, &err))
+	if (api_put_read(call, &asked, &err))
 		return false;
-	renewed = state_backend_renew(call->api->state, target.service, &target.address, &put);
-	config_tag_unref(put.tag);
+	renewed = state_backend_renew(call->api->state, asked.service, &asked.address, &asked.put);
+	config_tag_unref(asked.put.tag);
 	return renewed;
 }
 
+/* One by itself: where there are no tasks, or its body is long. */
 int api_put(struct api_call *call, json_t **ret, struct error *err)
 {
-	struct state_put put;
-	struct target target;
-	int rc = read_put(call, &target, &put, err);
+	struct state_registration asked;
+	int rc = api_put_read(call, &asked, err);
 
 	if (rc)
 		return rc;
-	rc = state_backend_put(call->api->state, target.service, &target.address, &put, err);
-	config_tag_unref(put.tag);
-	return rc ? rc : answer_backend(call->api, &target, ret);
+	rc = state_backend_put(call->api->state, asked.service, &asked.address, &asked.put, err);
+	config_tag_unref(asked.put.tag);
+	if (!rc)
+		*ret = api_put_answer(call->api, &asked);
+	return rc;
 }
 
 int api_delete(struct api_call *call, json_t **ret, struct error *err)

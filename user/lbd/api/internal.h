@@ -16,6 +16,7 @@
 
 TAILQ_HEAD(listings, listing);
 TAILQ_HEAD(followers, follower);
+struct queue_group;
 
 /* A listener for requests, and what those who come through it may keep waiting: no door takes what
  * another one needs. */
@@ -32,10 +33,10 @@ struct api_door {
 struct api {
 	struct event_base *base;
 	struct api_door local, remote; /* local: the control socket */
-	char *path;                 /* of the socket */
-	struct listings listings;   /* that are built, or wait for it */
-	struct followers followers; /* calls that wait for events */
-	struct event *new_events; /* there are some for the followers */
+	char *path;                    /* of the socket */
+	struct listings listings;      /* that are built, or wait for it */
+	struct followers followers;    /* calls that wait for events */
+	struct event *new_events;      /* there are some for the followers */
 	/* Large answers that connections are still taking; NULL: a free place. */
 	struct text *texts[API_TEXTS_MAX];
 	struct state *state;
@@ -45,8 +46,9 @@ struct api {
 	struct dataplane *dp;
 	const struct health *health;
 	const struct lateness *lateness;
-	struct tasks *tasks; /* NULL: changes are made at once */
-	uint64_t start_ms;   /* CLOCK_MONOTONIC */
+	struct tasks *tasks;      /* NULL: changes are made at once */
+	struct queue_group *open; /* registrations that the next one may join; NULL: none */
+	uint64_t start_ms;        /* CLOCK_MONOTONIC */
 	/* The last interface name looked up for this answer: thousands of backends share a few
 	 * interfaces. 0: none. */
 	uint32_t named_ifindex;
@@ -89,9 +91,27 @@ struct api_route {
 
 /* ---- api.c ---- */
 #define API_TYPE "application/json"
+void api_answer(struct face_call *call, int status, const json_t *body); /* body NULL: 500 */
+/* The answer to a change has what lbd warned of meanwhile. */
+int api_run_handler(const struct api_route *route, struct api_call *of, json_t **ret,
+		    struct error *err);
+void api_add_warnings(json_t *answer, const struct sentences *warnings);
 void api_answer_failure(struct face_call *call, int code, const char *sentence);
 json_t *api_sentences_json(const struct sentences *sentences);
 face_handler api_on_call; /* arg: the door */
+
+/* ---- queue.c ---- */
+/* A request that has come. */
+struct asked {
+	struct api_door *door;
+	struct face_call *call;
+	struct event_actor actor; /* of a remote door */
+};
+
+/* The change waits for its turn as a task; then the call is answered. Takes ownership of body. 0,
+ * or -errno with err set: then the call is not answered. */
+int queue_add(const struct asked *asked, const struct api_route *route, json_t *body,
+	      struct error *err);
 
 /* ---- remote.c ---- */
 /* Listens where the config says. */
@@ -137,6 +157,10 @@ api_handler api_fleet;
 api_handler api_attach, api_detach, api_reload, api_save, api_service_add, api_service_remove,
     api_add, api_remove, api_drain, api_weight, api_admin, api_put, api_delete;
 
+/* What a PUT says, of which *ret then holds a reference. */
+int api_put_read(struct api_call *call, struct state_registration *ret, struct error *err);
+/* The answer to one that was made. */
+json_t *api_put_answer(struct api *api, const struct state_registration *made);
 /* Does what api_put would, if that is a renewal and nothing else: see state_backend_renew. */
 bool api_renew(struct api_call *call);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Changes by the user: run-time changes of backends, and the reload. Each one changes a copy of the
  * overrides and switches to that copy. */
-#include "internal.h"
+#include "change.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,19 +16,7 @@
 
 /* ---- one backend ---- */
 
-struct change {
-	struct service *service;
-	struct backend *backend;           /* NULL: not there yet */
-	const struct config_backend *file; /* NULL: not in the file */
-	struct overrides overrides;        /* the copy to change */
-	struct override *entry;
-	const char *name; /* of the service: that of its config, which the switch keeps */
-	struct addr address;
-	/* "web 192.0.2.10:80/tcp: backend web-1 10.0.0.11" */
-	char label[SERVICE_LABEL + CONFIG_BACKEND_LABEL + 16];
-};
-
-static void set_label(struct change *change, const struct config_tag *tag,
+void change_set_label(struct change *change, const struct config_tag *tag,
 		      const struct addr *address)
 {
 	char label[SERVICE_LABEL], text[CONFIG_BACKEND_LABEL];
@@ -37,8 +25,8 @@ static void set_label(struct change *change, const struct config_tag *tag,
 		 service_label(change->service, label), config_backend_label(tag, address, text));
 }
 
-static int change_begin(struct state *state, const char *name, const struct addr *address,
-			struct change *ret, struct error *err)
+int change_find(const struct state *state, const char *name, const struct addr *address,
+		struct change *ret, struct error *err)
 {
 	struct change change = {.service = state_find_service(state, name)};
 
@@ -48,10 +36,22 @@ static int change_begin(struct state *state, const char *name, const struct addr
 	change.address = *address;
 	change.backend = service_find_backend(change.service, address);
 	change.file = config_find_backend(change.service->config, address);
-	set_label(&change, change.backend ? change.backend->tag : NULL, address);
+	change_set_label(&change, change.backend ? change.backend->tag : NULL, address);
+	*ret = change;
+	return 0;
+}
+
+int change_begin(struct state *state, const char *name, const struct addr *address,
+		 struct change *ret, struct error *err)
+{
+	struct change change;
+	int rc = change_find(state, name, address, &change, err);
+
+	if (rc)
+		return rc;
 	if (overrides_copy(&state->overrides, &change.overrides))
 		return error_set(err, -ENOMEM, "out of memory");
-	change.entry = overrides_get(&change.overrides, change.service->config->name, address);
+	change.entry = overrides_get(&change.overrides, change.name, address);
 	if (!change.entry) {
 		overrides_done(&change.overrides);
 		return error_set(err, -ENOMEM, "out of memory");
@@ -60,12 +60,7 @@ static int change_begin(struct state *state, const char *name, const struct addr
 	return 0;
 }
 
-/* A line and an event, also after change_end. */
-static void change_report(const struct change *change, enum event_kind kind, const char *format,
-			  ...) __attribute__((format(printf, 3, 4)));
-
-static void change_report(const struct change *change, enum event_kind kind, const char *format,
-			  ...)
+void change_report(const struct change *change, enum event_kind kind, const char *format, ...)
 {
 	char backend[ADDR_TEXT], text[128];
 	const struct event_about about = {.service = change->name,
@@ -105,10 +100,7 @@ static void log_change(const struct change *change)
 		  entry->admin ? admin_state_name(entry->admin) : "");
 }
 
-/* Of a change that leaves a service without a backend that takes flows, or other balancers with
- * another ring. */
-static void warn_of_change(const struct state *state, const char *name, bool was_down,
-			   bool other_backends)
+void change_warn(const struct state *state, const char *name, bool was_down, bool other_backends)
 {
 	const struct service *service = state_find_service(state, name);
 
@@ -118,7 +110,7 @@ static void warn_of_change(const struct state *state, const char *name, bool was
 		ring_warn_of_change(state, service);
 }
 
-static int change_end(struct state *state, struct change *change, struct error *err)
+int change_end(struct state *state, struct change *change, struct error *err)
 {
 	bool was_down = change->service->status == SERVICE_DOWN;
 	bool comes = !change->backend || change->backend->removed, goes = change->entry->removed;
@@ -130,11 +122,11 @@ static int change_end(struct state *state, struct change *change, struct error *
 	rc = state_switch(state, state->config, &change->overrides, err);
 	overrides_done(&change->overrides);
 	if (!rc)
-		warn_of_change(state, change->name, was_down, comes || goes);
+		change_warn(state, change->name, was_down, comes || goes);
 	return rc;
 }
 
-static int change_refuse(struct change *change, struct error *err, int code, const char *why)
+int change_refuse(struct change *change, struct error *err, int code, const char *why)
 {
 	overrides_done(&change->overrides);
 	return error_set(err, code, "%s: %s", change->label, why);
@@ -156,14 +148,12 @@ static int change_existing(struct state *state, const char *name, const struct a
 	return 0;
 }
 
-/* The rules of the file, and one that needs this host: packets to an address of its own would come
- * back to the balancer. */
-static int check_address(const struct state *state, const struct change *change,
-			 const struct addr *address, struct error *err)
+int change_check_address(const struct state *state, const struct change *change, struct error *err)
 {
-	int rc = config_check_backend(state->config, change->service->config, address, err);
+	int rc =
+	    config_check_backend(state->config, change->service->config, &change->address, err);
 
-	if (!rc && addr_is_own(address))
+	if (!rc && addr_is_own(&change->address))
 		rc = error_set(err, -EINVAL,
 			       "is an address of this host: expected the address of a backend");
 	if (!rc && !(change->file && change->file->target.port) &&
@@ -174,8 +164,7 @@ static int check_address(const struct state *state, const struct change *change,
 	return rc;
 }
 
-/* The file decides on the tag of its backends, and no two of a service have the same name. */
-static int check_tag(const struct change *change, const struct config_tag *tag, struct error *err)
+int change_check_tag(const struct change *change, const struct config_tag *tag, struct error *err)
 {
 	const char *name = config_tag_name(tag);
 	const struct backend *there = name ? service_find_named(change->service, name) : NULL;
@@ -203,11 +192,11 @@ int state_backend_add(struct state *state, const char *service, const struct add
 		return rc;
 	if (change.backend && !change.backend->removed)
 		return change_refuse(&change, err, -EEXIST, "already exists");
-	if (check_address(state, &change, address, &flaw) || check_tag(&change, tag, &flaw))
+	if (change_check_address(state, &change, &flaw) || change_check_tag(&change, tag, &flaw))
 		return change_refuse(&change, err, -EINVAL, flaw.text);
 	config_tag_unref(change.entry->tag);
 	change.entry->tag = config_tag_ref(tag);
-	set_label(&change, change.file ? change.file->tag : tag, address);
+	change_set_label(&change, change.file ? change.file->tag : tag, address);
 	change.entry->removed = change.entry->drain = false;
 	change.entry->admin = ADMIN_AUTO;
 	change.entry->undrain = change.file && change.file->drain;
@@ -216,74 +205,6 @@ int state_backend_add(struct state *state, const char *service, const struct add
 	rc = change_end(state, &change, err);
 	if (!rc)
 		change_report(&change, EVENT_backend_added, " added, weight %u", weight);
-	return rc;
-}
-
-/* -EBUSY with the reason in err: the backend is not one that an API may register. */
-static int check_put(const struct change *change, struct error *err)
-{
-	if (change->file)
-		return error_set(err, -EBUSY,
-				 "is in the config file: expected a backend that is not");
-	if (change->entry->origin == ORIGIN_source)
-		return error_set(err, -EBUSY,
-				 "comes from `backends-from`: expected a backend that does not");
-	return 0;
-}
-
-static void report_put(const struct change *change, const struct state_put *put, bool is_new)
-{
-	char ttl[DURATION_TEXT];
-
-	change_report(change, EVENT_backend_registered, " %s, weight %" PRIu32 "%s%s",
-		      is_new ? "registered" : "changed its registration", put->weight,
-		      put->ttl_ms ? ", ttl " : "",
-		      put->ttl_ms ? duration_exact(put->ttl_ms, ttl) : "");
-}
-
-static void set_lease(struct override *entry, const struct state_put *put)
-{
-	config_tag_unref(entry->tag);
-	entry->tag = config_tag_ref(put->tag);
-	entry->removed = entry->undrain = entry->lapsed = false;
-	entry->has_weight = true;
-	entry->weight = put->weight;
-	entry->origin = ORIGIN_lease;
-	entry->ttl_ms = put->ttl_ms;
-	entry->until_ms = put->ttl_ms ? clock_monotonic_ms() + put->ttl_ms : 0;
-}
-
-bool state_backend_renew(struct state *state, const char *service, const struct addr *address,
-			 const struct state_put *put)
-{
-	return leases_renew(state, service, address, put);
-}
-
-int state_backend_put(struct state *state, const char *service, const struct addr *address,
-		      const struct state_put *put, struct error *err)
-{
-	struct change change;
-	struct error flaw;
-	bool is_new;
-	int rc;
-
-	if (leases_renew(state, service, address, put))
-		return 0;
-	rc = change_begin(state, service, address, &change, err);
-	if (rc)
-		return rc;
-	if ((rc = check_put(&change, &flaw)) ||
-	    (rc = check_address(state, &change, address, &flaw)) ||
-	    (rc = check_tag(&change, put->tag, &flaw)))
-		return change_refuse(&change, err, rc, flaw.text);
-	is_new = !change.backend || change.backend->removed;
-	if (is_new)
-		change.entry->drain = false;
-	set_lease(change.entry, put);
-	set_label(&change, put->tag, address);
-	rc = change_end(state, &change, err);
-	if (!rc)
-		report_put(&change, put, is_new);
 	return rc;
 }
 
@@ -325,23 +246,6 @@ int state_backend_remove(struct state *state, const char *service, const struct 
 		change_report(&change, EVENT_backend_removed, " removed%s",
 			      now ? " at once" : " once drained");
 	return rc;
-}
-
-int state_backend_delete(struct state *state, const char *name, const struct addr *address,
-			 bool now, bool force, struct error *err)
-{
-	struct change change;
-	struct error flaw;
-	bool there;
-	int rc = change_begin(state, name, address, &change, err);
-
-	if (rc)
-		return rc;
-	if (check_put(&change, &flaw))
-		return change_refuse(&change, err, -EBUSY, flaw.text);
-	there = change.backend && (now || !change.backend->removed);
-	overrides_done(&change.overrides);
-	return there ? state_backend_remove(state, name, address, now, force, err) : 0;
 }
 
 static void set_drain(struct override *entry, bool on, const uint64_t *force_after_ms)

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A change of one backend at run time: from the copy of the run-time changes that it is made in to
+ * the switch to that copy. */
+#ifndef LBD_STATE_CHANGE_H
+#define LBD_STATE_CHANGE_H
+
+#include "internal.h"
+
+struct change {
+	struct service *service;
+	struct backend *backend;           /* NULL: not there yet */
+	const struct config_backend *file; /* NULL: not in the file */
+	struct overrides overrides;        /* the copy to change */
+	struct override *entry;
+	const char *name; /* of the service: that of its config, which the switch keeps */
+	struct addr address;
+	/* "web 192.0.2.10:80/tcp: backend web-1 10.0.0.11" */
+	char label[SERVICE_LABEL + CONFIG_BACKEND_LABEL + 16];
+};
+
+/* What it is about; without a copy of the run-time changes, and so without an entry. 0 or -ENOENT.
+ */
+int change_find(const struct state *state, const char *name, const struct addr *address,
+		struct change *ret, struct error *err);
+/* The same with a copy and the backend's entry in it. 0, -ENOENT or -ENOMEM. Ends with change_end
+ * or change_refuse. */
+int change_begin(struct state *state, const char *name, const struct addr *address,
+		 struct change *ret, struct error *err);
+int change_end(struct state *state, struct change *change, struct error *err);
+/* Returns code, with "LABEL: why" in err. */
+int change_refuse(struct change *change, struct error *err, int code, const char *why);
+
+void change_set_label(struct change *change, const struct config_tag *tag,
+		      const struct addr *address);
+/* The rules of the file, and one that needs this host: packets to an address of its own would come
+ * back to the balancer. */
+int change_check_address(const struct state *state, const struct change *change, struct error *err);
+/* The file decides on the tag of its backends, and no two of a service have the same name. */
+int change_check_tag(const struct change *change, const struct config_tag *tag, struct error *err);
+/* A line and an event, also after change_end. */
+void change_report(const struct change *change, enum event_kind kind, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Of a change that leaves a service without a backend that takes flows, or other balancers with
+ * another ring. */
+void change_warn(const struct state *state, const char *name, bool was_down, bool other_backends);
+
+#endif
