@@ -21,6 +21,7 @@
 #include "lbd/events/events.h"
 #include "lbd/host/host.h"
 #include "support/memory_dataplane.h"
+#include "support/test_addr.h"
 
 #define PATIENCE_MS 60000
 
@@ -328,6 +329,126 @@ static void renewals_of_many_at_once_are_not_refused(void **unused)
 	finish(&other);
 	assert_int_equal(status_of(&other), 200);
 	gate_done();
+}
+
+/* Asked while the gate is shut, so that they wait together; each is answered in answers. */
+static void register_together(struct client *changes, const char *const *asked, unsigned count)
+{
+	struct client stats;
+	uint64_t until = patience_ends();
+
+	close_gate();
+	while (!tasks_running(tasks))
+		turn(until);
+	for (unsigned i = 0; i < count; i++) {
+		char path[128];
+		const char *body = strchr(asked[i], ' ');
+
+		snprintf(path, sizeof(path), "/v1/services/web/backends/%.*s",
+			 (int)(body - asked[i]), asked[i]);
+		ask(&changes[i], strcmp(body, " gone") ? "PUT" : "DELETE", path,
+		    strcmp(body, " gone") ? body + 1 : "{\"now\": true}");
+		ask(&stats, "GET", "/v1/stats", ""); /* once this is answered, that has come */
+		finish(&stats);
+	}
+	open_gate();
+	for (unsigned i = 0; i < count; i++)
+		finish(&changes[i]);
+	gate_done();
+}
+
+static struct backend *backend_at(const char *text)
+{
+	const struct addr address = test_addr(text);
+
+	return service_find_backend(state_find_service(state, "web"), &address);
+}
+
+static void registrations_that_wait_together_are_one_change(void **unused)
+{
+	static const char *const asked[] = {"10.0.0.2 {\"weight\": 2}", "10.0.0.3 {\"weight\": 3}",
+					    "10.0.0.4 {\"weight\": 4, \"name\": \"web-4\"}",
+					    "10.0.0.5 {\"ttl\": 60}"};
+	static struct client changes[4];
+	uint64_t before = state_generation(state);
+
+	register_together(changes, asked, 4);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(status_of(&changes[i]), 200);
+		assert_non_null(strstr(changes[i].answer, "\"warnings\":[]"));
+	}
+	assert_int_equal(state_generation(state), before + 1);
+	assert_non_null(strstr(changes[0].answer, "\"address\":\"10.0.0.2\""));
+	assert_non_null(strstr(changes[2].answer, "\"name\":\"web-4\""));
+	assert_int_equal(backend_at("10.0.0.3")->weight, 3);
+	assert_int_equal(backend_at("10.0.0.5")->weight, 100);
+}
+
+static void one_that_is_wrong_spoils_no_other(void **unused)
+{
+	static const char *const asked[] = {"10.0.0.2 {}", "10.0.0.1 {}", "192.0.2.1 {}",
+					    "10.0.0.3 {\"weight\": -1}", "10.0.0.4 {\"ttl\": 5}"};
+	static const unsigned statuses[] = {200, 409, 400, 400, 200};
+	static struct client changes[5];
+	uint64_t before = state_generation(state);
+
+	register_together(changes, asked, 5);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(status_of(&changes[i]), statuses[i]);
+	assert_non_null(strstr(changes[1].answer, "is in the config file"));
+	assert_int_equal(state_generation(state), before + 1);
+	assert_non_null(backend_at("10.0.0.2"));
+	assert_non_null(backend_at("10.0.0.4"));
+}
+
+/* The last word counts, and a name is taken by the first. */
+static void what_depends_on_one_before_is_made_after_it(void **unused)
+{
+	static const char *const asked[] = {"10.0.0.2 {\"weight\": 7}", "10.0.0.2 {\"weight\": 9}",
+					    "10.0.0.3 {\"name\": \"guest\"}",
+					    "10.0.0.4 {\"name\": \"guest\"}",
+					    "10.0.0.2 {\"weight\": 8}"};
+	static struct client changes[5];
+
+	register_together(changes, asked, 5);
+	assert_int_equal(status_of(&changes[0]), 200);
+	assert_int_equal(status_of(&changes[4]), 200);
+	assert_int_equal(backend_at("10.0.0.2")->weight, 8);
+	assert_int_equal(status_of(&changes[2]), 200);
+	assert_int_equal(status_of(&changes[3]), 400);
+	assert_non_null(strstr(changes[3].answer, "has the same name"));
+	assert_null(backend_at("10.0.0.4"));
+}
+
+static void what_comes_between_registrations_is_made_between_them(void **unused)
+{
+	static const char *const asked[] = {"10.0.0.2 {}", "10.0.0.2 gone", "10.0.0.2 {}",
+					    "10.0.0.3 {}", "10.0.0.3 gone"};
+	static struct client changes[5];
+
+	register_together(changes, asked, 5);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(status_of(&changes[i]), 200);
+	assert_false(backend_at("10.0.0.2")->removed);
+	assert_true(!backend_at("10.0.0.3") || backend_at("10.0.0.3")->removed);
+}
+
+/* There is room for eight. */
+static void as_many_as_fit_are_registered(void **unused)
+{
+	static const char *const asked[] = {"10.0.0.2 {}", "10.0.0.3 {}", "10.0.0.4 {}",
+					    "10.0.0.5 {}", "10.0.0.6 {}", "10.0.0.7 {}",
+					    "10.0.0.8 {}", "10.0.0.9 {}", "10.0.0.10 {}"};
+	static struct client changes[9];
+
+	register_together(changes, asked, 9);
+	for (unsigned i = 0; i < 9; i++) {
+		assert_int_equal(status_of(&changes[i]), i < 7 ? 200 : 409);
+		if (i >= 7)
+			assert_non_null(strstr(changes[i].answer, "backends"));
+	}
+	assert_non_null(backend_at("10.0.0.8"));
+	assert_null(backend_at("10.0.0.9"));
 }
 
 static void a_change_that_is_refused_says_why(void **unused)
@@ -734,6 +855,11 @@ int main(void)
 	    TEST(a_change_is_made_although_its_client_has_gone),
 	    TEST(more_than_sixty_four_waiting_changes_are_refused),
 	    TEST(renewals_of_many_at_once_are_not_refused),
+	    TEST(registrations_that_wait_together_are_one_change),
+	    TEST(one_that_is_wrong_spoils_no_other),
+	    TEST(what_depends_on_one_before_is_made_after_it),
+	    TEST(what_comes_between_registrations_is_made_between_them),
+	    TEST(as_many_as_fit_are_registered),
 	    TEST(a_change_that_is_refused_says_why),
 	    TEST(a_backend_is_called_by_its_name_and_a_service_by_its_vip),
 	    TEST(a_service_is_added_changed_and_removed),

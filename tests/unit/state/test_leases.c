@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* user/lbd/state/leases.c and change.c: backends that register themselves, on plain memory. */
+/* user/lbd/state/leases.c and register.c: backends that register themselves, on plain memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -128,6 +129,71 @@ static void the_first_put_adds_and_the_same_again_changes_nothing_but_the_time(v
 	assert_int_equal(backend_of("web", "10.0.0.3")->weight, 70);
 	assert_true(state_generation(state) > generation);
 	assert_int_equal(state_overrides_count(state), 0);
+}
+
+/* Of service web, weight 1, ttl 30 s. */
+static void put_all(struct state_registration *list, const char *const *addresses, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		list[i] = (struct state_registration){.service = "web",
+						      .address = test_addr(addresses[i]),
+						      .put = {.weight = 1, .ttl_ms = 30000}};
+	state_backends_put(state, list, count);
+	for (unsigned i = 0; i < count; i++) {
+		assert_true(list[i].done);
+		sentences_done(&list[i].warnings);
+	}
+}
+
+static const char *const together[] = {"10.0.0.3", "10.0.0.4", "10.0.0.5"};
+
+static void several_are_on_disk_before_they_are_confirmed(void **unused)
+{
+	struct state_registration list[3];
+
+	put_all(list, together, 3);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(list[i].rc, 0);
+	crash();
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(backend_of("web", together[i])->origin, ORIGIN_lease);
+}
+
+static void several_that_cannot_be_written_are_refused_and_change_nothing(void **unused)
+{
+	struct state_registration list[3];
+	uint64_t generation = state_generation(state);
+	char kept[128];
+
+	/* no file can take the place of a directory that is not empty */
+	snprintf(kept, sizeof(kept), "%s/kept", path);
+	unlink(path);
+	assert_int_equal(mkdir(path, 0700), 0);
+	test_file_put(kept, "");
+	put_all(list, together, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(list[i].rc, -EROFS);
+		assert_null(backend_of("web", together[i]));
+		assert_null(entry_of("web", together[i]));
+	}
+	assert_int_equal(state_generation(state), generation);
+	unlink(kept);
+	rmdir(path);
+}
+
+/* The renewal is not undone by the world that the others need. */
+static void one_that_renews_among_several_keeps_its_new_end(void **unused)
+{
+	struct state_registration list[3];
+
+	assert_int_equal(put("web", "10.0.0.3", 1, 30000), 0);
+	let_pass(entry_of("web", "10.0.0.3"), 20000);
+	put_all(list, together, 3);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(list[i].rc, 0);
+	assert_true(entry_of("web", "10.0.0.3")->until_ms > clock_monotonic_ms() + 20000);
+	assert_int_equal(backend_of("web", "10.0.0.3")->until_ms,
+			 entry_of("web", "10.0.0.3")->until_ms);
 }
 
 static void names_may_be_repeated_by_their_owner_alone(void **unused)
@@ -491,6 +557,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(the_first_put_adds_and_the_same_again_changes_nothing_but_the_time),
+	    TEST(several_are_on_disk_before_they_are_confirmed),
+	    TEST(several_that_cannot_be_written_are_refused_and_change_nothing),
+	    TEST(one_that_renews_among_several_keeps_its_new_end),
 	    TEST(names_may_be_repeated_by_their_owner_alone),
 	    TEST(backends_of_the_file_are_not_registered),
 	    TEST(delete_may_be_repeated),

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Many servers that register at the same moment, on plain memory and a real disk. It prints what
+ * they cost, and what as many cost that wait for one another. LBD_TEST_BACKENDS: those that are
+ * there already. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "lbd/api/api.h"
+#include "support/memory_dataplane.h"
+
+#define BURST    100 /* connections at the same time */
+#define WAIT_MS  120000
+#define BACKENDS 200
+
+static char directory[] = "/tmp/lbd-test-burst-XXXXXX", socket_path[64], overrides_path[64];
+static struct event_base *base;
+static struct tasks *tasks;
+static struct lateness *lateness;
+static struct memory_dataplane *memory;
+static struct neigh *neigh;
+static struct health *health;
+static struct state *state;
+static struct api *api;
+static unsigned backends;
+static bool begun;
+
+static struct config *make_config(void)
+{
+	char *text = NULL;
+	size_t length = 0;
+	FILE *file = open_memstream(&text, &length);
+	struct config *config = NULL;
+	struct error err;
+
+	fprintf(file,
+		"socket: %s\ngroup: root\nmetrics: off\nlimits: { backends: %u }\nservices:\n",
+		socket_path, backends + 3 * BURST);
+	fputs("  - { name: web, vip: 192.0.2.1, protocol: tcp, port: 80, health: { type: none }, "
+	      "backends: [",
+	      file);
+	for (unsigned i = 0; i < backends; i++)
+		fprintf(file, "%s{ address: 10.1.%u.%u }", i ? ", " : "", i / 250, i % 250 + 1);
+	fputs("] }\n", file);
+	fclose(file);
+	if (config_parse(text, length, "lbd.yaml", &config, &err))
+		fail_msg("%s", err.text);
+	free(text);
+	return config;
+}
+
+static void run_begin(void *arg)
+{
+	struct error err;
+
+	begun = !state_begin(state, &err);
+}
+
+static void make_state_and_api(void)
+{
+	struct error err = {0};
+	const struct state_options options = {.base = base,
+					      .config = make_config(),
+					      .config_path = "lbd.yaml",
+					      .overrides_path = overrides_path,
+					      .dataplane = memory->dp,
+					      .neigh = neigh,
+					      .health = health,
+					      .tasks = tasks};
+	if (state_new(&options, &state, &err))
+		fail_msg("%s", err.text);
+	const struct api_options for_api = {.base = base,
+					    .state = state,
+					    .dp = memory->dp,
+					    .health = health,
+					    .lateness = lateness,
+					    .tasks = tasks,
+					    .connections = 2 * BURST};
+	if (api_new(&for_api, &api, &err))
+		fail_msg("%s", err.text);
+}
+
+static int set_up(void **unused)
+{
+	const char *wanted = getenv("LBD_TEST_BACKENDS");
+	struct error err = {0};
+
+	backends = wanted ? (unsigned)strtoul(wanted, NULL, 10) : BACKENDS;
+	if (!mkdtemp(directory))
+		return -1;
+	snprintf(socket_path, sizeof(socket_path), "%s/lbd.sock", directory);
+	snprintf(overrides_path, sizeof(overrides_path), "%s/overrides.json", directory);
+	base = loop_new();
+	memory = memory_dataplane_new((struct memory_limits){4, backends + 3 * BURST, 4 << 20, 64});
+	if (tasks_new(base, &tasks) || lateness_new(base, &lateness) ||
+	    neigh_new(base, &neigh, &err) || health_new(base, lateness, &health, &err))
+		fail_msg("%s", err.text);
+	make_state_and_api();
+	assert_int_equal(tasks_add(tasks, run_begin, NULL), 0);
+	while (!begun)
+		event_base_loop(base, EVLOOP_ONCE);
+	neigh_on_link(neigh, NULL, NULL);
+	return 0;
+}
+
+static int tear_down(void **unused)
+{
+	tasks_finish(tasks);
+	api_free(api);
+	state_free(state);
+	health_free(health);
+	tasks_free(tasks);
+	lateness_free(lateness);
+	neigh_free(neigh);
+	memory_dataplane_free(memory);
+	event_base_free(base);
+	libevent_global_shutdown();
+	unlink(overrides_path);
+	rmdir(directory);
+	return 0;
+}
+
+/* ---- clients ---- */
+
+static int ask(unsigned number)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char request[256];
+	int length = snprintf(request, sizeof(request),
+			      "PUT /v1/services/web/backends/10.9.%u.%u HTTP/1.1\r\nHost: lbd\r\n"
+			      "Content-Length: 10\r\n\r\n{\"ttl\":60}",
+			      number / 250, number % 250 + 1);
+
+	strcpy(address.sun_path, socket_path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(send(fd, request, (size_t)length, MSG_NOSIGNAL), length);
+	return fd;
+}
+
+/* The status; 0: it is not there yet. */
+static unsigned status_of(int fd)
+{
+	char text[64] = "";
+	ssize_t got = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+
+	return got > 13 ? (unsigned)strtoul(text + strlen("HTTP/1.1 "), NULL, 10) : 0;
+}
+
+static void take_answers(int *fds, unsigned count)
+{
+	uint64_t until = clock_monotonic_ms() + WAIT_MS;
+
+	for (unsigned i = 0; i < count; i++) {
+		unsigned status;
+
+		while (!(status = status_of(fds[i]))) {
+			assert_true(clock_monotonic_ms() < until);
+			event_base_loop(base, EVLOOP_ONCE);
+		}
+		assert_int_equal(status, 200);
+		close(fds[i]);
+	}
+}
+
+static unsigned registered(void)
+{
+	unsigned count;
+
+	return state_services(state, &count)[0]->backends_count - backends;
+}
+
+/* ---- the measure ---- */
+
+static void servers_that_come_at_the_same_moment_cost_few_worlds(void **unused)
+{
+	int fds[BURST];
+	uint64_t began_us = clock_monotonic_us(), before = state_generation(state), together_us;
+	unsigned worlds;
+
+	for (unsigned i = 0; i < BURST; i++)
+		fds[i] = ask(i);
+	take_answers(fds, BURST);
+	together_us = clock_monotonic_us() - began_us;
+	worlds = (unsigned)(state_generation(state) - before);
+	assert_int_equal(registered(), BURST);
+	/* those of which the first task knows, and those that have come meanwhile */
+	assert_true(worlds <= BURST / 4);
+	began_us = clock_monotonic_us();
+	for (unsigned i = BURST; i < 2 * BURST; i++) {
+		fds[0] = ask(i);
+		take_answers(fds, 1);
+	}
+	assert_int_equal(registered(), 2 * BURST);
+	printf(
+	    "# beside %u backends: %u at the same moment %.1f ms and %u worlds, as many one after "
+	    "the other %.1f ms\n",
+	    backends, BURST, (double)together_us / 1000, worlds,
+	    (double)(clock_monotonic_us() - began_us) / 1000);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(servers_that_come_at_the_same_moment_cost_few_worlds),
+	};
+
+	log_set_level(LOG_WARNING);
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
