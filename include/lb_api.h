@@ -59,21 +59,22 @@
  *
  * GET  /v1/fleet
  *      { "fleet": null (the config has no `peers:`) or
- *                 { "name" (of this host), "address" (of this node; "": not found yet), "port",
+ *                 { "name" (of this host), "identity" (16 digits, kept over restarts; "": none), "address" (of this node; "": not found yet), "port",
  *                   "version", "key": id of the first key, "config_digest" (16 digits),
  *                   "joining": bool (its peers have not told it everything yet), "why": "what it waits for" or "",
  *                   "fault": "why peers cannot connect" or "",
  *                   "conflicts": slots that had untracked flows on different backends at two nodes when they met,
  *                   "unplaced": flows of others without a place in this node's flow table,
  *                   "strangers": connections closed, as their addresses are none of the nodes,
+ *                   "notes": [ "sentence" ]: nodes with the same name or identity, nodes that are others than before,
  *                   "peers": [ PEER ] } }
  *      PEER:
- *      { "address", "name", "version" (both "": not heard of yet),
+ *      { "address", "name", "identity", "version" (each "": not heard of yet),
  *        "state": "unreachable"|"greeting"|"syncing"|"synced"|"refused",
  *        "why": "reason of that state, or how the last connection ended" or "", "since_s",
  *        "connects": bool (this node makes the connection), "connections", "losses" (numbers),
  *        "session": null (there is none) or
- *                   { "key": id of the key in use, "same_config": bool (services and backends),
+ *                   { "key": id of the key in use, "protocol": version that both speak, "same_config": bool (services and backends),
  *                     "peer_synced": bool (as the peer says), "services": that both have,
  *                     "other_rings": of them, with another ring there,
  *                     "lag_ms": until what changes there is known here,

@@ -142,6 +142,19 @@ static void print_counts(const json_t *fleet)
 		       format_plural(unplaced, "flow", text));
 }
 
+/* Of who the nodes are. */
+static void print_notes(const json_t *fleet)
+{
+	const json_t *note;
+	size_t i;
+
+	json_array_foreach (json_object_get(fleet, "notes"), i, note) {
+		fputs("Warning: ", stdout);
+		text_put(stdout, json_string_value(note));
+		putchar('\n');
+	}
+}
+
 static int print_fleet(const json_t *fleet, struct error *err)
 {
 	const json_t *peers = json_object_get(fleet, "peers");
@@ -154,6 +167,7 @@ static int print_fleet(const json_t *fleet, struct error *err)
 	print_node(fleet);
 	rc = print_peers(peers, err);
 	print_reasons(peers);
+	print_notes(fleet);
 	print_counts(fleet);
 	return rc;
 }

@@ -420,15 +420,21 @@ static int start_interfaces(struct daemon *daemon, struct error *err)
 /* The first commit already goes by what peers may have: keepers and sizes of rings. */
 static int open_fleet(struct daemon *daemon, struct error *err)
 {
-	const struct config_peers *peers = &state_config(daemon->state)->peers;
-	const struct fleet_options options = {.base = daemon->base,
-					      .tasks = daemon->tasks,
-					      .dp = daemon->dp,
-					      .state = daemon->state,
-					      .peers = peers};
+	const struct config *config = state_config(daemon->state);
+	_cleanup_free_ char *identity = NULL;
+	struct fleet_options options = {.base = daemon->base,
+					.tasks = daemon->tasks,
+					.dp = daemon->dp,
+					.state = daemon->state,
+					.peers = &config->peers};
+	int rc;
 
-	if (!peers->on)
+	if (!config->peers.on)
 		return 0;
+	rc = state_file_name(config, "node-id", "", &identity, err);
+	if (rc)
+		return rc;
+	options.identity = identity;
 	dataplane_join(daemon->dp, dataplane_adopted(daemon->dp) ? DP_RETURNS : DP_JOINS);
 	return fleet_new(&options, &daemon->fleet, err);
 }

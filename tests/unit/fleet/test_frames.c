@@ -74,7 +74,7 @@ LB_TEST(a_service_comes_through_with_all_its_fields)
 
 LB_TEST(a_hello_and_a_beat_come_through)
 {
-	struct fleet_hello hello = {2, 3, 4, 5, "lb1", "0.1.0"}, hello2;
+	struct fleet_hello hello = {2, 3, 4, 5, "lb1", "0.1.0", {3, 9}}, hello2;
 	struct fleet_beat beat = {.sent_ms = 1,
 				  .echo_ms = 2,
 				  .held_ms = 3,
@@ -94,12 +94,70 @@ LB_TEST(a_hello_and_a_beat_come_through)
 		    hello2.buckets == 5);
 	assert_string_equal(hello2.name, "lb1");
 	assert_string_equal(hello2.version, "0.1.0");
+	assert_true(hello2.speaks.oldest == 3 && hello2.speaks.latest == 9);
 	writer = begin(sizeof(bytes));
 	frame_put_beat(&writer, &beat);
 	frame = only_frame(&writer);
 	assert_int_equal(frame_get_beat(&frame, &beat2), 0);
 	assert_true(beat2.sent_ms == 1 && beat2.held_ms == 3 && beat2.unplaced == 6 &&
 		    beat2.behind == 7 && beat2.synced == 1);
+}
+
+/* All lbds read it, whatever they speak from there on. */
+LB_TEST(hello_and_refused_are_those_of_the_first_version)
+{
+	struct fleet_hello hello = {.name = "lb1", .speaks = {1, 2}}, hello2;
+	struct frame_writer writer = begin(sizeof(bytes));
+	struct frame frame;
+
+	memset(hello.version, 'v', sizeof(hello.version) - 1);
+	frame_put_hello(&writer, &hello);
+	assert_int_equal(writer.used, 16 + 92);
+	assert_int_equal(bytes[5], 1);
+	frame = only_frame(&writer);
+	assert_int_equal(frame_get_hello(&frame, &hello2), 0);
+	assert_int_equal(strlen(hello2.version), 23);
+	assert_int_equal(hello2.speaks.latest, 2);
+	/* one of version 1 with a long text, and no mark */
+	memset(bytes + 16 + 60, 'v', 31);
+	assert_int_equal(frame_get_hello(&frame, &hello2), 0);
+	assert_true(hello2.speaks.oldest == 1 && hello2.speaks.latest == 1);
+	writer = begin(sizeof(bytes));
+	frame_put_refused(&writer, "no");
+	assert_int_equal(bytes[5], 1);
+	writer = begin(sizeof(bytes));
+	writer.version = 1;
+	frame_put_number(&writer, FRAME_WANT, 3);
+	assert_int_equal(bytes[5], 1);
+}
+
+LB_TEST(ranges_that_no_node_has_are_refused)
+{
+	static const struct fleet_range ranges[] = {{0, 2}, {3, 2}, {0, 0}};
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct fleet_hello hello = {.name = "lb1", .speaks = ranges[i]}, hello2;
+		struct frame_writer writer = begin(sizeof(bytes));
+		struct frame frame;
+
+		frame_put_hello(&writer, &hello);
+		frame = only_frame(&writer);
+		assert_int_equal(frame_get_hello(&frame, &hello2), -EBADMSG);
+	}
+}
+
+LB_TEST(an_identity_comes_through_where_the_version_has_it)
+{
+	struct frame_writer writer = begin(sizeof(bytes));
+	struct frame frame;
+	const char *why;
+
+	frame_put_node(&writer, 0x1122334455667788);
+	frame = only_frame(&writer);
+	assert_int_equal(frame.type, FRAME_NODE);
+	assert_true(frame_get_node(&frame) == 0x1122334455667788);
+	bytes[5] = 1;
+	assert_int_equal(frame_next(bytes, writer.used, &frame, &why), -EBADMSG);
 }
 
 LB_TEST(items_of_one_type_are_one_frame_and_numbered)
@@ -185,7 +243,8 @@ LB_TEST(wrong_lengths_types_and_versions_are_refused)
 	expect_bad(3, 1, "a frame of a wrong length");
 	expect_bad(4, 0, "an unknown type of frame");
 	expect_bad(4, FRAME_TYPES, "an unknown type of frame");
-	expect_bad(5, FRAME_VERSION + 1, "another version of the protocol");
+	expect_bad(5, FRAME_LATEST + 1, "another version of the protocol");
+	expect_bad(5, FRAME_OLDEST - 1, "another version of the protocol");
 	expect_bad(6, 0, "a frame of a wrong length");
 	expect_bad(6, 2, "a frame of a wrong length");
 }

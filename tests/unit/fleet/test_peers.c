@@ -130,9 +130,13 @@ static int teardown(void **state)
 
 #define TEST(name) LB_TEST_SETUP(name, setup, teardown)
 
+/* Of the files with the identities; NULL: none. */
+static const char *identities[2];
+
 static void start(unsigned node)
 {
-	struct fleet_options options = {.base = bases[node],
+	struct fleet_options options = {.identity = identities[node],
+					.base = bases[node],
 					.state = (const struct state *)&config,
 					.dp = nodes[node].memory->dp,
 					.peers = &peers,
@@ -241,6 +245,128 @@ TEST(two_nodes_find_each_other_and_join_when_both_were_told_everything)
 	fleet_look(nodes[0].fleet, &view);
 	assert_int_equal(view.synced, 1);
 	assert_non_null(strstr(test_log_read(&logged), "peers: joined: synced with 1 of 1"));
+}
+
+static char identity_paths[2][80];
+
+static void use_identities(void)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(identity_paths[i], sizeof(identity_paths[i]), "%s/node-id-%u", directory,
+			 i);
+		unlink(identity_paths[i]);
+		identities[i] = identity_paths[i];
+	}
+}
+
+static void drop_identities(void)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		char bad[100];
+
+		snprintf(bad, sizeof(bad), "%s.bad", identity_paths[i]);
+		unlink(bad);
+		unlink(identity_paths[i]);
+		identities[i] = NULL;
+	}
+}
+
+static bool has_note(unsigned node, const char *part)
+{
+	struct sentences notes = {0};
+	bool found = false;
+
+	fleet_note(nodes[node].fleet, &notes);
+	for (unsigned i = 0; i < notes.count; i++)
+		found |= strstr(notes.list[i], part) != NULL;
+	sentences_done(&notes);
+	return found;
+}
+
+static bool are_known(void)
+{
+	return are_synced() && peer_of(0).identity && peer_of(1).identity;
+}
+
+TEST(an_identity_is_made_once_and_known_to_the_other_node)
+{
+	struct fleet_view view;
+	uint64_t first;
+
+	use_identities();
+	start(0);
+	start(1);
+	run(are_known, true, true);
+	fleet_look(nodes[1].fleet, &view);
+	first = view.identity;
+	assert_int_equal(peer_of(0).identity, first);
+	assert_int_equal(peer_of(0).protocol, 2);
+	stop(1);
+	run(is_second_lost, true, false);
+	start(1);
+	run(are_known, true, true);
+	assert_int_equal(peer_of(0).identity, first);
+	assert_false(has_note(0, "another than before"));
+	/* both are on this host */
+	assert_true(has_note(0, "nodes 127.0.0.1 and 127.0.0.2 have the same name"));
+	drop_identities();
+}
+
+static bool is_changed(void)
+{
+	return has_note(0, "node 127.0.0.2 is another than before");
+}
+
+TEST(a_node_that_is_another_than_before_is_named)
+{
+	use_identities();
+	start(0);
+	start(1);
+	run(are_known, true, true);
+	stop(1);
+	unlink(identity_paths[1]);
+	start(1);
+	run(is_changed, true, true);
+	run(are_synced, true, true); /* it is told of, and no more */
+	drop_identities();
+}
+
+static bool are_the_same(void)
+{
+	return has_note(0, "have the same identity 00000000000000ab");
+}
+
+static bool is_sameness_logged(void)
+{
+	return strstr(test_log_read(&logged),
+		      "nodes 127.0.0.1 and 127.0.0.2 have the same identity");
+}
+
+TEST(a_copy_of_a_node_is_named_and_logged_once)
+{
+	use_identities();
+	test_file_put(identity_paths[0], "00000000000000ab\n");
+	test_file_put(identity_paths[1], "00000000000000ab\n");
+	start(0);
+	start(1);
+	run(are_the_same, true, true);
+	run(is_sameness_logged, true, true);
+	assert_true(are_synced());
+	drop_identities();
+}
+
+TEST(a_file_that_holds_no_identity_makes_way)
+{
+	struct fleet_view view;
+
+	use_identities();
+	test_file_put(identity_paths[0], "no identity\n");
+	start(0);
+	fleet_look(nodes[0].fleet, &view);
+	assert_true(view.identity);
+	assert_non_null(
+	    strstr(test_log_read(&logged), "node-id-0: expected the identity of this node"));
+	drop_identities();
 }
 
 TEST(a_node_alone_joins_after_three_seconds)

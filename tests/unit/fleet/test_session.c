@@ -76,6 +76,8 @@ static void node_open(struct node *node, unsigned number)
 					   .tls = tls_new(),
 					   .boot = 100 + number,
 					   .config_digest = 7,
+					   .identity = 1000 + number,
+					   .speaks = {FRAME_OLDEST, FRAME_LATEST},
 					   .name = "lb",
 					   .chunk = malloc(FRAME_MOST)};
 	set_key(&node->node.keys, 0, 1);
@@ -347,6 +349,7 @@ struct hand {
 	struct fleet_keys keys;
 	SSL *ssl;
 	bool connected;
+	uint8_t version; /* of its frames; 0: the latest */
 	uint64_t sequence;
 };
 
@@ -398,9 +401,15 @@ static void hand_send(const void *bytes, size_t length)
 static void hand_send_hello(void)
 {
 	uint8_t bytes[512];
-	struct frame_writer writer = {
-	    .bytes = bytes, .room = sizeof(bytes), .sequence = hand.sequence};
-	struct fleet_hello hello = {.boot = 1, .buckets = BUCKETS, .name = "hand", .version = "1"};
+	struct frame_writer writer = {.bytes = bytes,
+				      .room = sizeof(bytes),
+				      .version = hand.version,
+				      .sequence = hand.sequence};
+	struct fleet_hello hello = {.boot = 1,
+				    .buckets = BUCKETS,
+				    .name = "hand",
+				    .version = "1",
+				    .speaks = {FRAME_OLDEST, FRAME_LATEST}};
 
 	assert_int_equal(
 	    tls_digest(hand.ssl, dataplane_hash_seed(nodes[0].node.dp), &hello.seed_digest), 0);
@@ -412,8 +421,10 @@ static void hand_send_hello(void)
 static void hand_send_echo(uint64_t echo_ms)
 {
 	uint8_t bytes[512];
-	struct frame_writer writer = {
-	    .bytes = bytes, .room = sizeof(bytes), .sequence = hand.sequence};
+	struct frame_writer writer = {.bytes = bytes,
+				      .room = sizeof(bytes),
+				      .version = hand.version,
+				      .sequence = hand.sequence};
 	struct fleet_beat beat = {.sent_ms = 1, .echo_ms = echo_ms};
 
 	frame_put_beat(&writer, &beat);
@@ -429,8 +440,10 @@ static void hand_send_beat(void)
 static void hand_send_end(uint32_t number)
 {
 	uint8_t bytes[FRAME_HEAD + 4];
-	struct frame_writer writer = {
-	    .bytes = bytes, .room = sizeof(bytes), .sequence = hand.sequence};
+	struct frame_writer writer = {.bytes = bytes,
+				      .room = sizeof(bytes),
+				      .version = hand.version,
+				      .sequence = hand.sequence};
 
 	frame_put_number(&writer, FRAME_END, number);
 	hand.sequence = writer.sequence;
@@ -483,10 +496,131 @@ TEST(a_certificate_in_place_of_the_key_is_refused)
 	SSL_CTX_free(tls);
 }
 
-TEST(another_version_of_the_protocol_is_refused_by_name)
+/* ---- versions of the protocol ---- */
+
+TEST(two_nodes_speak_the_latest_version_and_know_each_other)
 {
-	const uint8_t frame[FRAME_HEAD + 1] = {FRAME_HEAD + 1,    0, 0, 0, FRAME_HELLO,
-					       FRAME_VERSION + 1, 1};
+	meet();
+	run_until(are_synced);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(view_of(&nodes[i]).version, FRAME_LATEST);
+		assert_int_equal(view_of(&nodes[i]).identity, 1001 - i);
+	}
+}
+
+static void sync_and_tell(unsigned older)
+{
+	nodes[older].node.speaks = (struct fleet_range){1, 1};
+	meet();
+	run_until(are_synced);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(view_of(&nodes[i]).version, 1);
+		assert_int_equal(view_of(&nodes[i]).identity, 0);
+	}
+	put_flow(&nodes[0], 7, 77);
+	put_flow(&nodes[1], 8, 88);
+	for (unsigned i = 0; i < 1000 && !(has_flow(&nodes[0], 88) && has_flow(&nodes[1], 77));
+	     i++) {
+		tick(&nodes[0], 1);
+		tick(&nodes[1], 1);
+		test_loop_run(base, 2);
+	}
+	assert_true(has_flow(&nodes[0], 88) && has_flow(&nodes[1], 77));
+}
+
+TEST(an_older_node_that_connects_is_told_in_its_own_version)
+{
+	sync_and_tell(0);
+}
+
+TEST(an_older_node_that_accepts_is_told_in_its_own_version)
+{
+	sync_and_tell(1);
+}
+
+TEST(nodes_without_a_version_in_common_refuse_each_other_by_name)
+{
+	nodes[1].node.speaks = (struct fleet_range){FRAME_LATEST + 1, FRAME_LATEST + 2};
+	meet();
+	run_until(are_over);
+	expect_end(&nodes[0], SESSION_REFUSED, "versions 3 to 4 and 1 to 2 of the protocol");
+	expect_end(&nodes[1], SESSION_REFUSED,
+		   "of the protocol: expected lbds that have one in common");
+	assert_int_equal(nodes[0].greeted + nodes[1].greeted, 0);
+}
+
+TEST(a_newer_node_speaks_as_this_one_does)
+{
+	nodes[1].node.speaks = (struct fleet_range){FRAME_OLDEST, FRAME_LATEST + 5};
+	meet();
+	run_until(are_synced);
+	assert_int_equal(view_of(&nodes[0]).version, FRAME_LATEST);
+	assert_int_equal(view_of(&nodes[1]).version, FRAME_LATEST);
+}
+
+/* As the first lbd that had peers wrote it, byte for byte. */
+static void hand_send_first_hello(void)
+{
+	uint8_t bytes[16 + 92] = {16 + 92, 0, 0, 0, 1, 1, 1, 0}, *at = bytes + 16;
+	uint64_t digest;
+
+	assert_int_equal(tls_digest(hand.ssl, dataplane_hash_seed(nodes[0].node.dp), &digest), 0);
+	at[0] = 1; /* boot */
+	for (unsigned i = 0; i < 8; i++)
+		at[8 + i] = (uint8_t)(digest >> 8 * i);
+	at[24] = (uint8_t)BUCKETS;
+	at[25] = (uint8_t)(BUCKETS >> 8);
+	memcpy(at + 28, "old", 3);
+	memcpy(at + 60, "0.1.0", 5);
+	hand.sequence = 1;
+	hand_send(bytes, sizeof(bytes));
+}
+
+/* Of all that has come: the frames of a type. */
+static unsigned hand_count(uint8_t type, uint8_t version)
+{
+	struct evbuffer *input = bufferevent_get_input(hand.bev);
+	size_t length = evbuffer_get_length(input), at = 0;
+	const uint8_t *bytes = evbuffer_pullup(input, -1);
+	unsigned count = 0;
+
+	while (at + FRAME_HEAD <= length) {
+		count += bytes[at + 4] == type;
+		assert_int_equal(bytes[at + 5], version);
+		at += (size_t)(bytes[at] | bytes[at + 1] << 8 | bytes[at + 2] << 16);
+	}
+	return count;
+}
+
+static bool has_beat(void)
+{
+	return evbuffer_get_length(bufferevent_get_input(hand.bev)) > FRAME_HEAD + 92 &&
+	       hand_count(FRAME_BEAT, 1);
+}
+
+TEST(the_first_lbd_with_peers_is_told_nothing_that_it_does_not_know)
+{
+	uint64_t end = clock_monotonic_ms() + PATIENCE;
+
+	hand_meet();
+	hand_send_first_hello();
+	run_until(is_open);
+	assert_string_equal(view_of(&nodes[0]).hello->name, "old");
+	assert_int_equal(view_of(&nodes[0]).version, 1);
+	while (!has_beat()) {
+		assert_true(clock_monotonic_ms() < end);
+		tick(&nodes[0], 100);
+		test_loop_run(base, 2);
+	}
+	assert_int_equal(hand_count(FRAME_HELLO, 1), 1);
+	assert_int_equal(hand_count(FRAME_NODE, 1), 0);
+	hand_close();
+}
+
+TEST(what_begins_with_another_version_is_refused)
+{
+	const uint8_t frame[FRAME_HEAD + 1] = {FRAME_HEAD + 1,  0, 0, 0, FRAME_HELLO,
+					       FRAME_FIRST + 1, 1};
 
 	hand_meet();
 	hand_send(frame, sizeof(frame));
@@ -494,7 +628,8 @@ TEST(another_version_of_the_protocol_is_refused_by_name)
 		tick(&nodes[0], 100);
 		test_loop_run(base, 2);
 	}
-	expect_end(&nodes[0], SESSION_REFUSED, "versions 2 and 1 of the protocol");
+	expect_end(&nodes[0], SESSION_REFUSED,
+		   "begins with version 2 of the protocol, and not with 1");
 	hand_close();
 }
 
@@ -512,22 +647,30 @@ static void expect_closed_by(const uint8_t *bytes, size_t length, const char *wh
 
 TEST(a_frame_that_is_too_long_ends_the_session)
 {
-	const uint8_t frame[FRAME_HEAD] = {1, 0, 2, 0, FRAME_SLOTS, FRAME_VERSION, 1};
+	const uint8_t frame[FRAME_HEAD] = {1, 0, 2, 0, FRAME_SLOTS, FRAME_LATEST, 1};
 
 	expect_closed_by(frame, sizeof(frame), "a frame of 131073 bytes");
 }
 
 TEST(a_frame_of_an_unknown_type_ends_the_session)
 {
-	const uint8_t frame[FRAME_HEAD] = {FRAME_HEAD, 0, 0, 0, 99, FRAME_VERSION, 1};
+	const uint8_t frame[FRAME_HEAD] = {FRAME_HEAD, 0, 0, 0, 99, FRAME_LATEST, 1};
 
 	expect_closed_by(frame, sizeof(frame), "an unknown type of frame");
+}
+
+TEST(a_frame_of_another_version_than_agreed_ends_the_session)
+{
+	const uint8_t frame[FRAME_HEAD + 4] = {FRAME_HEAD + 4,   0, 0, 0, FRAME_WANT,
+					       FRAME_LATEST - 1, 1, 0, 1};
+
+	expect_closed_by(frame, sizeof(frame), "a frame of version 1, and not 2");
 }
 
 TEST(a_frame_out_of_order_ends_the_session)
 {
 	const uint8_t frame[FRAME_HEAD + 4] = {FRAME_HEAD + 4, 0, 0, 0, FRAME_WANT,
-					       FRAME_VERSION,  1, 0, 9};
+					       FRAME_LATEST,   1, 0, 9};
 
 	expect_closed_by(frame, sizeof(frame), "a frame out of order");
 }
@@ -535,6 +678,7 @@ TEST(a_frame_out_of_order_ends_the_session)
 TEST(what_is_no_hello_ends_the_session)
 {
 	hand_meet();
+	hand.version = FRAME_FIRST;
 	hand_send_beat();
 	run_until(is_one_over);
 	expect_end(&nodes[0], SESSION_LOST, "does not begin with HELLO");

@@ -64,6 +64,17 @@ static void what_differs_is_named(void **state)
 	expect_out("3 slots had untracked flows on different backends");
 }
 
+static void notes_of_who_the_nodes_are_are_warnings(void **state)
+{
+	fleet_of(
+	    "{\"fleet\":{\"name\":\"lb1\",\"address\":\"10.0.0.1\",\"port\":7646,\"key\":\"1\","
+	    "\"joining\":false,\"why\":\"\",\"fault\":\"\",\"conflicts\":0,\"unplaced\":0,"
+	    "\"notes\":[\"node 10.0.0.2 is another than before\"],\"peers\":[" SYNCED "]}}",
+	    NULL);
+	assert_int_equal(run.exit_code, 0);
+	expect_out("Warning: node 10.0.0.2 is another than before\n");
+}
+
 static void a_peer_without_a_session_has_its_reason_below_the_table(void **state)
 {
 	fleet_of(NODE("true", "waits for peer 10.0.0.2", "cannot listen", 0,
@@ -102,6 +113,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_peer_that_is_synced_is_a_row),
 	    cmocka_unit_test(what_differs_is_named),
+	    cmocka_unit_test(notes_of_who_the_nodes_are_are_warnings),
 	    cmocka_unit_test(a_peer_without_a_session_has_its_reason_below_the_table),
 	    cmocka_unit_test(check_fails_unless_all_peers_are_synced),
 	    cmocka_unit_test(without_peers_it_says_so),

@@ -287,6 +287,21 @@ static void look_at_config(struct fleet *fleet)
 		read_keys_again(fleet, &state_config(state)->peers);
 }
 
+/* ---- who the nodes are ---- */
+
+/* Once each, as long as it holds. */
+static void log_notes(struct fleet *fleet)
+{
+	struct sentences now = {0};
+
+	fleet_note(fleet, &now);
+	for (unsigned i = 0; i < now.count; i++)
+		if (!sentences_have(&fleet->noted, now.list[i]))
+			log_warning("peers: %s", now.list[i]);
+	sentences_done(&fleet->noted);
+	fleet->noted = now;
+}
+
 /* ---- time ---- */
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -297,6 +312,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	if (fleet->ticks++ % SECOND_TICKS == 0) {
 		get_ready(fleet);
 		look_at_config(fleet);
+		log_notes(fleet);
 	}
 	fleet->accepted = 0;
 	if (fleet->rests && fleet->listener)
@@ -343,6 +359,10 @@ static int open_all(struct fleet *fleet, const struct config_peers *peers, struc
 	if (getrandom(&node->boot, sizeof(node->boot), 0) != sizeof(node->boot))
 		return error_set(err, -EIO, "peers: no random numbers");
 	find_name(node->name);
+	node->speaks = (struct fleet_range){FRAME_OLDEST, FRAME_LATEST};
+	if (fleet->options.identity)
+		node->identity = identity_find(fleet->options.identity);
+	fleet->options.identity = NULL; /* the path is the caller's */
 	return 0;
 }
 
@@ -388,6 +408,7 @@ void fleet_free(struct fleet *fleet)
 		event_free(fleet->tick);
 	SSL_CTX_free(fleet->node.tls);
 	fleet_keys_clear(&fleet->node.keys);
+	sentences_done(&fleet->noted);
 	free(fleet->node.chunk);
 	free(fleet->peers_config.key_file);
 	free(fleet);

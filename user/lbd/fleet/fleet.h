@@ -19,6 +19,7 @@ struct fleet_options {
 	const struct state *state;        /* whose config is followed; NULL: none (tests) */
 	const struct config_peers *peers; /* copied */
 	const struct addr *own;           /* NULL: found among the nodes (tests) */
+	const char *identity; /* path of the file with the node's identity; NULL: it has none */
 };
 
 /* Reads the keys. Until fleet_begin nothing is listened on, and the node is joining. 0, or -errno
@@ -58,9 +59,11 @@ struct fleet_peer_view {
 	uint64_t since_ms; /* CLOCK_MONOTONIC when the state began */
 	bool connects;     /* this node makes the connection */
 	const char *name, *version;   /* of the peer, the last that was heard of; "" */
+	uint64_t identity;            /* likewise; 0: not heard of */
 	const char *key;              /* id of the key in use; "" */
 	uint64_t connections, losses; /* since lbd's start */
 	/* of SYNCING and SYNCED: */
+	unsigned protocol; /* version that both speak */
 	bool same_config;
 	bool synced;                    /* the peer says that it has been told everything */
 	unsigned services, other_rings; /* that both have; of these, with another ring */
@@ -75,6 +78,7 @@ struct fleet_view {
 	char why[FLEET_WHY];
 	const char *fault; /* why peers cannot connect; "" */
 	const char *name;  /* of this node */
+	uint64_t identity; /* likewise; 0: none */
 	struct addr own;   /* family 0: not known yet */
 	uint16_t port;
 	char key[16]; /* id of the first key */
@@ -87,6 +91,9 @@ struct fleet_view {
 void fleet_look(const struct fleet *fleet, struct fleet_view *ret);
 /* i below `peers` of the view; pointers hold until the next turn of the loop. */
 void fleet_look_at(const struct fleet *fleet, unsigned i, struct fleet_peer_view *ret);
+/* What an operator should know of who the nodes are: two with the same name or identity, one that
+ * is another node than before. A sentence each. */
+void fleet_note(const struct fleet *fleet, struct sentences *ret);
 const char *fleet_peer_state_name(enum fleet_peer_state state);
 
 #endif

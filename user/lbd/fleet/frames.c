@@ -11,9 +11,17 @@
 
 #define KEY_BYTES 20 /* VIP 16, port 2, protocol 1, family 1 */
 
-/* Bytes of an item, and items of a frame at most. */
+/* HELLO of version 1 has texts of NODE_NAME bytes, of which the first NUL ends what is read. What
+ * came later is behind that: in the last bytes of the lbd's version a NUL, two letters, and the
+ * oldest and latest version of the protocol. */
+#define VERSION_TEXT (NODE_NAME - 8)
+static const uint8_t range_mark[] = {0, 'L', 'B'};
+
+/* Bytes of an item, items of a frame at most, and the first version that has them, if not all do.
+ */
 static const struct {
 	uint16_t size, most;
+	uint8_t since;
 } layouts[FRAME_TYPES] = {
     [FRAME_HELLO] = {3 * 8 + 4 + 2 * NODE_NAME, 1},
     [FRAME_REFUSED] = {REFUSED_TEXT, 1},
@@ -25,6 +33,7 @@ static const struct {
     [FRAME_END] = {4, 1},
     [FRAME_BEAT] = {6 * 8 + 4 + 1, 1},
     [FRAME_BYE] = {1, 1},
+    [FRAME_NODE] = {8, 1, 2},
 };
 
 /* ---- numbers ---- */
@@ -110,16 +119,17 @@ int frame_next(const uint8_t *bytes, size_t have, struct frame *ret, const char 
 	type = (uint8_t)get(&at, 1);
 	version = (uint8_t)get(&at, 1);
 	count = (uint16_t)get(&at, 2);
-	if (version != FRAME_VERSION)
+	if (version < FRAME_OLDEST || version > FRAME_LATEST)
 		return bad(why, "another version of the protocol");
-	if (!type || type >= FRAME_TYPES)
+	if (!type || type >= FRAME_TYPES || version < layouts[type].since)
 		return bad(why, "an unknown type of frame");
 	if (!count || count > layouts[type].most ||
 	    length != FRAME_HEAD + (size_t)count * layouts[type].size)
 		return bad(why, "a frame of a wrong length");
 	if (have < length)
 		return 0;
-	*ret = (struct frame){.type = type, .count = count, .sequence = get(&at, 8)};
+	*ret = (struct frame){
+	    .type = type, .version = version, .count = count, .sequence = get(&at, 8)};
 	ret->items = at;
 	return (int)length;
 }
@@ -140,6 +150,18 @@ static bool is_text(const char *text, size_t room)
 	return length < room;
 }
 
+/* A node of version 1 has zeros there, or the end of a long text. */
+static struct fleet_range get_range(char version[NODE_NAME])
+{
+	const uint8_t *mark = (const uint8_t *)version + VERSION_TEXT;
+	struct fleet_range range = {1, 1};
+
+	if (!memcmp(mark, range_mark, sizeof(range_mark)))
+		range =
+		    (struct fleet_range){mark[sizeof(range_mark)], mark[sizeof(range_mark) + 1]};
+	return range;
+}
+
 int frame_get_hello(const struct frame *frame, struct fleet_hello *ret)
 {
 	const uint8_t *at = item(frame, 0);
@@ -150,7 +172,10 @@ int frame_get_hello(const struct frame *frame, struct fleet_hello *ret)
 	ret->buckets = (uint32_t)get(&at, 4);
 	get_bytes(&at, ret->name, sizeof(ret->name));
 	get_bytes(&at, ret->version, sizeof(ret->version));
-	return is_text(ret->name, sizeof(ret->name)) && is_text(ret->version, sizeof(ret->version))
+	ret->speaks = get_range(ret->version);
+	return ret->speaks.oldest && ret->speaks.oldest <= ret->speaks.latest &&
+		       is_text(ret->name, sizeof(ret->name)) &&
+		       is_text(ret->version, sizeof(ret->version))
 		   ? 0
 		   : -EBADMSG;
 }
@@ -226,7 +251,21 @@ int frame_get_beat(const struct frame *frame, struct fleet_beat *ret)
 	return ret->synced <= 1 ? 0 : -EBADMSG;
 }
 
+uint64_t frame_get_node(const struct frame *frame)
+{
+	const uint8_t *at = item(frame, 0);
+
+	return get(&at, 8);
+}
+
 /* ---- writing ---- */
+
+static uint8_t version_of(const struct frame_writer *writer)
+{
+	if (writer->type == FRAME_HELLO || writer->type == FRAME_REFUSED)
+		return FRAME_FIRST;
+	return writer->version ? writer->version : FRAME_LATEST;
+}
 
 static void write_head(struct frame_writer *writer)
 {
@@ -234,7 +273,7 @@ static void write_head(struct frame_writer *writer)
 
 	put(&at, writer->used - writer->open, 4);
 	put(&at, writer->type, 1);
-	put(&at, FRAME_VERSION, 1);
+	put(&at, version_of(writer), 1);
 	put(&at, writer->count, 2);
 	put(&at, writer->sequence - 1, 8);
 }
@@ -271,7 +310,12 @@ bool frame_put_hello(struct frame_writer *writer, const struct fleet_hello *hell
 	put(&at, hello->config_digest, 8);
 	put(&at, hello->buckets, 4);
 	put_bytes(&at, hello->name, sizeof(hello->name));
-	put_bytes(&at, hello->version, sizeof(hello->version));
+	memset(at, 0, NODE_NAME);
+	memcpy(at, hello->version, strnlen(hello->version, VERSION_TEXT - 1));
+	at += VERSION_TEXT;
+	put_bytes(&at, range_mark, sizeof(range_mark));
+	put(&at, hello->speaks.oldest, 1);
+	put(&at, hello->speaks.latest, 1);
 	return true;
 }
 
@@ -373,5 +417,15 @@ bool frame_put_bye(struct frame_writer *writer)
 	if (!at)
 		return false;
 	put(&at, 0, 1);
+	return true;
+}
+
+bool frame_put_node(struct frame_writer *writer, uint64_t identity)
+{
+	uint8_t *at = add(writer, FRAME_NODE);
+
+	if (!at)
+		return false;
+	put(&at, identity, 8);
 	return true;
 }

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* What nodes send to each other: frames of items of one kind, all of one size, little endian. Pure:
  * bytes to values and back. A frame is
- *   length of all of it, u32 | type u8 | version u8 | number of items u16 | sequence u64 | items */
+ *   length of all of it, u32 | type u8 | version u8 | number of items u16 | sequence u64 | items
+ *
+ * Nodes of a fleet are upgraded one after the other, so two that speak different versions must
+ * understand each other. HELLO and REFUSED are the same in all versions, and have number 1 in their
+ * heads. HELLO says which versions its sender speaks; from there on both use the latest that they
+ * have in common. What is new comes as frames of a new type, which only a version that has them
+ * sends. */
 #ifndef LBD_FLEET_FRAMES_H
 #define LBD_FLEET_FRAMES_H
 
@@ -11,10 +17,12 @@
 
 #include "lbd/dataplane/dataplane.h"
 
-#define FRAME_VERSION 1 /* of the protocol: nodes with another one are refused */
-#define FRAME_HEAD    16
-#define FRAME_MOST    (64 * 1024) /* bytes of a frame */
-#define NODE_NAME     32          /* with the final NUL */
+#define FRAME_FIRST  1 /* version of the protocol in the heads of HELLO and REFUSED */
+#define FRAME_OLDEST 1 /* that is spoken */
+#define FRAME_LATEST 2 /* the same */
+#define FRAME_HEAD   16
+#define FRAME_MOST   (64 * 1024) /* bytes of a frame */
+#define NODE_NAME    32          /* with the final NUL */
 
 enum frame_type {
 	FRAME_HELLO = 1,
@@ -27,7 +35,13 @@ enum frame_type {
 	FRAME_END,
 	FRAME_BEAT,
 	FRAME_BYE,
+	FRAME_NODE, /* since version 2 */
 	FRAME_TYPES,
+};
+
+/* Versions that a node speaks, all from the oldest to the latest. */
+struct fleet_range {
+	uint8_t oldest, latest;
 };
 
 /* The first frame of a connection. */
@@ -37,7 +51,8 @@ struct fleet_hello {
 	uint64_t config_digest;  /* see digest.h */
 	uint32_t buckets;        /* of the flow table */
 	char name[NODE_NAME];    /* of the host */
-	char version[NODE_NAME]; /* of lbd */
+	char version[NODE_NAME]; /* of lbd; HELLO has its first 23 characters */
+	struct fleet_range speaks;
 };
 
 /* Why the peer ends the connection, in words. */
@@ -57,6 +72,7 @@ struct fleet_beat {
 /* A whole frame. The items are read by frame_get_*. */
 struct frame {
 	enum frame_type type;
+	uint8_t version;
 	uint16_t count;
 	uint64_t sequence;
 	const uint8_t *items;
@@ -75,6 +91,8 @@ void frame_get_slot(const struct frame *frame, unsigned index, struct dp_shared_
 void frame_get_flow(const struct frame *frame, unsigned index, struct dp_shared_flow *ret);
 uint32_t frame_get_number(const struct frame *frame); /* of WANT and END */
 int frame_get_beat(const struct frame *frame, struct fleet_beat *ret);
+/* Of NODE: the identity of the sender; 0: it has none. */
+uint64_t frame_get_node(const struct frame *frame);
 
 /* Frames one after the other, in memory of the caller. */
 struct frame_writer {
@@ -83,6 +101,7 @@ struct frame_writer {
 	size_t open;    /* where the last frame begins, if `count` */
 	uint16_t count; /* items of the last frame; 0: there is none to add to */
 	uint8_t type;
+	uint8_t version;   /* of frames but HELLO and REFUSED; 0: the latest */
 	uint64_t sequence; /* of the next frame */
 };
 
@@ -97,5 +116,6 @@ bool frame_put_flow(struct frame_writer *writer, const struct dp_shared_flow *fl
 bool frame_put_number(struct frame_writer *writer, enum frame_type type, uint32_t number);
 bool frame_put_beat(struct frame_writer *writer, const struct fleet_beat *beat);
 bool frame_put_bye(struct frame_writer *writer);
+bool frame_put_node(struct frame_writer *writer, uint64_t identity);
 
 #endif

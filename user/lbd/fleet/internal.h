@@ -6,6 +6,7 @@
 #include <event2/listener.h>
 
 #include "fleet.h"
+#include "identity.h"
 #include "session.h"
 
 #define PEER_SESSIONS 3 /* the one in use, and those that may take its place */
@@ -32,6 +33,8 @@ struct fleet_peer {
 	uint64_t reason_ms;
 	bool was_synced; /* that is in the log */
 	char name[NODE_NAME], version[NODE_NAME];
+	uint64_t identity;          /* the last that was heard of; 0: none */
+	uint64_t former, former_ms; /* the one before, if it was another; since when */
 	uint64_t connections, losses;
 };
 
@@ -56,6 +59,7 @@ struct fleet {
 	/* of the config whose digest and keys are in force; 0: none was seen yet */
 	uint64_t generation, applied_ms;
 	uint64_t strangers, stranger_ms;
+	struct sentences noted; /* of fleet_note, that are in the log */
 };
 
 /* ---- peer.c ---- */

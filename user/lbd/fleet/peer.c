@@ -278,12 +278,25 @@ static void drop_ended(struct fleet_peer *peer, uint64_t now_ms)
 	}
 }
 
+/* It may be that of another machine than before. */
+static void note_identity(struct fleet_peer *peer, uint64_t identity, uint64_t now_ms)
+{
+	if (!identity || identity == peer->identity)
+		return;
+	if (peer->identity) {
+		peer->former = peer->identity;
+		peer->former_ms = now_ms;
+	}
+	peer->identity = identity;
+}
+
 static void note_progress(struct fleet_peer *peer, uint64_t now_ms)
 {
 	struct session_view view;
 
 	if (!peer_look(peer, now_ms, &view))
 		return;
+	note_identity(peer, view.identity, now_ms);
 	enter(peer, view.synced && view.beat.synced ? FLEET_SYNCED : FLEET_SYNCING);
 	if (peer->state == FLEET_SYNCED && !peer->was_synced)
 		log_synced(peer);

@@ -45,6 +45,8 @@ struct session {
 	char why[SESSION_WHY];
 
 	struct fleet_hello hello;
+	uint8_t version;        /* that both speak; 0: not known yet */
+	uint64_t identity;      /* of the peer; 0: not known */
 	struct fleet_beat beat; /* the peer's last one */
 	uint64_t beat_ms;       /* when it came; 0: none yet */
 	uint64_t sent_beat_ms;
@@ -123,8 +125,10 @@ static void destroy(struct session *session)
 static void say_bye(struct session *session)
 {
 	uint8_t bytes[FRAME_HEAD + 8];
-	struct frame_writer writer = {
-	    .bytes = bytes, .room = sizeof(bytes), .sequence = session->sequence};
+	struct frame_writer writer = {.bytes = bytes,
+				      .room = sizeof(bytes),
+				      .version = session->version,
+				      .sequence = session->sequence};
 
 	if (session->state != SESSION_OPEN ||
 	    evbuffer_get_length(bufferevent_get_output(session->bev)) || !frame_put_bye(&writer))
@@ -163,8 +167,10 @@ static void write_frames(struct session *session, const struct frame_writer *wri
 
 static struct frame_writer writer_of(const struct session *session)
 {
-	return (struct frame_writer){
-	    .bytes = node_of(session)->chunk, .room = FRAME_MOST, .sequence = session->sequence};
+	return (struct frame_writer){.bytes = node_of(session)->chunk,
+				     .room = FRAME_MOST,
+				     .version = session->version,
+				     .sequence = session->sequence};
 }
 
 /* As much as there is, room for it, and time in one turn of the loop. */
@@ -190,7 +196,8 @@ static void send_hello(struct session *session)
 	struct fleet_hello hello = {.boot = node->boot,
 				    .config_digest = node->config_digest,
 				    .buckets = dataplane_flow_buckets(node->dp),
-				    .version = LBD_VERSION};
+				    .version = LBD_VERSION,
+				    .speaks = node->speaks};
 
 	if (tls_digest(session->ssl, dataplane_hash_seed(node->dp), &hello.seed_digest)) {
 		session_close(session, SESSION_LOST, "TLS: no digest of the seed");
@@ -242,6 +249,14 @@ static void refuse(struct session *session, const char *format, ...)
 
 /* ---- HELLO ---- */
 
+/* The latest version that both speak; 0: there is none. */
+static uint8_t common_version(const struct fleet_range *a, const struct fleet_range *b)
+{
+	uint8_t latest = a->latest < b->latest ? a->latest : b->latest;
+
+	return latest >= a->oldest && latest >= b->oldest ? latest : 0;
+}
+
 /* Sentences that hold at either end, as the peer is told the same one. */
 static bool fits(struct session *session, const struct fleet_hello *hello)
 {
@@ -253,6 +268,13 @@ static bool fits(struct session *session, const struct fleet_hello *hello)
 	else if (hello->seed_digest != digest)
 		refuse(session,
 		       "the hash seeds differ: expected the same hash-seed in both configs");
+	else if (!common_version(&hello->speaks, &node_of(session)->speaks))
+		refuse(
+		    session,
+		    "versions %u to %u and %u to %u of the protocol: expected lbds that have one "
+		    "in common: upgrade by way of a version between them",
+		    hello->speaks.oldest, hello->speaks.latest, node_of(session)->speaks.oldest,
+		    node_of(session)->speaks.latest);
 	else if (hello->buckets != dataplane_flow_buckets(dp))
 		refuse(session,
 		       "the flow tables have %u and %u buckets: expected the same limits: flows "
@@ -263,6 +285,14 @@ static bool fits(struct session *session, const struct fleet_hello *hello)
 	else
 		return true;
 	return false;
+}
+
+static void send_node(struct session *session)
+{
+	struct frame_writer writer = writer_of(session);
+
+	frame_put_node(&writer, node_of(session)->identity);
+	write_frames(session, &writer);
 }
 
 static void take_hello(struct session *session, const struct frame *frame)
@@ -276,7 +306,10 @@ static void take_hello(struct session *session, const struct frame *frame)
 	if (!fits(session, &hello))
 		return;
 	session->hello = hello;
+	session->version = common_version(&hello.speaks, &node_of(session)->speaks);
 	enter(session, SESSION_OPENS);
+	if (session->version >= 2)
+		send_node(session);
 	session->options.greeted(session->options.arg, session);
 }
 
@@ -315,6 +348,9 @@ static void take_other(struct session *session, const struct frame *frame)
 	switch (frame->type) {
 	case FRAME_BEAT:
 		take_beat(session, frame);
+		break;
+	case FRAME_NODE:
+		session->identity = frame_get_node(frame);
 		break;
 	case FRAME_BYE:
 		session_close(session, SESSION_STOPPED, "its lbd was stopped");
@@ -383,6 +419,26 @@ static void take_parting(struct session *session)
 	}
 }
 
+static bool has_right_version(struct session *session, const uint8_t head[FRAME_HEAD])
+{
+	uint8_t type = head[4], version = head[5];
+	bool same_in_all = type == FRAME_HELLO || type == FRAME_REFUSED;
+	uint8_t expected = same_in_all || !session->version ? FRAME_FIRST : session->version;
+
+	if (version == expected)
+		return true;
+	if (session->state == SESSION_GREETS)
+		refuse(
+		    session,
+		    "it begins with version %u of the protocol, and not with %u: expected an lbd",
+		    version, expected);
+	else
+		session_close(session, SESSION_LOST,
+			      "it sent a frame of version %u, and not %u, of the protocol", version,
+			      expected);
+	return false;
+}
+
 /* The next frame, copied out of the buffer: the session may end in a pause. False: there is none,
  * or the session has ended. */
 static bool next_frame(struct session *session, struct frame *ret)
@@ -398,13 +454,8 @@ static bool next_frame(struct session *session, struct frame *ret)
 		return false;
 	evbuffer_copyout(input, head, sizeof(head));
 	length = length_of(head);
-	if (head[5] != FRAME_VERSION) {
-		refuse(session,
-		       "versions %u and %u of the protocol: expected the same lbd on both "
-		       "nodes",
-		       head[5], FRAME_VERSION);
+	if (!has_right_version(session, head))
 		return false;
-	}
 	if (length > FRAME_MOST || length < FRAME_HEAD) {
 		session_close(session, SESSION_LOST, "it sent a frame of %u bytes", length);
 		return false;
@@ -747,6 +798,8 @@ void session_look(const struct session *session, uint64_t now_ms, struct session
 	    .why = session->why,
 	    .key = session->tls.key,
 	    .hello = &session->hello,
+	    .version = session->version,
+	    .identity = session->identity,
 	    .beat = session->beat,
 	    .synced = open && dataplane_peer_synced(dp, session->options.number),
 	    .told = open && dataplane_peer_told(dp, session->options.number),

@@ -40,6 +40,8 @@ struct session_node {
 	SSL_CTX *tls;
 	struct fleet_keys keys;
 	uint64_t boot, config_digest;
+	uint64_t identity; /* 0: none */
+	struct fleet_range speaks;
 	char name[NODE_NAME];
 	uint8_t *chunk; /* FRAME_MOST bytes, for frames to be sent */
 };
@@ -73,6 +75,8 @@ struct session_view {
 	const char *why;                 /* likewise */
 	const char *key;                 /* id of the key; "" */
 	const struct fleet_hello *hello; /* of SESSION_OPENS and SESSION_OPEN */
+	unsigned version;                /* of the protocol, likewise */
+	uint64_t identity;               /* of the peer; 0: it has not said it */
 	struct fleet_beat beat;          /* the peer's last one; 0 */
 	bool synced;                     /* the peer has told everything */
 	bool told;                       /* so have we */
