@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -176,7 +177,9 @@ static void wait_for_failure(const char *why)
 
 	while (!(status = state_source_status(state, "web")) || !strstr(status->why, why))
 		turn(until);
-	assert_true(status->failed_ms);
+	/* not of the wall clock, of which a step would be a long failure */
+	assert_true(status->failed_ms && status->failed_ms <= clock_monotonic_ms() &&
+		    clock_monotonic_ms() - status->failed_ms <= PATIENCE_MS);
 }
 
 static void a_file_is_followed_when_it_is_replaced(void **unused)
@@ -263,6 +266,91 @@ static void the_last_list_stays_over_a_restart(void **unused)
 	assert_string_equal(members(), "10.0.0.1 10.0.0.2");
 	assert_string_equal(service_find_backend(state_find_service(state, "web"), &two)->tag->name,
 			    "two");
+}
+
+/* ---- a file system that does not answer: that of the source's file ---- */
+
+static atomic_bool hangs;
+static atomic_uint hanging;
+
+ssize_t __real_file_read(int fd, char *text, size_t max);
+ssize_t __wrap_file_read(int fd, char *text, size_t max);
+ssize_t __wrap_file_read(int fd, char *text, size_t max)
+{
+	char link[40], path[128] = "";
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (readlink(link, path, sizeof(path) - 1) < 0 || strcmp(path, file) != 0)
+		return __real_file_read(fd, text, max);
+	atomic_fetch_add(&hanging, 1);
+	while (hangs)
+		usleep(1000);
+	atomic_fetch_sub(&hanging, 1);
+	return __real_file_read(fd, text, max);
+}
+
+static void wait_for_hanging(unsigned count)
+{
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+
+	while (hanging != count)
+		turn(until);
+}
+
+static void let_go(void)
+{
+	hangs = false;
+	while (hanging)
+		usleep(1000);
+}
+
+static void reload(void);
+
+static void a_file_system_that_hangs_holds_up_neither_loop_nor_tasks(void **unused)
+{
+	put("10.0.0.1\n10.0.0.2\n");
+	start();
+	wait_for_members("10.0.0.1 10.0.0.2");
+	hangs = true;
+	put("10.0.0.1\n10.0.0.3\n");
+	wait_for_hanging(1);
+	from_file("    algorithm: round-robin\n");
+	reload(); /* a task, and the loop that waits for its end */
+	assert_int_equal(hanging, 1);
+	assert_string_equal(members(), "10.0.0.1 10.0.0.2");
+	hangs = false;
+	wait_for_members("10.0.0.1 10.0.0.3");
+}
+
+static void one_that_hangs_is_a_failure_and_may_come_back(void **unused)
+{
+	put("10.0.0.1\n10.0.0.2\n");
+	start();
+	wait_for_members("10.0.0.1 10.0.0.2");
+	hangs = true;
+	put("10.0.0.1\n10.0.0.3\n");
+	wait_for_failure("its file system has not answered for 5 s");
+	assert_string_equal(members(), "10.0.0.1 10.0.0.2");
+	assert_int_equal(hanging, 1); /* polls have not begun others */
+	hangs = false;
+	wait_for_members("10.0.0.1 10.0.0.3");
+	assert_false(state_source_status(state, "web")->failed_ms);
+}
+
+/* The thread outlives what it was begun for, and the end of lbd does not wait for it. */
+static void an_end_does_not_wait_for_one_that_hangs(void **unused)
+{
+	put("10.0.0.1\n10.0.0.2\n");
+	start();
+	wait_for_members("10.0.0.1 10.0.0.2");
+	hangs = true;
+	put("10.0.0.1\n10.0.0.3\n");
+	wait_for_hanging(1);
+	stop();
+	assert_int_equal(hanging, 1);
+	let_go();
+	start();
+	wait_for_members("10.0.0.1 10.0.0.3");
 }
 
 static int reloaded;
@@ -533,6 +621,9 @@ int main(void)
 	    TEST(what_else_changes_in_the_directory_has_no_file_read),
 	    TEST(one_that_is_as_long_and_as_old_is_read_too),
 	    TEST(a_file_that_names_too_few_or_nonsense_changes_nothing),
+	    TEST(a_file_system_that_hangs_holds_up_neither_loop_nor_tasks),
+	    TEST(one_that_hangs_is_a_failure_and_may_come_back),
+	    TEST(an_end_does_not_wait_for_one_that_hangs),
 	    TEST(the_last_list_stays_over_a_restart),
 	    TEST(a_reload_keeps_them_and_the_config_has_the_last_word),
 	    TEST(a_source_that_the_config_no_longer_has_is_not_followed),

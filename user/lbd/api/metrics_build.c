@@ -135,7 +135,7 @@ static double service_source_backends(const struct service_view *of)
 
 static double service_source_failed_seconds(const struct service_view *of)
 {
-	uint64_t since = source_of(of)->failed_ms, now = clock_wall_ms();
+	uint64_t since = source_of(of)->failed_ms, now = clock_monotonic_ms();
 
 	return since && now > since ? (double)(now - since) / 1e3 : since ? 1e-3 : 0;
 }

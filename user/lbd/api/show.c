@@ -225,10 +225,10 @@ json_t *api_availability_json(const struct service *service)
 	return windows;
 }
 
-/* Since a time of CLOCK_REALTIME; null: there is none. */
+/* Since a time of CLOCK_MONOTONIC; null: there is none. */
 static json_t *age_json(uint64_t at_ms)
 {
-	uint64_t now = clock_wall_ms();
+	uint64_t now = clock_monotonic_ms();
 
 	return seconds_json(at_ms, now > at_ms ? now - at_ms : 0);
 }

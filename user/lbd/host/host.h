@@ -5,6 +5,7 @@
 #define LBD_HOST_H
 
 #include "common/error.h"
+#include "aside.h"
 #include "command.h"
 #include "confine.h"
 #include "curl_loop.h"

@@ -2,7 +2,10 @@
 /* A file of backends, read again when it has been replaced or written to its end. Its directory is
  * watched, not the file: a file that is renamed into place, or a link that is put in the place of
  * another, is a new one. Every POLL_MS the file is also looked at, for what is not announced: a
- * file system over the network, a directory that was replaced, a file that is gone. */
+ * file system over the network, a directory that was replaced, a file that is gone.
+ *
+ * Such a file system may stop to answer, and whoever asks it hangs. So all that asks for the file
+ * or its directory, to watch it too, is called aside (host/aside.h). */
 #include <errno.h>
 #include <event2/event_struct.h>
 #include <fcntl.h>
@@ -19,11 +22,13 @@
 #include "common/clock.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "lbd/host/host.h"
 #include "kind.h"
 
 #define FILE_MAX   (1 << 20) /* bytes */
 #define GATHER_MS  20        /* from the first change until the file is read */
 #define POLL_MS    5000
+#define LIMIT_MS   5000 /* then it counts as failed */
 #define SETTLED_MS 1000 /* since it was written to, for a change that nobody announced */
 #define CHANGES    (IN_CLOSE_WRITE | IN_MOVED_TO)
 
@@ -41,58 +46,62 @@ struct run {
 	char *path, *directory;
 	int watch; /* of the directory; -1: none */
 	struct event gather, poll;
-	struct stat seen; /* when it was read */
-	bool recent;      /* it had just been written to then */
-	bool reads;       /* a task has been added, and uses this */
-	bool again;       /* it has changed meanwhile */
-	bool stopped;
+	struct stat seen;   /* when it was read */
+	bool recent;        /* it had just been written to then */
+	struct aside *asks; /* it is being asked for; NULL: it is not */
+	bool again;         /* it has changed meanwhile */
+	bool overdue;       /* no answer has come for LIMIT_MS */
 };
 
-/* ---- reading ---- */
+/* When the file is read. */
+enum wanted {
+	ALWAYS,
+	WHEN_ANNOUNCED, /* something has changed in its directory */
+	WHEN_FOUND,     /* nobody said so, but it is another one than was read */
+};
 
-struct reading {
-	const char *path;
+/* What is asked, and the answer. In the thread nothing else is used. */
+struct question {
+	struct run *run; /* for the loop alone */
+	enum wanted wanted;
+	char *path, *directory;
+	int inotify;      /* a descriptor of its own; -1: none */
+	struct stat seen; /* as of the run */
+	bool recent;
+
+	int watch;
+	bool read; /* the rest is an answer */
 	struct stat state;
 	struct source_list list;
 	struct error err;
 	int rc;
 };
 
-static int read_text(struct reading *reading, char **ret, size_t *ret_length)
+/* ---- aside ---- */
+
+static int read_text(struct question *question, char **ret, size_t *ret_length)
 {
-	_cleanup_close_ int fd = open(reading->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	_cleanup_close_ int fd = open(question->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	char *text;
 	ssize_t length;
 
-	if (fd < 0 || fstat(fd, &reading->state))
-		return error_set(&reading->err, -errno, "%s", strerror(errno));
-	if (!S_ISREG(reading->state.st_mode))
-		return error_set(&reading->err, -EINVAL, "expected a regular file");
-	if (reading->state.st_size > FILE_MAX)
-		return error_set(&reading->err, -EFBIG, "expected at most %d KiB", FILE_MAX >> 10);
+	if (fd < 0 || fstat(fd, &question->state))
+		return error_set(&question->err, -errno, "%s", strerror(errno));
+	if (!S_ISREG(question->state.st_mode))
+		return error_set(&question->err, -EINVAL, "expected a regular file");
+	if (question->state.st_size > FILE_MAX)
+		return error_set(&question->err, -EFBIG, "expected at most %d KiB", FILE_MAX >> 10);
 	text = malloc(FILE_MAX + 1);
 	if (!text)
-		return error_set(&reading->err, -ENOMEM, "out of memory");
+		return error_set(&question->err, -ENOMEM, "out of memory");
 	length = file_read(fd, text, FILE_MAX);
 	if (length < 0) {
 		free(text);
-		return error_set(&reading->err, (int)length, "%s", strerror(-(int)length));
+		return error_set(&question->err, (int)length, "%s", strerror(-(int)length));
 	}
 	*ret = text;
 	*ret_length = (size_t)length;
 	return 0;
-}
-
-/* Beside the loop: it shares nothing with it. */
-static void read_file(void *arg)
-{
-	struct reading *reading = arg;
-	_cleanup_free_ char *text = NULL;
-	size_t length = 0;
-
-	reading->rc = read_text(reading, &text, &length);
-	if (!reading->rc)
-		reading->rc = source_list_parse(text, length, &reading->list, &reading->err);
 }
 
 static uint64_t in_ms(const struct timespec *time)
@@ -100,79 +109,171 @@ static uint64_t in_ms(const struct timespec *time)
 	return (uint64_t)time->tv_sec * 1000 + (uint64_t)time->tv_nsec / 1000000;
 }
 
-static void run_free(struct run *run)
+static bool differs(const struct question *question, const struct stat *state)
 {
-	free(run->path);
-	free(run->directory);
-	free(run);
-}
+	const struct stat *seen = &question->seen;
 
-static void report(struct run *run, struct reading *reading)
-{
-	if (reading->rc)
-		run->env.report(run->arg, NULL, reading->err.text);
-	else
-		run->env.report(run->arg, &reading->list, NULL);
-}
-
-static void run_read(void *arg)
-{
-	struct run *run = arg;
-
-	do {
-		struct reading reading = {.path = run->path};
-		uint64_t now = clock_wall_ms();
-
-		run->again = false;
-		if (!run->stopped)
-			task_wait(read_file, &reading);
-		run->seen = reading.state;
-		run->recent = in_ms(&reading.state.st_ctim) + SETTLED_MS >= now;
-		if (!run->stopped)
-			report(run, &reading);
-		source_list_done(&reading.list);
-	} while (run->again && !run->stopped);
-	run->reads = false;
-	if (run->stopped)
-		run_free(run);
-}
-
-static void begin_reading(struct run *run)
-{
-	if (run->reads) {
-		run->again = true;
-		return;
-	}
-	run->reads = true;
-	if (!run->env.tasks)
-		run_read(run);
-	else if (tasks_add(run->env.tasks, run_read, run))
-		run->reads = false; /* the poll finds it again */
-}
-
-/* ---- changes ---- */
-
-static bool differs(const struct run *run, const struct stat *state)
-{
-	return state->st_ino != run->seen.st_ino || state->st_dev != run->seen.st_dev ||
-	       state->st_size != run->seen.st_size ||
-	       state->st_mtim.tv_sec != run->seen.st_mtim.tv_sec ||
-	       state->st_mtim.tv_nsec != run->seen.st_mtim.tv_nsec ||
+	return state->st_ino != seen->st_ino || state->st_dev != seen->st_dev ||
+	       state->st_size != seen->st_size || state->st_mtim.tv_sec != seen->st_mtim.tv_sec ||
+	       state->st_mtim.tv_nsec != seen->st_mtim.tv_nsec ||
 	       /* who unpacks an archive sets the other, but not this one */
-	       state->st_ctim.tv_sec != run->seen.st_ctim.tv_sec ||
-	       state->st_ctim.tv_nsec != run->seen.st_ctim.tv_nsec;
+	       state->st_ctim.tv_sec != seen->st_ctim.tv_sec ||
+	       state->st_ctim.tv_nsec != seen->st_ctim.tv_nsec;
 }
 
 /* What has changed in the directory may be the file of another source: with a thousand of them
  * there each change of one would have all read. A time that was recent tells nothing, as the clock
  * of files has ticks. */
+static bool is_announced(const struct question *question)
+{
+	struct stat state;
+
+	return question->recent || stat(question->path, &state) || differs(question, &state);
+}
+
+static bool is_found(const struct question *question)
+{
+	uint64_t now = clock_wall_ms(), written;
+	struct stat state;
+
+	if (stat(question->path, &state))
+		return question->seen.st_ino != 0;
+	written = in_ms(&state.st_mtim);
+	if (written <= now && now - written < SETTLED_MS)
+		return false; /* somebody may be writing it */
+	return differs(question, &state);
+}
+
+static bool is_to_be_read(const struct question *question)
+{
+	return question->wanted == ALWAYS ||
+	       (question->wanted == WHEN_ANNOUNCED ? is_announced(question) : is_found(question));
+}
+
+static void answer(void *arg)
+{
+	struct question *question = arg;
+	_cleanup_free_ char *text = NULL;
+	uint64_t now = clock_wall_ms();
+	size_t length = 0;
+
+	/* the same directory gives the same number; one that was replaced another */
+	if (question->inotify >= 0)
+		question->watch =
+		    inotify_add_watch(question->inotify, question->directory, CHANGES);
+	question->read = is_to_be_read(question);
+	if (!question->read)
+		return;
+	question->rc = read_text(question, &text, &length);
+	if (!question->rc)
+		question->rc = source_list_parse(text, length, &question->list, &question->err);
+	question->recent = in_ms(&question->state.st_ctim) + SETTLED_MS >= now;
+}
+
+static void question_free(void *arg)
+{
+	struct question *question = arg;
+
+	if (question->inotify >= 0)
+		close(question->inotify);
+	source_list_done(&question->list);
+	free(question->path);
+	free(question->directory);
+	free(question);
+}
+
+/* ---- what comes of it ---- */
+
+static bool ask(struct run *run, enum wanted wanted);
+
+static void on_answer(void *arg)
+{
+	struct question *question = arg;
+	struct run *run = question->run;
+	bool overdue = run->overdue, again = run->again;
+
+	run->asks = NULL;
+	run->overdue = run->again = false;
+	run->watch = question->watch;
+	if (question->read) {
+		run->seen = question->state;
+		run->recent = question->recent;
+		run->env.report(run->arg, question->rc ? NULL : &question->list,
+				question->rc ? question->err.text : NULL);
+	}
+	/* after a failure that was none of the file's its list is reported again */
+	if (overdue && !question->read)
+		ask(run, ALWAYS);
+	else if (again)
+		ask(run, WHEN_ANNOUNCED);
+}
+
+static void on_overdue(void *arg)
+{
+	struct question *question = arg;
+	struct run *run = question->run;
+	char why[80];
+
+	run->overdue = true;
+	if (aside_waits(run->asks))
+		snprintf(why, sizeof(why),
+			 "%d other files are read whose file systems do not answer", ASIDE_MAX);
+	else
+		snprintf(why, sizeof(why), "its file system has not answered for %d s",
+			 LIMIT_MS / 1000);
+	run->env.report(run->arg, NULL, why);
+}
+
+static struct question *question_new(struct run *run, enum wanted wanted)
+{
+	struct question *question = calloc(1, sizeof(*question));
+
+	if (!question)
+		return NULL;
+	*question = (struct question){.run = run,
+				      .wanted = wanted,
+				      .path = strdup(run->path),
+				      .directory = strdup(run->directory),
+				      .inotify = -1,
+				      .seen = run->seen,
+				      .recent = run->recent,
+				      .watch = -1};
+	if (run->shared->inotify >= 0)
+		question->inotify = fcntl(run->shared->inotify, F_DUPFD_CLOEXEC, 0);
+	if (question->path && question->directory)
+		return question;
+	question_free(question);
+	return NULL;
+}
+
+/* False: it cannot be asked for now; the next poll tries again. */
+static bool ask(struct run *run, enum wanted wanted)
+{
+	struct question *question = question_new(run, wanted);
+	const struct aside_options options = {.base = run->env.base,
+					      .call = answer,
+					      .done = on_answer,
+					      .late = on_overdue,
+					      .limit_ms = LIMIT_MS,
+					      .free = question_free,
+					      .arg = question};
+
+	run->asks = question ? aside_start(&options) : NULL;
+	if (!run->asks && question)
+		question_free(question);
+	return run->asks;
+}
+
+/* ---- changes ---- */
+
 static void on_gathered(int fd, short what, void *arg)
 {
 	struct run *run = arg;
-	struct stat state;
 
-	if (run->reads || run->recent || stat(run->path, &state) || differs(run, &state))
-		begin_reading(run);
+	if (run->asks)
+		run->again = true;
+	else
+		ask(run, WHEN_ANNOUNCED);
 }
 
 static void gather(struct run *run)
@@ -183,7 +284,8 @@ static void gather(struct run *run)
 		event_add(&run->gather, &soon);
 }
 
-/* Any name in the directory counts: the file may be a link to a link. */
+/* Any name in the directory counts: the file may be a link to a link. While it is being asked for,
+ * the number of its watch may not be known yet. */
 static void on_inotify(int fd, short what, void *arg)
 {
 	char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
@@ -195,39 +297,25 @@ static void on_inotify(int fd, short what, void *arg)
 		const struct inotify_event *event = (const void *)(buffer + at);
 
 		for (run = TAILQ_FIRST(&shared->runs); run; run = TAILQ_NEXT(run, link))
-			if (event->wd == run->watch || event->mask & IN_Q_OVERFLOW)
+			if (event->wd == run->watch || run->asks || event->mask & IN_Q_OVERFLOW)
 				gather(run);
 		at += (ssize_t)(sizeof(*event) + event->len);
 	}
-}
-
-static void watch(struct run *run)
-{
-	/* the same directory gives the same number; one that was replaced another */
-	if (run->shared->inotify >= 0)
-		run->watch = inotify_add_watch(run->shared->inotify, run->directory, CHANGES);
-}
-
-static bool is_changed(const struct run *run)
-{
-	uint64_t now = clock_wall_ms(), written;
-	struct stat state;
-
-	if (stat(run->path, &state))
-		return run->seen.st_ino != 0;
-	written = in_ms(&state.st_mtim);
-	if (written <= now && now - written < SETTLED_MS)
-		return false; /* somebody may be writing it */
-	return differs(run, &state);
 }
 
 static void on_poll(int fd, short what, void *arg)
 {
 	struct run *run = arg;
 
-	watch(run);
-	if (!run->reads && is_changed(run))
-		begin_reading(run);
+	if (!run->asks && !ask(run, WHEN_FOUND))
+		run->env.report(run->arg, NULL, "out of memory or descriptors");
+}
+
+static void run_free(struct run *run)
+{
+	free(run->path);
+	free(run->directory);
+	free(run);
 }
 
 /* ---- the kind ---- */
@@ -282,8 +370,7 @@ static void *file_start(const struct source_env *env, const struct config_from *
 	event_assign(&run->poll, env->base, -1, EV_PERSIST, on_poll, run);
 	event_add(&run->poll, &poll);
 	TAILQ_INSERT_TAIL(&run->shared->runs, run, link);
-	watch(run);
-	gather(run);
+	ask(run, ALWAYS);
 	return run;
 }
 
@@ -306,9 +393,8 @@ static void file_stop(void *arg)
 	TAILQ_REMOVE(&run->shared->runs, run, link);
 	event_del(&run->gather);
 	event_del(&run->poll);
-	run->stopped = true;
-	if (!run->reads)
-		run_free(run);
+	aside_drop(run->asks);
+	run_free(run);
 }
 
 REGISTER(source_kind, file) = {

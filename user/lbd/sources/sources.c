@@ -117,7 +117,7 @@ static void fail(struct source *source, const char *why)
 	memcpy(before, status->why, sizeof(before));
 	status->failures++;
 	if (!status->failed_ms)
-		status->failed_ms = clock_wall_ms();
+		status->failed_ms = clock_monotonic_ms();
 	snprintf(status->why, sizeof(status->why), "%s", why);
 	make_printable(status->why, false);
 	source->unsaid |= strcmp(before, status->why) != 0;
@@ -138,7 +138,7 @@ static void succeed(struct source *source)
 	source->said = source->unsaid = false;
 	status->failed_ms = 0;
 	*status->why = 0;
-	status->listed_ms = clock_wall_ms();
+	status->listed_ms = clock_monotonic_ms();
 	status->named = source->current.count;
 	status->lists++;
 	note(source);

@@ -374,11 +374,12 @@ int state_source_apply(struct state *state, struct source_change *changes, unsig
 
 /* How the source of a service is doing. */
 struct source_status {
-	uint64_t listed_ms;   /* CLOCK_REALTIME of the last list that was taken over; 0: none yet */
-	uint64_t failed_ms;   /* CLOCK_REALTIME since when it has failed; 0: it has not */
-	char why[SOURCE_WHY]; /* of that; "" */
-	unsigned named;       /* backends in the last list that was taken over */
-	unsigned ignored;     /* of them; see source_applied */
+	/* CLOCK_MONOTONIC: a step of the wall clock is no failure of some hours */
+	uint64_t listed_ms;           /* of the last list that was taken over; 0: none yet */
+	uint64_t failed_ms;           /* since when it has failed; 0: it has not */
+	char why[SOURCE_WHY];         /* of that; "" */
+	unsigned named;               /* backends in the last list that was taken over */
+	unsigned ignored;             /* of them; see source_applied */
 	char ignored_why[SOURCE_WHY]; /* "" */
 	uint64_t lists, failures;     /* since lbd started */
 };
