@@ -175,6 +175,20 @@ static void check_peers(const struct config_peers *peers)
 			"node %u", i);
 }
 
+/* Whoever is let in can be told apart. */
+static void check_api(const struct config_api *api)
+{
+	if (!api)
+		return;
+	require(api->port && api->tls && *api->listen, "port %u", api->port);
+	require(api->verifies || api->tokens_count, "anybody is let in");
+	require(api->tokens_count <= CONFIG_TOKENS_MAX, "%u tokens", api->tokens_count);
+	for (unsigned i = 0; i < api->tokens_count; i++)
+		require(*api->tokens[i].name && within(strlen(api->tokens[i].secret),
+						       CONFIG_TOKEN_MIN, CONFIG_TOKEN_MAX),
+			"token %u", i);
+}
+
 static void check_config(const struct config *config)
 {
 	require(!config->include || config_include_fits(config->include), "include %s",
@@ -194,6 +208,7 @@ static void check_config(const struct config *config)
 	check_limits(config);
 	check_announce(&config->announce);
 	check_peers(&config->peers);
+	check_api(config->api);
 	for (unsigned i = 0; i < config->services_count; i++)
 		check_service(config, &config->services[i]);
 }
