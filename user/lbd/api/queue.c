@@ -59,8 +59,7 @@ static void find_actors(void *arg)
 	const struct change *last = NULL;
 	struct change *change;
 
-	TAILQ_FOREACH(change, changes, link)
-	{
+	for (change = TAILQ_FIRST(changes); change; change = TAILQ_NEXT(change, link)) {
 		if (!change->is_known || change->door->remote)
 			continue;
 		if (last && last->actor.uid == change->actor.uid)
@@ -165,15 +164,13 @@ static void register_all(struct queue_group *group, struct state_registration *l
 	struct change *change;
 	unsigned i = 0;
 
-	TAILQ_FOREACH(change, &group->changes, link)
-	{
+	for (change = TAILQ_FIRST(&group->changes); change; change = TAILQ_NEXT(change, link)) {
 		read_registration(change, &list[i++]);
 		task_pause();
 	}
 	state_backends_put(group->api->state, list, group->count);
 	i = 0;
-	TAILQ_FOREACH(change, &group->changes, link)
-	{
+	for (change = TAILQ_FIRST(&group->changes); change; change = TAILQ_NEXT(change, link)) {
 		answer_registration(change, &list[i++]);
 		task_pause();
 	}
@@ -185,8 +182,9 @@ static void refuse_all(struct queue_group *group, int rc, const char *why)
 	struct change *change;
 
 	error_set(&err, rc, "%s", why);
-	TAILQ_FOREACH(change, &group->changes, link)
-	answer_change(change, rc, &err, NULL);
+	for (change = TAILQ_FIRST(&group->changes); change; change = TAILQ_NEXT(change, link)) {
+		answer_change(change, rc, &err, NULL);
+	}
 }
 
 static void run_group(void *arg)
