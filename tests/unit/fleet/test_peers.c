@@ -262,7 +262,7 @@ static void use_identities(void)
 static void drop_identities(void)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		char bad[100];
+		char bad[168];
 
 		snprintf(bad, sizeof(bad), "%s.bad", identity_paths[i]);
 		unlink(bad);
