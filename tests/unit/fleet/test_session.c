@@ -108,6 +108,7 @@ static int teardown(void **state)
 	for (unsigned i = 0; i < 2; i++)
 		node_close(&nodes[i]);
 	tasks_free(tasks);
+	event_base_loop(base, EVLOOP_NONBLOCK); /* what libevent frees later */
 	event_base_free(base);
 	return 0;
 }
