@@ -172,7 +172,7 @@ static void a_backend_is_added_at_the_end_of_its_list(void **state)
 static void an_added_backend_has_its_name_and_labels(void **state)
 {
 	const struct config_label labels[] = {{"zone", "a"}, {"note", "a: \"b\" \\ }"}};
-	struct config_tag *tag = config_tag_new("web-9", labels, 2);
+	struct config_tag *tag = config_tag_new("web-9", NULL, labels, 2);
 	struct config_edit add = {
 	    .backend = CONFIG_EDIT_ADD, .has_weight = true, .weight = 9, .tag = tag};
 	struct config *config;

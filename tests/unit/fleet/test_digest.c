@@ -22,7 +22,7 @@ static uint64_t digest_of(const char *services)
 	snprintf(text, sizeof(text), "services:\n%s", services);
 	if (config_parse(text, strlen(text), "lbd.yaml", &config, &err))
 		fail_msg("%s", err.text);
-	digest = config_digest(config);
+	digest = config_digest(config, NULL);
 	config_free(config);
 	return digest;
 }

@@ -26,6 +26,7 @@
 	"  - { name: one, vip: 192.0.2.2, protocol: tcp, port: 80, health: { type: none }, " \
 	"backends: [{ address: 10.0.0.1 }] }\n"
 
+static const struct state_put plain = {.weight = 1};
 static struct event_base *base;
 static struct neigh *neigh;
 static struct memory_dataplane *memory;
@@ -132,7 +133,7 @@ static void the_first_put_adds_and_the_same_again_changes_nothing_but_the_time(v
 
 static void names_may_be_repeated_by_their_owner_alone(void **unused)
 {
-	struct config_tag *tag = config_tag_new("web-3", NULL, 0);
+	struct config_tag *tag = config_tag_new("web-3", NULL, NULL, 0);
 	const struct addr three = test_addr("10.0.0.3"), four = test_addr("10.0.0.4");
 	struct state_put wanted = {.weight = 1, .tag = tag, .ttl_ms = 30000};
 	struct error err;
@@ -233,7 +234,7 @@ static void the_last_one_is_looked_at_again_when_something_has_changed(void **un
 	let_pass(entry_of("one", "10.0.0.3"), 30000);
 	leases_tick(state);
 	assert_int_equal(state->leases_generation, state_generation(state));
-	assert_int_equal(state_backend_add(state, "one", &first, 1, NULL, &err), 0);
+	assert_int_equal(state_backend_add(state, "one", &first, &plain, &err), 0);
 	assert_int_not_equal(state->leases_generation, state_generation(state));
 	leases_tick(state);
 	assert_null(entry_of("one", "10.0.0.3"));
@@ -437,7 +438,7 @@ static void a_reload_keeps_what_is_registered_and_says_nothing_of_it(void **unus
 
 	assert_int_equal(put("web", "10.0.0.3", 7, 30000), 0);
 	assert_int_equal(put("one", "10.0.0.2", 7, 0), 0);
-	assert_int_equal(state_backend_add(state, "web", &four, 1, NULL, &err), 0);
+	assert_int_equal(state_backend_add(state, "web", &four, &plain, &err), 0);
 	assert_int_equal(config_parse(CONFIG, strlen(CONFIG), "lbd.yaml", &next, &err), 0);
 	assert_int_equal(reload_overrides(state, next, false, &kept, &report, &err), 0);
 	assert_int_equal(kept.count, 2);
@@ -472,14 +473,14 @@ static void none_is_added_without_a_port_to_be_checked_at(void **unused)
 	config->port = 0;
 	config->health.type = tcp;
 	config->backends[0].target.port = 80;
-	assert_int_equal(state_backend_add(state, "one", &second, 1, NULL, &err), -EINVAL);
+	assert_int_equal(state_backend_add(state, "one", &second, &plain, &err), -EINVAL);
 	assert_non_null(
 	    strstr(err.text,
 		   "any/tcp: backend 10.0.0.2: has no port to be checked at: the service takes any "
 		   "port, expected health.port of the service, or of this backend, in the config "
 		   "file"));
 	assert_int_equal(put("one", "10.0.0.2", 1, 0), -EINVAL);
-	assert_int_equal(state_backend_add(state, "one", &first, 1, NULL, &err), -EEXIST);
+	assert_int_equal(state_backend_add(state, "one", &first, &plain, &err), -EEXIST);
 	config->port = 80;
 	config->health.type = none;
 	assert_int_equal(put("one", "10.0.0.2", 1, 0), 0);

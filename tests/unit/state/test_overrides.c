@@ -122,10 +122,10 @@ static void names_and_labels_come_back_as_they_were(void **state)
 	struct override *entry = overrides_get(&written, "web", &one);
 
 	entry->has_weight = entry->added = true;
-	entry->tag = config_tag_new("web-1", labels, 2);
+	entry->tag = config_tag_new("web-1", NULL, labels, 2);
 	entry = overrides_get(&written, "web", &two);
 	entry->has_weight = entry->added = true;
-	entry->tag = config_tag_new(NULL, labels, 1);
+	entry->tag = config_tag_new(NULL, NULL, labels, 1);
 	assert_int_equal(overrides_save(&written, place->path, NULL), 0);
 	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
 	assert_true(overrides_equal(&read, &written));
@@ -306,7 +306,7 @@ static void an_entry_has_only_keys_that_every_lbd_knows(void **state)
 
 	entry->has_weight = entry->added = entry->drain = entry->has_force = entry->undrain = true;
 	entry->drain_ms = entry->force_ms = 1;
-	entry->tag = config_tag_new("web-1", &label, 1);
+	entry->tag = config_tag_new("web-1", NULL, &label, 1);
 	entry->admin = ADMIN_MAINTENANCE;
 	entry->origin = ORIGIN_lease;
 	entry->ttl_ms = 30000;

@@ -119,7 +119,7 @@ static void an_added_service_is_written_with_the_changes_of_its_backends(void **
 	entry = change("shop", "10.0.0.3");
 	entry->removed = entry->has_weight = entry->drain = true; /* as a file may have it */
 	add_backend("shop", "10.0.0.4");
-	change("shop", "10.0.0.4")->tag = config_tag_new("four", &label, 1);
+	change("shop", "10.0.0.4")->tag = config_tag_new("four", NULL, &label, 1);
 	expect(HEAD WEB "  - name: shop\n    vip: 192.0.2.20\n    protocol: tcp\n    port: 443\n"
 			"    backends:\n    - {address: 10.0.0.1, weight: 3, drain: true}\n"
 			"    - {address: '2001:DB8::2', drain: false}\n"

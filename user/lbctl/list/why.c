@@ -36,6 +36,10 @@ static const char *without_share(const json_t *backend)
 		return "its weight is 0";
 	if (json_flag(backend, "backup"))
 		return "a backup: takes flows when no other backend is up";
+	if (json_number(backend, "priority"))
+		return "takes flows when too few backends of the priorities before it are up";
+	if (json_object_get(backend, "local") && !json_flag(backend, "local"))
+		return "in another zone: takes flows when too few backends of this one are up";
 	return "";
 }
 
@@ -75,6 +79,19 @@ const char *why_backend(const json_t *backend, char text[WHY_TEXT])
 	return text;
 }
 
+/* New flows that the first level does not get. "": it gets all, or none is known. */
+static void describe_spill(const json_t *service, char text[WHY_TEXT])
+{
+	const json_t *levels = json_object_get(service, "levels"),
+		     *first = json_array_get(levels, 0);
+	double share = json_real_value(json_object_get(first, "share"));
+
+	if (json_array_size(levels) < 2 || share <= 0 || share >= 1)
+		return;
+	snprintf(text, WHY_TEXT, "%.1f%% of new flows go to other zones or later priorities",
+		 100 * (1 - share));
+}
+
 const char *why_service(const json_t *service, char text[WHY_TEXT])
 {
 	static const char *const states[][2] = {
@@ -86,6 +103,8 @@ const char *why_service(const json_t *service, char text[WHY_TEXT])
 	for (size_t i = 0; !*text && i < sizeof(states) / sizeof(*states); i++)
 		if (is(service, "status", states[i][0]))
 			snprintf(text, WHY_TEXT, "%s", states[i][1]);
+	if (!*text)
+		describe_spill(service, text);
 	if (!*text && json_flag(service, "limited"))
 		snprintf(text, WHY_TEXT, "has its share of the crowded flow table");
 	return text;

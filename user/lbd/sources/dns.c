@@ -229,7 +229,8 @@ static uint32_t weight_of(const struct run *run, const struct answer_target *tar
 	uint32_t most = 0;
 
 	for (unsigned i = 0; i < run->targets_count; i++)
-		most = run->targets[i].weight > most ? run->targets[i].weight : most;
+		if (run->targets[i].rank == target->rank && run->targets[i].weight > most)
+			most = run->targets[i].weight;
 	if (!most)
 		return SOURCE_WEIGHT;
 	if (!target->weight)
@@ -308,8 +309,10 @@ static int take_address(void *arg, const struct addr *address)
 		source_list_ignore(&run->list, "%s: %s: cannot be a host", query->name, text);
 		return 0;
 	}
-	if (query->target)
+	if (query->target) {
 		item.weight = weight_of(run, query->target);
+		item.priority = query->target->rank;
+	}
 	taking->count++;
 	return source_list_add(&run->list, &item);
 }
@@ -373,6 +376,13 @@ static bool asks_for_ipv6(const struct query *query, int status)
 	return status == ARES_ENODATA && query->target && query->type == ns_t_a;
 }
 
+/* A target of a later priority that has no address at all: the first ones do without it. */
+static bool can_do_without(const struct query *query, int status)
+{
+	return query->target && query->target->rank &&
+	       (status == ARES_ENODATA || status == ARES_ENOTFOUND);
+}
+
 static void on_answer(void *arg, int status, int timeouts, unsigned char *bytes, int length)
 {
 	struct query *query = arg;
@@ -382,6 +392,8 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *bytes,
 		(void)0; /* nobody wants to know */
 	else if (asks_for_ipv6(query, status))
 		ask(run, query->name, ns_t_aaaa, query->target);
+	else if (can_do_without(query, status))
+		source_list_ignore(&run->list, "%s: it has no address", query->name);
 	else if (status)
 		fail(run, query->name, ares_strerror(status));
 	else if (query->type == ns_t_srv)
