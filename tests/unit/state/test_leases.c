@@ -461,6 +461,58 @@ static void a_reload_keeps_what_is_registered_and_says_nothing_of_it(void **unus
 	config_free(next);
 }
 
+
+/* Its lease is renewed only by what is the same in all. */
+static void a_put_says_zone_priority_and_health_and_changes_them(void **unused)
+{
+	const struct addr three = test_addr("10.0.0.3");
+	struct config_tag *tags[] = {config_tag_new(NULL, "a", NULL, 0),
+				     config_tag_new(NULL, "b", NULL, 0)};
+	struct state_put wanted = {.weight = 1, .tag = tags[0], .ttl_ms = 30000};
+	const struct backend *backend;
+	struct error err = {""};
+
+	state->options.zone = "a";
+	assert_int_equal(state_backend_put(state, "web", &three, &wanted, &err), 0);
+	assert_true(state_backend_renew(state, "web", &three, &wanted));
+	assert_false(backend_of("web", "10.0.0.3")->elsewhere);
+	assert_true(backend_of("web", "10.0.0.1")->elsewhere); /* has no zone */
+	wanted.tag = tags[1];
+	assert_false(state_backend_renew(state, "web", &three, &wanted));
+	assert_int_equal(state_backend_put(state, "web", &three, &wanted, &err), 0);
+	assert_true(backend_of("web", "10.0.0.3")->elsewhere);
+	wanted.priority = 2;
+	wanted.target.port = 8080;
+	assert_false(state_backend_renew(state, "web", &three, &wanted));
+	assert_int_equal(state_backend_put(state, "web", &three, &wanted, &err), 0);
+	backend = backend_of("web", "10.0.0.3");
+	assert_int_equal(backend->priority, 2);
+	assert_int_equal(backend->target.port, 8080);
+	assert_int_equal(backend_level(backend), 5);
+	wanted.backup = true;
+	assert_int_equal(state_backend_put(state, "web", &three, &wanted, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "priority: 2: has no meaning for a backup"));
+	wanted.priority = 0;
+	assert_int_equal(state_backend_put(state, "web", &three, &wanted, &err), 0);
+	assert_int_equal(backend_level(backend_of("web", "10.0.0.3")), LEVELS_PRIMARY + 1);
+	for (unsigned i = 0; i < 2; i++)
+		config_tag_unref(tags[i]);
+}
+
+static void a_backend_of_the_file_gets_a_weight_alone(void **unused)
+{
+	const struct addr one = test_addr("10.0.0.1");
+	struct state_put wanted = {.weight = 7, .priority = 1};
+	struct error err = {""};
+
+	assert_int_equal(state_backend_remove(state, "web", &one, true, false, &err), 0);
+	assert_int_equal(state_backend_add(state, "web", &one, &wanted, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "is in the config file, which says what it is"));
+	wanted.priority = 0;
+	assert_int_equal(state_backend_add(state, "web", &one, &wanted, &err), 0);
+	assert_int_equal(backend_of("web", "10.0.0.1")->weight, 7);
+}
+
 /* It would be checked at port 0. */
 static void none_is_added_without_a_port_to_be_checked_at(void **unused)
 {
@@ -468,6 +520,7 @@ static void none_is_added_without_a_port_to_be_checked_at(void **unused)
 	struct config_service *config =
 	    (struct config_service *)state_find_service(state, "one")->config;
 	char tcp[] = "tcp", *none = config->health.type;
+	struct state_put own_port = plain;
 	struct error err;
 
 	config->port = 0;
@@ -477,10 +530,14 @@ static void none_is_added_without_a_port_to_be_checked_at(void **unused)
 	assert_non_null(
 	    strstr(err.text,
 		   "any/tcp: backend 10.0.0.2: has no port to be checked at: the service takes any "
-		   "port, expected health.port of the service, or of this backend, in the config "
+		   "port, expected health.port of this backend, or of the service in the config "
 		   "file"));
 	assert_int_equal(put("one", "10.0.0.2", 1, 0), -EINVAL);
 	assert_int_equal(state_backend_add(state, "one", &first, &plain, &err), -EEXIST);
+	own_port.target.port = 8080;
+	assert_int_equal(state_backend_add(state, "one", &second, &own_port, &err), 0);
+	assert_int_equal(backend_of("one", "10.0.0.2")->target.port, 8080);
+	assert_int_equal(state_backend_remove(state, "one", &second, true, false, &err), 0);
 	config->port = 80;
 	config->health.type = none;
 	assert_int_equal(put("one", "10.0.0.2", 1, 0), 0);
@@ -496,6 +553,8 @@ int main(void)
 	    TEST(backends_of_the_file_are_not_registered),
 	    TEST(delete_may_be_repeated),
 	    TEST(none_is_added_without_a_port_to_be_checked_at),
+	    TEST(a_put_says_zone_priority_and_health_and_changes_them),
+	    TEST(a_backend_of_the_file_gets_a_weight_alone),
 	    TEST(its_weight_is_the_registrations_and_a_drain_holds),
 	    TEST(a_backend_that_is_not_renewed_is_removed_and_may_come_again),
 	    TEST(the_last_backend_stays_until_there_is_another),

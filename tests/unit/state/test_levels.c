@@ -193,9 +193,17 @@ static uint64_t part(const struct scene *scene, unsigned from, unsigned count)
 	return all ? own * LEVEL_WHOLE / all : 0;
 }
 
-#define assert_part(scene, from, count, percent)                            \
-	assert_in_range(part(scene, from, count), (percent)*PPM - PPM / 50, \
-			(percent)*PPM + PPM / 50)
+#define assert_part(scene, from, count, percent) \
+	check_part(part(scene, from, count), percent, __LINE__)
+
+static void check_part(uint64_t found, double percent, int line)
+{
+	double off = (double)found - percent * PPM;
+
+	if (off > PPM / 50.0 || off < -PPM / 50.0)
+		fail_msg("line %d: %llu, expected %.2f %%", line, (unsigned long long)found,
+			 percent);
+}
 
 /* Ten backends in the node's zone, and ten in others. */
 LB_TEST(the_local_zone_takes_all_until_too_few_of_it_are_up)

@@ -327,6 +327,15 @@ static void share_weight(struct run *run, unsigned count)
 	}
 }
 
+/* It has no address at all. Of a later priority than the first, the others do without it. */
+static void lacks_address(const struct query *query, const char *why)
+{
+	if (query->target && query->target->rank)
+		source_list_ignore(&query->run->list, "%s: %s", query->name, why);
+	else
+		fail(query->run, query->name, why);
+}
+
 static void read_addresses(struct query *query, const uint8_t *bytes, int length)
 {
 	struct run *run = query->run;
@@ -338,7 +347,7 @@ static void read_addresses(struct query *query, const uint8_t *bytes, int length
 	if (rc == -ENODATA && query->target && query->type == ns_t_a)
 		ask(run, query->name, ns_t_aaaa, query->target); /* an alias of one like those */
 	else if (rc == -ENODATA)
-		fail(run, query->name, "it has no such records");
+		lacks_address(query, "it has no such records");
 	else if (rc == -E2BIG)
 		fail(run, query->name, "it names too many");
 	else if (rc)
@@ -376,13 +385,6 @@ static bool asks_for_ipv6(const struct query *query, int status)
 	return status == ARES_ENODATA && query->target && query->type == ns_t_a;
 }
 
-/* A target of a later priority that has no address at all: the first ones do without it. */
-static bool can_do_without(const struct query *query, int status)
-{
-	return query->target && query->target->rank &&
-	       (status == ARES_ENODATA || status == ARES_ENOTFOUND);
-}
-
 static void on_answer(void *arg, int status, int timeouts, unsigned char *bytes, int length)
 {
 	struct query *query = arg;
@@ -392,8 +394,8 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *bytes,
 		(void)0; /* nobody wants to know */
 	else if (asks_for_ipv6(query, status))
 		ask(run, query->name, ns_t_aaaa, query->target);
-	else if (can_do_without(query, status))
-		source_list_ignore(&run->list, "%s: it has no address", query->name);
+	else if (status == ARES_ENODATA || status == ARES_ENOTFOUND)
+		lacks_address(query, ares_strerror(status));
 	else if (status)
 		fail(run, query->name, ares_strerror(status));
 	else if (query->type == ns_t_srv)
