@@ -385,12 +385,14 @@ static void a_backend_is_called_by_its_name_and_a_service_by_its_vip(void **unus
 		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"priority\": 1, "
 		      "\"backup\": true}",
 		      400, "priority: 1: has no meaning for a backup");
-	expect_answer("/v1/backend/add",
-		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"health\": {\"port\": 0}}",
-		      400, "health: port: expected an integer 1 to 65535, got 0");
-	expect_answer("/v1/backend/add",
-		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"health\": {\"path\": 0}}",
-		      400, "health: path: unknown field");
+	expect_answer(
+	    "/v1/backend/add",
+	    "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"health\": {\"port\": 0}}", 400,
+	    "health: port: expected an integer 1 to 65535, got 0");
+	expect_answer(
+	    "/v1/backend/add",
+	    "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"health\": {\"path\": 0}}", 400,
+	    "health: path: unknown field");
 	expect_answer("/v1/backend/add",
 		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"zone\": \"b\", "
 		      "\"priority\": 1, \"health\": {\"port\": 8080, \"address\": \"10.1.0.3\", "

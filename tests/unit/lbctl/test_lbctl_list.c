@@ -262,10 +262,9 @@ static void a_backend_is_shown_and_found_with_its_zone_and_priority(void **state
 	static const char answer[] =
 	    "{\"backends\":[" PLACED(",\"zone\":\"eu-1\",\"priority\":0") "," PLACED(
 		",\"zone\":\"eu-2\",\"priority\":2") "," PLACED(",\"backup\":true") "]}";
-	const struct fake_answer placed[] = {
-	    {"GET /v1/backends", 200, answer},
-	    {"GET /v1/backends?filter=zone%3Deu-2", 200, answer},
-	    {NULL}};
+	const struct fake_answer placed[] = {{"GET /v1/backends", 200, answer},
+					     {"GET /v1/backends?filter=zone%3Deu-2", 200, answer},
+					     {NULL}};
 
 	run_with(placed, (const char *const[]){"backends", NULL});
 	IN_ORDER("10.0.0.9 (zone eu-1) ", "10.0.0.9 (zone eu-2, priority 2) ",
@@ -334,8 +333,9 @@ static void a_backend_without_its_share_says_why(void **state)
 			    "a backup: takes flows when no other backend is up");
 	assert_string_equal(WHY("up", "", 100, 0, ",\"local\":true,\"priority\":1"),
 			    "takes flows when too few backends of the priorities before it are up");
-	assert_string_equal(WHY("up", "", 100, 0, ",\"local\":false,\"priority\":0"),
-			    "in another zone: takes flows when too few backends of this one are up");
+	assert_string_equal(
+	    WHY("up", "", 100, 0, ",\"local\":false,\"priority\":0"),
+	    "in another zone: takes flows when too few backends of this one are up");
 	assert_string_equal(WHY("up", "", 100, 2143, ",\"local\":false,\"priority\":0"), "");
 	assert_string_equal(WHY("up", "its agent says: drain", 100, 0, ""),
 			    "its agent says: drain");
@@ -363,6 +363,9 @@ static void a_service_that_is_not_wholly_up_says_why(void **state)
 	} cases[] = {
 	    {"{\"status\":\"up\",\"why\":\"\"}", ""},
 	    {"{\"status\":\"degraded\",\"why\":\"\"}", ""},
+	    {"{\"status\":\"degraded\",\"levels\":[{\"share\":0.7},{\"share\":0.3}]}",
+	     "30.0% of new flows go to other zones or later priorities"},
+	    {"{\"status\":\"up\",\"levels\":[{\"share\":1.0},{\"share\":0.0}]}", ""},
 	    {"{\"status\":\"down\",\"why\":\"it has no backend\"}", "it has no backend"},
 	    {"{\"status\":\"panic\"}", "too few backends are up: all are used"},
 	    {"{\"status\":\"up\",\"limited\":true}", "has its share of the crowded flow table"}};

@@ -461,7 +461,6 @@ static void a_reload_keeps_what_is_registered_and_says_nothing_of_it(void **unus
 	config_free(next);
 }
 
-
 /* Its lease is renewed only by what is the same in all. */
 static void a_put_says_zone_priority_and_health_and_changes_them(void **unused)
 {
@@ -520,7 +519,8 @@ static void none_is_added_without_a_port_to_be_checked_at(void **unused)
 	struct config_service *config =
 	    (struct config_service *)state_find_service(state, "one")->config;
 	char tcp[] = "tcp", *none = config->health.type;
-	struct state_put own_port = plain;
+	const struct state_put own_port = {
+	    .weight = 1, .target.port = 8080, .priority = 1, .backup = true};
 	struct error err;
 
 	config->port = 0;
@@ -534,10 +534,9 @@ static void none_is_added_without_a_port_to_be_checked_at(void **unused)
 		   "file"));
 	assert_int_equal(put("one", "10.0.0.2", 1, 0), -EINVAL);
 	assert_int_equal(state_backend_add(state, "one", &first, &plain, &err), -EEXIST);
-	own_port.target.port = 8080;
-	assert_int_equal(state_backend_add(state, "one", &second, &own_port, &err), 0);
-	assert_int_equal(backend_of("one", "10.0.0.2")->target.port, 8080);
-	assert_int_equal(state_backend_remove(state, "one", &second, true, false, &err), 0);
+	/* with a port of its own it is refused for what comes after that */
+	assert_int_equal(state_backend_add(state, "one", &second, &own_port, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "priority: 1: has no meaning for a backup"));
 	config->port = 80;
 	config->health.type = none;
 	assert_int_equal(put("one", "10.0.0.2", 1, 0), 0);

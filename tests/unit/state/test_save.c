@@ -123,10 +123,12 @@ static void an_added_service_is_written_with_the_changes_of_its_backends(void **
 	entry->tag = config_tag_new("four", "b", &label, 1);
 	entry->priority = 2;
 	entry->target.port = 8080;
-	expect(HEAD WEB "  - name: shop\n    vip: 192.0.2.20\n    protocol: tcp\n    port: 443\n"
-			"    backends:\n    - {address: 10.0.0.1, weight: 3, drain: true}\n"
-			"    - {address: '2001:DB8::2', drain: false}\n"
-			"    - {address: 10.0.0.4, weight: 9, name: four, zone: b, priority: 2, health: {port: 8080}, labels: {zone: a b}}\n");
+	expect(
+	    HEAD WEB
+	    "  - name: shop\n    vip: 192.0.2.20\n    protocol: tcp\n    port: 443\n"
+	    "    backends:\n    - {address: 10.0.0.1, weight: 3, drain: true}\n"
+	    "    - {address: '2001:DB8::2', drain: false}\n"
+	    "    - {address: 10.0.0.4, weight: 9, name: four, zone: b, priority: 2, health: {port: 8080}, labels: {zone: a b}}\n");
 }
 
 static void an_added_backend_is_written_with_what_it_is(void **unused)
