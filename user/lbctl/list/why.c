@@ -79,17 +79,18 @@ const char *why_backend(const json_t *backend, char text[WHY_TEXT])
 	return text;
 }
 
-/* New flows that the first level does not get. "": it gets all, or none is known. */
-static void describe_spill(const json_t *service, char text[WHY_TEXT])
+const char *why_spill(const json_t *service, char text[WHY_TEXT])
 {
 	const json_t *levels = json_object_get(service, "levels"),
 		     *first = json_array_get(levels, 0);
 	double share = json_real_value(json_object_get(first, "share"));
 
-	if (json_array_size(levels) < 2 || share <= 0 || share >= 1)
-		return;
-	snprintf(text, WHY_TEXT, "%.1f%% of new flows go to other zones or later priorities",
-		 100 * (1 - share));
+	*text = 0;
+	if (json_array_size(levels) > 1 && share > 0 && share < 1)
+		snprintf(text, WHY_TEXT,
+			 "%.1f%% of new flows go to other zones or later priorities",
+			 100 * (1 - share));
+	return text;
 }
 
 const char *why_service(const json_t *service, char text[WHY_TEXT])
@@ -104,7 +105,7 @@ const char *why_service(const json_t *service, char text[WHY_TEXT])
 		if (is(service, "status", states[i][0]))
 			snprintf(text, WHY_TEXT, "%s", states[i][1]);
 	if (!*text)
-		describe_spill(service, text);
+		why_spill(service, text);
 	if (!*text && json_flag(service, "limited"))
 		snprintf(text, WHY_TEXT, "has its share of the crowded flow table");
 	return text;
