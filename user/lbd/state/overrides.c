@@ -586,7 +586,7 @@ static int target_from_json(json_t *item, struct config_target *ret)
 	if (json_unpack(item, "{s?I, s?I, s?s!}", "port", &port, "agent_port", &agent_port,
 			"address", &address) ||
 	    port < 0 || port > 65535 || agent_port < 0 || agent_port > 65535 ||
-	    (address && addr_parse(address, &ret->address)))
+	    (address && (addr_parse(address, &ret->address) || addr_why_no_host(&ret->address))))
 		return -EINVAL;
 	ret->port = (uint16_t)port;
 	ret->agent_port = (uint16_t)agent_port;
