@@ -347,6 +347,8 @@ static void a_backend_without_its_share_says_why(void **state)
 	assert_string_equal(WHY("up", "set to up by an operator", 100, 100, ",\"admin\":\"up\""),
 			    "set to up by an operator");
 	assert_string_equal(WHY("starting", "", 100, 20, ""), "slow start: weight 20 of 100");
+	assert_string_equal(WHY("starting", "", 100, 5000, ""), "slow start");
+	assert_string_equal(WHY("up", "", 100, 5000, ",\"agent\":{\"weight\":100}"), "");
 	assert_string_equal(WHY("checking", "", 100, 0, ""), "no health check has ended yet");
 	assert_string_equal(WHY("drained", "", 100, 0, ""), "no flow depends on it: safe to stop");
 	assert_string_equal(

@@ -59,10 +59,13 @@ static void describe(const json_t *backend, char text[WHY_TEXT])
 		snprintf(text, WHY_TEXT, "%s",
 			 *json_text(backend, "why") ? json_text(backend, "why")
 						    : without_share(backend));
+	else if (is(backend, "condition", "starting") && effective > weight)
+		snprintf(text, WHY_TEXT, "slow start"); /* scaled: flows go to several levels */
 	else if (is(backend, "condition", "starting"))
 		snprintf(text, WHY_TEXT, "slow start: weight %llu of %llu",
 			 (unsigned long long)effective, (unsigned long long)weight);
-	else if (effective != weight && json_is_integer(of_agent))
+	else if (effective != weight && json_is_integer(of_agent) &&
+		 json_integer_value(of_agent) != 100)
 		snprintf(text, WHY_TEXT, "its agent says: %lld%%",
 			 (long long)json_integer_value(of_agent));
 }

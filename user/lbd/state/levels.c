@@ -30,18 +30,19 @@ static void share_in_order(struct level *levels, unsigned count)
 	}
 }
 
-/* Together they can carry less than there is: total. What rounding leaves goes to the first. */
+/* Together they can carry less than there is: total. What rounding leaves goes to the first that is
+ * up. */
 static void share_in_proportion(struct level *levels, unsigned count, uint64_t total)
 {
-	struct level *first = NULL;
+	struct level *first = levels;
 	uint32_t rest = LEVEL_WHOLE;
 
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = count; i--;) {
 		uint32_t can = score(&levels[i]);
 
 		levels[i].share = (uint32_t)((uint64_t)can * LEVEL_WHOLE / total);
 		rest -= levels[i].share;
-		if (can && !first)
+		if (can)
 			first = &levels[i];
 	}
 	first->share += rest;
