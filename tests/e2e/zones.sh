@@ -80,13 +80,13 @@ expect_about() { # WHAT ACTUAL EXPECTED BOUND
 test_flows_stay_in_the_zone_of_the_node() {
 	expect_percents 50 50 0 0 0 0
 	expect "zone" "$(lbctl status --json | json .zone)" = a
-	expect "share of the zone" "$(level web4 0 .share)" = 1
+	expect "share of the zone" "$(level web4 0 '.share == 1')" = true
 	expect "spill" "$(service_metric lbd_service_spill_ratio web4)" = 0
 	contains "$(lbctl backends web4)" "10.0.0.13 (zone b)"
 	contains "$(lbctl backends web4)" "10.0.0.15 (zone a, priority 1)"
 	contains "$(metrics)" 'backend="10.0.0.13",zone="b"} 1'
 }
-level() { lbctl services --json | jq ".services[] | select(.name == \"$1\") | .levels[$2]$3"; } # SERVICE N FILTER
+level() { lbctl services --json | json ".services[] | select(.name == \"$1\") | .levels[$2]$3"; } # SERVICE N FILTER
 
 # 1.4 times the half that is left: 70 %. Connections of the living stay where they are.
 test_a_zone_that_is_half_dead_spills_in_proportion_and_moves_no_connection() {
@@ -192,6 +192,13 @@ test_what_is_added_by_hand_has_all_that_the_file_can_say() {
 	contains "$(lbctl save --json | json .text)" \
 		'{ address: 10.0.0.99, weight: 100, zone: "b", priority: 2, health: { port: 81, address: 10.0.0.11 }, labels: { rack: "7" } }'
 	lbctl backend remove web4 10.0.0.99 --now >/dev/null
+	lbctl service add more $VIP4:81/tcp --backend 10.0.0.11,zone=a --backend 10.0.0.13,zone=b \
+		--backend 10.0.0.14,priority=1 --set health.type=none >/dev/null || return 1
+	expect "zones of a new service" "$(lbctl backends more --json |
+		json '[.backends[] | [.zone, .priority]]')" = '[["a",0],["b",0],[null,1]]'
+	expect "levels of a new service" "$(lbctl services --json |
+		jq -c '.services[] | select(.name == "more") | [.levels[].share == 1]')" = '[true,false,false]'
+	lbctl service remove more --force >/dev/null
 }
 
 set_up() {
