@@ -342,6 +342,7 @@ new_flows_of_b3() { answered_by "$(traffic load-tcp $VIP4 "$1" requests 40 rate 
 test_nodes_of_different_zones_keep_each_others_connections() {
 	local node ring
 	ring='.services[] | select(.name == "mg")'
+	goes_to lb
 	zoned_config lb a && zoned_config lb2 b || return 1
 	both_are_synced || return 1
 	lab_wait_for 20 "lb to see the other config" peer_config_differs lb || return 1
@@ -359,6 +360,7 @@ test_nodes_of_different_zones_keep_each_others_connections() {
 	goes_to lb2
 	sleep 1
 	end_all
+	expect "held connections to b3" "$(report_field mg '.by.b3 // 0')" = 0
 	goes_to lb
 	for node in lb lb2; do
 		peer_config $node && pair_ctl $node reload >/dev/null || return 1
