@@ -34,9 +34,13 @@ void change_set_label(struct change *change, const struct config_tag *tag,
 		      const struct addr *address);
 /* The rules of the file, and one that needs this host: packets to an address of its own would come
  * back to the balancer. */
-int change_check_address(const struct state *state, const struct change *change, struct error *err);
-/* The file decides on the tag of its backends, and no two of a service have the same name. */
-int change_check_tag(const struct change *change, const struct config_tag *tag, struct error *err);
+int change_check_address(const struct state *state, const struct change *change,
+			 const struct state_put *put, struct error *err);
+/* The file decides on all but the weight of its backends, and no two of a service have the same
+ * name. */
+int change_check_rest(const struct change *change, const struct state_put *put, struct error *err);
+/* Makes an added backend what put says. */
+void change_set_added(struct override *entry, const struct state_put *put);
 /* A line and an event, also after change_end. */
 void change_report(const struct change *change, enum event_kind kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -38,11 +38,8 @@ static void report_put(const struct change *change, const struct state_put *put,
 
 static void set_lease(struct override *entry, const struct state_put *put)
 {
-	config_tag_unref(entry->tag);
-	entry->tag = config_tag_ref(put->tag);
+	change_set_added(entry, put);
 	entry->removed = entry->undrain = entry->lapsed = false;
-	entry->has_weight = true;
-	entry->weight = put->weight;
 	entry->origin = ORIGIN_lease;
 	entry->ttl_ms = put->ttl_ms;
 	entry->until_ms = put->ttl_ms ? clock_monotonic_ms() + put->ttl_ms : 0;
@@ -68,8 +65,8 @@ int state_backend_put(struct state *state, const char *service, const struct add
 	if (rc)
 		return rc;
 	if ((rc = check_put(&change, change.entry, &flaw)) ||
-	    (rc = change_check_address(state, &change, &flaw)) ||
-	    (rc = change_check_tag(&change, put->tag, &flaw)))
+	    (rc = change_check_address(state, &change, put, &flaw)) ||
+	    (rc = change_check_rest(&change, put, &flaw)))
 		return change_refuse(&change, err, rc, flaw.text);
 	is_new = !change.backend || change.backend->removed;
 	if (is_new)
@@ -159,8 +156,8 @@ static void join(struct group *group, struct state_registration *each)
 
 	if (change_find(group->state, each->service, &each->address, change, &flaw) ||
 	    check_put(change, overrides_find(&group->next, each->service, &each->address), &flaw) ||
-	    change_check_address(group->state, change, &flaw) ||
-	    change_check_tag(change, each->put.tag, &flaw))
+	    change_check_address(group->state, change, &each->put, &flaw) ||
+	    change_check_rest(change, &each->put, &flaw))
 		return;
 	change->entry = overrides_get(&group->next, each->service, &each->address);
 	if (!change->entry)
