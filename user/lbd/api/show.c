@@ -389,12 +389,8 @@ static json_t *connects_json(const struct api *api, const struct backend *backen
 /* How long it is held back for its flaps or failing connects. */
 static json_t *damped_json(const struct backend *backend)
 {
-	uint64_t limit_ms = backend->service->config->flap_damping_ms, now = clock_monotonic_ms(),
-		 until_ms =
-		     backend->damping.returned_ms + damping_span_ms(&backend->damping, limit_ms);
+	uint64_t now = clock_monotonic_ms(), until_ms = backend_hold_until_ms(backend);
 
-	if (backend->service->config->health.passive && backend->passive.until_ms > until_ms)
-		until_ms = backend->passive.until_ms;
 	return seconds_json(backend->condition == BACKEND_DAMPED,
 			    until_ms > now ? until_ms - now : 0);
 }

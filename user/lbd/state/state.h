@@ -411,6 +411,9 @@ uint16_t backend_mtu(const struct backend *backend);
 
 /* The weight with what its agent and an operator say. */
 uint32_t backend_agreed_weight(const struct backend *backend);
+/* CLOCK_MONOTONIC until which its flaps or failing connects may keep new flows from it; 0: they do
+ * not. */
+uint64_t backend_hold_until_ms(const struct backend *backend);
 /* "up", "starting", "draining", ... */
 const char *backend_condition_name(enum backend_condition condition);
 /* "up", "degraded", ... as in include/lb_api.h */
