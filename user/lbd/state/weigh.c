@@ -571,8 +571,8 @@ static uint64_t passive_until_ms(const struct backend *backend)
 uint64_t backend_hold_until_ms(const struct backend *backend)
 {
 	uint64_t passive_ms = passive_until_ms(backend),
-		 damping_ms = damping_until_ms(&backend->damping,
-					       backend->service->config->flap_damping_ms);
+		 damping_ms =
+		     damping_until_ms(&backend->damping, backend->service->config->flap_damping_ms);
 
 	return passive_ms > damping_ms ? passive_ms : damping_ms;
 }
