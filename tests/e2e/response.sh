@@ -82,7 +82,7 @@ share_of_b2() {
 		json 'if .failed == 0 then (.by.b2 // 0) / 3 | floor else error("\(.failed) failed") end'
 }
 share_is() { # OPERATOR PERCENT
-	SHARE=$(share_of_b2) && [ "$SHARE" "$1" "$2" ]
+	SHARE=$(share_of_b2) && test "$SHARE" "$1" "$2"
 }
 response_ms() { backend_field tcp4 "$1" response_us | jq '. / 1000 | floor'; } # ADDRESS
 
