@@ -21,10 +21,10 @@ static const struct list_column columns[] = {
     {{.title = "P99", .right = true, .spare = 12}, NULL},
     {{.title = "FAIL %", .right = true, .spare = 2}, NULL},
     {{.title = "ALGORITHM", .spare = 7}, NULL},
-    {{.title = "FORWARD", .spare = 13}, NULL},
-    {{.title = "RING", .spare = 14}, NULL},
+    {{.title = "FORWARD", .spare = 14}, NULL},
+    {{.title = "RING", .spare = 9}, NULL},
     {{.title = "FLOWS", .right = true, .spare = 4}, "flows"},
-    {{.title = "PACKETS", .right = true, .spare = 9}, "packets"},
+    {{.title = "PACKETS", .right = true, .spare = 13}, "packets"},
     {{.title = "BYTES", .right = true, .spare = 6}, "bytes"},
     {{0}, NULL},
 };
