@@ -9,6 +9,7 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "internal.h"
+#include "lbd/host/host.h"
 
 #define SAVE_MS (10 * 60 * 1000)
 /* After a longer pause than this nobody knows what was. */
@@ -99,6 +100,7 @@ void availability_tick(struct state *state)
 	for (unsigned i = 0; i < state->world.count; i++) {
 		struct service *service = state->world.services[i];
 
+		task_pause();
 		add_connects(service, wall);
 		if (since && now - since <= SPAN_MAX_MS && is_known(service))
 			uptime_add(service->uptime, wall, (uint32_t)(now - since),
