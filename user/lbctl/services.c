@@ -41,12 +41,13 @@ static void add_times(struct table *table, const json_t *service)
 {
 	static const char *const quantiles[] = {"p50_us", "p95_us", "p99_us"};
 	const json_t *connects = json_object_get(service, "connects"),
-		     *recent = json_object_get(connects, "recent");
+		     *recent = json_object_get(connects, "recent"),
+		     *rate = json_object_get(service, "flows_per_s");
 	uint64_t sampled = json_number(recent, "sampled"), failed = json_number(recent, "failed");
 	char text[FORMAT_TEXT];
 
 	table_add(table, TONE_PLAIN,
-		  format_rate(json_number_value(json_object_get(service, "flows_per_s")), text));
+		  json_is_number(rate) ? format_rate(json_number_value(rate), text) : "-");
 	for (unsigned i = 0; i < 3; i++)
 		table_add(table, TONE_PLAIN,
 			  format_latency(json_number(connects, quantiles[i]), text));
