@@ -37,7 +37,7 @@ TMPFILESDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/tmpfiles.d,/etc/
 MAKEFLAGS += --no-print-directory
 
 # Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
-SELF_SUFFICIENT := help deps demo demo-pair page check check-asan check-tsan fuzz bench floods fleet clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest containertest
+SELF_SUFFICIENT := help deps demo demo-pair page check check-asan check-tsan fuzz bench floods healthy fleet clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest containertest
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
@@ -103,7 +103,7 @@ BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuf
 COMMANDS := $(BUILD)/lbctl $(BUILD)/lbd-backend
 COMMAND_TEXTS := $(foreach kind,8 bash zsh fish,$(COMMANDS:=.$(kind)))
 
-.PHONY: demo-pair page all tests tools fuzzers fuzz tsan-tests bench-programs bpf-programs FORCE deps demo check check-asan check-tsan bench floods fleet vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest containertest clean distclean help
+.PHONY: demo-pair page all tests tools fuzzers fuzz tsan-tests bench-programs bpf-programs FORCE deps demo check check-asan check-tsan bench floods healthy fleet vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest containertest clean distclean help
 
 all: $(BUILD)/lbd $(COMMANDS) $(COMMAND_TEXTS) $(BUILD)/lbd.yaml.5 ## build lbd, lbctl, lbd-backend, man pages and completions into build/
 
@@ -296,6 +296,11 @@ floods: ## 8 million forged SYNs, ACKs, datagrams and fragments beside 1000 open
 	@$(MAKE) -j2 tests
 	@FLOOD=$(or $(FLOOD),8000000) RATE=$(or $(RATE),60000) CONTROL=$(or $(CONTROL),1000000) QUIET=60 FLOOD_EVEN=yes tests/e2e/floods.sh
 
+healthy: ## 10 minutes of load with passive checks, in which no healthy backend may be taken out (root; HEALTHY_S=)
+	@tools/deps build demo test
+	@$(MAKE) -j2 tests
+	@HEALTHY_S=$(or $(HEALTHY_S),600) tests/e2e/connects.sh test_no_healthy_backend_is_taken_out_under_load
+
 fleet: ## two balancers that tell each other of their flows, 100 fail-overs at random times (root; ROUNDS=)
 	@tools/deps build demo test
 	@$(MAKE) -j2 tests
@@ -343,7 +348,7 @@ dist: ## build/lbd-VERSION.tar.gz: the tree of HEAD
 	@echo build/lbd-$(VERSION).tar.gz
 
 FORMATTED = $(shell git ls-files '*.c' '*.h')
-SHELLED = configure tools/page-hashes tools/deb tools/debtest tools/containertest tools/man-config tools/clangs tools/deps tools/demo tools/demo-pair tools/bench tools/bench-bars tools/bench-daemon tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/metrics-table tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
+SHELLED = configure tools/page-hashes tools/deb tools/debtest tools/containertest tools/man-config tools/clangs tools/deps tools/demo tools/demo-pair tools/bench tools/bench-bars tools/bench-daemon tools/bench-detect tools/bench-docs tools/bench-e2e tools/bench-plot tools/fresh tools/metrics-table tools/mutants tools/promises tools/rooms tools/bench-veth vmtest/guest/bench vmtest/guest/run vmtest/guest/init tests/run .ci/run $(shell git ls-files '*.sh')
 
 format: ## format every C file as .clang-format says
 	@tools/deps lint

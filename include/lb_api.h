@@ -93,6 +93,10 @@
  *                       give the same digest,
  *        "availability": { "1h", "24h", "30d": null (nothing known) or the share of the time in
  *                          which it was known and a backend was usable, 0 to 1 },
+ *        "answered": { "1h", "24h", "30d": null (none was timed) or the share of the timed connects
+ *                      that were answered, 0 to 1 },
+ *        "flows_per_s": new flows a second, last 5 to 10 s,
+ *        "connects": null (they are not timed) or CONNECTS of all its backends, not modulo 2^32,
  *        "limited": bool (holds more than its share of a crowded flow table: its new flows are sent
  *                   by slot),
  *        "packets", "bytes", "flows",
@@ -143,6 +147,7 @@
  *                    null: none has),
  *                    "last_failure": null or { "why", "ago_s" } },
  *        "damped_s": null or, while it is damped, until it takes new flows,
+ *        "response_us": what least-response-time goes by, null: another algorithm, or not known,
  *        "connects": null (they are not timed) or CONNECTS,
  *        "from": "config", "runtime" (added by hand), "lease" (registered) or "source" (`backends-from`),
  *        "lease": null or LEASE, "zone": null or text, "priority": 0 to 7,
@@ -157,7 +162,8 @@
  *        next packet), "unanswered" (no next packet within 3 s), since lbd's start, modulo 2^32,
  *        "p50_us", "p95_us", "p99_us" (from the SYN to the client's next packet, last 5 to 10 s;
  *        null: none was answered),
- *        "recent": { "sampled", "answered", "retried", "unanswered" } of the same seconds }
+ *        "recent": { "sampled", "answered", "retried", "unanswered", "failed" (retried or
+ *                    unanswered) } of the same seconds }
  *      DRAIN:
  *      { "since_s": null or since the drain began,
  *        "last_packet_s": null or since the last packet of the flows that hold it,

@@ -4,6 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 
 COUNT=4
+NO_SAMPLE="telemetry: { sample: off }" # least-response-time by checks; by connects: response.sh
 IDLE_SECONDS=$((6 * LAB_SLOWDOWN))
 IDLE=${IDLE_SECONDS}s
 CLIENTS=20 # more addresses of the client: 198.51.100.101 and 2001:db8:c::101 are the first
@@ -15,6 +16,7 @@ use() { # KEY...
 	keys=$(printf '%s\n' "$@" "idle-timeout: { tcp: $IDLE, udp: $IDLE }")
 	{
 		lab_config_head
+		echo "$NO_SAMPLE"
 		echo "services:"
 		config_service tcp4 $VIP4 tcp "${PORT:-7000}" 4 $COUNT "$keys"
 		config_service tcp6 $VIP6 tcp "${PORT:-7000}" 6 $COUNT "$keys"
@@ -477,6 +479,7 @@ set_up() {
 	done
 	{
 		lab_config_head
+		echo "$NO_SAMPLE"
 		echo "services: []"
 	} >"$WORK/lbd.yaml"
 	lab_lbd_start

@@ -10,8 +10,26 @@ quantile_us() { backend_field web4 "$1" connects | jq -r ".$2 // 0"; } # ADDRESS
 # Until figures of the window are there.
 has_recent() { [ "$(recent 10.0.0.11 answered)" -ge 10 ] && [ "$(recent 10.0.0.12 answered)" -ge 5 ]; }
 
+# With HEALTHY_S=600 (make healthy) for 10 minutes.
+test_no_healthy_backend_is_taken_out_under_load() {
+	local line downs=0
+	line=$(log_lines)
+	load_start healthy load-http "$VIP6" 80 rate 400 timeout 4
+	load_start healthy4 load-http $VIP4 80 rate 400 timeout 4
+	for _ in $(seq "${HEALTHY_S:-15}"); do
+		sleep 1
+		downs=$((downs + $(lbctl backends --json | jq '[.backends[]
+			| select(.condition != "up")] | length')))
+	done
+	load_end healthy
+	load_end healthy4
+	expect "times that a backend was not up" $downs = 0
+	expect "backends that went down or were taken out" "$(left_since "$line")" = 0
+	expect "connects in the sample" "$(service_field web6 connects | jq .sampled)" -ge 20
+}
+left_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -cE ': backend .* (down|no-next-hop|damped)'; } # LINE
+
 test_a_backend_that_loses_syn_acks_shows_while_its_checks_pass() {
-	command -v nft >/dev/null || { skip "needs nft (package nftables)"; return; }
 	in_ns b2 nft -f - <<-RULES || return 1
 		add table ip lossy
 		add chain ip lossy out { type filter hook output priority 0; }
@@ -34,7 +52,7 @@ retried_some() { [ "$(recent 10.0.0.12 retried)" -ge 1 ] && [ "$(quantile_us 10.
 
 test_a_backend_that_never_answers_has_unanswered_connects() {
 	local unanswered
-	in_ns b2 nft -f - <<-RULES || { skip "needs nft (package nftables)"; return; }
+	in_ns b2 nft -f - <<-RULES || return 1
 		add table ip dead
 		add chain ip dead out { type filter hook output priority 0; }
 		add rule ip dead out ip saddr $VIP4 tcp sport 80 drop
@@ -49,7 +67,7 @@ test_a_backend_that_never_answers_has_unanswered_connects() {
 unanswered_some() { [ "$(recent 10.0.0.12 unanswered)" -ge 3 ]; }
 
 test_a_backend_whose_connects_fail_is_taken_out_though_its_checks_pass() {
-	in_ns b2 nft -f - <<-RULES || { skip "needs nft (package nftables)"; return; }
+	in_ns b2 nft -f - <<-RULES || return 1
 		add table ip6 half
 		add chain ip6 half out { type filter hook output priority 0; }
 		add rule ip6 half out ip6 saddr $VIP6 tcp flags & (syn | ack) == (syn | ack) numgen random mod 2 == 0 drop
@@ -79,5 +97,6 @@ set_up() {
 	lab_with_servers 2 && lab_lbd_with 4 services
 }
 
+skip_all_without nft nftables
 set_up_or_end set_up
 run_tests "$@"

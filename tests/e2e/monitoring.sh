@@ -72,6 +72,15 @@ test_the_document_lists_every_metric_with_its_type_labels_and_meaning() {
 	[ "${PIPESTATUS[0]}" = 0 ] || FAILED=1
 }
 
+test_promtool_finds_nothing_to_say() {
+	command -v promtool >/dev/null || { skip "no promtool here: tools/deps test installs it"; return; }
+	expect "buckets of lbd_handshake_seconds" \
+		"$(metrics | grep -c '^lbd_handshake_seconds_bucket{service="web4",.*le="[^"]*"} ')" = 18
+	metrics | promtool check metrics >"$WORK/promtool" 2>&1
+	expect "promtool's exit status" "${PIPESTATUS[1]}" = 0
+	expect "what it says, in bytes: $(cat "$WORK/promtool")" "$(wc -c <"$WORK/promtool")" = 0
+}
+
 test_the_document_lists_every_alert() {
 	expect_every_alert docs/metrics.md '^| `' '` | '
 }

@@ -37,8 +37,8 @@ longest() { shown | LC_ALL=C.UTF-8 wc -L; }
 test_top_shows_services_backends_and_their_rates() {
 	load_start requests load-http $VIP4 80 rate 200
 	open_screen 120 30 top --interval 500ms
-	wait_shows '^SERVICE / backend .* CHECK +P95 '
-	wait_shows '^web4 192\.0\.2\.10:80/tcp +up +2/2( +[0-9.]+[mu]?s){2} .* [1-9]'
+	wait_shows '^SERVICE / backend .* CHECK +P95 +FAIL % '
+	wait_shows '^web4 192\.0\.2\.10:80/tcp +up +2/2( +[0-9.]+[mu]?s){2} +[0-9.]+ .* [1-9]'
 	wait_shows '^  10\.0\.0\.11 +up +100 .* [1-9]'
 	wait_shows 'Backends\[\|+ 6/6 up\]'
 	wait_shows 'Packets [1-9]'

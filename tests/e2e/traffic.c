@@ -165,6 +165,18 @@ static bool syn_was_lost(const struct options *options, int fd)
 	       info.tcpi_total_retrans && info.tcpi_rtt < SYN_AGAIN_US;
 }
 
+/* The first round trip that the kernel has measured is that of the SYN, and does not wait for this
+ * process. */
+static uint32_t client_connect_us(const struct options *options, int fd)
+{
+	struct tcp_info info = {0};
+	socklen_t length = sizeof(info);
+
+	if (options->protocol == UDP || getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length))
+		return 0;
+	return info.tcpi_rtt;
+}
+
 /* The kernel acknowledges an answer at once, from another CPU than the one that closes: the RST
  * could overtake that ACK, and a flow with an ACK after its RST is active again. */
 static void client_hold_acks(const struct options *options, int fd)
@@ -196,9 +208,15 @@ struct request {
 	bool connected;
 	bool stays; /* open after its answer */
 	uint64_t start_ns;
-	uint64_t until_ns; /* answered, and open until then; 0: not answered */
+	uint64_t until_ns;   /* answered, and open until then; 0: not answered */
+	uint32_t connect_us; /* TCP: from its SYN to the answer, by the kernel */
 	size_t length;
 	char answer[1024];
+};
+
+struct connect_time {
+	unsigned name; /* in the tally */
+	uint32_t us;
 };
 
 struct load {
@@ -212,6 +230,7 @@ struct load {
 	uint64_t waiting;  /* requests without an answer yet */
 	uint8_t *sequence; /* with in_turn: indices into the tally's names */
 	uint32_t *latency_us;
+	struct connect_time *connects; /* beside each latency; TCP */
 	size_t latencies, latency_room;
 	FILE *progress;
 };
@@ -255,9 +274,12 @@ static void load_answered(struct load *load, struct request *request, const char
 		load->latency_room = load->latency_room ? load->latency_room * 2 : 4096;
 		load->latency_us =
 		    realloc(load->latency_us, load->latency_room * sizeof(*load->latency_us));
-		if (!load->latency_us)
+		load->connects =
+		    realloc(load->connects, load->latency_room * sizeof(*load->connects));
+		if (!load->latency_us || !load->connects)
 			die("memory");
 	}
+	load->connects[load->latencies] = (struct connect_time){at, request->connect_us};
 	load->latency_us[load->latencies++] = (uint32_t)((now_ns() - request->start_ns) / 1000);
 	load->waiting--;
 	if (!request->stays) {
@@ -350,6 +372,7 @@ static void load_send(struct load *load, struct request *request)
 		load_fail(load, request, "the first SYN was lost");
 		return;
 	}
+	request->connect_us = client_connect_us(load->options, request->fd);
 	client_hold_acks(load->options, request->fd);
 	if (send(request->fd, text, strlen(text), MSG_NOSIGNAL) < 0) {
 		load_fail(load, request, strerror(errno));
@@ -423,6 +446,37 @@ static double percentile_ms(const struct load *load, double part)
 	return load->latency_us[at < load->latencies ? at : load->latencies - 1] / 1000.0;
 }
 
+static int compare_connects(const void *a, const void *b)
+{
+	const struct connect_time *x = a, *y = b;
+
+	return x->name != y->name ? (x->name > y->name) - (x->name < y->name)
+				  : (x->us > y->us) - (x->us < y->us);
+}
+
+/* By the server that answered: {"b1": {"count": 9, "p50_us": 1, "p95_us": 2}}. */
+static void connects_print(struct load *load)
+{
+	const struct connect_time *first = load->connects, *end = first + load->latencies;
+	const char *between = "";
+
+	if (load->latencies)
+		qsort(load->connects, load->latencies, sizeof(*first), compare_connects);
+	printf(", \"connects\": {");
+	while (first < end && first->name < MAX_NAMES) {
+		size_t count = 1;
+
+		while (first + count < end && first[count].name == first->name)
+			count++;
+		printf("%s\"%s\": {\"count\": %zu, \"p50_us\": %u, \"p95_us\": %u}", between,
+		       load->tally.name[first->name], count, first[count / 2].us,
+		       first[count * 95 / 100].us);
+		between = ", ";
+		first += count;
+	}
+	printf("}");
+}
+
 /* Prints one JSON object. */
 static void load_report(struct load *load)
 {
@@ -437,6 +491,8 @@ static void load_report(struct load *load)
 	printf("\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"by\": ",
 	       percentile_ms(load, 0.5), percentile_ms(load, 0.99), percentile_ms(load, 1));
 	tally_print(&load->tally);
+	if (load->options->protocol != UDP)
+		connects_print(load);
 	if (load->options->every) {
 		printf(", \"stayed\": ");
 		tally_print(&load->stayed);

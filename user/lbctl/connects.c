@@ -25,23 +25,14 @@ static const struct list_column columns[] = {
     {{0}, NULL},
 };
 
-/* "20%" of the connects; "-" if there are none. */
-static const char *share_text(const json_t *recent, const char *count, char text[FORMAT_TEXT])
+static void add_share(struct table *table, const json_t *recent, const char *count)
 {
 	uint64_t sampled = json_number(recent, "sampled"), part = json_number(recent, count);
+	char text[FORMAT_TEXT], share[FORMAT_TEXT + 1];
 
-	if (!sampled)
-		snprintf(text, FORMAT_TEXT, "-");
-	else
-		snprintf(text, FORMAT_TEXT, "%.3g%%", 100.0 * (double)part / (double)sampled);
-	return text;
-}
-
-static enum tone share_tone(const json_t *recent, const char *count)
-{
-	uint64_t sampled = json_number(recent, "sampled"), part = json_number(recent, count);
-
-	return !part ? TONE_PLAIN : part * 10 >= sampled ? TONE_BAD : TONE_WARN;
+	snprintf(share, sizeof(share), "%s%s", format_percent(part, sampled, text),
+		 sampled ? "%" : "");
+	table_add(table, format_fail_tone(part, sampled), share);
 }
 
 static void add_backend(struct table *table, const json_t *backend, const struct list_style *style)
@@ -59,8 +50,8 @@ static void add_backend(struct table *table, const json_t *backend, const struct
 		table_add(table, TONE_PLAIN,
 			  format_latency(json_number(connects, quantiles[i]), text));
 	table_add(table, TONE_PLAIN, list_count(style, json_number(recent, "sampled"), text));
-	table_add(table, share_tone(recent, "retried"), share_text(recent, "retried", text));
-	table_add(table, share_tone(recent, "unanswered"), share_text(recent, "unanswered", text));
+	add_share(table, recent, "retried");
+	add_share(table, recent, "unanswered");
 }
 
 static int print_connects(const json_t *backends, const struct list_style *style)

@@ -15,21 +15,44 @@ static const struct list_column columns[] = {
     {{.title = "STATUS"}, NULL},
     {{.title = "UP", .right = true}, NULL},
     {{.title = "UP 24H", .right = true, .spare = 8}, NULL},
-    {{.title = "ALGORITHM", .spare = 4}, NULL},
-    {{.title = "FORWARD", .spare = 5}, NULL},
-    {{.title = "RING", .spare = 6}, NULL},
-    {{.title = "FLOWS", .right = true, .spare = 2}, "flows"},
-    {{.title = "PACKETS", .right = true, .spare = 7}, "packets"},
-    {{.title = "BYTES", .right = true, .spare = 3}, "bytes"},
+    {{.title = "ANSWERED 24H", .right = true, .spare = 10}, NULL},
+    {{.title = "NEW/S", .right = true, .spare = 5}, NULL},
+    {{.title = "P50", .right = true, .spare = 11}, NULL},
+    {{.title = "P95", .right = true, .spare = 3}, NULL},
+    {{.title = "P99", .right = true, .spare = 12}, NULL},
+    {{.title = "FAIL %", .right = true, .spare = 2}, NULL},
+    {{.title = "ALGORITHM", .spare = 7}, NULL},
+    {{.title = "FORWARD", .spare = 14}, NULL},
+    {{.title = "RING", .spare = 9}, NULL},
+    {{.title = "FLOWS", .right = true, .spare = 4}, "flows"},
+    {{.title = "PACKETS", .right = true, .spare = 13}, "packets"},
+    {{.title = "BYTES", .right = true, .spare = 6}, "bytes"},
     {{0}, NULL},
 };
 
 /* Of the last day. */
-static const char *available_text(const json_t *service, char text[FORMAT_TEXT])
+static const char *day_text(const json_t *service, const char *share, char text[FORMAT_TEXT])
 {
-	const json_t *day = json_object_get(json_object_get(service, "availability"), "24h");
+	const json_t *day = json_object_get(json_object_get(service, share), "24h");
 
 	return format_share(json_is_number(day) ? json_number_value(day) : -1, text);
+}
+
+static void add_times(struct table *table, const json_t *service)
+{
+	static const char *const quantiles[] = {"p50_us", "p95_us", "p99_us"};
+	const json_t *connects = json_object_get(service, "connects"),
+		     *recent = json_object_get(connects, "recent"),
+		     *rate = json_object_get(service, "flows_per_s");
+	uint64_t sampled = json_number(recent, "sampled"), failed = json_number(recent, "failed");
+	char text[FORMAT_TEXT];
+
+	table_add(table, TONE_PLAIN,
+		  json_is_number(rate) ? format_rate(json_number_value(rate), text) : "-");
+	for (unsigned i = 0; i < 3; i++)
+		table_add(table, TONE_PLAIN,
+			  format_latency(json_number(connects, quantiles[i]), text));
+	table_add(table, format_fail_tone(failed, sampled), format_percent(failed, sampled, text));
 }
 
 static void add_service(struct table *table, const json_t *service, const struct list_style *style)
@@ -46,7 +69,9 @@ static void add_service(struct table *table, const json_t *service, const struct
 		 (unsigned long long)json_number(service, "backends_up"),
 		 (unsigned long long)json_number(service, "backends"));
 	table_add(table, TONE_PLAIN, up);
-	table_add(table, TONE_PLAIN, available_text(service, text));
+	table_add(table, TONE_PLAIN, day_text(service, "availability", text));
+	table_add(table, TONE_PLAIN, day_text(service, "answered", text));
+	add_times(table, service);
 	table_add(table, TONE_PLAIN, json_text(service, "algorithm"));
 	table_add(table, TONE_PLAIN, json_text(service, "forward"));
 	snprintf(ring, sizeof(ring), "%llu %.8s", (unsigned long long)json_number(service, "slots"),
@@ -250,7 +275,10 @@ REGISTER(verb, services) = {
 	"are healthy, so all are used); backup (only backup backends are used); blind (no "
 	"backend answers, as if this host's own link had failed: the ring is frozen until "
 	"health checks have new results); down. UP 24H is the share of the last 24 hours in "
-	"which the service had a usable backend, as far as lbd knows. RING is the number of slots and the first "
+	"which the service had a usable backend, as far as lbd knows, ANSWERED 24H the share of the "
+	"timed connects (`telemetry`) that were answered. NEW/S, P50, P95, P99 and FAIL % are of the last "
+	"5 to 10 seconds: new flows a second; how long connects took, from the SYN to the client's next "
+	"packet; the connects that were sent again or not answered. RING is the number of slots and the first "
 	"digits of a digest of their backends: load balancers with the same config, "
 	"hash-seed and healthy backends show the same. FLOWS counts new flows since the "
 	"service was created. Below the table: the number of prefixes of `allow` and `deny` "

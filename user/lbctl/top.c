@@ -182,8 +182,8 @@ REGISTER(verb, top) = {
 	"order, r reverses it; v switches between services with their backends, services, and "
 	"backends; d shows packets by reason; p pauses; arrows, Page Up, Page Down, Home and End "
 	"scroll.\n\n"
-	"CHECK is how long health checks took lately, P95 what 95 of 100 of the last minutes took "
-	"at most (lbd sees no answers of servers to clients); "
+	"CHECK is how long health checks took lately; P95 how long 95 of 100 connects of clients took "
+	"at most, and FAIL % how many were sent again or not answered, in the last 5 to 10 seconds; "
 	"WHY is the reason of the last failed check, or why a backend takes no flows. On a narrow "
 	"terminal some columns are left out and the reason is below its row. If lbd stops, the "
 	"figures turn grey, a line says since when, and top goes on when lbd is back.\n\n"
@@ -196,7 +196,7 @@ REGISTER(verb, top) = {
 	  .value = "TIME",
 	  .help = "time between samples: 100ms to 1h, default 1s"},
 	 {.name = "--sort",
-	  .choice = "config|packets|bits|flows|active|name|status|weight|latency|p95",
+	  .choice = "config|packets|bits|flows|active|name|status|weight|latency|p95|fail",
 	  .help = "the initial order: largest first, worst status first"},
 	 {.name = "--view",
 	  .choice = "tree|services|backends|drops",

@@ -104,6 +104,11 @@ class World:
         wave = 1 + 0.25 * math.sin(now / 30 + slow)
         return [int(180 * slow * wave), int(420 * slow * wave), int(1500 * slow * wave)]
 
+    def connects(self, slow, fails):
+        failed = 3 if fails else 0
+        return {"p50_us": int(150 * slow), "p95_us": int(220 * slow), "p99_us": int(900 * slow), "sampled": 40,
+                "retried": failed, "unanswered": 0, "failed": failed}
+
     def service_json(self, service, now):
         packets, size, flows = self.counts(service, now)
         conditions = {}
@@ -118,6 +123,8 @@ class World:
                 "slots": 1009, "slots_in_transition": 101 if "degraded" in status else 0, "denied": 0, "over_rate": 0,
                 "over_source_rate": 0, "limited": False, "failed": int(down * (now - self.begun - 86400 * 9) / 2),
                 "losses": down, "latency_us": None if "down" in status else self.times(1 + service["phase"] % 4, now),
+                "connects": None if "down" in status or service["protocol"] == "udp" else
+                self.connects(1 + service["phase"] % 4, "degraded" in status),
                 "availability": {"1h": 1.0 if "down" not in status else 0.9055,
                                  "24h": 0.98713 if "6" in service["hours"] else 0.98602 if "down" in status else 1.0, "30d": 0.99961},
                 "hours": service["hours"]}
@@ -132,7 +139,7 @@ class World:
                 "bytes": int(size), "flows": int(flows), "active": int(service["rate"] * 3 * share),
                 "slots": int(1009 * share), "kept_slots": 0, "passed": int(now - self.begun), "failed": 0 if share else 150,
                 "losses": 0 if share else 1, "latency_us": self.times(backend["slow"], now) if share else None,
-                "connects": {"p95_us": 220 * backend["slow"], "sampled": 40, "retried": 0, "unanswered": 0} if share else None,
+                "connects": self.connects(backend["slow"], False) if share and service["protocol"] != "udp" else None,
                 "from": "config"}
 
     def reasons(self, now):

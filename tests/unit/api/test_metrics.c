@@ -45,6 +45,16 @@ static void sample_without_labels_has_no_braces(void **unused)
 	expect(text, "lbd_up 0\n");
 }
 
+static void a_bucket_has_its_bound_after_the_labels(void **unused)
+{
+	struct text *labels = text_new(), *text = text_new();
+
+	metrics_labels(labels, (const char *[]){"service", "web", "port", "80", NULL});
+	metrics_bucket(text, "lbd_x_bucket", labels->bytes, labels->length, "0.5", 7);
+	text_unref(labels);
+	expect(text, "lbd_x_bucket{service=\"web\",port=\"80\",le=\"0.5\"} 7\n");
+}
+
 static void counters_keep_every_digit(void **unused)
 {
 	struct text *text = text_new();
@@ -76,6 +86,7 @@ int main(void)
 	    cmocka_unit_test(family_states_help_and_type),
 	    cmocka_unit_test(label_values_are_escaped),
 	    cmocka_unit_test(sample_without_labels_has_no_braces),
+	    cmocka_unit_test(a_bucket_has_its_bound_after_the_labels),
 	    cmocka_unit_test(counters_keep_every_digit),
 	    cmocka_unit_test(shared_labels_read_as_those_of_a_sample),
 	};

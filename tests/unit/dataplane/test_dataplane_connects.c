@@ -243,6 +243,121 @@ LB_TEST(another_backend_with_the_id_begins_with_nothing)
 	assert_int_equal(connects(0).recent.sampled, 0);
 }
 
+/* ---- of a service ---- */
+
+static struct dp_connects connects_of_all(void)
+{
+	struct dp_connects found;
+
+	assert_true(dataplane_service_connects(dp, &want.service, &found));
+	return found;
+}
+
+/* So many of the backend's connects took so long. */
+static void answer(unsigned n, uint32_t us, unsigned count)
+{
+	line(n)->word[lb_connect_bucket((uint32_t)(us * 1000ULL >> LB_PROBE_TIME_SHIFT))] += count;
+	line(n)->word[LB_CONNECT_SAMPLED] += count;
+}
+
+LB_TEST(a_service_has_the_connects_of_all_its_backends)
+{
+	struct dp_connects found;
+
+	want_commit(dp, &want, 1);
+	answer(0, 100, 90);
+	answer(1, 1000000, 10);
+	line(2)->word[LB_CONNECT_SAMPLED] += 5;
+	line(2)->word[LB_CONNECT_UNANSWERED] += 3;
+	line(2)->word[LB_CONNECT_RETRIED] += 4;
+	assert_int_equal(connects_of_all().sampled, 0); /* as of the last tick */
+	dataplane_connects_tick(dp, NOW_MS);
+	found = connects_of_all();
+	assert_int_equal(found.sampled, 105);
+	assert_int_equal(found.answered, 100);
+	assert_int_equal(found.unanswered, 3);
+	assert_int_equal(found.recent.answered, 100);
+	assert_int_equal(found.recent.failed, 4);
+	assert_in_range(found.p50_us, 85, 115);
+	assert_in_range(found.p95_us, 880000, 1130000);
+	assert_in_range(found.mean_us, 88000, 113000);
+	dataplane_connects_tick(dp, NOW_MS + 5000);
+	dataplane_connects_tick(dp, NOW_MS + 10000);
+	found = connects_of_all();
+	assert_int_equal(found.answered, 100);
+	assert_int_equal(found.recent.sampled, 0);
+	assert_int_equal(found.p95_us, 0);
+}
+
+LB_TEST(what_is_counted_of_a_service_stays_when_a_backend_leaves)
+{
+	dp->clock = 1000;
+	want_commit(dp, &want, 1);
+	answer(0, 100, 7);
+	answer(1, 100, 5);
+	dataplane_connects_tick(dp, NOW_MS);
+	want_remove(&want, 0);
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 3, 3000);
+	want_commit(dp, &want, 1);
+	dataplane_connects_tick(dp, NOW_MS + 1000);
+	assert_int_equal(connects_of_all().answered, 12);
+	want_add(&want, 9, 10); /* gets the id */
+	want_commit(dp, &want, 1);
+	answer(1, 100, 1);
+	dataplane_connects_tick(dp, NOW_MS + 2000);
+	assert_int_equal(connects_of_all().answered, 13);
+}
+
+LB_TEST(counts_of_the_program_that_wrap_do_not_decrease_those_of_the_service)
+{
+	want_commit(dp, &want, 1);
+	line(0)->word[LB_CONNECT_SAMPLED] = UINT32_MAX - 1;
+	dataplane_connects_tick(dp, NOW_MS);
+	line(0)->word[LB_CONNECT_SAMPLED] = 3;
+	dataplane_connects_tick(dp, NOW_MS + 1000);
+	assert_int_equal(connects_of_all().sampled, (uint64_t)UINT32_MAX + 4);
+}
+
+LB_TEST(the_histogram_counts_each_connect_below_its_bound)
+{
+	struct dp_handshakes found;
+	unsigned seen = 0;
+
+	want_commit(dp, &want, 1);
+	for (uint32_t us = 20; us < 4000000; us *= 3) {
+		answer(0, us, 1);
+		seen++;
+	}
+	dataplane_connects_tick(dp, NOW_MS);
+	assert_true(dataplane_handshakes(dp, &want.service, &found));
+	for (unsigned i = 0; i <= DP_HANDSHAKE_BOUNDS; i++) {
+		double from = i ? dataplane_handshake_bound_s(i - 1) : 0;
+		unsigned within = 0;
+
+		for (uint32_t us = 20; us < 4000000; us *= 3)
+			within += us / 1e6 >= from && (i == DP_HANDSHAKE_BOUNDS ||
+						       us / 1e6 < dataplane_handshake_bound_s(i));
+		assert_int_equal(found.counts[i], within);
+		seen -= within;
+	}
+	assert_int_equal(seen, 0);
+	assert_true(found.sum_s > 4.6 && found.sum_s < 6.1);
+}
+
+LB_TEST(a_service_that_gets_the_id_of_another_begins_with_nothing)
+{
+	dp->clock = 1000;
+	want_commit(dp, &want, 1);
+	answer(0, 100, 7);
+	dataplane_connects_tick(dp, NOW_MS);
+	want_commit(dp, &want, 0);
+	sweep_rounds(dp, 3, 3000);
+	want_commit(dp, &want, 1);
+	dataplane_connects_tick(dp, NOW_MS + 1000);
+	assert_int_equal(connects_of_all().answered, 0);
+}
+
 LB_TEST(udp_has_no_connects)
 {
 	struct addr address = want_address(0);
@@ -251,6 +366,7 @@ LB_TEST(udp_has_no_connects)
 	want.service.protocol = IPPROTO_UDP;
 	want_commit(dp, &want, 1);
 	assert_false(dataplane_connects(dp, &want.service, &address, &found));
+	assert_false(dataplane_service_connects(dp, &want.service, &found));
 }
 
 LB_TEST_MAIN("dataplane: connects", .setup = setup, .teardown = teardown)

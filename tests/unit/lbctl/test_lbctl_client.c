@@ -1056,8 +1056,8 @@ static void services_show_status_and_transitions(void **state)
 	RUN(answers, "services");
 	assert_non_null(strstr(
 	    run.out,
-	    "web      [2001:db8::10]:443/tcp  degraded  2/3       -  maglev     ipip     1021 "
-	    "89abcdef  1.50k        0  2.00M"));
+	    "web      [2001:db8::10]:443/tcp  degraded  2/3       -             -      -    -    -    -       -  "
+	    "maglev     ipip     1021 89abcdef  1.50k        0  2.00M"));
 	assert_non_null(strstr(run.out, "web: 12 of 1021 slots in transition"));
 	assert_non_null(strstr(run.out, "web: reached its share of the crowded flow table"));
 	assert_non_null(strstr(run.out, "web: new flows dropped above its rate: 1.20k packets; "

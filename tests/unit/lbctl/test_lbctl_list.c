@@ -230,6 +230,22 @@ static void availability_is_rounded_down(void **state)
 	}
 }
 
+#define TIMED                                                                                        \
+	"{\"services\":[{\"name\":\"web\",\"vip\":\"192.0.2.10\",\"port\":80,\"protocol\":\"tcp\","  \
+	"\"status\":\"up\",\"answered\":{\"1h\":1,\"24h\":0.99,\"30d\":null},\"flows_per_s\":12.34," \
+	"\"connects\":{\"p50_us\":150,\"p95_us\":2500,\"p99_us\":null,"                              \
+	"\"recent\":{\"sampled\":40,\"failed\":8}}},{\"name\":\"dns\",\"protocol\":\"udp\","         \
+	"\"status\":\"up\",\"flows_per_s\":0,\"connects\":null}]}"
+
+static void services_show_new_flows_times_and_failures_of_connects(void **state)
+{
+	const struct fake_answer timed[] = {{"GET /v1/services", 200, TIMED}, {NULL}};
+
+	run_with(timed, (const char *const[]){"services", NULL});
+	IN_ORDER("ANSWERED 24H", "NEW/S", "P50", "P95", "P99", "FAIL %", " 99.00%  ", "12.3  150us",
+		 "2.5ms", " - ", " 20 ", "dns", " - ");
+}
+
 #define NAMED                                                                 \
 	"{\"backends\":[" BACKEND("web", "10.0.0.9", "up", 100, 100, 1, 1, 1, \
 				  ",\"name\":\"blue-1\",\"labels\":{\"zone\":\"a\"}") "]}"
@@ -389,6 +405,7 @@ int main(void)
 	    cmocka_unit_test(health_shows_what_checks_found_and_availability),
 	    cmocka_unit_test(backends_are_sorted_by_number_or_name),
 	    cmocka_unit_test(availability_is_rounded_down),
+	    cmocka_unit_test(services_show_new_flows_times_and_failures_of_connects),
 	    cmocka_unit_test(services_are_sorted_by_number_name_or_status),
 	    cmocka_unit_test(json_has_the_same_selection_and_order),
 	    cmocka_unit_test(a_selection_without_a_match_says_so),

@@ -23,12 +23,13 @@
 	"\"flows\":{\"entries\":5,\"limit\":10}},\"services\":[{\"name\":\"web\","     \
 	"\"vip\":\"192.0.2.10\",\"protocol\":\"tcp\",\"port\":80,"                     \
 	"\"status\":\"degraded\",\"backends\":2,\"backends_up\":1,\"packets\":%lld,"   \
+	"\"connects\":{\"p95_us\":4400,\"recent\":{\"sampled\":80,\"failed\":3}},"     \
 	"\"bytes\":%lld,\"flows\":%lld},{\"name\":\"dns\",\"vip\":\"2001:db8::10\","   \
 	"\"protocol\":\"udp\",\"port\":53,\"status\":\"up\",\"backends\":1,"           \
 	"\"backends_up\":1,\"packets\":0,\"bytes\":0,\"flows\":0}],"                   \
 	"\"backends\":[{\"service\":\"web\",\"address\":\"10.0.0.11\","                \
 	"\"name\":\"blue-1\",\"weight\":100,\"latency_us\":1200,"                      \
-	"\"checks\":{\"p95_us\":4300},"                                                \
+	"\"connects\":{\"p95_us\":4300,\"recent\":{\"sampled\":40,\"failed\":3}},"     \
 	"\"condition\":\"up\",\"why\":\"\",\"effective_weight\":100,\"packets\":%lld," \
 	"\"bytes\":%lld,\"flows\":%lld,\"active\":7},{\"service\":\"web\","            \
 	"\"address\":\"10.0.0.12\",\"condition\":\"down\","                            \
@@ -157,9 +158,10 @@ static void a_service_has_the_slowest_check_and_the_weight_of_its_backends(void 
 
 	assert_int_equal(model_of(&model, 2000, 2000, 10), 0);
 	assert_int_equal(model.services[0].latency_us, 1200);
-	assert_int_equal(model.services[0].backends[0].p95_us, 4300);
-	assert_int_equal(model.services[0].backends[1].p95_us, 0);
-	assert_int_equal(model.services[0].p95_us, 4300);
+	assert_int_equal(model.services[0].backends[0].connects.p95_us, 4300);
+	assert_int_equal(model.services[0].backends[1].connects.p95_us, 0);
+	assert_int_equal(model.services[0].backends[1].connects.timed, 0);
+	assert_int_equal(model.services[0].connects.p95_us, 4400);
 	assert_int_equal(model.services[0].weight, 100);
 	top_model_done(&model);
 }
@@ -258,7 +260,7 @@ static void every_screen_is_as_large_as_the_terminal_and_no_larger(void **state)
 
 static void names_are_whole_where_there_is_room_and_cut_in_the_middle_else(void **state)
 {
-	struct top_options options = {.columns = 80};
+	struct top_options options = {.columns = 100};
 
 	render_example(&options);
 	has("dns [2001:db8::10]:53/udp");
@@ -301,29 +303,40 @@ static void the_column_that_is_sorted_by_is_shown_also_on_a_narrow_terminal(void
 	has("CHECK^");
 }
 
-static void p95_has_a_column_where_there_is_room_and_an_order(void **state)
+static void connects_have_columns_and_orders(void **state)
 {
-	struct top_options options = {.columns = 60};
+	static const enum top_sort sorts[] = {TOP_SORT_P95, TOP_SORT_FAIL};
+	struct top_options options = {.columns = 120};
 	struct top_model model;
 
 	render_example(&options);
-	has_not("P95");
-	options.columns = 120;
-	render_example(&options);
-	has(" CHECK     P95 ");
-	has(" 1.2ms   4.3ms ");
+	has(" CHECK     P95 FAIL % ");
+	has(" 1.2ms   4.3ms    7.5 ");
+	has(" 1.2ms   4.4ms   3.75 ");
+	has(" 1/1       -       -      - "); /* UDP has none */
 	has(" WHY\n");
-	options.columns = 60;
+	options.columns = 66; /* before weight and checks */
+	render_example(&options);
+	has(" P95 FAIL %");
+	has_not("WEIGHT");
+	options.columns = 44;
+	render_example(&options);
+	has_not("P95");
 	options.sort = TOP_SORT_P95;
 	render_example(&options);
 	has("P95v");
+	options.sort = TOP_SORT_FAIL;
+	render_example(&options);
+	has("FAIL %v");
 	assert_int_equal(model_of(&model, 2000, 1000, 10), 0);
-	top_model_sort(&model, TOP_SORT_P95, false);
-	assert_string_equal(model.services[0].name, "web");
-	assert_string_equal(model.services[0].backends[0].name, "blue-1");
-	top_model_sort(&model, TOP_SORT_P95, true);
-	assert_string_equal(model.services[0].name, "dns");
-	assert_string_equal(model.services[1].backends[1].name, "blue-1");
+	for (unsigned i = 0; i < 2; i++) {
+		top_model_sort(&model, sorts[i], false);
+		assert_string_equal(model.services[0].name, "web");
+		assert_string_equal(model.services[0].backends[0].name, "blue-1");
+		top_model_sort(&model, sorts[i], true);
+		assert_string_equal(model.services[0].name, "dns");
+		assert_string_equal(model.services[1].backends[1].name, "blue-1");
+	}
 	top_model_done(&model);
 }
 
@@ -458,7 +471,7 @@ static void a_backend_without_an_earlier_sample_has_no_rate(void **state)
 	assert_false(model.services[0].backends[0].rates.known);
 	assert_true(model.services[0].backends[1].rates.known);
 	render(&model, &options);
-	has("  1.2ms   4.3ms      -      -      -      7\n");
+	has("  1.2ms   4.3ms    7.5      -      -      -      7\n");
 	top_model_done(&model);
 	json_decref(before);
 	json_decref(now);
@@ -708,7 +721,7 @@ int main(void)
 	    cmocka_unit_test(names_are_whole_where_there_is_room_and_cut_in_the_middle_else),
 	    cmocka_unit_test(the_reason_is_in_its_column_or_below_its_row),
 	    cmocka_unit_test(the_column_that_is_sorted_by_is_shown_also_on_a_narrow_terminal),
-	    cmocka_unit_test(p95_has_a_column_where_there_is_room_and_an_order),
+	    cmocka_unit_test(connects_have_columns_and_orders),
 	    cmocka_unit_test(the_head_has_totals_and_the_reasons_of_drops),
 	    cmocka_unit_test(a_small_terminal_has_one_line_above_the_titles),
 	    cmocka_unit_test(old_figures_are_grey_below_a_line_that_says_since_when),

@@ -207,6 +207,48 @@ static void a_clock_that_is_put_back_counts_nothing_of_the_future(void **state)
 	uptimes_free(uptimes);
 }
 
+static void assert_connects(struct uptimes *uptimes, enum uptime_window window, uint64_t at,
+			    uint64_t answered, uint64_t unanswered)
+{
+	struct uptime_share share = uptime_share(uptimes_get(uptimes, "a"), window, at);
+
+	assert_int_equal(share.answered, answered);
+	assert_int_equal(share.unanswered, unanswered);
+}
+
+static void connects_are_in_the_windows_in_which_they_were(void **state)
+{
+	struct uptimes *uptimes = uptimes_new();
+	struct uptime *uptime = uptimes_get(uptimes, "a");
+
+	uptime_add_connects(uptime, NOW - 2 * HOUR, 70, 30);
+	uptime_add_connects(uptime, NOW, 20, 1);
+	uptime_add_connects(uptime, NOW, 0, 0);
+	assert_connects(uptimes, UPTIME_HOUR, NOW, 20, 1);
+	assert_connects(uptimes, UPTIME_DAY, NOW, 90, 31);
+	assert_connects(uptimes, UPTIME_MONTH, NOW + 2 * DAY, 90, 31);
+	assert_connects(uptimes, UPTIME_DAY, NOW + 2 * DAY, 0, 0);
+	/* the place of a minute an hour ago is used again */
+	uptime_add_connects(uptime, NOW + HOUR, 5, 0);
+	assert_connects(uptimes, UPTIME_HOUR, NOW + HOUR, 5, 0);
+	assert_share(uptime, UPTIME_DAY, NOW, 0, 0); /* of the time nothing is known */
+	uptimes_free(uptimes);
+}
+
+static void more_connects_than_can_be_counted_keep_their_share(void **state)
+{
+	struct uptimes *uptimes = uptimes_new();
+	struct uptime *uptime = uptimes_get(uptimes, "a");
+	struct uptime_share share;
+
+	uptime_add_connects(uptime, NOW, 3000000000ULL, 1000000000ULL);
+	uptime_add_connects(uptime, NOW, 3000000000ULL, 1000000000ULL);
+	share = uptime_share(uptime, UPTIME_HOUR, NOW);
+	assert_int_equal(share.answered, 3000000000ULL);
+	assert_int_equal(share.unanswered, 1000000000ULL);
+	uptimes_free(uptimes);
+}
+
 /* ---- the file ---- */
 
 static char path[] = "/tmp/lbd-uptime-XXXXXX";
@@ -238,6 +280,7 @@ static void it_survives_a_restart(void **state)
 
 	pass(uptimes_get(before, "192.0.2.1:80/tcp"), NOW - HOUR, HOUR, true);
 	pass(uptimes_get(before, "[2001:db8::1]:0/udp"), NOW - MINUTE, MINUTE, false);
+	uptime_add_connects(uptimes_get(before, "a"), NOW, 41, 2);
 	uptimes_get(before, "never seen");
 	uptime_add(uptimes_get(before, "long gone"), NOW - 31 * DAY, SECOND, true);
 	assert_int_equal(uptimes_save(before, path, NOW, &err), 0);
@@ -251,6 +294,8 @@ static void it_survives_a_restart(void **state)
 			     share.seen_ms);
 	}
 	assert_share(uptimes_get(after, "[2001:db8::1]:0/udp"), UPTIME_DAY, NOW, 0, MINUTE);
+	for (unsigned i = 0; i < UPTIME_WINDOWS; i++)
+		assert_connects(after, i, NOW, 41, 2);
 	assert_share(uptimes_get(after, "long gone"), UPTIME_MONTH, NOW - 31 * DAY, 0, 0);
 	assert_int_equal(uptime_total(uptimes_get(after, "192.0.2.1:80/tcp")).seen_ms, 0);
 	uptimes_free(before);
@@ -280,25 +325,46 @@ static void assert_refused(const char *text, unsigned line)
 	uptimes_free(uptimes);
 }
 
-#define HEAD "lbd availability 1\n"
+#define HEAD   "lbd availability 2\n"
+#define HEAD_1 "lbd availability 1\n"
 
 static void a_file_that_is_something_else_is_refused_with_its_line(void **state)
 {
 	assert_refused("", 1);
-	assert_refused("lbd availability 2\n", 1);
-	assert_refused("lbd availability 1", 1);
+	assert_refused("lbd availability 3\n", 1);
+	assert_refused("lbd availability 2", 1);
 	assert_refused(HEAD "a\n", 3);
 	assert_refused(HEAD "a\nm\nh\n", 5);
 	assert_refused(HEAD "a\nm\nh\nd", 5);
 	assert_refused(HEAD "a\nm\nd\nh\n", 4);
 	assert_refused(HEAD "a\nm 1 2\nh\nd\n", 3);
-	assert_refused(HEAD "a\nm 1 3 2\nh\nd\n", 3);
-	assert_refused(HEAD "a\nm 1 -2 2\nh\nd\n", 3);
-	assert_refused(HEAD "a\nm 1  2 2\nh\nd\n", 3);
-	assert_refused(HEAD "a\nm 1 2 4294967296\nh\nd\n", 3);
-	assert_refused(HEAD "a\nm 18446744073709551616 2 2\nh\nd\n", 3);
-	assert_refused(HEAD "a\nm 1 2 3x\nh\nd\n", 3);
+	assert_refused(HEAD "a\nm 1 2 2\nh\nd\n", 3);
+	assert_refused(HEAD "a\nm 1 2 2 5\nh\nd\n", 3);
+	assert_refused(HEAD "a\nm 1 2 2 5 x\nh\nd\n", 3);
+	assert_refused(HEAD "a\nm 1 2 2 5 4294967296\nh\nd\n", 3);
+	assert_refused(HEAD "a\nm 1 3 2 0 0\nh\nd\n", 3);
+	assert_refused(HEAD "a\nm 1 -2 2 0 0\nh\nd\n", 3);
+	assert_refused(HEAD "a\nm 1  2 2 0 0\nh\nd\n", 3);
+	assert_refused(HEAD "a\nm 1 2 4294967296 0 0\nh\nd\n", 3);
+	assert_refused(HEAD "a\nm 18446744073709551616 2 2 0 0\nh\nd\n", 3);
+	assert_refused(HEAD "a\nm 1 2 3 0 0x\nh\nd\n", 3);
+	assert_refused(HEAD_1 "a\nm 1 2 2 0\nh\nd\n", 3);
 	assert_refused(HEAD "\nm\nh\nd\n", 2);
+}
+
+static void a_file_of_before_has_no_connects_and_is_read(void **state)
+{
+	struct uptimes *uptimes = uptimes_new();
+	char text[256];
+	struct error err;
+
+	snprintf(text, sizeof(text), HEAD_1 "a\nm\nh %llu 500 1000 %llu 7 9\nd\n", NOW / HOUR,
+		 NOW / HOUR - 1);
+	write_file(text);
+	assert_int_equal(uptimes_load(uptimes, path, &err), 0);
+	assert_share(uptimes_get(uptimes, "a"), UPTIME_DAY, NOW, 507, 1009);
+	assert_int_equal(uptime_share(uptimes_get(uptimes, "a"), UPTIME_DAY, NOW).answered, 0);
+	uptimes_free(uptimes);
 }
 
 static void a_file_of_any_bytes_does_no_harm(void **state)
@@ -369,6 +435,10 @@ int main(void)
 	    cmocka_unit_test(each_span_of_a_window_is_told_the_oldest_first),
 	    cmocka_unit_test(a_span_of_the_ring_is_used_again),
 	    cmocka_unit_test(a_clock_that_is_put_back_counts_nothing_of_the_future),
+	    cmocka_unit_test(connects_are_in_the_windows_in_which_they_were),
+	    cmocka_unit_test(more_connects_than_can_be_counted_keep_their_share),
+	    cmocka_unit_test_setup_teardown(a_file_of_before_has_no_connects_and_is_read, make_path,
+					    remove_path),
 	    cmocka_unit_test_setup_teardown(it_survives_a_restart, make_path, remove_path),
 	    cmocka_unit_test_setup_teardown(the_loop_goes_on_while_the_disk_is_waited_for,
 					    make_path, remove_path),

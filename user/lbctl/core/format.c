@@ -115,6 +115,19 @@ const char *format_share(double share, char text[FORMAT_TEXT])
 	return text;
 }
 
+const char *format_percent(uint64_t part, uint64_t all, char text[FORMAT_TEXT])
+{
+	if (!all)
+		return strcpy(text, "-");
+	snprintf(text, FORMAT_TEXT, "%.3g", 100.0 * (double)part / (double)all);
+	return text;
+}
+
+enum tone format_fail_tone(uint64_t part, uint64_t all)
+{
+	return !part ? TONE_PLAIN : part * 10 >= all ? TONE_BAD : TONE_WARN;
+}
+
 const char *format_plural(uint64_t count, const char *noun, char text[64])
 {
 	snprintf(text, 64, "%llu %s%s", (unsigned long long)count, noun, count == 1 ? "" : "s");

@@ -89,8 +89,8 @@ static enum top_sort sort_of(const struct top_options *options, int key)
 		enum top_sort sort;
 	} keys[] = {{'P', TOP_SORT_PACKETS}, {'B', TOP_SORT_BITS},   {'N', TOP_SORT_FLOWS},
 		    {'A', TOP_SORT_ACTIVE},  {'D', TOP_SORT_STATUS}, {'W', TOP_SORT_WEIGHT},
-		    {'L', TOP_SORT_LATENCY}, {'T', TOP_SORT_P95},    {'M', TOP_SORT_NAME},
-		    {'C', TOP_SORT_CONFIG}};
+		    {'L', TOP_SORT_LATENCY}, {'T', TOP_SORT_P95},    {'F', TOP_SORT_FAIL},
+		    {'M', TOP_SORT_NAME},    {'C', TOP_SORT_CONFIG}};
 
 	if (key == 's')
 		return (options->sort + 1) % TOP_SORTS;

@@ -20,6 +20,7 @@ static const struct {
     [TOP_FIELD_WEIGHT] = {"WEIGHT", 6, false, TOP_SORT_WEIGHT},
     [TOP_FIELD_CHECK] = {"CHECK", 7, false, TOP_SORT_LATENCY},
     [TOP_FIELD_P95] = {"P95", 7, false, TOP_SORT_P95},
+    [TOP_FIELD_FAIL] = {"FAIL %", 6, false, TOP_SORT_FAIL},
     [TOP_FIELD_PACKETS] = {"PKT/S", 6, false, TOP_SORT_PACKETS},
     [TOP_FIELD_BITS] = {"BIT/S", 6, false, TOP_SORT_BITS},
     [TOP_FIELD_FLOWS] = {"NEW/S", 6, false, TOP_SORT_FLOWS},
@@ -146,8 +147,8 @@ static unsigned name_least(const struct wanted *wanted, unsigned columns)
 struct top_layout layout_of(const struct top_rows *rows, const struct top_options *options)
 {
 	static const enum top_field order[] = {
-	    TOP_FIELD_STATUS, TOP_FIELD_PACKETS, TOP_FIELD_FLOWS, TOP_FIELD_ACTIVE,
-	    TOP_FIELD_BITS,   TOP_FIELD_WEIGHT,  TOP_FIELD_CHECK};
+	    TOP_FIELD_STATUS, TOP_FIELD_PACKETS, TOP_FIELD_FLOWS,  TOP_FIELD_P95,  TOP_FIELD_FAIL,
+	    TOP_FIELD_ACTIVE, TOP_FIELD_BITS,    TOP_FIELD_WEIGHT, TOP_FIELD_CHECK};
 	struct wanted wanted = wanted_by(rows, options);
 	unsigned name = name_least(&wanted, options->columns), room;
 	struct top_layout layout = {0};
@@ -161,9 +162,6 @@ struct top_layout layout_of(const struct top_rows *rows, const struct top_option
 	room += options->columns > name ? name : options->columns;
 	layout.name = room < wanted.whole_name ? room : wanted.whole_name;
 	room -= layout.name;
-	/* neither a name nor the reason gives way for it */
-	if (room <= WHY_MIN || room > WHY_MIN + fields[TOP_FIELD_P95].width + 1)
-		take_in(&layout, TOP_FIELD_P95, 0, &room);
 	if (room > WHY_MIN)
 		layout.width[TOP_FIELD_WHY] = room - 1;
 	return layout;
@@ -234,7 +232,8 @@ static void put_field(struct top_line *line, const struct top_row *row, enum top
 	const struct top_rates *rates = row->backend ? &row->backend->rates : &row->service->rates;
 	const char *status = row->backend ? row->backend->condition : row->service->status;
 	uint64_t latency_us = row->backend ? row->backend->latency_us : row->service->latency_us;
-	uint64_t p95_us = row->backend ? row->backend->p95_us : row->service->p95_us;
+	const struct top_connects *connects =
+	    row->backend ? &row->backend->connects : &row->service->connects;
 	char text[64];
 
 	switch (field) {
@@ -248,7 +247,13 @@ static void put_field(struct top_line *line, const struct top_row *row, enum top
 		put_latency(line, latency_us, width);
 		break;
 	case TOP_FIELD_P95:
-		put_latency(line, p95_us, width);
+		put_latency(line, connects->p95_us, width);
+		break;
+	case TOP_FIELD_FAIL:
+		line_number(line,
+			    connects->failed ? format_fail_tone(connects->failed, connects->timed)
+					     : TONE_DIM,
+			    format_percent(connects->failed, connects->timed, text), width);
 		break;
 	case TOP_FIELD_PACKETS:
 		put_rate(line, rates, rates->packets, width);

@@ -74,6 +74,17 @@ static struct top_rates rates(const json_t *before, const json_t *now, double se
 	return rates;
 }
 
+/* Of clients, as the traffic shows them. */
+static struct top_connects connects(const json_t *of)
+{
+	const json_t *object = json_object_get(of, "connects"),
+		     *recent = json_object_get(object, "recent");
+
+	return (struct top_connects){.p95_us = json_number(object, "p95_us"),
+				     .failed = json_number(recent, "failed"),
+				     .timed = json_number(recent, "sampled")};
+}
+
 static void add_rates(struct top_rates *to, const struct top_rates *more)
 {
 	to->packets += more->packets;
@@ -91,6 +102,7 @@ static int read_service(const json_t *before, const json_t *now, size_t at, stru
 	    .at = at,
 	    .backends_count_up = json_number(now, "backends_up"),
 	    .backends_all = json_number(now, "backends"),
+	    .connects = connects(now),
 	    .rates = rates(same_service(before, at, now), now, model->seconds),
 	};
 	row->name = copy(json_text(now, "name"), &failed);
@@ -159,7 +171,7 @@ static int add_backend(struct top_service *service, const json_t *before, const 
 	    .at = at,
 	    .weight = json_number(now, "effective_weight"),
 	    .latency_us = json_number(now, "latency_us"),
-	    .p95_us = json_number(json_object_get(now, "checks"), "p95_us"),
+	    .connects = connects(now),
 	    .rates = rates(before, now, seconds),
 	};
 	row->address = copy(json_text(now, "address"), &failed);
@@ -171,8 +183,6 @@ static int add_backend(struct top_service *service, const json_t *before, const 
 	service->weight += row->weight;
 	if (row->latency_us > service->latency_us)
 		service->latency_us = row->latency_us;
-	if (row->p95_us > service->p95_us)
-		service->p95_us = row->p95_us;
 	return failed ? -ENOMEM : 0;
 }
 

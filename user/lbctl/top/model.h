@@ -14,12 +14,17 @@ struct top_rates {
 	uint64_t active;
 };
 
+struct top_connects {
+	uint64_t p95_us;        /* 0: unknown */
+	uint64_t failed, timed; /* timed 0: there were none */
+};
+
 struct top_backend {
 	char *address, *name, *condition;
 	char *labels;                /* "zone=a rack=7" */
 	char *why;                   /* it takes no flows, or fewer than its weight says; "" */
 	uint64_t weight, latency_us; /* effective; of health checks, 0: unknown */
-	uint64_t p95_us;             /* of those that passed in the last minutes, 0: unknown */
+	struct top_connects connects;
 	struct top_rates rates;
 	size_t at; /* in the answer */
 };
@@ -27,8 +32,9 @@ struct top_backend {
 struct top_service {
 	char *name, *endpoint, *status, *why;
 	uint64_t backends_count_up, backends_all;
-	uint64_t weight;             /* the sum of its backends' */
-	uint64_t latency_us, p95_us; /* the largest */
+	uint64_t weight;     /* the sum of its backends' */
+	uint64_t latency_us; /* the largest */
+	struct top_connects connects;
 	struct top_rates rates;
 	struct top_backend *backends;
 	size_t backends_count;
@@ -63,6 +69,7 @@ enum top_sort {
 	TOP_SORT_WEIGHT,
 	TOP_SORT_LATENCY,
 	TOP_SORT_P95,
+	TOP_SORT_FAIL,
 	TOP_SORTS
 };
 

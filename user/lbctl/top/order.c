@@ -15,15 +15,17 @@ struct order {
 /* What is compared of a row, of whatever kind it is. */
 struct key {
 	const struct top_rates *rates;
-	uint64_t weight, latency_us, p95_us;
+	const struct top_connects *connects;
+	uint64_t weight, latency_us;
 	const char *name, *status;
 	size_t at;
 };
 
 static struct key service_key(const struct top_service *service)
 {
-	return (struct key){&service->rates, service->weight, service->latency_us, service->p95_us,
-			    service->name,   service->status, service->at};
+	return (struct key){&service->rates,     &service->connects, service->weight,
+			    service->latency_us, service->name,      service->status,
+			    service->at};
 }
 
 static struct key backend_key(const struct top_backend *backend)
@@ -31,8 +33,13 @@ static struct key backend_key(const struct top_backend *backend)
 	const char *name = *backend->name ? backend->name : backend->address;
 
 	return (struct key){
-	    &backend->rates,    backend->weight, backend->latency_us, backend->p95_us, name,
+	    &backend->rates,    &backend->connects, backend->weight, backend->latency_us, name,
 	    backend->condition, backend->at};
+}
+
+static double failing_share(const struct top_connects *connects)
+{
+	return connects->timed ? (double)connects->failed / (double)connects->timed : 0;
 }
 
 /* What descends. */
@@ -52,7 +59,9 @@ static double number_of(const struct key *key, enum top_sort sort)
 	case TOP_SORT_LATENCY:
 		return (double)key->latency_us;
 	case TOP_SORT_P95:
-		return (double)key->p95_us;
+		return (double)key->connects->p95_us;
+	case TOP_SORT_FAIL:
+		return failing_share(key->connects);
 	case TOP_SORT_STATUS:
 		return -select_rank(key->status);
 	default:
@@ -130,7 +139,8 @@ const char *top_sort_name(enum top_sort sort)
 	    [TOP_SORT_BITS] = "bits",       [TOP_SORT_FLOWS] = "flows",
 	    [TOP_SORT_ACTIVE] = "active",   [TOP_SORT_NAME] = "name",
 	    [TOP_SORT_STATUS] = "status",   [TOP_SORT_WEIGHT] = "weight",
-	    [TOP_SORT_LATENCY] = "latency", [TOP_SORT_P95] = "p95"};
+	    [TOP_SORT_LATENCY] = "latency", [TOP_SORT_P95] = "p95",
+	    [TOP_SORT_FAIL] = "fail"};
 
 	return names[sort];
 }

@@ -174,7 +174,8 @@ static const char *const help[][2] = {
     {"d", "packets by reason, such as drops; and back"},
     {"s, S", "the next, the previous order"},
     {"P B N A", "most packets, bits, new flows, active flows first"},
-    {"D W L T", "down first, largest weight, slowest health checks: by CHECK, by P95"},
+    {"D W L", "down first, largest weight, slowest health checks"},
+    {"T F", "slowest connects, most that fail: by P95, by FAIL %"},
     {"M C", "by name, as in the config"},
     {"r", "reverse the order"},
     {"p", "pause, and go on"},
@@ -184,8 +185,10 @@ static const char *const help[][2] = {
     {"WEIGHT", "of a backend the effective weight; of a service the backends up and all"},
     {"CHECK", "how long health checks took lately: an average that follows a peak at once and "
 	      "forgets it in some seconds. Of a service that of its slowest backend"},
-    {"P95", "95 of 100 health checks that passed in the last 5 to 10 minutes took less, off by at "
-	    "most an eighth. Of a service that of its slowest backend"},
+    {"P95",
+     "95 of 100 connects of clients in the last 5 to 10 seconds took less, off by at most an "
+     "eighth: from the SYN to the client's next packet. TCP only"},
+    {"FAIL %", "of these connects those whose SYN was sent again, or that had no answer"},
     {"PKT/S, BIT/S", "forwarded to backends, per second"},
     {"NEW/S", "new flows per second"},
     {"ACTIVE", "tracked flows; flows in stable slots need no tracking"},

@@ -17,8 +17,9 @@ struct algo {
 	uint8_t hash; /* default enum lb_hash_fields of the slot hash */
 	/* every weight above 0 counts the same */
 	bool ignores_weights;
+	bool by_latency; /* the cost depends on the latency */
 	/* For LB_SELECT_COST, else NULL: the cost of one flow on a backend, 1..2^31. weight >= 1;
-	 * latency_us: moving average of the health probes' latency, 0: unknown. */
+	 * latency_us: how long it takes to answer, 0: unknown. */
 	uint32_t (*cost)(uint32_t weight, uint32_t latency_us);
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* A new flow goes to the backend with the least latency * (active flows + 1) / weight (after
- * Finagle's peak EWMA balancer). The latency is measured by health probes: with DSR no reply passes
- * the balancer. */
+ * Finagle's peak EWMA balancer). With DSR no reply passes the balancer: the latency is that of
+ * clients' connects, whose half passes, or of health probes where there are few. */
 #include "algo.h"
 
 /* Cost of 1 us at weight 1: resolves 0.1 us at weight 100, and reaches 2 s at weight 1 */
@@ -25,8 +25,9 @@ REGISTER(algo, least_response_time) = {
     .name = "least-response-time",
     .short_name = "lrt",
     .help =
-	"new flows where the latency of health probes, times active flows plus one, per weight is least",
+	"new flows where the time of connects or health probes, times active flows plus one, per weight is least",
     .select = LB_SELECT_COST,
     .hash = LB_HASH_FULL,
+    .by_latency = true,
     .cost = cost,
 };

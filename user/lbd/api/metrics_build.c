@@ -21,6 +21,7 @@
 /* What the values of a service are made of. */
 struct service_view {
 	struct dp_service_stats stats;
+	struct dp_connects connects; /* all 0: they are not timed */
 	const struct service *service;
 	bool announced;
 };
@@ -124,6 +125,31 @@ static double service_observed_seconds(const struct service_view *of)
 	return (double)uptime_of(of).seen_ms / 1e3;
 }
 
+static double service_flows_per_second(const struct service_view *of)
+{
+	return service_flows_per_s(of->service);
+}
+
+static double service_unanswered(const struct service_view *of)
+{
+	return (double)of->connects.unanswered;
+}
+
+static double service_p50(const struct service_view *of)
+{
+	return of->connects.p50_us / 1e6;
+}
+
+static double service_p95(const struct service_view *of)
+{
+	return of->connects.p95_us / 1e6;
+}
+
+static double service_p99(const struct service_view *of)
+{
+	return of->connects.p99_us / 1e6;
+}
+
 static const struct source_status *source_of(const struct service_view *of)
 {
 	static const struct source_status none;
@@ -160,6 +186,16 @@ static const struct {
      "Bytes of IP packets sent to backends, before encapsulation.", service_bytes},
     {"lbd_service_new_flows_total", "counter", "New flows sent to backends, present and past.",
      service_flows},
+    {"lbd_service_new_flows_per_second", "gauge", "New flows a second, last 5 to 10 s.",
+     service_flows_per_second},
+    {"lbd_service_connects_unanswered_total", "counter",
+     "Of the timed TCP connects: those without a further packet of the client within 3 s.",
+     service_unanswered},
+    {"lbd_service_connect_p50_seconds", "gauge",
+     "Median time from a SYN to the client's next packet, last 5 to 10 s; 0: none was answered.",
+     service_p50},
+    {"lbd_service_connect_p95_seconds", "gauge", "The same, 95th percentile.", service_p95},
+    {"lbd_service_connect_p99_seconds", "gauge", "The same, 99th percentile.", service_p99},
     {"lbd_service_denied_packets_total", "counter",
      "Packets of clients that the allow and deny lists do not admit.", service_denied},
     {"lbd_service_allow_prefixes", "gauge", "Prefixes of the allow list; 0: none, or no list.",
@@ -202,6 +238,32 @@ static const struct {
      "Reports of the source of backends-from that it failed, since lbd started.",
      service_source_failures},
 };
+
+/* ---- times of connects ---- */
+
+#define HANDSHAKE_NAME "lbd_handshake_seconds"
+#define HANDSHAKE_HELP \
+	"Time from a SYN to the client's next packet, of the timed TCP connects, since lbd started."
+
+/* labels: as of metrics_labels, not empty. */
+static void write_handshakes(struct text *text, const char *labels, size_t length,
+			     const struct dp_handshakes *handshakes)
+{
+	uint64_t below = 0;
+	char bound[32];
+
+	for (unsigned i = 0; i <= DP_HANDSHAKE_BOUNDS; i++) {
+		below += handshakes->counts[i];
+		if (i < DP_HANDSHAKE_BOUNDS)
+			snprintf(bound, sizeof(bound), "%g", dataplane_handshake_bound_s(i));
+		else
+			snprintf(bound, sizeof(bound), "+Inf");
+		metrics_bucket(text, HANDSHAKE_NAME "_bucket", labels, length, bound,
+			       (double)below);
+	}
+	metrics_line(text, HANDSHAKE_NAME "_sum", labels, length, handshakes->sum_s);
+	metrics_line(text, HANDSHAKE_NAME "_count", labels, length, (double)below);
+}
 
 /* ---- backends ---- */
 
@@ -358,6 +420,8 @@ static const struct {
 struct service_row {
 	size_t labels, labels_length; /* in the text of labels */
 	double values[SERVICE_VALUES];
+	bool timed;
+	struct dp_handshakes handshakes;
 };
 
 struct backend_row {
@@ -473,6 +537,8 @@ static bool add_service(struct rows *rows, const struct metrics_source *source,
 	row += rows->services_count++;
 	service_key(service, &key);
 	dataplane_service_stats(source->dp, &key, &view.stats);
+	dataplane_service_connects(source->dp, &key, &view.connects);
+	row->timed = dataplane_handshakes(source->dp, &key, &row->handshakes);
 	for (unsigned f = 0; f < SERVICE_VALUES; f++)
 		row->values[f] = service_families[f].value(&view);
 	list_service(&labels, service->config);
@@ -521,9 +587,15 @@ struct metrics_build {
 	unsigned restarts;
 	bool collected, globals_written;
 	unsigned service_at,
-	    backend_at; /* next to collect: 0 is the service itself, then backends */
-	unsigned family_at,
-	    row_at; /* next to write: families of services, of backends, their labels */
+	    backend_at;             /* next to collect: 0 is the service itself, then backends */
+	unsigned family_at, row_at; /* next to write, see below */
+};
+
+/* Families in their order: of services, the histogram, of backends, their labels. */
+enum {
+	FAMILY_HANDSHAKES = SERVICE_VALUES,
+	FAMILY_BACKENDS = FAMILY_HANDSHAKES + 1,
+	FAMILY_LABELS = FAMILY_BACKENDS + BACKEND_VALUES,
 };
 
 static bool restart(struct metrics_build *build)
@@ -575,33 +647,42 @@ static int collect_some(struct metrics_build *build)
 	return rc < 0 ? rc : 1;
 }
 
-static void write_row(struct metrics_build *build, unsigned family, unsigned row)
+static void write_service_row(struct metrics_build *build, unsigned family, unsigned at)
 {
-	const struct rows *rows = &build->rows;
-	const char *labels = rows->labels->bytes;
+	const struct service_row *row = &build->rows.services[at];
+	const char *labels = build->rows.labels->bytes + row->labels;
 
-	if (family < SERVICE_VALUES)
-		metrics_line(build->text, service_families[family].name,
-			     labels + rows->services[row].labels, rows->services[row].labels_length,
-			     rows->services[row].values[family]);
-	else if (family < SERVICE_VALUES + BACKEND_VALUES)
-		metrics_line(build->text, backend_families[family - SERVICE_VALUES].name,
-			     labels + rows->backends[row].labels, rows->backends[row].labels_length,
-			     rows->backends[row].values[family - SERVICE_VALUES]);
-	else if (rows->backends[row].own_length)
-		metrics_line(build->text, LABELS_NAME, labels + rows->backends[row].own,
-			     rows->backends[row].own_length, 1);
+	if (family == FAMILY_HANDSHAKES && row->timed)
+		write_handshakes(build->text, labels, row->labels_length, &row->handshakes);
+	else if (family != FAMILY_HANDSHAKES)
+		metrics_line(build->text, service_families[family].name, labels, row->labels_length,
+			     row->values[family]);
+}
+
+static void write_backend_row(struct metrics_build *build, unsigned family, unsigned at)
+{
+	const struct backend_row *row = &build->rows.backends[at];
+	const char *labels = build->rows.labels->bytes;
+
+	if (family < FAMILY_LABELS)
+		metrics_line(build->text, backend_families[family - FAMILY_BACKENDS].name,
+			     labels + row->labels, row->labels_length,
+			     row->values[family - FAMILY_BACKENDS]);
+	else if (row->own_length)
+		metrics_line(build->text, LABELS_NAME, labels + row->own, row->own_length, 1);
 }
 
 static void write_family(struct metrics_build *build, unsigned family)
 {
-	if (family < SERVICE_VALUES)
+	if (family < FAMILY_HANDSHAKES)
 		metrics_family(build->text, service_families[family].name,
 			       service_families[family].type, service_families[family].help);
-	else if (family < SERVICE_VALUES + BACKEND_VALUES)
-		metrics_family(build->text, backend_families[family - SERVICE_VALUES].name,
-			       backend_families[family - SERVICE_VALUES].type,
-			       backend_families[family - SERVICE_VALUES].help);
+	else if (family == FAMILY_HANDSHAKES)
+		metrics_family(build->text, HANDSHAKE_NAME, "histogram", HANDSHAKE_HELP);
+	else if (family < FAMILY_LABELS)
+		metrics_family(build->text, backend_families[family - FAMILY_BACKENDS].name,
+			       backend_families[family - FAMILY_BACKENDS].type,
+			       backend_families[family - FAMILY_BACKENDS].help);
 	else
 		metrics_family(build->text, LABELS_NAME, "gauge", LABELS_HELP);
 }
@@ -610,19 +691,24 @@ static void write_family(struct metrics_build *build, unsigned family)
 static int write_some(struct metrics_build *build)
 {
 	unsigned family = build->family_at, count;
+	bool of_services = family <= FAMILY_HANDSHAKES;
 
 	if (!build->globals_written) {
 		metrics_write_globals(build->text, &build->source);
 		build->globals_written = true;
 		return 1;
 	}
-	if (family > SERVICE_VALUES + BACKEND_VALUES)
+	if (family > FAMILY_LABELS)
 		return build->text->failed ? -ENOMEM : 0;
-	count = family < SERVICE_VALUES ? build->rows.services_count : build->rows.backends_count;
+	count = of_services ? build->rows.services_count : build->rows.backends_count;
 	if (!build->row_at)
 		write_family(build, family);
-	for (unsigned i = 0; i < ROWS_A_STEP && build->row_at < count; i++)
-		write_row(build, family, build->row_at++);
+	for (unsigned i = 0; i < ROWS_A_STEP && build->row_at < count; i++) {
+		if (of_services)
+			write_service_row(build, family, build->row_at++);
+		else
+			write_backend_row(build, family, build->row_at++);
+	}
 	if (build->row_at == count) {
 		build->row_at = 0;
 		build->family_at++;

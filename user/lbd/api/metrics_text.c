@@ -84,6 +84,15 @@ void metrics_line(struct text *text, const char *name, const char *labels, size_
 	text_add(text, "\n", 1);
 }
 
+void metrics_bucket(struct text *text, const char *name, const char *labels, size_t labels_length,
+		    const char *bound, double value)
+{
+	text_add_string(text, name);
+	text_add(text, labels, labels_length - 1); /* without the closing brace */
+	text_printf(text, ",le=\"%s\"}", bound);
+	metrics_line(text, "", NULL, 0, value);
+}
+
 void metrics_sample(struct text *text, const char *name, const char *const *labels, double value)
 {
 	text_add_string(text, name);

@@ -14,5 +14,8 @@ void metrics_sample(struct text *text, const char *name, const char *const *labe
 void metrics_labels(struct text *text, const char *const *labels);
 void metrics_line(struct text *text, const char *name, const char *labels, size_t labels_length,
 		  double value);
+/* The same with a further label "le", of a bucket of a histogram. labels: not nothing. */
+void metrics_bucket(struct text *text, const char *name, const char *labels, size_t labels_length,
+		    const char *bound, double value);
 
 #endif

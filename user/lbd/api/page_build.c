@@ -172,6 +172,19 @@ static json_t *conditions_json(const unsigned counts[CONDITIONS])
 	return object;
 }
 
+/* What the traffic of the last seconds shows of connects; null: there were none. */
+static json_t *connects_json(const struct dp_connects *connects)
+{
+	if (!connects->recent.sampled)
+		return json_null();
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "p50_us", number(connects->p50_us),
+			 "p95_us", number(connects->p95_us), "p99_us", number(connects->p99_us),
+			 "sampled", number(connects->recent.sampled), "retried",
+			 number(connects->recent.retried), "unanswered",
+			 number(connects->recent.unanswered), "failed",
+			 number(connects->recent.failed));
+}
+
 /* ---- services ---- */
 
 static json_t *service_json(const struct metrics_source *source, const struct service *service,
@@ -179,14 +192,16 @@ static json_t *service_json(const struct metrics_source *source, const struct se
 {
 	const struct config_service *config = service->config;
 	struct dp_service_stats stats = {0};
+	struct dp_connects connects;
 	struct dp_service key;
 	char vip[ADDR_TEXT];
 
 	service_key(service, &key);
 	dataplane_service_stats(source->dp, &key, &stats);
+	dataplane_service_connects(source->dp, &key, &connects);
 	return json_pack(
 	    "{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:b, s:I, s:I, s:o, s:o, s:o}",
+	    "s:b, s:I, s:I, s:o, s:o, s:o, s:o}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "port", config->port,
 	    "protocol", config->protocol == CONFIG_TCP ? "tcp" : "udp", "algorithm",
 	    config->algorithm->name, "status", service_status_name(service->status), "why",
@@ -197,8 +212,8 @@ static json_t *service_json(const struct metrics_source *source, const struct se
 	    number(stats.denied), "over_rate", number(stats.over_rate), "over_source_rate",
 	    number(stats.over_source_rate), "limited", stats.limited, "failed",
 	    number(sums->failed), "losses", number(sums->losses), "latency_us",
-	    quantiles_json(&sums->latencies), "availability", api_availability_json(service),
-	    "hours", spans_json(service->uptime, UPTIME_DAY));
+	    quantiles_json(&sums->latencies), "connects", connects_json(&connects), "availability",
+	    api_availability_json(service), "hours", spans_json(service->uptime, UPTIME_DAY));
 }
 
 static json_t *wrong_json(const struct backend *backend)
@@ -232,29 +247,17 @@ static void sum_backend(struct page_build *build, const struct backend *backend)
 
 /* ---- backends ---- */
 
-/* What the traffic of the last seconds shows of its connects. */
-static json_t *connects_json(const struct dataplane *dp, const struct dp_service *key,
-			     const struct backend *backend)
-{
-	struct dp_connects connects;
-
-	if (!dataplane_connects(dp, key, &backend->address, &connects) || !connects.recent.sampled)
-		return json_null();
-	return json_pack("{s:I, s:I, s:I, s:I}", "p95_us", number(connects.p95_us), "sampled",
-			 number(connects.recent.sampled), "retried",
-			 number(connects.recent.retried), "unanswered",
-			 number(connects.recent.unanswered));
-}
-
 static json_t *backend_json(struct dataplane *dp, const struct backend *backend)
 {
 	struct latency_sum latencies = {0};
 	struct dp_backend_stats stats = {0};
+	struct dp_connects connects;
 	struct dp_service key;
 	char address[ADDR_TEXT];
 
 	service_key(backend->service, &key);
 	dataplane_backend_stats(dp, &key, &backend->address, &stats);
+	dataplane_connects(dp, &key, &backend->address, &connects);
 	latencies_sum(&backend->latencies, clock_monotonic_ms(), &latencies);
 	return json_pack(
 	    "{s:s, s:s?, s:o, s:s, s:s, s:I, s:I, s:I, s:b, s:s?, s:i, s:I, s:I, s:I, s:I, s:I, s:I, "
@@ -270,7 +273,7 @@ static json_t *backend_json(struct dataplane *dp, const struct backend *backend)
 	    number(stats.slots), "kept_slots", number(stats.kept_slots), "passed",
 	    number(backend->passed), "failed", number(backend->failed), "losses",
 	    number(backend->losses), "latency_us", quantiles_json(&latencies), "connects",
-	    connects_json(dp, &key, backend), "from", origin_name(backend->origin));
+	    connects_json(&connects), "from", origin_name(backend->origin));
 }
 
 /* ---- events ---- */

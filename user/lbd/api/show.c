@@ -226,6 +226,59 @@ json_t *api_availability_json(const struct service *service)
 	return windows;
 }
 
+/* Of each window the share of the connects in the sample that were answered; null: there were none.
+ */
+static json_t *answered_json(const struct service *service)
+{
+	json_t *windows = json_object();
+
+	for (unsigned i = 0; i < UPTIME_WINDOWS && service->uptime; i++) {
+		struct uptime_share share = uptime_share(service->uptime, i, clock_wall_ms());
+		double all = (double)share.answered + (double)share.unanswered;
+
+		json_object_set_new(windows, uptime_window_names[i],
+				    all > 0 ? json_real((double)share.answered / all)
+					    : json_null());
+	}
+	return windows;
+}
+
+static json_t *us_json(uint32_t us)
+{
+	return us ? json_integer(us) : json_null();
+}
+
+/* What the traffic shows of connects. */
+static json_t *connects_json(const struct dp_connects *connects)
+{
+	return json_pack(
+	    "{s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I}}", "sampled",
+	    number(connects->sampled), "retried", number(connects->retried), "reset",
+	    number(connects->reset), "unanswered", number(connects->unanswered), "p50_us",
+	    us_json(connects->p50_us), "p95_us", us_json(connects->p95_us), "p99_us",
+	    us_json(connects->p99_us), "recent", "sampled", number(connects->recent.sampled),
+	    "answered", number(connects->recent.answered), "retried",
+	    number(connects->recent.retried), "unanswered", number(connects->recent.unanswered),
+	    "failed", number(connects->recent.failed));
+}
+
+static json_t *service_connects_json(const struct dataplane *dp, const struct dp_service *key)
+{
+	struct dp_connects connects;
+
+	return dataplane_service_connects(dp, key, &connects) ? connects_json(&connects)
+							      : json_null();
+}
+
+static json_t *backend_connects_json(const struct dataplane *dp, const struct dp_service *key,
+				     const struct backend *backend)
+{
+	struct dp_connects connects;
+
+	return dataplane_connects(dp, key, &backend->address, &connects) ? connects_json(&connects)
+									 : json_null();
+}
+
 /* Since a time of CLOCK_MONOTONIC; null: there is none. */
 static json_t *age_json(uint64_t at_ms)
 {
@@ -284,7 +337,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
 	return json_pack(
 	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I, "
-	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:b, s:o, s:o}",
+	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:o, s:f, s:o, s:b, s:o, s:o}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
 	    config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
 	    config->algorithm->name, "forward", forward_name(config->forward), "tracking",
@@ -297,8 +350,10 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    list_json(config->lists.deny), "denied", number(stats.denied), "limit",
 	    limit_json(&config->limit), "over_rate", number(stats.over_rate), "over_source_rate",
 	    number(stats.over_source_rate), "why", service_why(service), "availability",
-	    api_availability_json(service), "runtime", config->file == CONFIG_RUNTIME, "source",
-	    source_json(api, config), "levels", levels_json(service));
+	    api_availability_json(service), "answered", answered_json(service), "flows_per_s",
+	    service_flows_per_s(service), "connects", service_connects_json(api->dp, &key),
+	    "runtime", config->file == CONFIG_RUNTIME, "source", source_json(api, config), "levels",
+	    levels_json(service));
 }
 
 /* ---- backends ---- */
@@ -383,39 +438,18 @@ static json_t *checks_json(const struct backend *backend, uint64_t wall_ms)
 			 "p99_us", latency_json(&sum, 99), "last_failure", failure);
 }
 
-static json_t *us_json(uint32_t us)
+/* What the algorithm goes by; null: by something else, or it is not known. */
+static json_t *response_json(const struct backend *backend)
 {
-	return us ? json_integer(us) : json_null();
-}
-
-/* What the traffic shows of its connects. */
-static json_t *connects_json(const struct api *api, const struct backend *backend)
-{
-	struct dp_connects connects;
-	struct dp_service key;
-
-	service_key(backend->service, &key);
-	if (!dataplane_connects(api->dp, &key, &backend->address, &connects))
-		return json_null();
-	return json_pack(
-	    "{s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I}}", "sampled",
-	    number(connects.sampled), "retried", number(connects.retried), "reset",
-	    number(connects.reset), "unanswered", number(connects.unanswered), "p50_us",
-	    us_json(connects.p50_us), "p95_us", us_json(connects.p95_us), "p99_us",
-	    us_json(connects.p99_us), "recent", "sampled", number(connects.recent.sampled),
-	    "answered", number(connects.recent.answered), "retried",
-	    number(connects.recent.retried), "unanswered", number(connects.recent.unanswered));
+	return us_json(
+	    backend->service->config->algorithm->by_latency ? backend_response_us(backend) : 0);
 }
 
 /* How long it is held back for its flaps or failing connects. */
 static json_t *damped_json(const struct backend *backend)
 {
-	uint64_t limit_ms = backend->service->config->flap_damping_ms, now = clock_monotonic_ms(),
-		 until_ms =
-		     backend->damping.returned_ms + damping_span_ms(&backend->damping, limit_ms);
+	uint64_t now = clock_monotonic_ms(), until_ms = backend_hold_until_ms(backend);
 
-	if (backend->service->config->health.passive && backend->passive.until_ms > until_ms)
-		until_ms = backend->passive.until_ms;
 	return seconds_json(backend->condition == BACKEND_DAMPED,
 			    until_ms > now ? until_ms - now : 0);
 }
@@ -472,7 +506,7 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
 	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o, s:s?, s:i, s:b, s:o}",
+	    "s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:s?, s:i, s:b, s:o}",
 	    "service", backend->service->config->name, "address",
 	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
 	    "labels", api_labels_json(backend->tag), "weight", number(backend->weight),
@@ -485,11 +519,11 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    number(stats.kept_slots), "drained", backend->condition == BACKEND_DRAINED, "drain",
 	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend), "admin",
 	    admin_state_name(backend->admin), "agent", agent_json(backend), "checks",
-	    checks_json(backend, now), "damped_s", damped_json(backend), "connects",
-	    connects_json(api, backend), "from", origin_name(backend->origin), "lease",
-	    lease_json(backend), "zone", config_tag_zone(backend->tag), "priority",
-	    backend->priority, "local", !backend->elsewhere, "health",
-	    target_json(&backend->target));
+	    checks_json(backend, now), "damped_s", damped_json(backend), "response_us",
+	    response_json(backend), "connects", backend_connects_json(api->dp, &key, backend),
+	    "from", origin_name(backend->origin), "lease", lease_json(backend), "zone",
+	    config_tag_zone(backend->tag), "priority", backend->priority, "local",
+	    !backend->elsewhere, "health", target_json(&backend->target));
 }
 
 #define FILTER_MAX 256 /* bytes */

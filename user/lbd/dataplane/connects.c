@@ -28,7 +28,10 @@ int connects_init(struct dataplane *dp, unsigned sample)
 	dp->rank_of = calloc(dp->maps.backend_slots, sizeof(*dp->rank_of));
 	dp->connects_before =
 	    calloc(2 * (size_t)dp->maps.backend_slots, sizeof(*dp->connects_before));
-	if (!dp->sampled || !dp->rank_of || !dp->connects_before)
+	dp->connects_added = calloc(dp->maps.backend_slots, sizeof(*dp->connects_added));
+	dp->connects_sums = calloc(dp->maps.service_slots, sizeof(*dp->connects_sums));
+	if (!dp->sampled || !dp->rank_of || !dp->connects_before || !dp->connects_added ||
+	    !dp->connects_sums)
 		return -ENOMEM;
 	dp->sample = sample;
 	return 0;
@@ -74,6 +77,8 @@ void connects_done(struct dataplane *dp)
 	free(dp->sampled);
 	free(dp->rank_of);
 	free(dp->connects_before);
+	free(dp->connects_added);
+	free(dp->connects_sums);
 }
 
 static struct lb_connects *connects_of(const struct dataplane *dp)
@@ -89,6 +94,13 @@ void connects_forget(struct dataplane *dp, uint32_t id)
 		return;
 	memset(&connects[id], 0, sizeof(connects[id]));
 	memset(&dp->connects_before[2 * id], 0, 2 * sizeof(connects[id]));
+	memset(&dp->connects_added[id], 0, sizeof(connects[id]));
+}
+
+void connects_forget_service(struct dataplane *dp, uint32_t id)
+{
+	if (dp->connects_sums)
+		dp->connects_sums[id] = (struct connects_sums){0};
 }
 
 /* ---- the sample ---- */
@@ -158,22 +170,62 @@ static void count_unanswered(struct dataplane *dp, struct lb_connects *connects,
 	}
 }
 
-void dataplane_connects_tick(struct dataplane *dp, uint64_t now_ms)
+/* What has come since it was last added. The counts of the program wrap, these do not. */
+static void add_to_service(struct dataplane *dp, uint32_t id, const struct lb_connects *connects)
 {
-	struct lb_connects *connects = connects_of(dp), *before = dp->connects_before;
+	struct connects_sums *sums = &dp->connects_sums[dp->maps.backends[id].service];
+	struct lb_connects *added = &dp->connects_added[id];
 
-	if (!connects)
-		return;
-	count_unanswered(dp, connects, probe_clock());
-	if (now_ms < dp->connects_ms + WINDOW_MS)
-		return;
-	dp->connects_ms = now_ms;
+	for (unsigned i = 0; i < LB_CONNECT_WORDS; i++) {
+		uint32_t now = __atomic_load_n(&connects->word[i], __ATOMIC_RELAXED);
+
+		sums->now[i] += now - added->word[i];
+		added->word[i] = now;
+	}
+}
+
+static void add_to_services(struct dataplane *dp, const struct lb_connects *connects)
+{
+	for (uint32_t id = 1; id < dp->backend_ids.count; id++) {
+		task_pause();
+		if (dp->backend_ids.state[id] != ID_FREE &&
+		    memcmp(&connects[id], &dp->connects_added[id], sizeof(connects[id])) != 0)
+			add_to_service(dp, id, &connects[id]);
+	}
+}
+
+static void begin_window(struct dataplane *dp, const struct lb_connects *connects)
+{
+	struct lb_connects *before = dp->connects_before;
+
 	for (uint32_t id = 1; id < dp->backend_ids.count; id++) {
 		if (dp->backend_ids.state[id] == ID_FREE)
 			continue;
 		before[2 * id + 1] = before[2 * id];
 		before[2 * id] = connects[id];
 	}
+	for (uint32_t id = 1; id < dp->service_ids.count; id++) {
+		struct connects_sums *sums = &dp->connects_sums[id];
+
+		if (dp->service_ids.state[id] == ID_FREE)
+			continue;
+		memcpy(sums->last, sums->began, sizeof(sums->last));
+		memcpy(sums->began, sums->now, sizeof(sums->began));
+	}
+}
+
+void dataplane_connects_tick(struct dataplane *dp, uint64_t now_ms)
+{
+	struct lb_connects *connects = connects_of(dp);
+
+	if (!connects)
+		return;
+	count_unanswered(dp, connects, probe_clock());
+	add_to_services(dp, connects);
+	if (now_ms < dp->connects_ms + WINDOW_MS)
+		return;
+	dp->connects_ms = now_ms;
+	begin_window(dp, connects);
 }
 
 /* The middle of a bucket, in us. */
@@ -185,7 +237,7 @@ static uint32_t bucket_us(uint32_t bucket)
 	return (uint32_t)(((2 * from + length) << LB_PROBE_TIME_SHIFT) / 2000);
 }
 
-/* sum: the connects of the window, by bucket; not 0 in all. */
+/* counts: the connects of the window, by bucket; total: all of them, not 0. */
 static uint32_t quantile_us(const uint32_t counts[LB_CONNECT_BUCKETS], uint64_t total,
 			    unsigned percent)
 {
@@ -201,24 +253,31 @@ static uint32_t quantile_us(const uint32_t counts[LB_CONNECT_BUCKETS], uint64_t 
 	return bucket_us(bucket);
 }
 
-static void read_window(const struct lb_connects *now, const struct lb_connects *before,
-			struct dp_connects *ret)
+static uint32_t mean_us(const uint32_t counts[LB_CONNECT_BUCKETS], uint64_t total)
 {
-	uint32_t counts[LB_CONNECT_BUCKETS];
+	uint64_t sum_us = 0;
 
-	for (unsigned i = 0; i < LB_CONNECT_BUCKETS; i++) {
-		counts[i] = now->word[i] - before->word[i];
-		ret->recent.answered += counts[i];
-	}
-	ret->recent.sampled = now->word[LB_CONNECT_SAMPLED] - before->word[LB_CONNECT_SAMPLED];
-	ret->recent.retried = now->word[LB_CONNECT_RETRIED] - before->word[LB_CONNECT_RETRIED];
-	ret->recent.unanswered =
-	    now->word[LB_CONNECT_UNANSWERED] - before->word[LB_CONNECT_UNANSWERED];
+	for (uint32_t bucket = 0; bucket < LB_CONNECT_BUCKETS; bucket++)
+		sum_us += (uint64_t)counts[bucket] * bucket_us(bucket);
+	return (uint32_t)(sum_us / total);
+}
+
+/* words: what has been counted in the window. */
+static void read_window(const uint32_t words[LB_CONNECT_WORDS], struct dp_connects *ret)
+{
+	for (unsigned i = 0; i < LB_CONNECT_BUCKETS; i++)
+		ret->recent.answered += words[i];
+	ret->recent.sampled = words[LB_CONNECT_SAMPLED];
+	ret->recent.retried = words[LB_CONNECT_RETRIED];
+	ret->recent.unanswered = words[LB_CONNECT_UNANSWERED];
+	ret->recent.failed = ret->recent.retried > ret->recent.unanswered ? ret->recent.retried
+									  : ret->recent.unanswered;
 	if (!ret->recent.answered)
 		return;
-	ret->p50_us = quantile_us(counts, ret->recent.answered, 50);
-	ret->p95_us = quantile_us(counts, ret->recent.answered, 95);
-	ret->p99_us = quantile_us(counts, ret->recent.answered, 99);
+	ret->p50_us = quantile_us(words, ret->recent.answered, 50);
+	ret->p95_us = quantile_us(words, ret->recent.answered, 95);
+	ret->p99_us = quantile_us(words, ret->recent.answered, 99);
+	ret->mean_us = mean_us(words, ret->recent.answered);
 }
 
 bool dataplane_connects(const struct dataplane *dp, const struct dp_service *key,
@@ -226,16 +285,77 @@ bool dataplane_connects(const struct dataplane *dp, const struct dp_service *key
 {
 	const struct record *record = dp_find(dp, key);
 	const struct member *member = record ? record_find(record, backend) : NULL;
-	const struct lb_connects *connects = connects_of(dp);
+	const struct lb_connects *connects = connects_of(dp), *before;
+	uint32_t recent[LB_CONNECT_WORDS];
 
 	*ret = (struct dp_connects){0};
 	if (!member || !connects || record->want.protocol != IPPROTO_TCP)
 		return false;
 	connects += member->id;
+	before = &dp->connects_before[2 * member->id + 1];
+	for (unsigned i = 0; i < LB_CONNECT_WORDS; i++)
+		recent[i] = connects->word[i] - before->word[i];
+	for (unsigned i = 0; i < LB_CONNECT_BUCKETS; i++)
+		ret->answered += connects->word[i];
 	ret->sampled = connects->word[LB_CONNECT_SAMPLED];
 	ret->retried = connects->word[LB_CONNECT_RETRIED];
 	ret->reset = connects->word[LB_CONNECT_RESET];
 	ret->unanswered = connects->word[LB_CONNECT_UNANSWERED];
-	read_window(connects, &dp->connects_before[2 * member->id + 1], ret);
+	read_window(recent, ret);
+	return true;
+}
+
+/* ---- those of a service ---- */
+
+static const struct connects_sums *sums_of(const struct dataplane *dp, const struct dp_service *key)
+{
+	const struct record *record = dp_find(dp, key);
+
+	if (!record || !connects_of(dp) || record->want.protocol != IPPROTO_TCP)
+		return NULL;
+	return &dp->connects_sums[record->id];
+}
+
+bool dataplane_service_connects(const struct dataplane *dp, const struct dp_service *key,
+				struct dp_connects *ret)
+{
+	const struct connects_sums *sums = sums_of(dp, key);
+	uint32_t recent[LB_CONNECT_WORDS];
+
+	*ret = (struct dp_connects){0};
+	if (!sums)
+		return false;
+	for (unsigned i = 0; i < LB_CONNECT_WORDS; i++)
+		recent[i] = (uint32_t)(sums->now[i] - sums->last[i]);
+	for (unsigned i = 0; i < LB_CONNECT_BUCKETS; i++)
+		ret->answered += sums->now[i];
+	ret->sampled = sums->now[LB_CONNECT_SAMPLED];
+	ret->retried = sums->now[LB_CONNECT_RETRIED];
+	ret->reset = sums->now[LB_CONNECT_RESET];
+	ret->unanswered = sums->now[LB_CONNECT_UNANSWERED];
+	read_window(recent, ret);
+	return true;
+}
+
+_Static_assert(LB_CONNECT_BUCKETS == 4 * (DP_HANDSHAKE_BOUNDS + 1), "four buckets an octave");
+
+/* A bound is where an octave begins; the four buckets of the last octave have all above, too. */
+double dataplane_handshake_bound_s(unsigned bound)
+{
+	return (double)(4ULL << bound << LB_PROBE_TIME_SHIFT) / 1e9;
+}
+
+bool dataplane_handshakes(const struct dataplane *dp, const struct dp_service *key,
+			  struct dp_handshakes *ret)
+{
+	const struct connects_sums *sums = sums_of(dp, key);
+
+	*ret = (struct dp_handshakes){0};
+	if (!sums)
+		return false;
+	for (unsigned i = 0; i < LB_CONNECT_BUCKETS; i++) {
+		ret->counts[i / 4] += sums->now[i];
+		ret->sum_s += (double)sums->now[i] * bucket_us(i) / 1e6;
+	}
 	return true;
 }

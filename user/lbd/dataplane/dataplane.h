@@ -93,18 +93,31 @@ struct dp_backend_stats {
 	bool drained;
 };
 
-/* Connects of a sample of a backend's flows, since the program was loaded. Those that are under way
- * are in none of the other counts yet. */
+/* Connects of a sample of the flows of a backend or of a service, since the program was loaded.
+ * Those that are under way are in none of the other counts yet. */
 struct dp_connects {
-	uint32_t sampled;    /* SYNs, but for those sent again */
-	uint32_t retried;    /* SYNs of them sent again before any other packet */
-	uint32_t reset;      /* the client's next packet was a reset */
-	uint32_t unanswered; /* no next packet within 3 s */
+	uint64_t sampled;    /* SYNs, but for those sent again */
+	uint64_t retried;    /* SYNs of them sent again before any other packet */
+	uint64_t reset;      /* the client's next packet was a reset */
+	uint64_t unanswered; /* no next packet within 3 s */
+	uint64_t answered;
 	struct {
 		uint64_t sampled, answered, retried, unanswered;
+		/* sent again, or unanswered: one that is never answered is sent again too, unless
+		 * its client gives up before, and counts once */
+		uint64_t failed;
 	} recent; /* of the last 5 to 10 s */
 	/* from the SYN to the client's next packet, of the recent ones; 0: none was answered */
-	uint32_t p50_us, p95_us, p99_us;
+	uint32_t p50_us, p95_us, p99_us, mean_us;
+};
+
+/* The times of a service's connects since the program was loaded, for a histogram: counts[i] took
+ * less than dataplane_handshake_bound_s(i), and not less than the bound before; the last took
+ * longer. */
+#define DP_HANDSHAKE_BOUNDS 17
+struct dp_handshakes {
+	uint64_t counts[DP_HANDSHAKE_BOUNDS + 1];
+	double sum_s; /* off by at most an eighth */
 };
 
 struct dp_service_stats {
@@ -234,7 +247,14 @@ int dataplane_read_drained(const struct dataplane *dp, const struct dp_service *
 /* False: connects of the service are not timed, or the program is not loaded yet. */
 bool dataplane_connects(const struct dataplane *dp, const struct dp_service *key,
 			const struct addr *backend, struct dp_connects *ret);
-/* Each second: finds the connects that had no answer. now_ms: CLOCK_MONOTONIC. */
+/* The same of a service, with those of backends that are gone. As of the last tick. */
+bool dataplane_service_connects(const struct dataplane *dp, const struct dp_service *key,
+				struct dp_connects *ret);
+bool dataplane_handshakes(const struct dataplane *dp, const struct dp_service *key,
+			  struct dp_handshakes *ret);
+double dataplane_handshake_bound_s(unsigned bound);
+/* Each second: finds the connects that had no answer, and adds up those of the services. now_ms:
+ * CLOCK_MONOTONIC. */
 void dataplane_connects_tick(struct dataplane *dp, uint64_t now_ms);
 /* Sums of packets and bytes per counter (enum lb_reason, then enum lb_event). */
 void dataplane_reason_counts(struct dataplane *dp, struct lb_reason_count ret[LB_COUNTERS]);

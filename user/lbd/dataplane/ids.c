@@ -172,6 +172,7 @@ static void release(struct dataplane *dp, struct ids *ids, uint32_t before_round
 			connects_forget(dp, id);
 		} else {
 			memset(&dp->maps.turns[id], 0, sizeof(struct lb_turn));
+			connects_forget_service(dp, id);
 			clear_service_counts(dp, id);
 		}
 		ids->quarantined--;

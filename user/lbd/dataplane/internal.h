@@ -130,6 +130,12 @@ struct record {
 	uint32_t fresh_round;
 };
 
+/* What the words of struct lb_connects add up to in a service: now, when this window of connects.c
+ * began, and when the last one did. */
+struct connects_sums {
+	uint64_t now[LB_CONNECT_WORDS], began[LB_CONNECT_WORDS], last[LB_CONNECT_WORDS];
+};
+
 struct sweep {
 	enum { SWEEP_IDLE, SWEEP_MOVE, SWEEP_FLOWS, SWEEP_FRAGS, SWEEP_SLOTS } phase;
 	bool moves;         /* the flow table was changing its size when the round began */
@@ -219,6 +225,8 @@ struct dataplane {
 	uint8_t *sampled; /* a bit by slot of the arena; NULL: none is */
 	uint32_t *rank_of;
 	struct lb_connects *connects_before; /* by backend: when this window began, and the last */
+	struct lb_connects *connects_added;  /* by backend: what is in its service's sums */
+	struct connects_sums *connects_sums; /* by service; NULL: nothing is timed */
 	uint64_t connects_ms;                /* CLOCK_MONOTONIC when this window began */
 
 	/* Opened by dataplane.c; NULL and -1 in tests on plain memory. */
@@ -674,7 +682,8 @@ int connects_map(struct dataplane *dp);
 void connects_done(struct dataplane *dp);
 /* Chooses the slots of the service's ring that are in the sample, after each change of it. */
 void connects_sample_ring(struct dataplane *dp, const struct service_plan *plan);
-/* The backend is gone: another may get its id. */
+/* The backend, or the service, is gone: another may get its id. */
 void connects_forget(struct dataplane *dp, uint32_t id);
+void connects_forget_service(struct dataplane *dp, uint32_t id);
 
 #endif

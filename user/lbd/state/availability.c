@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Which services have a usable backend, added up each second, and kept on disk. */
+/* Which services have a usable backend, and which share of the connects that are timed was
+ * answered: added up each second, and kept on disk. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "internal.h"
+#include "lbd/host/host.h"
 
 #define SAVE_MS (10 * 60 * 1000)
 /* After a longer pause than this nobody knows what was. */
@@ -64,15 +66,43 @@ static bool is_known(const struct service *service)
 	return service->opened && !service->blind && service->uptime;
 }
 
+/* What has come since it was last added; a service that was made anew in the data plane begins with
+ * 0. */
+static uint64_t take_new(uint64_t now, uint64_t *added)
+{
+	uint64_t more = now >= *added ? now - *added : now;
+
+	*added = now;
+	return more;
+}
+
+static void add_connects(struct service *service, uint64_t wall)
+{
+	const struct dataplane *dp = service->state->options.dataplane;
+	struct dp_connects connects;
+	struct dp_service key;
+	uint64_t answered, unanswered;
+
+	service_key(service, &key);
+	if (!dataplane_service_connects(dp, &key, &connects))
+		return;
+	answered = take_new(connects.answered, &service->answered_added);
+	unanswered = take_new(connects.unanswered, &service->unanswered_added);
+	if (service->uptime)
+		uptime_add_connects(service->uptime, wall, answered, unanswered);
+}
+
 void availability_tick(struct state *state)
 {
 	uint64_t now = clock_monotonic_ms(), wall = clock_wall_ms(), since = state->uptime_ms;
 
 	state->uptime_ms = now;
-	for (unsigned i = 0; since && now - since <= SPAN_MAX_MS && i < state->world.count; i++) {
-		const struct service *service = state->world.services[i];
+	for (unsigned i = 0; i < state->world.count; i++) {
+		struct service *service = state->world.services[i];
 
-		if (is_known(service))
+		task_pause();
+		add_connects(service, wall);
+		if (since && now - since <= SPAN_MAX_MS && is_known(service))
 			uptime_add(service->uptime, wall, (uint32_t)(now - since),
 				   service->status != SERVICE_DOWN);
 	}

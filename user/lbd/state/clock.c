@@ -68,7 +68,7 @@ static void on_commit(evutil_socket_t fd, short what, void *arg)
 static bool latency_moved(const struct backend *backend)
 {
 	const struct algo *algorithm = backend->service->config->algorithm;
-	uint64_t now = backend->latency_us, sent = backend->sent.latency_us;
+	uint64_t now = backend_response_us(backend), sent = backend->sent.latency_us;
 	uint64_t change = now > sent ? now - sent : sent - now;
 
 	return algorithm->cost && change * 100 > sent * LATENCY_STEP_PERCENT &&
@@ -168,14 +168,16 @@ static void run_tick(void *arg)
 	state->tick_waits = false;
 	report_others(state);
 	watch_crowd(state);
+	dataplane_connects_tick(state->options.dataplane, clock_monotonic_ms());
 	availability_tick(state);
 	leases_tick(state);
 	retry_ways(state);
-	dataplane_connects_tick(state->options.dataplane, clock_monotonic_ms());
 	for (unsigned i = 0; i < state->world.count; i++) {
 		tick.commit |= !state->world.services[i]->opened || state->world.services[i]->blind;
 		tick.commit |=
 		    service_look_for_failing(state->world.services[i], clock_monotonic_ms());
+		service_time_responses(state->world.services[i]);
+		service_count_flows(state->world.services[i], clock_monotonic_ms());
 		for (unsigned j = 0; j < state->world.services[i]->backends_count; j++) {
 			backend_tick(state->world.services[i]->backends[j], &tick);
 			task_pause();

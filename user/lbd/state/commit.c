@@ -72,7 +72,7 @@ static void service_describe(const struct service *service, struct dp_backend *b
 		    .usable = backend_usable(backend),
 		    .hop = backend->hop,
 		    .path_mtu = backend_mtu(backend),
-		    .latency_us = backend->latency_us,
+		    .latency_us = backend_response_us(backend),
 		};
 	}
 }

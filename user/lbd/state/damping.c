@@ -21,8 +21,7 @@ uint64_t damping_span_ms(const struct damping *damping, uint64_t limit_ms)
 	return doubled < DOUBLINGS ? limit_ms >> (DOUBLINGS - doubled) : limit_ms;
 }
 
-bool damping_holds(const struct damping *damping, uint64_t now_ms, uint64_t limit_ms)
+uint64_t damping_until_ms(const struct damping *damping, uint64_t limit_ms)
 {
-	return damping->losses &&
-	       now_ms < damping->returned_ms + damping_span_ms(damping, limit_ms);
+	return damping->losses ? damping->returned_ms + damping_span_ms(damping, limit_ms) : 0;
 }

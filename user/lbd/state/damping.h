@@ -21,6 +21,7 @@ void damping_returned(struct damping *damping, uint64_t lost_ms, uint64_t now_ms
 /* How long it takes no new flow after its last return: 1/32 of the limit after the second loss,
  * twice as long after each other one, and the limit at most. */
 uint64_t damping_span_ms(const struct damping *damping, uint64_t limit_ms);
-bool damping_holds(const struct damping *damping, uint64_t now_ms, uint64_t limit_ms);
+/* Until when that is; 0: it is not held back. */
+uint64_t damping_until_ms(const struct damping *damping, uint64_t limit_ms);
 
 #endif

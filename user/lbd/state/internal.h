@@ -135,6 +135,13 @@ void backend_drop_way(struct backend *backend);
 /* Tries again to make those that could not be made. */
 void state_retry_ways(struct state *state);
 
+/* ---- response.c, flow_rate.c: each second ---- */
+
+/* For algorithms that go by it. */
+void service_time_responses(struct service *service);
+/* now_ms: CLOCK_MONOTONIC. */
+void service_count_flows(struct service *service, uint64_t now_ms);
+
 /* ---- availability.c ---- */
 
 int availability_start(struct state *state); /* reads the file; 0 or -ENOMEM */

@@ -48,11 +48,8 @@ static struct passive_sight sight_of(const struct backend *backend)
 	service_key(backend->service, &key);
 	if (!dataplane_connects(dp, &key, &backend->address, &connects))
 		return (struct passive_sight){0};
-	/* one that is never answered is sent again too, unless its client gives up before */
 	return (struct passive_sight){.connects = connects.recent.sampled,
-				      .failed = connects.recent.retried > connects.recent.unanswered
-						    ? connects.recent.retried
-						    : connects.recent.unanswered};
+				      .failed = connects.recent.failed};
 }
 
 /* May one more of the backends be taken out? Of those of the levels in use, one stays, and half of

@@ -15,6 +15,7 @@
 #include "lbd/neigh/neigh.h"
 #include "admin.h"
 #include "damping.h"
+#include "flow_rate.h"
 #include "latencies.h"
 #include "levels.h"
 #include "node.h"
@@ -77,6 +78,7 @@ struct backend {
 	char why[256];              /* for users: the last failure, or why there is no next hop */
 	uint32_t effective_weight;  /* after slow start, drain, levels, panic */
 	uint32_t latency_us;        /* peak EWMA of probes */
+	uint32_t response_us;       /* what an algorithm by_latency goes by; 0: by latency_us */
 	struct latencies latencies; /* of probes that passed */
 	uint64_t passed, failed;    /* probes, since lbd's start */
 	uint64_t losses;            /* times that its checks took it down, since lbd's start */
@@ -168,6 +170,9 @@ struct service {
 	bool may_confirm;         /* a backend fails, and no probe that passed confirms it yet */
 	uint64_t passed_began_ms; /* no backend has a later one */
 	struct uptime *uptime;    /* of state; NULL: out of memory */
+	/* connects of the data plane's count that are in uptime */
+	uint64_t answered_added, unanswered_added;
+	struct flow_rate rate; /* of new flows */
 };
 
 struct state;
@@ -448,6 +453,14 @@ uint16_t backend_mtu(const struct backend *backend);
 
 /* The weight with what its agent and an operator say. */
 uint32_t backend_agreed_weight(const struct backend *backend);
+/* How long it takes to answer, in us: of clients' connects where its service goes by that and there
+ * are enough, else of its checks; 0: not known. */
+uint32_t backend_response_us(const struct backend *backend);
+/* New flows a second of the last 5 to 10 s; less right after the start. */
+double service_flows_per_s(const struct service *service);
+/* CLOCK_MONOTONIC until which its flaps or failing connects may keep new flows from it; 0: they do
+ * not. */
+uint64_t backend_hold_until_ms(const struct backend *backend);
 /* "up", "starting", "draining", ... */
 const char *backend_condition_name(enum backend_condition condition);
 /* "up", "degraded", ... as in include/lb_api.h */

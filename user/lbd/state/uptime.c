@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Sums of seen and usable time in rings of minutes, hours and days.
+/* Sums of seen and usable time, and of connects, in rings of minutes, hours and days.
  *
- * The file: a line "lbd availability 1", then of each service a line with its key and three lines
- * of numbers, each a letter (m, h, d) and for every span its number since 1970, ms usable, ms seen.
- */
+ * The file: a line "lbd availability 2", then of each service a line with its key and three lines
+ * of numbers, each a letter (m, h, d) and for every span its number since 1970, ms usable, ms seen,
+ * connects answered, and not. Version 1 has no connects. */
 #include "uptime.h"
 
 #include <errno.h>
@@ -17,14 +17,16 @@
 #include "common/files.h"
 #include "lbd/host/host.h"
 
-#define HEAD       "lbd availability 1"
-#define FILE_BYTES (128u << 20) /* 16384 services have less than half of it */
+#define HEAD       "lbd availability 2"
+#define HEAD_1     "lbd availability 1"
+#define FILE_BYTES (256u << 20) /* 16384 services have less than half of it */
 
 const char *const uptime_window_names[UPTIME_WINDOWS] = {"1h", "24h", "30d"};
 
 struct span {
 	uint64_t number; /* since 1970 */
 	uint32_t up_ms, seen_ms;
+	uint32_t answered, unanswered; /* connects in the sample */
 };
 
 /* The rings of one service lie one after the other. */
@@ -56,19 +58,47 @@ static struct span *span_of(struct uptime *uptime, unsigned ring, uint64_t numbe
 	return &uptime->spans[rings[ring].at + number % rings[ring].count];
 }
 
+/* That of now; one of before in its place is forgotten. */
+static struct span *present_span(struct uptime *uptime, unsigned ring, uint64_t wall_ms)
+{
+	uint64_t number = wall_ms / rings[ring].ms;
+	struct span *span = span_of(uptime, ring, number);
+
+	if (span->number != number)
+		*span = (struct span){.number = number};
+	return span;
+}
+
 void uptime_add(struct uptime *uptime, uint64_t wall_ms, uint32_t span_ms, bool up)
 {
 	for (unsigned i = 0; i < UPTIME_WINDOWS; i++) {
-		uint64_t number = wall_ms / rings[i].ms;
-		struct span *span = span_of(uptime, i, number);
+		struct span *span = present_span(uptime, i, wall_ms);
 
-		if (span->number != number)
-			*span = (struct span){.number = number};
 		span->seen_ms += span_ms;
 		span->up_ms += up ? span_ms : 0;
 	}
 	uptime->total.seen_ms += span_ms;
 	uptime->total.up_ms += up ? span_ms : 0;
+}
+
+/* Where the counts would not fit, all are halved: the share stays. */
+static void span_add_connects(struct span *span, uint64_t answered, uint64_t unanswered)
+{
+	answered += span->answered;
+	unanswered += span->unanswered;
+	while (answered > UINT32_MAX || unanswered > UINT32_MAX) {
+		answered /= 2;
+		unanswered /= 2;
+	}
+	span->answered = (uint32_t)answered;
+	span->unanswered = (uint32_t)unanswered;
+}
+
+void uptime_add_connects(struct uptime *uptime, uint64_t wall_ms, uint64_t answered,
+			 uint64_t unanswered)
+{
+	for (unsigned i = 0; (answered || unanswered) && i < UPTIME_WINDOWS; i++)
+		span_add_connects(present_span(uptime, i, wall_ms), answered, unanswered);
 }
 
 /* A clock that was put back leaves spans of the future, which do not count. */
@@ -85,6 +115,8 @@ struct uptime_share uptime_share(const struct uptime *uptime, enum uptime_window
 			continue;
 		share.up_ms += span->up_ms;
 		share.seen_ms += span->seen_ms;
+		share.answered += span->answered;
+		share.unanswered += span->unanswered;
 	}
 	return share;
 }
@@ -100,7 +132,7 @@ unsigned uptime_spans(const struct uptime *uptime, enum uptime_window window, ui
 		    &uptime->spans[rings[window].at + (first + i) % rings[window].count];
 
 		ret[i] = span->number == first + i
-			     ? (struct uptime_share){span->up_ms, span->seen_ms}
+			     ? (struct uptime_share){.up_ms = span->up_ms, .seen_ms = span->seen_ms}
 			     : (struct uptime_share){0};
 	}
 	return count;
@@ -171,6 +203,18 @@ static void collect_unused(const void *node, VISIT visit, void *arg)
 	uptime->used = false;
 }
 
+static bool is_empty(const struct span *span)
+{
+	return !span->seen_ms && !span->answered && !span->unanswered;
+}
+
+static bool has_nothing(const struct uptime *uptime, uint64_t wall_ms)
+{
+	struct uptime_share share = uptime_share(uptime, UPTIME_MONTH, wall_ms);
+
+	return !share.seen_ms && !share.answered && !share.unanswered;
+}
+
 /* The minute in which something was last seen. */
 static uint64_t last_seen(const struct uptime *uptime)
 {
@@ -179,7 +223,7 @@ static uint64_t last_seen(const struct uptime *uptime)
 	for (unsigned i = 0; i < rings[UPTIME_HOUR].count; i++) {
 		const struct span *span = &uptime->spans[rings[UPTIME_HOUR].at + i];
 
-		if (span->seen_ms && span->number > last)
+		if (!is_empty(span) && span->number > last)
 			last = span->number;
 	}
 	return last;
@@ -211,8 +255,7 @@ void uptimes_tidy(struct uptimes *uptimes, uint64_t wall_ms)
 	if (unused.count > UPTIMES_UNUSED_MAX)
 		qsort(unused.list, unused.count, sizeof(struct uptime *), by_last_seen);
 	for (unsigned i = 0; i < unused.count; i++)
-		if (i >= UPTIMES_UNUSED_MAX ||
-		    !uptime_share(unused.list[i], UPTIME_MONTH, wall_ms).seen_ms)
+		if (i >= UPTIMES_UNUSED_MAX || has_nothing(unused.list[i], wall_ms))
 			drop(uptimes, unused.list[i]);
 	free(unused.list);
 }
@@ -230,9 +273,10 @@ static void write_ring(const struct uptime *uptime, unsigned ring, FILE *to)
 	for (unsigned i = 0; i < rings[ring].count; i++) {
 		const struct span *span = &uptime->spans[rings[ring].at + i];
 
-		if (span->seen_ms)
-			fprintf(to, " %" PRIu64 " %" PRIu32 " %" PRIu32, span->number, span->up_ms,
-				span->seen_ms);
+		if (!is_empty(span))
+			fprintf(to, " %" PRIu64 " %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu32,
+				span->number, span->up_ms, span->seen_ms, span->answered,
+				span->unanswered);
 	}
 	putc('\n', to);
 }
@@ -242,8 +286,7 @@ static void write_one(const void *node, VISIT visit, void *arg)
 	const struct uptime *uptime = *(struct uptime *const *)node;
 	const struct writer *writer = arg;
 
-	if ((visit != postorder && visit != leaf) ||
-	    !uptime_share(uptime, UPTIME_MONTH, writer->wall_ms).seen_ms)
+	if ((visit != postorder && visit != leaf) || has_nothing(uptime, writer->wall_ms))
 		return;
 	fprintf(writer->to, "%s\n", uptime->key);
 	for (unsigned i = 0; i < UPTIME_WINDOWS; i++)
@@ -297,26 +340,42 @@ static bool read_number(char **at, uint64_t max, uint64_t *ret)
 	return !errno && *ret <= max;
 }
 
-/* What is newer than what is there wins. */
-static bool read_ring(struct uptime *uptime, unsigned ring, char *line)
+static bool read_count(char **at, uint32_t *ret)
 {
-	uint64_t number, up, seen;
+	uint64_t count;
 
+	if (!read_number(at, UINT32_MAX, &count))
+		return false;
+	*ret = (uint32_t)count;
+	return true;
+}
+
+/* What is newer than what is there wins. */
+static bool read_ring(struct uptime *uptime, unsigned ring, unsigned version, char *line)
+{
 	if (*line++ != rings[ring].letter)
 		return false;
 	while (*line) {
-		struct span *span;
+		struct span read = {0}, *span;
 
-		if (!read_number(&line, UINT64_MAX / rings[ring].ms, &number) ||
-		    !read_number(&line, UINT32_MAX, &up) ||
-		    !read_number(&line, UINT32_MAX, &seen) || up > seen)
+		if (!read_number(&line, UINT64_MAX / rings[ring].ms, &read.number) ||
+		    !read_count(&line, &read.up_ms) || !read_count(&line, &read.seen_ms) ||
+		    read.up_ms > read.seen_ms)
 			return false;
-		span = span_of(uptime, ring, number);
-		if (number > span->number)
-			*span = (struct span){
-			    .number = number, .up_ms = (uint32_t)up, .seen_ms = (uint32_t)seen};
+		if (version > 1 &&
+		    (!read_count(&line, &read.answered) || !read_count(&line, &read.unanswered)))
+			return false;
+		span = span_of(uptime, ring, read.number);
+		if (read.number > span->number)
+			*span = read;
 	}
 	return true;
+}
+
+/* 0: it is none. */
+static unsigned version_of(const char *line)
+{
+	return !line ? 0 : !strcmp(line, HEAD) ? 2 : !strcmp(line, HEAD_1) ? 1 : 0;
 }
 
 static char *next_line(char **text)
@@ -333,15 +392,15 @@ static char *next_line(char **text)
 /* 0, -ENOMEM, or -EINVAL with the number of the line. */
 static int read_text(struct uptimes *uptimes, char *text, unsigned *ret_line)
 {
-	char *line = next_line(&text);
+	unsigned version = version_of(next_line(&text));
 
 	*ret_line = 1;
-	if (!line || strcmp(line, HEAD) != 0)
+	if (!version)
 		return -EINVAL;
 	while (*text) {
 		struct uptime *uptime;
+		char *line = next_line(&text);
 
-		line = next_line(&text);
 		++*ret_line;
 		if (!line || !*line || strlen(line) >= UPTIME_KEY)
 			return -EINVAL;
@@ -351,7 +410,7 @@ static int read_text(struct uptimes *uptimes, char *text, unsigned *ret_line)
 		for (unsigned i = 0; i < UPTIME_WINDOWS; i++) {
 			line = next_line(&text);
 			++*ret_line;
-			if (!line || !read_ring(uptime, i, line))
+			if (!line || !read_ring(uptime, i, version, line))
 				return -EINVAL;
 		}
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The availability of services: for how much of the last hour, day and 30 days each had a usable
- * backend. Time in which nobody looked (lbd did not run, was stopped, or was blind) does not count.
- * Kept over restarts in a file of text. */
+ * backend, and how many of its connects in the sample were answered. Time in which nobody looked
+ * (lbd did not run, was stopped, or was blind) does not count. Kept over restarts in a file of
+ * text. */
 #ifndef LBD_UPTIME_H
 #define LBD_UPTIME_H
 
@@ -21,7 +22,8 @@ struct uptime;  /* of one service */
 struct uptimes; /* of all, also of those that are gone */
 
 struct uptime_share {
-	uint64_t up_ms, seen_ms; /* seen_ms 0: nothing is known */
+	uint64_t up_ms, seen_ms;       /* seen_ms 0: nothing is known */
+	uint64_t answered, unanswered; /* connects in the sample */
 };
 
 struct uptimes *uptimes_new(void);          /* NULL: out of memory */
@@ -39,14 +41,17 @@ void uptimes_tidy(struct uptimes *uptimes, uint64_t wall_ms);
 
 /* The service was up, or down, for span_ms until wall_ms (CLOCK_REALTIME). */
 void uptime_add(struct uptime *uptime, uint64_t wall_ms, uint32_t span_ms, bool up);
+/* So many connects were answered, or not, just before wall_ms. */
+void uptime_add_connects(struct uptime *uptime, uint64_t wall_ms, uint64_t answered,
+			 uint64_t unanswered);
 /* wall_ms: now. The present minute (hour, day) is the last of the window. */
 struct uptime_share uptime_share(const struct uptime *uptime, enum uptime_window window,
 				 uint64_t wall_ms);
-/* The same of each minute (hour, day) of the window, the oldest first. Returns how many. */
+/* The times of each minute (hour, day) of the window, the oldest first. Returns how many. */
 #define UPTIME_SPANS_MAX 60
 unsigned uptime_spans(const struct uptime *uptime, enum uptime_window window, uint64_t wall_ms,
 		      struct uptime_share ret[UPTIME_SPANS_MAX]);
-/* Since uptimes_new. */
+/* The times since uptimes_new. */
 struct uptime_share uptime_total(const struct uptime *uptime);
 
 /* Adds what the file says. 0, also if there is no file, or -errno with err: -EINVAL names the line

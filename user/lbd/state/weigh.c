@@ -633,13 +633,23 @@ static unsigned count_up(const struct level levels[LEVELS], unsigned from, unsig
 
 /* ---- those that flap, and those whose connects fail ---- */
 
+static uint64_t passive_until_ms(const struct backend *backend)
+{
+	return backend->service->config->health.passive ? backend->passive.until_ms : 0;
+}
+
+uint64_t backend_hold_until_ms(const struct backend *backend)
+{
+	uint64_t passive_ms = passive_until_ms(backend),
+		 damping_ms =
+		     damping_until_ms(&backend->damping, backend->service->config->flap_damping_ms);
+
+	return passive_ms > damping_ms ? passive_ms : damping_ms;
+}
+
 static bool may_be_held(const struct backend *backend, uint64_t now_ms)
 {
-	const struct config_service *config = backend->service->config;
-
-	return backend->admin != ADMIN_UP &&
-	       ((config->health.passive && passive_holds(&backend->passive, now_ms)) ||
-		damping_holds(&backend->damping, now_ms, config->flap_damping_ms));
+	return backend->admin != ADMIN_UP && now_ms < backend_hold_until_ms(backend);
 }
 
 bool backend_hold_is_over(const struct backend *backend, uint64_t now_ms)
@@ -739,7 +749,7 @@ static void describe_damping(const struct backend *backend, uint64_t now_ms, cha
 	uint64_t limit_ms = backend->service->config->flap_damping_ms;
 	char limit[DURATION_TEXT], span[DURATION_TEXT], times[32] = "";
 
-	if (backend->service->config->health.passive && passive_holds(&backend->passive, now_ms)) {
+	if (now_ms < passive_until_ms(backend)) {
 		snprintf(why, size,
 			 "%u of %u connects failed, as the traffic shows: no new flow for a while",
 			 backend->passive.failed, backend->passive.connects);

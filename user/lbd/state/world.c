@@ -136,6 +136,7 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->reported = former->reported;
 	backend->since_ms = former->since_ms;
 	backend->latency_us = former->latency_us;
+	backend->response_us = former->response_us;
 	backend->latencies = former->latencies;
 	backend->passed = former->passed;
 	backend->failed = former->failed;
@@ -406,6 +407,11 @@ static int service_build(struct service *service, const struct changes *changes,
 	int rc = add_from_file(service, changes);
 
 	service->uptime = former ? former->uptime : availability_of(state, service->config);
+	if (former) {
+		service->answered_added = former->answered_added;
+		service->unanswered_added = former->unanswered_added;
+		service->rate = former->rate;
+	}
 	service->opens_ms = clock_monotonic_ms() + service->config->health.interval_ms +
 			    service->config->health.timeout_ms + OPENING_EXTRA_MS;
 	if (!rc)
