@@ -20,6 +20,8 @@ pair_up() {
 # lb has its files where lab.sh has them.
 pair_dir() { if [ "$1" = lb ]; then echo "$WORK"; else echo "$WORK/$1"; fi; } # NODE
 
+pair_other() { if [ "$1" = lb ]; then echo lb2; else echo lb; fi; } # NODE
+
 pair_ctl() { # NODE WORD...
 	local node=$1
 	shift

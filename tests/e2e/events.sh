@@ -5,11 +5,6 @@
 . "$(dirname "$0")/lib.sh"
 
 events() { lbctl events --json "$@"; }
-# The last event of a kind, as compact JSON; with a filter for jq a field of it.
-last() { # KIND [FILTER]
-	events | jq -cr --arg kind "$1" --slurp \
-		"map(select(.kind == \$kind)) | last | ${2:-.} | . // empty"
-}
 newest() { events | jq -s 'last.seq'; }
 # How many of a kind have come after an event.
 count_since() { # SEQ KIND
@@ -27,21 +22,21 @@ test_what_people_change_is_recorded_with_their_user() {
 	local before
 	before=$(newest)
 	lbctl backend weight web4 10.0.0.11 7 >/dev/null || return 1
-	expect "who" "$(last backend-weight .who)" = root
-	expect "uid" "$(last backend-weight .uid)" = 0
-	expect "service" "$(last backend-weight .service)" = web4
-	expect "backend" "$(last backend-weight .backend)" = 10.0.0.11
-	contains "$(last backend-weight .text)" ": backend 10.0.0.11: weight 7"
+	expect "who" "$(last_event backend-weight .who)" = root
+	expect "uid" "$(last_event backend-weight .uid)" = 0
+	expect "service" "$(last_event backend-weight .service)" = web4
+	expect "backend" "$(last_event backend-weight .backend)" = 10.0.0.11
+	contains "$(last_event backend-weight .text)" ": backend 10.0.0.11: weight 7"
 	lbctl backend weight web4 10.0.0.11 100 >/dev/null
 	lbctl backend add web4 10.0.0.99 --weight 0 >/dev/null || FAILED=1
-	expect "added by" "$(last backend-added .who)" = root
+	expect "added by" "$(last_event backend-added .who)" = root
 	lbctl backend remove web4 10.0.0.99 --now >/dev/null || FAILED=1
-	expect "removed by" "$(last backend-removed .who)" = root
+	expect "removed by" "$(last_event backend-removed .who)" = root
 	lbctl drain web4 10.0.0.12 >/dev/null || FAILED=1
 	wait_for_event "$before" backend-draining
-	expect "drained by" "$(last backend-draining .who)" = root
+	expect "drained by" "$(last_event backend-draining .who)" = root
 	lbctl backend undrain web4 10.0.0.12 >/dev/null || FAILED=1
-	expect "undrained by" "$(last backend-undrained .who)" = root
+	expect "undrained by" "$(last_event backend-undrained .who)" = root
 }
 
 # Another user is in group root here, and so may use the socket.
@@ -49,8 +44,8 @@ test_another_user_is_named() {
 	chmod g+x "$WORK"
 	in_ns lb setpriv --reuid daemon --regid root --clear-groups \
 		"$BUILD/lbctl" --socket "$WORK/lbd.sock" backend weight web4 10.0.0.11 8 >/dev/null || return 1
-	expect "who" "$(last backend-weight .who)" = daemon
-	expect "uid" "$(last backend-weight .uid)" = "$(id -u daemon)"
+	expect "who" "$(last_event backend-weight .who)" = daemon
+	expect "uid" "$(last_event backend-weight .uid)" = "$(id -u daemon)"
 	lbctl backend weight web4 10.0.0.11 100 >/dev/null
 }
 
@@ -59,11 +54,11 @@ test_what_lbd_finds_is_recorded_with_the_reason() {
 	before=$(newest)
 	lab_kill nginx-b1
 	wait_for_event "$before" backend-down
-	expect "who" "$(last backend-down .who)" = lbd
-	expect "uid" "$(last backend-down '.uid | tostring')" = null
-	expect "level" "$(last backend-down .level)" = warning
-	contains "$(last backend-down .why)" refused
-	contains "$(last backend-down .text)" "$(last backend-down .why)"
+	expect "who" "$(last_event backend-down .who)" = lbd
+	expect "uid" "$(last_event backend-down '.uid | tostring')" = null
+	expect "level" "$(last_event backend-down .level)" = warning
+	contains "$(last_event backend-down .why)" refused
+	contains "$(last_event backend-down .text)" "$(last_event backend-down .why)"
 	lab_nginx_start 1
 	wait_for_event "$before" backend-up
 	lab_wait_for 20 "all backends to be up" backends_up 12
@@ -74,17 +69,17 @@ test_a_reload_is_recorded_whether_accepted_or_refused() {
 	before=$(newest)
 	lbctl backend weight web4 10.0.0.11 7 >/dev/null
 	lbctl reload >/dev/null || return 1
-	expect "who" "$(last reload-accepted .who)" = root
-	contains "$(last override-dropped .text)" "weight 7 (the file has 100)"
-	contains "$(last override-dropped .why)" "the config file takes precedence"
+	expect "who" "$(last_event reload-accepted .who)" = root
+	contains "$(last_event override-dropped .text)" "weight 7 (the file has 100)"
+	contains "$(last_event override-dropped .why)" "the config file takes precedence"
 	sed -i.good 's/port: 80$/port: 70000/' "$WORK/lbd.yaml"
 	! lbctl reload >/dev/null 2>&1 || FAILED=1
-	expect "refused to" "$(last reload-refused .who)" = root
-	contains "$(last reload-refused .why)" "port: 70000"
+	expect "refused to" "$(last_event reload-refused .who)" = root
+	contains "$(last_event reload-refused .why)" "port: 70000"
 	kill -HUP "$(lbd_pid)"
 	lab_wait_for 10 "the signal's reload to be refused" \
 		lbd_refused_two "$before"
-	expect "who a signal is" "$(last reload-refused .who)" = lbd
+	expect "who a signal is" "$(last_event reload-refused .who)" = lbd
 	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
 	logged "reload failed, nothing changed: "
 }
@@ -95,13 +90,13 @@ test_interfaces_are_recorded() {
 	before=$(newest)
 	ip -n "$(ns lb)" link add late type veth peer name late-peer
 	lbctl attach late >/dev/null || FAILED=1
-	expect "attached" "$(last interface-attached '[.interface, .who] | join(" ")')" = "late root"
+	expect "attached" "$(last_event interface-attached '[.interface, .who] | join(" ")')" = "late root"
 	lbctl detach late >/dev/null || FAILED=1
-	expect "detached" "$(last interface-detached '[.interface, .who] | join(" ")')" = "late root"
+	expect "detached" "$(last_event interface-detached '[.interface, .who] | join(" ")')" = "late root"
 	lbctl attach late >/dev/null || FAILED=1
 	ip -n "$(ns lb)" link del late
 	wait_for_event "$before" interface-lost
-	expect "lost" "$(last interface-lost '[.interface, .who] | join(" ")')" = "late lbd"
+	expect "lost" "$(last_event interface-lost '[.interface, .who] | join(" ")')" = "late lbd"
 }
 
 test_the_node_is_recorded() {
@@ -112,7 +107,7 @@ test_the_node_is_recorded() {
 	lbctl reload >/dev/null || FAILED=1
 	wait_for_event "$before" node-up
 	lbctl node drain >/dev/null || FAILED=1
-	expect "ordered by" "$(last node-ordered .who)" = root
+	expect "ordered by" "$(last_event node-ordered .who)" = root
 	wait_for_event "$before" node-draining
 	lbctl node undrain >/dev/null
 	mv "$WORK/without.yaml" "$WORK/lbd.yaml"
@@ -220,7 +215,7 @@ test_a_file_that_cannot_be_used_is_set_aside() {
 	lab_lbd_start || return 1
 	logged "the file is now $file.bad"
 	expect "set aside" "$(cat "$file.bad")" = nonsense
-	expect "events go on" "$(last lbd-started .who)" = lbd
+	expect "events go on" "$(last_event lbd-started .who)" = lbd
 }
 
 # ---- notify ----

@@ -345,6 +345,12 @@ lab_log_ends() {
 	done
 }
 
+# The last event of a kind, as compact JSON; with a filter for jq a field of it.
+last_event() { # KIND [FILTER]
+	lbctl events --json | jq -cr --arg kind "$1" --slurp \
+		"map(select(.kind == \$kind)) | last | ${2:-.} | . // empty"
+}
+
 # What was lost in the lab, and where: for a test that failed.
 lab_losses() {
 	local ns dropped
@@ -360,7 +366,7 @@ lab_losses() {
 		[ "$((16#$dropped))" = 0 ] || echo "# a CPU's queue dropped: $((16#$dropped))"
 	done </proc/net/softnet_stat
 	in_ns client nstat -asz TcpRetransSegs TcpExtTCPTimeouts TcpExtTCPSynRetrans TcpEstabResets \
-		TcpAttemptFails 2>/dev/null | awk '!/^#/ { printf "# client: %s %s\n", $1, $2 }'
+		TcpAttemptFails 2>/dev/null | awk '!/^#/ && $2 { printf "# client: %s %s\n", $1, $2 }'
 }
 
 # Runs the command that brings the lab up. If it fails, that is the one failed test of the script.

@@ -14,8 +14,6 @@ RR=7000 LC=7001 MG=7002 # ports: round-robin, least-conn, maglev
 CONNECTIONS=40
 declare -A ADDRESS=([lb]=10.0.0.2 [lb2]=10.0.0.3)
 
-other() { if [ "$1" = lb ]; then echo lb2; else echo lb; fi; } # NODE
-
 # ---- the lab ----
 
 peer_services() {
@@ -271,11 +269,11 @@ test_fail_overs_at_random_times_break_nothing() {
 		sleep "0.$((RANDOM % 10))"
 		peer_crash $node
 		pair_cut $node
-		goes_to "$(other $node)"
+		goes_to "$(pair_other $node)"
 		sleep "0.$((RANDOM % 10))"
 		pair_mend $node
 		peer_start $node && both_are_synced || return 1
-		node=$(other $node)
+		node=$(pair_other $node)
 	done
 	end_all lossy
 	echo "# $ROUNDS fail-overs"

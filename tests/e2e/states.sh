@@ -24,7 +24,6 @@ test_a_state_that_is_set_outlives_kill_9_and_a_reload() {
 	lab_wait_for 5 "all to be up" backends_up 6
 	expect "overrides" "$(lbctl status --json | json .overrides)" = 0
 }
-last_event() { lbctl events --json | jq -rs "map(select(.kind == \"$1\")) | last$2"; } # KIND FIELD
 
 test_a_backend_that_is_set_up_is_used_though_its_check_fails() {
 	lab_kill nginx-b1 KILL

@@ -9,11 +9,10 @@ COUNT=3
 # A busy machine would lose adverts of 0.2 s.
 PAIR_VRRP_S=1
 
-other() { if [ "$1" = lb ]; then echo lb2; else echo lb; fi; } # NODE
 only_owner() { # NODE
 	local vip
 	for vip in "${VIPS[@]}"; do
-		pair_owns "$1" "$vip" && ! pair_owns "$(other "$1")" "$vip" || return 1
+		pair_owns "$1" "$vip" && ! pair_owns "$(pair_other "$1")" "$vip" || return 1
 	done
 }
 # The router has this node's MAC address for the VIP of the load.
@@ -53,7 +52,7 @@ drain_active() {
 	local active
 	active=$(owner)
 	pair_ctl "$active" node drain || return 1
-	lab_wait_for 20 "the VIPs on the other node" only_owner "$(other "$active")"
+	lab_wait_for 20 "the VIPs on the other node" only_owner "$(pair_other "$active")"
 }
 test_a_drain_of_the_active_node_moves_the_vips_and_breaks_nothing() {
 	local active
@@ -62,7 +61,7 @@ test_a_drain_of_the_active_node_moves_the_vips_and_breaks_nothing() {
 	pair_ctl "$active" node undrain || return 1
 	lab_wait_for 10 "the node to be up" pair_state_is "$active" up || return 1
 	sleep 6 # more than a node needs to take the VIPs
-	only_owner "$(other "$active")"
+	only_owner "$(pair_other "$active")"
 }
 
 test_an_active_node_that_vanishes_costs_no_maglev_connection() {
@@ -71,8 +70,8 @@ test_an_active_node_that_vanishes_costs_no_maglev_connection() {
 	hold_open open 7000 200 interval 0.1 timeout 30
 	pair_cut "$active"
 	lab_wait_for 20 "the VIPs on the other node" \
-		pair_owns "$(other "$active")" $VIP4 || return 1
-	lab_wait_for 10 "the router to hear of it" router_sends_to "$(other "$active")" || return 1
+		pair_owns "$(pair_other "$active")" $VIP4 || return 1
+	lab_wait_for 10 "the router to hear of it" router_sends_to "$(pair_other "$active")" || return 1
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 2)
 	load_end open
 	none_failed "failed requests once it is noticed" "$result"
@@ -88,7 +87,7 @@ blind_active() {
 	active=$(owner)
 	pair_cut_checks "$active" || return 1
 	lab_wait_for 20 "the node to be blind" pair_state_is "$active" blind || return 1
-	lab_wait_for 20 "the VIPs on the other node" only_owner "$(other "$active")"
+	lab_wait_for 20 "the VIPs on the other node" only_owner "$(pair_other "$active")"
 }
 test_a_blind_active_node_gives_the_vips_up() {
 	local active

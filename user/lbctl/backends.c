@@ -140,22 +140,9 @@ static int print_backends(const json_t *backends, const struct list_style *style
 	return 0;
 }
 
-static int get_backends(struct call *call, json_t **ret, struct error *err)
-{
-	return call_some_backends(call, call_argument(call, 0), call_option(call, "--down"),
-				  call_option(call, "--filter"), ret, err);
-}
-
 static int run_backends(struct call *call, struct error *err)
 {
-	static const struct list list = {.field = "backends",
-					 .none = LIST_NO_BACKENDS,
-					 .no_match = "No backend matches",
-					 .get = get_backends,
-					 .select = select_backends,
-					 .print = print_backends};
-
-	return list_run(call, &list, err);
+	return list_run_backends(call, NULL, print_backends, err);
 }
 
 REGISTER(verb, backends) = {
@@ -172,12 +159,8 @@ REGISTER(verb, backends) = {
 	       "EFFECTIVE/CONFIGURED where the two differ. ACTIVE counts only tracked flows: "
 	       "flows in stable slots need no tracking. LATENCY is that of health checks.\n\n"
 	       "On a terminal too narrow for all columns some are left out; --json has all.",
-    .arguments = {OPTIONAL("SERVICE", WORDS_SERVICE)},
-    .options = {{.name = "--down", .help = "only backends that are down or have no next hop"},
-		{.name = "--sort",
-		 .choice = SELECT_BACKEND_SORTS,
-		 .help = "by name, or the largest number first; default: as in the config"},
-		LIST_OPTIONS("backends")},
+    .arguments = {LIST_BACKENDS_ARGUMENT},
+    .options = {LIST_BACKENDS_OPTIONS},
     .examples = {{"backends", "all backends"},
 		 {"backends web", "the backends of service web"},
 		 {"backends --down --watch", "what is down, every two seconds"},

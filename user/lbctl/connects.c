@@ -59,22 +59,9 @@ static int print_connects(const json_t *backends, const struct list_style *style
 	return list_table(backends, columns, add_backend, style);
 }
 
-static int get_backends(struct call *call, json_t **ret, struct error *err)
-{
-	return call_some_backends(call, call_argument(call, 0), call_option(call, "--down"),
-				  call_option(call, "--filter"), ret, err);
-}
-
 static int run_connects(struct call *call, struct error *err)
 {
-	static const struct list list = {.field = "backends",
-					 .none = LIST_NO_BACKENDS,
-					 .no_match = "No backend matches",
-					 .get = get_backends,
-					 .select = select_backends,
-					 .print = print_connects};
-
-	return list_run(call, &list, err);
+	return list_run_backends(call, NULL, print_connects, err);
 }
 
 REGISTER(verb, connects) = {
@@ -90,12 +77,8 @@ REGISTER(verb, connects) = {
 	"SYNs with forged addresses is never answered: compare backends with each other.\n\n"
 	"On a terminal too narrow for all columns some are left out; --json has all, and the "
 	"counts since lbd's start.",
-    .arguments = {OPTIONAL("SERVICE", WORDS_SERVICE)},
-    .options = {{.name = "--down", .help = "only backends that are down or have no next hop"},
-		{.name = "--sort",
-		 .choice = SELECT_BACKEND_SORTS,
-		 .help = "by name, or the largest number first; default: as in the config"},
-		LIST_OPTIONS("backends")},
+    .arguments = {LIST_BACKENDS_ARGUMENT},
+    .options = {LIST_BACKENDS_OPTIONS},
     .examples = {{"connects web", "the backends of service web"},
 		 {"connects --watch", "all, every two seconds"}},
     .run = run_connects,

@@ -147,8 +147,7 @@ static int print_health(const json_t *backends, const struct list_style *style)
 static int get_health(struct call *call, json_t **ret, struct error *err)
 {
 	json_t *answer = NULL, *services = NULL;
-	int rc = call_some_backends(call, call_argument(call, 0), call_option(call, "--down"),
-				    call_option(call, "--filter"), &answer, err);
+	int rc = list_get_backends(call, &answer, err);
 
 	if (!rc)
 		rc = call_get(call, "/v1/services", &services, err);
@@ -164,14 +163,7 @@ static int get_health(struct call *call, json_t **ret, struct error *err)
 
 static int run_health(struct call *call, struct error *err)
 {
-	static const struct list list = {.field = "backends",
-					 .none = LIST_NO_BACKENDS,
-					 .no_match = "No backend matches",
-					 .get = get_health,
-					 .select = select_backends,
-					 .print = print_health};
-
-	return list_run(call, &list, err);
+	return list_run_backends(call, get_health, print_health, err);
 }
 
 REGISTER(verb, health) = {
@@ -186,12 +178,8 @@ REGISTER(verb, health) = {
 	"the time in which the services had a usable backend, as far as lbd knows. What changed "
 	"when: lbctl events.\n\n"
 	"On a terminal too narrow for all columns some are left out; --json has all.",
-    .arguments = {OPTIONAL("SERVICE", WORDS_SERVICE)},
-    .options = {{.name = "--down", .help = "only backends that are down or have no next hop"},
-		{.name = "--sort",
-		 .choice = SELECT_BACKEND_SORTS,
-		 .help = "by name, or the largest number first; default: as in the config"},
-		LIST_OPTIONS("backends")},
+    .arguments = {LIST_BACKENDS_ARGUMENT},
+    .options = {LIST_BACKENDS_OPTIONS},
     .examples = {{"health web", "the backends of service web"},
 		 {"health --down --watch", "what is down and why, every two seconds"}},
     .run = run_health,

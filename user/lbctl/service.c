@@ -186,10 +186,15 @@ static int read_items(const struct call *call, const char *option, const char *f
 static int set_backends(const struct call *call, json_t *service, struct error *err)
 {
 	json_t *list = json_array();
+	int rc = set_new(service, "backends", list);
 
-	if (json_object_set_new(service, "backends", list))
-		return error_set(err, -ENOMEM, "out of memory");
-	return read_items(call, "--backend", "address", list, err);
+	if (rc == -EEXIST)
+		return error_set(err, -EINVAL,
+				 "%s: --set backends: expected each backend as --backend "
+				 "ADDRESS[,KEY=VALUE]",
+				 call->verb->name);
+	return rc ? error_set(err, rc, "out of memory")
+		  : read_items(call, "--backend", "address", list, err);
 }
 
 /* Several checks: the list `checks` of the mapping `health`. */

@@ -150,6 +150,27 @@ static void the_least_important_events_are_handled_too(void **unused)
 	assert_true(turns.events >= 5);
 }
 
+#define TURNS 100
+
+static void pause_often(void *arg)
+{
+	for (unsigned i = 0; i < TURNS; i++)
+		task_pause();
+	*(bool *)arg = true;
+}
+
+/* As often as the loop is asked whether anything is ready, which never waits. */
+static void a_loop_with_nothing_else_to_do_gives_turns_without_a_rest(void **unused)
+{
+	bool done = false;
+
+	tasks_set_turn(tasks, 0);
+	assert_int_equal(tasks_add(tasks, pause_often, &done), 0);
+	for (unsigned i = 0; i < TURNS + 2; i++)
+		event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_true(done);
+}
+
 /* ---- waits ---- */
 
 struct waits {
@@ -289,6 +310,7 @@ int main(void)
 	    TEST(a_task_may_add_others),
 	    TEST(events_are_handled_between_the_turns_of_a_task_and_never_within),
 	    TEST(the_least_important_events_are_handled_too),
+	    TEST(a_loop_with_nothing_else_to_do_gives_turns_without_a_rest),
 	    TEST(the_loop_goes_on_while_a_task_waits),
 	    TEST(finish_runs_what_has_begun_and_what_waits_to_its_end),
 	    TEST(what_is_no_task_neither_pauses_nor_needs_the_loop),

@@ -357,6 +357,10 @@ static void keys_of_a_service_that_are_no_keys_are_refused_before_lbd_is_asked(v
 	     "--set health.headers=A: b: a key is given twice"},
 	    {{"--check=http,path"}, "--check http,path: path: expected KEY=VALUE"},
 	    {{"--health=checks=x", "--check=tcp"}, "--check tcp: a key is given twice"},
+	    {{"--set=backends:=[]"},
+	     "service add: --set backends: expected each backend as --backend ADDRESS"},
+	    {{"--set=backends=10.0.0.9"}, "--set backends: expected each backend as --backend"},
+	    {{"--set=backends.weight=7"}, "--set backends: expected each backend as --backend"},
 	};
 	const struct fake_answer none[] = {{NULL}};
 

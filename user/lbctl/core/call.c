@@ -303,20 +303,14 @@ int call_post(struct call *call, const char *path, json_t *body, json_t **ret, s
 int call_put_backend(struct call *call, const char *service, const char *address, json_t *body,
 		     json_t **ret, struct error *err)
 {
-	_cleanup_free_ char *escaped = NULL, *path = NULL;
-	int rc = connect_once(call, err);
+	_cleanup_free_ char *escaped = client_escape(service), *path = NULL;
 
-	if (!rc) {
-		escaped = client_escape(call->client, service);
-		if (!escaped ||
-		    asprintf(&path, "/v1/services/%s/backends/%s", escaped, address) < 0)
-			path = NULL;
-		rc = path ? 0 : error_set(err, -ENOMEM, "out of memory");
+	if (!escaped || asprintf(&path, "/v1/services/%s/backends/%s", escaped, address) < 0) {
+		path = NULL;
+		json_decref(body);
+		return error_set(err, -ENOMEM, "out of memory");
 	}
-	if (!rc)
-		return change(call, client_put, path, body, ret, err);
-	json_decref(body);
-	return rc;
+	return change(call, client_put, path, body, ret, err);
 }
 
 int call_post_raw(struct call *call, const char *path, json_t *body, json_t **ret,
@@ -333,9 +327,9 @@ int call_post_raw(struct call *call, const char *path, json_t *body, json_t **re
 }
 
 /* Appends "?name=value" or "&name=value" to a path. */
-static int add_query(struct call *call, char **path, const char *name, const char *value)
+static int add_query(char **path, const char *name, const char *value)
 {
-	_cleanup_free_ char *before = *path, *escaped = client_escape(call->client, value);
+	_cleanup_free_ char *before = *path, *escaped = client_escape(value);
 
 	if (!before || !escaped ||
 	    asprintf(path, "%s%c%s=%s", before, strchr(before, '?') ? '&' : '?', name, escaped) < 0)
@@ -346,17 +340,13 @@ static int add_query(struct call *call, char **path, const char *name, const cha
 int call_some_backends(struct call *call, const char *service, bool down, const char *filter,
 		       json_t **ret, struct error *err)
 {
-	_cleanup_free_ char *path = NULL;
-	int rc = connect_once(call, err);
+	_cleanup_free_ char *path = strdup("/v1/backends");
 
-	if (rc)
-		return rc;
-	path = strdup("/v1/backends");
-	if ((service && add_query(call, &path, "service", service)) ||
-	    (down && add_query(call, &path, "down", "true")) ||
-	    (filter && add_query(call, &path, "filter", filter)) || !path)
+	if ((service && add_query(&path, "service", service)) ||
+	    (down && add_query(&path, "down", "true")) ||
+	    (filter && add_query(&path, "filter", filter)) || !path)
 		return error_set(err, -ENOMEM, "out of memory");
-	return answered(call, client_get(call->client, path, ret, err), ret);
+	return call_get(call, path, ret, err);
 }
 
 int call_backends(struct call *call, const char *service, json_t **ret, struct error *err)

@@ -263,3 +263,25 @@ int list_run(struct call *call, const struct list *list, struct error *err)
 				 call->verb->name, interval);
 	return run_watch(&watch, err);
 }
+
+int list_get_backends(struct call *call, json_t **ret, struct error *err)
+{
+	return call_some_backends(call, call_argument(call, 0), call_option(call, "--down"),
+				  call_option(call, "--filter"), ret, err);
+}
+
+int list_run_backends(struct call *call,
+		      int (*ask)(struct call *call, json_t **ret, struct error *err),
+		      int (*print_list)(const json_t *backends, const struct list_style *style),
+		      struct error *err)
+{
+	const struct list list = {.field = "backends",
+				  .none = "No backends: add some to the config, or use lbctl "
+					  "backend add SERVICE ADDRESS",
+				  .no_match = "No backend matches",
+				  .get = ask ? ask : list_get_backends,
+				  .select = select_backends,
+				  .print = print_list};
+
+	return list_run(call, &list, err);
+}

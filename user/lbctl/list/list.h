@@ -30,9 +30,6 @@ struct list {
 	int (*print)(const json_t *array, const struct list_style *style);
 };
 
-#define LIST_NO_BACKENDS \
-	"No backends: add some to the config, or use lbctl backend add SERVICE ADDRESS"
-
 /* The options of such a verb, but for --sort, whose words differ. */
 #define LIST_OPTIONS(what)                                                                       \
 	{.name = "--filter",                                                                     \
@@ -49,6 +46,23 @@ struct list {
 	}
 
 int list_run(struct call *call, const struct list *list, struct error *err);
+
+/* A list of backends, of one service or of all. ask: NULL: list_get_backends. */
+int list_run_backends(struct call *call,
+		      int (*ask)(struct call *call, json_t **ret, struct error *err),
+		      int (*print_list)(const json_t *backends, const struct list_style *style),
+		      struct error *err);
+/* Those that the call's words ask for. */
+int list_get_backends(struct call *call, json_t **ret, struct error *err);
+
+/* The argument and the options of such a verb. */
+#define LIST_BACKENDS_ARGUMENT OPTIONAL("SERVICE", WORDS_SERVICE)
+#define LIST_BACKENDS_OPTIONS                                                            \
+	{.name = "--down", .help = "only backends that are down or have no next hop"},   \
+	    {.name = "--sort",                                                           \
+	     .choice = SELECT_BACKEND_SORTS,                                             \
+	     .help = "by name, or the largest number first; default: as in the config"}, \
+	    LIST_OPTIONS("backends")
 
 /* A column of such a list's table. */
 struct list_column {

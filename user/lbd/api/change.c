@@ -300,7 +300,12 @@ static int answer_removed(const struct api *api, int rc, const struct target *ta
 	return rc;
 }
 
-int api_remove(struct api_call *call, json_t **ret, struct error *err)
+typedef int target_fn(const struct api_call *call, struct target *ret, struct error *err);
+typedef int remove_fn(struct state *state, const char *service, const struct addr *address,
+		      bool now, bool force, struct error *err);
+
+static int run_removal(struct api_call *call, target_fn *read, remove_fn *remove, json_t **ret,
+		       struct error *err)
 {
 	static const char *const fields[] = {"service", "address", "now", "force", NULL};
 	struct target target;
@@ -308,15 +313,18 @@ int api_remove(struct api_call *call, json_t **ret, struct error *err)
 	bool now, force;
 	int rc;
 
-	if ((rc = api_arg_only(call->body, fields, err)) ||
-	    (rc = read_target(call, &target, err)) ||
+	if ((rc = api_arg_only(call->body, fields, err)) || (rc = read(call, &target, err)) ||
 	    (rc = api_arg_bool(call->body, "now", false, &now, err)) ||
 	    (rc = api_arg_bool(call->body, "force", false, &force, err)))
 		return rc;
 	name = name_json(call->api, &target);
-	rc = state_backend_remove(call->api->state, target.service, &target.address, now, force,
-				  err);
+	rc = remove(call->api->state, target.service, &target.address, now, force, err);
 	return answer_removed(call->api, rc, &target, name, ret);
+}
+
+int api_remove(struct api_call *call, json_t **ret, struct error *err)
+{
+	return run_removal(call, read_target, state_backend_remove, ret, err);
 }
 
 #define TTL_MIN_MS 1000
@@ -401,21 +409,7 @@ int api_put(struct api_call *call, json_t **ret, struct error *err)
 
 int api_delete(struct api_call *call, json_t **ret, struct error *err)
 {
-	static const char *const fields[] = {"service", "address", "now", "force", NULL};
-	struct target target;
-	json_t *name;
-	bool now, force;
-	int rc;
-
-	if ((rc = api_arg_only(call->body, fields, err)) ||
-	    (rc = read_new_target(call, &target, err)) ||
-	    (rc = api_arg_bool(call->body, "now", false, &now, err)) ||
-	    (rc = api_arg_bool(call->body, "force", false, &force, err)))
-		return rc;
-	name = name_json(call->api, &target);
-	rc = state_backend_delete(call->api->state, target.service, &target.address, now, force,
-				  err);
-	return answer_removed(call->api, rc, &target, name, ret);
+	return run_removal(call, read_new_target, state_backend_delete, ret, err);
 }
 
 /* As a number of ms, or as people write it. */

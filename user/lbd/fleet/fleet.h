@@ -85,7 +85,7 @@ struct fleet_view {
 	uint64_t config_digest;
 	uint64_t conflicts, unplaced; /* dp_share_stats */
 	uint64_t strangers;           /* connections from addresses that are no peer's */
-	unsigned peers, synced;
+	unsigned peers;
 };
 
 void fleet_look(const struct fleet *fleet, struct fleet_view *ret);

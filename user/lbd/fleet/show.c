@@ -49,8 +49,6 @@ void fleet_look(const struct fleet *fleet, struct fleet_view *ret)
 	};
 	ret->joining = fleet_is_joining(fleet, ret->why);
 	snprintf(ret->key, sizeof(ret->key), "%s", fleet->node.keys.list[0].id);
-	for (unsigned i = 0; i < fleet->count; i++)
-		ret->synced += fleet->list[i].state == FLEET_SYNCED;
 }
 
 /* The peer sends what has changed each tick: half of that, what it says that it is behind, and half

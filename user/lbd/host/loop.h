@@ -9,9 +9,10 @@
 #include <stdint.h>
 
 /* Lower is more important. libevent gives new events the middle one, LOOP_CORE: health checks,
- * netlink, timers of state. LOOP_BULK: metrics, and answers of many bytes on the control socket. */
-enum loop_priority { LOOP_WATCHDOG, LOOP_UNUSED, LOOP_CORE, LOOP_CONTROL, LOOP_BULK };
-#define LOOP_PRIORITIES 5
+ * netlink, timers of state. LOOP_BULK: metrics, and answers of many bytes on the control socket.
+ * LOOP_IDLE: turns of tasks, when nothing else is ready. */
+enum loop_priority { LOOP_WATCHDOG, LOOP_CORE = 3, LOOP_CONTROL, LOOP_BULK, LOOP_IDLE };
+#define LOOP_PRIORITIES 7
 
 /* NULL: out of memory. */
 struct event_base *loop_new(void);

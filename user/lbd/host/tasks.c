@@ -17,7 +17,7 @@
 #include "loop.h"
 
 #define TURN_US 3000
-#define REST_MS 1 /* between two turns: for events of less importance, too */
+#define REST_MS 1 /* between two turns, at most: for events of less importance, too */
 
 struct task {
 	STAILQ_ENTRY(task) link;
@@ -30,6 +30,7 @@ enum holder { LOOP, TASKS };
 struct tasks {
 	struct event_base *base;
 	struct event turn; /* the thread's next one is due */
+	struct event idle; /* ... as the loop has nothing else to do */
 	struct event back; /* `returned` is readable */
 	int returned;      /* eventfd: the thread is back from task_wait */
 	pthread_t thread;
@@ -83,19 +84,27 @@ static void give_turn(struct tasks *tasks)
 
 static void arm_turn(struct tasks *tasks)
 {
-	const struct timeval wait = clock_span_ms(tasks->running ? REST_MS : 0);
+	const struct timeval wait = clock_span_ms(tasks->running ? REST_MS : 0), now = {0};
 
 	if (tasks->by_hand)
 		return;
 	/* otherwise the rest counts from the start of this turn of the loop */
 	event_base_update_cache_time(tasks->base);
 	event_add(&tasks->turn, &wait);
+	event_add(&tasks->idle, &now);
+}
+
+static void disarm_turn(struct tasks *tasks)
+{
+	event_del(&tasks->turn);
+	event_del(&tasks->idle);
 }
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
 {
 	struct tasks *tasks = arg;
 
+	disarm_turn(tasks);
 	if (needs_turn(tasks))
 		give_turn(tasks);
 	if (needs_turn(tasks))
@@ -246,7 +255,7 @@ void tasks_finish(struct tasks *tasks)
 		else if (poll(&back, 1, -1) > 0)
 			on_back(-1, 0, tasks);
 	}
-	event_del(&tasks->turn);
+	disarm_turn(tasks);
 	tasks->in_a_hurry = false;
 }
 
@@ -287,6 +296,8 @@ int tasks_new(struct event_base *base, struct tasks **ret)
 	 * important, a flood of requests would keep it waiting. */
 	evtimer_assign(&tasks->turn, base, on_turn, tasks);
 	event_priority_set(&tasks->turn, priority);
+	evtimer_assign(&tasks->idle, base, on_turn, tasks);
+	event_priority_set(&tasks->idle, loop_priority_in(base, LOOP_IDLE));
 	event_assign(&tasks->back, base, tasks->returned, EV_READ | EV_PERSIST, on_back, tasks);
 	event_priority_set(&tasks->back, priority);
 	event_add(&tasks->back, NULL);
@@ -301,7 +312,7 @@ void tasks_free(struct tasks *tasks)
 	tasks->ends = true;
 	pass_to(tasks, TASKS);
 	pthread_join(tasks->thread, NULL);
-	event_del(&tasks->turn);
+	disarm_turn(tasks);
 	event_del(&tasks->back);
 	close(tasks->returned);
 	pthread_cond_destroy(&tasks->passed);

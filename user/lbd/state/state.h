@@ -75,7 +75,6 @@ struct backend {
 	uint64_t ttl_ms;   /* of a lease; 0: it has no end */
 	uint64_t until_ms; /* of a lease with ttl_ms: its end, CLOCK_MONOTONIC */
 	enum backend_condition condition;
-	char why[256];              /* for users: the last failure, or why there is no next hop */
 	uint32_t effective_weight;  /* after slow start, drain, levels, panic */
 	uint32_t latency_us;        /* peak EWMA of probes */
 	uint32_t response_us;       /* what an algorithm by_latency goes by; 0: by latency_us */
@@ -83,13 +82,11 @@ struct backend {
 	uint64_t passed, failed;    /* probes, since lbd's start */
 	uint64_t losses;            /* times that its checks took it down, since lbd's start */
 	uint64_t failed_ms;         /* CLOCK_REALTIME of the last that failed; 0: none has */
-	char failed_why[256];       /* why it failed, also when later ones have passed */
 	uint64_t since_ms;          /* CLOCK_REALTIME when the condition began */
 	bool has_hop;
 	struct next_hop hop;
 	enum health_status health;
 	struct health_check *check;
-	struct backend_agent agent;
 	struct health_check *agent_check; /* NULL: none is asked */
 	struct neigh_watch *watch;
 	uint64_t ramp_start_ms; /* CLOCK_MONOTONIC; 0: no ramp */
@@ -111,9 +108,8 @@ struct backend {
 	bool drained;     /* by the data plane's count no flow depends on it */
 	bool removed_now; /* removed without draining */
 	enum backend_condition reported; /* the condition last logged */
-	char health_why[256], hop_why[256];
-	struct dp_backend sent; /* as last committed; family 0: never */
-	uint64_t latency_at_ms; /* CLOCK_MONOTONIC of the last latency sample */
+	struct dp_backend sent;          /* as last committed; family 0: never */
+	uint64_t latency_at_ms;          /* CLOCK_MONOTONIC of the last latency sample */
 	/* CLOCK_MONOTONIC of probes; 0: none */
 	uint64_t passed_ms, passed_began_ms; /* end and begin of the last that passed */
 	uint64_t failed_began_ms;            /* begin of the last that failed */
@@ -132,6 +128,13 @@ struct backend {
 		bool eligible;
 		uint64_t ramp_start_ms;
 	} before_loss;
+
+	/* Texts are most of it, and most are empty: those of a new one are empty, not all zero,
+	 * and are copied to the end of what they say. */
+	struct backend_agent agent; /* for others too, as are why and failed_why */
+	char why[256];              /* for users: the last failure, or why there is no next hop */
+	char failed_why[256]; /* of the last probe that failed, also when later ones have passed */
+	char health_why[256], hop_why[256];
 };
 
 static inline unsigned backend_level(const struct backend *backend)

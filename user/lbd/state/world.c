@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +56,23 @@ void world_free(struct world *world)
 	*world = (struct world){0};
 }
 
+/* Ten thousand of them are made for each change: what need not be written is not. */
+static struct backend *backend_new(struct service *service, const struct addr *address)
+{
+	struct backend *backend = malloc(sizeof(*backend));
+
+	if (!backend)
+		return NULL;
+	memset(backend, 0, offsetof(struct backend, agent.text));
+	backend->agent.text[0] = backend->agent.fault[0] = 0;
+	backend->why[0] = backend->failed_why[0] = 0;
+	backend->health_why[0] = backend->hop_why[0] = 0;
+	backend->service = service;
+	backend->address = *address;
+	backend->condition = backend->reported = BACKEND_CHECKING;
+	return backend;
+}
+
 static struct backend *service_append(struct service *service, const struct addr *address)
 {
 	unsigned count = service->backends_count;
@@ -64,12 +82,9 @@ static struct backend *service_append(struct service *service, const struct addr
 	if (!list)
 		return NULL;
 	service->backends = list;
-	backend = calloc(1, sizeof(*backend));
+	backend = backend_new(service, address);
 	if (!backend)
 		return NULL;
-	backend->service = service;
-	backend->address = *address;
-	backend->condition = backend->reported = BACKEND_CHECKING;
 	list[service->backends_count++] = backend;
 	return backend;
 }
@@ -142,7 +157,7 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->failed = former->failed;
 	backend->losses = former->losses;
 	backend->failed_ms = former->failed_ms;
-	memcpy(backend->failed_why, former->failed_why, sizeof(backend->failed_why));
+	strcpy(backend->failed_why, former->failed_why);
 	backend->sent = former->sent;
 	backend->latency_at_ms = former->latency_at_ms;
 	backend->has_hop = former->has_hop;
@@ -169,8 +184,8 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->passive = former->passive;
 	backend->frozen = former->frozen;
 	backend->before_loss = former->before_loss;
-	memcpy(backend->health_why, former->health_why, sizeof(backend->health_why));
-	memcpy(backend->hop_why, former->hop_why, sizeof(backend->hop_why));
+	strcpy(backend->health_why, former->health_why);
+	strcpy(backend->hop_why, former->hop_why);
 	if (backend->drain && former->drain && former->drain_ms < backend->drain_ms)
 		backend->drain_ms = former->drain_ms;
 	if (backend->drain || backend->removed)
