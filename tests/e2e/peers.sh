@@ -215,6 +215,27 @@ test_an_lbd_that_is_started_again_withdraws_nothing_and_syncs() {
 	goes_to lb
 }
 
+# OLD_LBD=/path/to/an/older/lbd: one node runs it, as in the midst of an upgrade.
+test_a_node_with_an_older_lbd_is_synced_and_told_of_flows() {
+	[ -x "${OLD_LBD:-}" ] || { skip "OLD_LBD names no older lbd"; return; }
+	hold_all
+	peer_crash lb2
+	LBD=$OLD_LBD pair_lbd_start lb2
+	both_are_synced || return 1
+	expect "protocol that both speak" "$(peer_field lb .session.protocol)" -lt 2
+	goes_to lb2
+	sleep 1
+	goes_to lb
+	peer_crash lb2
+	pair_lbd_start lb2
+	both_are_synced || return 1
+	expect "protocol that both speak" "$(peer_field lb .session.protocol)" = 2
+	goes_to lb2
+	sleep 1
+	end_all
+	goes_to lb
+}
+
 refuses() { # NODE TEXT
 	[ "$(peer_field "$1" .state)" = refused ] &&
 		[[ $(peer_field "$1" .why) == *"$2"* ]]
