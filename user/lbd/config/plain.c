@@ -248,30 +248,6 @@ static bool goes_on(const struct reader *reader)
 	return *next != ',' && *next != ']' && *next != '}' && *next != '#';
 }
 
-static bool ends_before(const char *at, bool flow)
-{
-	switch (*at) {
-	case '#':
-		return at[-1] == ' ';
-	case ':':
-		return ends_word(at[1]);
-	case ',':
-	case '[':
-	case ']':
-	case '{':
-	case '}':
-		return flow;
-	default:
-		return false;
-	}
-}
-
-/* What libyaml refuses, or reads in another way, within brackets. */
-static bool is_doubtful(const char *at)
-{
-	return *at == '?' || (*at == ':' && strchr(",?[]{}", at[1]));
-}
-
 static bool scan_word(struct reader *reader, bool flow, struct scalar *ret)
 {
 	const char *text = reader->text;
@@ -282,11 +258,17 @@ static bool scan_word(struct reader *reader, bool flow, struct scalar *ret)
 	ret->start = mark(reader);
 	ret->value = at;
 	ret->style = YAML_PLAIN_SCALAR_STYLE;
-	for (; text[at] && text[at] != '\n' && !ends_before(text + at, flow); at++) {
-		if (flow && is_doubtful(text + at))
+	for (; text[at] && text[at] != '\n'; at++) {
+		char c = text[at];
+
+		if (c == ' ')
+			continue;
+		if ((c == '#' && text[at - 1] == ' ') || (c == ':' && ends_word(text[at + 1])) ||
+		    (flow && strchr(",[]{}", c)))
+			break;
+		if (flow && (c == '?' || (c == ':' && strchr(",?[]{}", text[at + 1]))))
 			return false;
-		if (text[at] != ' ')
-			behind = at + 1;
+		behind = at + 1;
 	}
 	ret->length = behind - ret->value;
 	reader->at = behind;
