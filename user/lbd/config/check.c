@@ -58,15 +58,15 @@ static void service_place(const struct config_sources *sources,
 		config_place_item(&root, "services", service->place, ret);
 		return;
 	}
-	root = (struct config_place){.source = &sources->list[0], .line = 1};
-	config_place_named(&root, "service", service->name, ret);
+	*ret = (struct config_place){.source = &sources->list[0], .line = 1};
+	snprintf(ret->object, sizeof(ret->object), "service %s", service->name);
 }
 
 static void check_addresses(const struct config_sources *sources, const struct config *config,
 			    const struct config_service **sorted)
 {
 	struct config_place at, before;
-	char vip[ADDR_TEXT], where[CONFIG_WHERE], object[CONFIG_OBJECT];
+	char vip[ADDR_TEXT], where[CONFIG_WHERE];
 
 	qsort(sorted, config->services_count, sizeof(*sorted), by_address);
 	for (unsigned i = 1; i < config->services_count; i++) {
@@ -76,8 +76,7 @@ static void check_addresses(const struct config_sources *sources, const struct c
 		service_place(sources, sorted[i - 1], &before);
 		config_complain(&at, "vip", addr_format(&sorted[i]->vip, vip),
 				"%s in %s has the same VIP, protocol and port: expected others",
-				config_place_object(&before, object),
-				config_place_where(&at, &before, where));
+				before.object, config_place_where(&at, &before, where));
 	}
 }
 
@@ -116,19 +115,18 @@ static int by_member(const void *a, const void *b)
 	return rc ? rc : by_position(first->backend, second->backend);
 }
 
-/* address: for the place. */
 static void member_place(const struct config_sources *sources, const struct member *member,
-			 char address[ADDR_TEXT], struct config_place *ret)
+			 struct config_place *ret)
 {
+	char label[CONFIG_BACKEND_LABEL];
 	struct config_place service;
 
 	service_place(sources, member->service, &service);
-	if (service.node)
-		config_place_item(&service, "backends",
-				  (size_t)(member->backend - member->service->backends), ret);
-	else
-		config_place_named(&service, "backend",
-				   addr_format(&member->backend->address, address), ret);
+	config_place_item(&service, "backends",
+			  (size_t)(member->backend - member->service->backends), ret);
+	if (!service.node)
+		snprintf(ret->object, sizeof(ret->object), "%.120s: backend %s", service.object,
+			 config_backend_label(NULL, &member->backend->address, label));
 }
 
 /* Of two backends of a service, which are in the same text. */
@@ -144,56 +142,45 @@ static void check_twice(const struct config_sources *sources, const struct membe
 			const struct member *member)
 {
 	struct config_place at, before_at;
-	char address[ADDR_TEXT], label[ADDR_TEXT], before_label[ADDR_TEXT], line[40];
+	char address[ADDR_TEXT], line[40];
 
 	if (before->service != member->service ||
 	    !addr_equal(&before->backend->address, &member->backend->address))
 		return;
-	member_place(sources, before, before_label, &before_at);
-	member_place(sources, member, label, &at);
+	member_place(sources, before, &before_at);
+	member_place(sources, member, &at);
 	config_complain(&at, "address", addr_format(&member->backend->address, address),
 			"listed twice%s: expected once", see_line(&before_at, line));
 }
 
-/* By service, then by name. */
+/* By service, then by name; those without one come first. */
 static int by_member_name(const void *a, const void *b)
 {
 	const struct member *first = a, *second = b;
+	const char *name = config_tag_name(first->backend->tag),
+		   *other = config_tag_name(second->backend->tag);
 	int rc = by_position(first->service, second->service);
 
 	if (!rc)
-		rc = strcmp(config_tag_name(first->backend->tag),
-			    config_tag_name(second->backend->tag));
+		rc = strcmp(name ? name : "", other ? other : "");
 	return rc ? rc : by_position(first->backend, second->backend);
-}
-
-/* Most have none. */
-static size_t keep_named(struct member *members, size_t count)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < count; i++)
-		if (config_tag_name(members[i].backend->tag))
-			members[kept++] = members[i];
-	return kept;
 }
 
 static void check_member_names(const struct config_sources *sources, struct member *members,
 			       size_t count)
 {
-	count = keep_named(members, count);
 	qsort(members, count, sizeof(*members), by_member_name);
 	for (size_t i = 1; i < count; i++) {
 		const struct member *before = &members[i - 1], *member = &members[i];
-		const char *name = config_tag_name(member->backend->tag);
+		const char *name = config_tag_name(member->backend->tag),
+			   *other = config_tag_name(before->backend->tag);
 		struct config_place at, before_at;
-		char address[ADDR_TEXT], label[ADDR_TEXT], before_label[ADDR_TEXT], line[40];
+		char address[ADDR_TEXT], line[40];
 
-		if (before->service != member->service ||
-		    strcmp(name, config_tag_name(before->backend->tag)) != 0)
+		if (before->service != member->service || !name || !other || strcmp(name, other))
 			continue;
-		member_place(sources, before, before_label, &before_at);
-		member_place(sources, member, label, &at);
+		member_place(sources, before, &before_at);
+		member_place(sources, member, &at);
 		config_complain(
 		    &at, "name", name, "backend %s has the same name%s: expected another",
 		    addr_format(&before->backend->address, address), see_line(&before_at, line));
@@ -207,18 +194,17 @@ static void check_not_vip(const struct config_sources *sources, const struct con
 {
 	const struct addr *address = &member->backend->address;
 	struct config_place at, vip_at;
-	char text[ADDR_TEXT], label[ADDR_TEXT], object[CONFIG_OBJECT];
+	char text[ADDR_TEXT];
 
 	while (*next_vip < config->services_count &&
 	       addr_compare(&vips[*next_vip]->vip, address) < 0)
 		(*next_vip)++;
 	if (*next_vip == config->services_count || !addr_equal(&vips[*next_vip]->vip, address))
 		return;
-	member_place(sources, member, label, &at);
+	member_place(sources, member, &at);
 	service_place(sources, vips[*next_vip], &vip_at);
 	config_complain(&at, "address", addr_format(address, text),
-			"is the VIP of %s: expected the address of a backend",
-			config_place_object(&vip_at, object));
+			"is the VIP of %s: expected the address of a backend", vip_at.object);
 }
 
 static void check_members(const struct config_sources *sources, const struct config *config,

@@ -170,7 +170,7 @@ char *config_dump_block(const char *json)
 	struct config_source source;
 	char *text = NULL;
 
-	if (!config_source_load_yaml(&source, "service", json, strlen(json))) {
+	if (!config_source_load(&source, "service", json, strlen(json))) {
 		yaml_document_t *document = &source.document;
 
 		for (yaml_node_t *node = document->nodes.start; node < document->nodes.top; node++)

@@ -208,13 +208,13 @@ void config_read_defaults(const struct config_defaults *defaults)
 
 /* ---- backends ---- */
 
-static void read_backend(const struct config_place *service_at, unsigned index, yaml_node_t *item,
+static void read_backend(const struct config_place *service_at, unsigned index,
 			 const struct raw_backend *raw, const struct config_service *service,
 			 struct config_backend *backend)
 {
 	struct config_place at;
 
-	config_place_node(service_at, "backends", index, item, &at);
+	config_place_item(service_at, "backends", index, &at);
 	backend->weight = 100;
 	backend->backup = raw->backup && *raw->backup;
 	backend->drain = raw->drain && *raw->drain;
@@ -241,8 +241,6 @@ static void read_backend(const struct config_place *service_at, unsigned index, 
 static void read_backends(const struct config_place *at, const struct raw_service *raw,
 			  struct config_service *service)
 {
-	const yaml_node_t *list = config_source_value(at->source, at->node, "backends");
-
 	if (!raw->backends && !raw->from)
 		config_complain_missing(at, "backends", "expected a list");
 	if (raw->from)
@@ -254,8 +252,7 @@ static void read_backends(const struct config_place *at, const struct raw_servic
 	}
 	service->backends_count = raw->backends_count;
 	for (unsigned i = 0; i < raw->backends_count; i++)
-		read_backend(at, i, config_source_item(at->source, list, i), &raw->backends[i],
-			     service, &service->backends[i]);
+		read_backend(at, i, &raw->backends[i], service, &service->backends[i]);
 }
 
 static void finish_backends(const struct config_place *service_at,

@@ -104,7 +104,7 @@ static void complain_key(const cyaml_schema_field_t *fields, const struct config
 		    "merge keys are not supported: use `defaults`, or an alias for a whole value");
 	else if (nearest)
 		config_complain_node(at, node, NULL, key, "unknown key: did you mean %s?", nearest);
-	else if (at->source->file && !at->steps_count)
+	else if (at->source->file && !*at->object)
 		config_complain_node(at, node, NULL, key,
 				     "expected only %s in an included file: all else is in the "
 				     "main file",
@@ -184,13 +184,13 @@ static bool check_words(struct shape *shape, const cyaml_schema_value_t *schema,
 
 static bool check_item(struct shape *shape, const cyaml_schema_value_t *entry,
 		       const struct config_place *at, const char *key, size_t index,
-		       yaml_node_t *node)
+		       const yaml_node_t *node)
 {
 	struct config_place place;
 
 	if (entry->type == CYAML_STRING)
 		return is_text(at, key, node, "a single value");
-	config_place_node(at, key, index, node, &place);
+	config_place_item(at, key, index, &place);
 	return check_mapping(shape, entry->mapping.fields, &place);
 }
 

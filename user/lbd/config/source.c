@@ -81,8 +81,8 @@ static int check_single(struct config_source *source, yaml_parser_t *parser)
 	return source->error;
 }
 
-int config_source_load_yaml(struct config_source *source, const char *name, const char *text,
-			    size_t length)
+int config_source_load(struct config_source *source, const char *name, const char *text,
+		       size_t length)
 {
 	yaml_parser_t parser;
 	int rc;
@@ -101,21 +101,9 @@ int config_source_load_yaml(struct config_source *source, const char *name, cons
 	return rc;
 }
 
-int config_source_load(struct config_source *source, const char *name, const char *text,
-		       size_t length)
-{
-	*source = (struct config_source){.name = name, .text = text, .length = length};
-	if (config_plain_load(text, length, &source->document, &source->plain))
-		return 0;
-	return config_source_load_yaml(source, name, text, length);
-}
-
 void config_source_done(struct config_source *source)
 {
-	if (source->plain.text)
-		config_plain_done(&source->document, &source->plain);
-	else
-		yaml_document_delete(&source->document);
+	yaml_document_delete(&source->document);
 }
 
 struct config_source *config_sources_failed(const struct config_sources *sources)
@@ -155,18 +143,15 @@ yaml_node_t *config_source_value(struct config_source *source, const yaml_node_t
 	return pair ? yaml_document_get_node(&source->document, pair->value) : NULL;
 }
 
-yaml_node_t *config_source_item(struct config_source *source, const yaml_node_t *list, size_t index)
+static yaml_node_t *item_node(const struct config_place *at, const char *key, size_t index)
 {
+	const yaml_node_t *list = config_source_value(at->source, at->node, key);
+
 	if (!list || list->type != YAML_SEQUENCE_NODE ||
 	    index >= (size_t)(list->data.sequence.items.top - list->data.sequence.items.start))
 		return NULL;
-	return yaml_document_get_node(&source->document, list->data.sequence.items.start[index]);
-}
-
-static yaml_node_t *item_node(const struct config_place *at, const char *key, size_t index)
-{
-	return config_source_item(at->source, config_source_value(at->source, at->node, key),
-				  index);
+	return yaml_document_get_node(&at->source->document,
+				      list->data.sequence.items.start[index]);
 }
 
 /* Escapes can put any byte into a value: replaces those that must not reach a terminal. */
@@ -191,42 +176,24 @@ static size_t line_of(const yaml_node_t *node, size_t otherwise)
 	return node ? node->start_mark.line + 1 : otherwise;
 }
 
-static size_t append(char text[CONFIG_OBJECT], size_t used, const char *what)
+/* Objects are named far more often than shown: without printf. */
+static size_t append(char text[CONFIG_OBJECT], size_t used, const char *what, size_t most)
 {
-	size_t room = CONFIG_OBJECT - 1 - used, length = strnlen(what, room);
+	size_t room = CONFIG_OBJECT - 1 - used, length = strnlen(what, most < room ? most : room);
 
 	memcpy(text + used, what, length);
 	text[used + length] = 0;
 	return used + length;
 }
 
-/* "service web: backend 10.0.0.11" behind "service web". */
-static void append_step(char text[CONFIG_OBJECT], const struct config_step *step)
+/* "service web: backend": the place, and what it has an item of. */
+static size_t put_object(const struct config_place *at, const char *what, struct config_place *ret)
 {
-	const yaml_node_t *label = step->label;
-	size_t used = strnlen(text, 120);
-	char shown[SHOWN_VALUE + 4];
+	size_t used = append(ret->object, 0, at->object, 120);
 
-	if (used)
-		used = append(text, used, ": ");
-	used = append(text, used, step->word);
-	if (!step->number)
-		return;
-	used = append(text, used, " ");
-	if (step->name)
-		append(text, used, step->name);
-	else if (label && label->type == YAML_SCALAR_NODE && label->data.scalar.length)
-		append(text, used, printable((const char *)label->data.scalar.value, shown));
-	else
-		snprintf(text + used, CONFIG_OBJECT - used, "#%zu", step->number);
-}
-
-const char *config_place_object(const struct config_place *at, char text[CONFIG_OBJECT])
-{
-	*text = 0;
-	for (unsigned i = 0; i < at->steps_count; i++)
-		append_step(text, &at->steps[i]);
-	return text;
+	if (*at->object)
+		used = append(ret->object, used, ": ", SIZE_MAX);
+	return append(ret->object, used, what, SIZE_MAX);
 }
 
 void config_place_root(struct config_source *source, struct config_place *ret)
@@ -236,55 +203,41 @@ void config_place_root(struct config_source *source, struct config_place *ret)
 	ret->line = line_of(ret->node, 1);
 }
 
-/* Only the steps that there are: places are made for each backend. */
-static void take_step(const struct config_place *at, yaml_node_t *node,
-		      const struct config_step *step, struct config_place *ret)
-{
-	unsigned count = at->steps_count < CONFIG_DEPTH ? at->steps_count : CONFIG_DEPTH - 1;
-
-	ret->source = at->source;
-	ret->node = node;
-	ret->line = line_of(node, at->line);
-	for (unsigned i = 0; i < count; i++)
-		ret->steps[i] = at->steps[i];
-	ret->steps[count] = *step;
-	ret->steps_count = count + 1;
-}
-
 void config_place_field(const struct config_place *at, const char *key, struct config_place *ret)
 {
-	take_step(at, config_source_value(at->source, at->node, key),
-		  &(struct config_step){.word = key}, ret);
+	ret->source = at->source;
+	ret->node = config_source_value(at->source, at->node, key);
+	ret->line = line_of(ret->node, at->line);
+	put_object(at, key, ret);
 }
 
-void config_place_node(const struct config_place *at, const char *key, size_t index,
-		       yaml_node_t *item, struct config_place *ret)
+void config_place_item(const struct config_place *at, const char *key, size_t index,
+		       struct config_place *ret)
 {
 	static const struct {
 		const char *list, *one, *label;
 	} words[] = {{"services", "service", "name"},
 		     {"backends", "backend", "address"},
 		     {"checks", "check", ""}};
-	struct config_step step = {.word = key, .number = index + 1};
+	const yaml_node_t *label = NULL;
+	const char *one = key;
+	char text[SHOWN_VALUE + 4];
+	size_t used;
 
+	ret->source = at->source;
+	ret->node = item_node(at, key, index);
+	ret->line = line_of(ret->node, at->line);
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		if (!strcmp(words[i].list, key)) {
-			step.word = words[i].one;
-			step.label = config_source_value(at->source, item, words[i].label);
+			one = words[i].one;
+			label = config_source_value(at->source, ret->node, words[i].label);
 		}
-	take_step(at, item, &step, ret);
-}
-
-void config_place_item(const struct config_place *at, const char *key, size_t index,
-		       struct config_place *ret)
-{
-	config_place_node(at, key, index, item_node(at, key, index), ret);
-}
-
-void config_place_named(const struct config_place *at, const char *word, const char *name,
-			struct config_place *ret)
-{
-	take_step(at, NULL, &(struct config_step){.word = word, .number = 1, .name = name}, ret);
+	used = append(ret->object, put_object(at, one, ret), " ", SIZE_MAX);
+	if (label && label->type == YAML_SCALAR_NODE && label->data.scalar.length)
+		append(ret->object, used, printable((const char *)label->data.scalar.value, text),
+		       SIZE_MAX);
+	else
+		snprintf(ret->object + used, sizeof(ret->object) - used, "#%zu", index + 1);
 }
 
 const char *config_place_where(const struct config_place *at, const struct config_place *other,
@@ -330,7 +283,7 @@ __attribute__((format(printf, 5, 0))) static void complain(const struct config_p
 	struct config_source *source = at->source;
 	size_t line = line_of(node, at->line);
 	bool earliest = !source->error || line < source->error_line;
-	char shown[SHOWN_VALUE + 4], expected[640], place[540] = "", object[CONFIG_OBJECT];
+	char shown[SHOWN_VALUE + 4], expected[640], place[540] = "";
 	struct error complaint;
 
 	if (source->error == -ENOMEM || !(earliest || source->all))
@@ -338,10 +291,9 @@ __attribute__((format(printf, 5, 0))) static void complain(const struct config_p
 	vsnprintf(expected, sizeof(expected), format, args);
 	if (!source->bare)
 		snprintf(place, sizeof(place), "%.511s:%zu: ", source->name, line);
-	config_place_object(at, object);
-	error_set(&complaint, -EINVAL, "%s%s%s%s%s%s%s%s", place, object, *object ? ": " : "",
-		  key ? key : "", key ? ": " : "", value ? printable(value, shown) : "",
-		  value ? ": " : "", expected);
+	error_set(&complaint, -EINVAL, "%s%s%s%s%s%s%s%s", place, at->object,
+		  *at->object ? ": " : "", key ? key : "", key ? ": " : "",
+		  value ? printable(value, shown) : "", value ? ": " : "", expected);
 	if (source->all)
 		keep_mistake(source, line, complaint.text);
 	if (!earliest)

@@ -9,7 +9,6 @@
 #include <yaml.h>
 
 #include "common/error.h"
-#include "plain.h"
 
 #define CONFIG_MISTAKES 100 /* that are kept */
 
@@ -29,8 +28,7 @@ struct config_source {
 	bool bare;                   /* no file: errors have neither its name nor a line */
 	const char *text;            /* borrowed */
 	size_t length;               /* of text, bytes */
-	yaml_document_t document;    /* valid until config_source_done */
-	struct config_plain plain;   /* what it was read from, if not by libyaml */
+	yaml_document_t document;    /* of libyaml; valid until config_source_done */
 	size_t error_line;           /* of the earliest complaint, from 1 */
 	int error;                   /* 0, -EINVAL, or -ENOMEM */
 	struct error complaint;      /* the earliest, in the user's words */
@@ -47,32 +45,19 @@ struct config_sources {
 };
 
 #define CONFIG_OBJECT 256
-#define CONFIG_DEPTH  6
 
-/* A step of the way from the root: a field, or an item of a list. */
-struct config_step {
-	const char *word;         /* "health", "backend" */
-	size_t number;            /* of an item, from 1; 0: a field */
-	const yaml_node_t *label; /* of an item: its name; NULL: it has none */
-	const char *name;         /* the same of one that is in no text, borrowed */
-};
-
-/* A place in the text. It is named in errors alone, as most texts have none. */
+/* A place in the text, and its name in errors. */
 struct config_place {
 	struct config_source *source;
-	yaml_node_t *node; /* NULL: not in the text */
-	size_t line;       /* of the node, else of its parent */
-	struct config_step steps[CONFIG_DEPTH];
-	unsigned steps_count;
+	yaml_node_t *node;          /* NULL: not in the text */
+	size_t line;                /* of the node, else of its parent */
+	char object[CONFIG_OBJECT]; /* "", "service web", "service web: backend 10.0.0.11" */
 };
 
 /* Parses text; name and text must outlive source. 0, or -EINVAL or -ENOMEM with source->complaint
  * set. Call config_source_done in every case. */
 int config_source_load(struct config_source *source, const char *name, const char *text,
 		       size_t length);
-/* By libyaml, whatever is in it: the tree may be given to functions of libyaml. */
-int config_source_load_yaml(struct config_source *source, const char *name, const char *text,
-			    size_t length);
 void config_source_done(struct config_source *source);
 /* The source whose error counts: one that has run out of memory, else the first with a complaint;
  * NULL: none has one. */
@@ -83,25 +68,14 @@ const yaml_node_pair_t *config_source_pair(struct config_source *source, const y
 					   const char *key);
 yaml_node_t *config_source_value(struct config_source *source, const yaml_node_t *mapping,
 				 const char *key);
-/* NULL: list is none, or shorter. */
-yaml_node_t *config_source_item(struct config_source *source, const yaml_node_t *list,
-				size_t index);
 
 void config_place_root(struct config_source *source, struct config_place *ret);
-/* "", "service web", "service web: backend 10.0.0.11" */
-const char *config_place_object(const struct config_place *at, char text[CONFIG_OBJECT]);
 /* The mapping under a key: "service web: health". */
 void config_place_field(const struct config_place *at, const char *key, struct config_place *ret);
 /* Item `index` of the list under a key, a mapping: "service web" if it has a name, else "service
  * #2". */
 void config_place_item(const struct config_place *at, const char *key, size_t index,
 		       struct config_place *ret);
-/* The same where the item has been found already. */
-void config_place_node(const struct config_place *at, const char *key, size_t index,
-		       yaml_node_t *item, struct config_place *ret);
-/* An item that is in no text: name, which must outlive the place, takes the place of its label. */
-void config_place_named(const struct config_place *at, const char *word, const char *name,
-			struct config_place *ret);
 
 /* How a sentence about one place names another: "line 12"; "FILE:12" in another file; "the config"
  * if it is in no text that is at hand. */
