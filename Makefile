@@ -77,7 +77,7 @@ COMMON_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard user/common/*.c)))
 LBD_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard user/lbd/*.c user/lbd/*/*.c)))
 LBCTL_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out user/lbctl/host_tool/%,$(wildcard user/lbctl/*.c user/lbctl/*/*.c))))
 # lbd-backend: the verbs of a backend alone, compiled with names of its own (core/tool.h).
-BACKEND_SOURCES := user/lbctl/main.c user/lbctl/backend_host.c $(filter-out %/client.c %/exchange.c,$(wildcard user/lbctl/core/*.c)) \
+BACKEND_SOURCES := user/lbctl/main.c user/lbctl/backend_host.c $(filter-out %/client.c,$(wildcard user/lbctl/core/*.c)) \
 	$(wildcard user/lbctl/backend_host/*.c user/lbctl/host_tool/*.c)
 BACKEND_OBJS := $(patsubst %.c,$(BUILD)/backend/%.o,$(sort $(BACKEND_SOURCES)))
 SUPPORT_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tests/support/*.c)))

@@ -108,7 +108,7 @@ static char *path_of(const struct follow *follow)
 	char from[48] = "", wait[24] = "", *path;
 
 	if (follow->service) {
-		service = client_escape(follow->service);
+		service = client_escape(follow->call->client, follow->service);
 		if (!service)
 			return NULL;
 	}
@@ -135,8 +135,14 @@ static bool is_away(int rc)
 
 static int ask(struct follow *follow, json_t **ret, struct error *err)
 {
-	_cleanup_free_ char *path = path_of(follow);
+	_cleanup_free_ char *path = NULL;
+	int rc = follow->call->client
+		     ? 0
+		     : client_open(follow->call->socket, &follow->call->client, err);
 
+	if (rc)
+		return rc;
+	path = path_of(follow);
 	return path ? call_get(follow->call, path, ret, err)
 		    : error_set(err, -ENOMEM, "out of memory");
 }

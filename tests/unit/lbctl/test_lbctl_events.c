@@ -80,11 +80,13 @@ static void follow_begins_with_now_and_waits_for_the_next_event(void **unused)
 			"GET /v1/events?after=7&wait_s=10\n");
 }
 
-/* The stand-in closes the connection, as an lbd that is killed does. */
+/* The stand-in closes the connection, as an lbd that is killed does: twice, as libcurl itself asks
+ * again on a new connection. */
 static void follow_goes_on_where_it_was_when_lbd_is_back(void **unused)
 {
 	answer((const struct fake_answer[]){
 	    {"GET /v1/events?since_s=60", 200, PAGE(EVENT(5, "info", "old"), 5, false, false)},
+	    {"GET /v1/events?after=5&wait_s=10", 0, NULL},
 	    {"GET /v1/events?after=5&wait_s=10", 0, NULL},
 	    {"GET /v1/events?after=5&wait_s=10", 200,
 	     PAGE(EVENT(7, "info", "new"), 7, false, false)},

@@ -303,14 +303,20 @@ int call_post(struct call *call, const char *path, json_t *body, json_t **ret, s
 int call_put_backend(struct call *call, const char *service, const char *address, json_t *body,
 		     json_t **ret, struct error *err)
 {
-	_cleanup_free_ char *escaped = client_escape(service), *path = NULL;
+	_cleanup_free_ char *escaped = NULL, *path = NULL;
+	int rc = connect_once(call, err);
 
-	if (!escaped || asprintf(&path, "/v1/services/%s/backends/%s", escaped, address) < 0) {
-		path = NULL;
-		json_decref(body);
-		return error_set(err, -ENOMEM, "out of memory");
+	if (!rc) {
+		escaped = client_escape(call->client, service);
+		if (!escaped ||
+		    asprintf(&path, "/v1/services/%s/backends/%s", escaped, address) < 0)
+			path = NULL;
+		rc = path ? 0 : error_set(err, -ENOMEM, "out of memory");
 	}
-	return change(call, client_put, path, body, ret, err);
+	if (!rc)
+		return change(call, client_put, path, body, ret, err);
+	json_decref(body);
+	return rc;
 }
 
 int call_post_raw(struct call *call, const char *path, json_t *body, json_t **ret,
@@ -327,9 +333,9 @@ int call_post_raw(struct call *call, const char *path, json_t *body, json_t **re
 }
 
 /* Appends "?name=value" or "&name=value" to a path. */
-static int add_query(char **path, const char *name, const char *value)
+static int add_query(struct call *call, char **path, const char *name, const char *value)
 {
-	_cleanup_free_ char *before = *path, *escaped = client_escape(value);
+	_cleanup_free_ char *before = *path, *escaped = client_escape(call->client, value);
 
 	if (!before || !escaped ||
 	    asprintf(path, "%s%c%s=%s", before, strchr(before, '?') ? '&' : '?', name, escaped) < 0)
@@ -340,13 +346,17 @@ static int add_query(char **path, const char *name, const char *value)
 int call_some_backends(struct call *call, const char *service, bool down, const char *filter,
 		       json_t **ret, struct error *err)
 {
-	_cleanup_free_ char *path = strdup("/v1/backends");
+	_cleanup_free_ char *path = NULL;
+	int rc = connect_once(call, err);
 
-	if ((service && add_query(&path, "service", service)) ||
-	    (down && add_query(&path, "down", "true")) ||
-	    (filter && add_query(&path, "filter", filter)) || !path)
+	if (rc)
+		return rc;
+	path = strdup("/v1/backends");
+	if ((service && add_query(call, &path, "service", service)) ||
+	    (down && add_query(call, &path, "down", "true")) ||
+	    (filter && add_query(call, &path, "filter", filter)) || !path)
 		return error_set(err, -ENOMEM, "out of memory");
-	return call_get(call, path, ret, err);
+	return answered(call, client_get(call->client, path, ret, err), ret);
 }
 
 int call_backends(struct call *call, const char *service, json_t **ret, struct error *err)

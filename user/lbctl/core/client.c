@@ -1,36 +1,49 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Requests to lbd, with JSON bodies (include/lb_api.h), and what to do about those that fail. */
+/* HTTP with JSON bodies over lbd's Unix socket (include/lb_api.h), through libcurl. */
 #include "client.h"
 
-#include <ctype.h>
+#include <curl/curl.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "lb_api.h"
 #include "common/cleanup.h"
-#include "exchange.h"
 #include "json.h"
 
+#define CONNECT_MS 2000L
+#define ANSWER_MS  30000L /* an attach loads a program and may wait for the driver's queues */
+#define ANSWER_MAX \
+	(64 * 1024 * 1024) /* /v1/top with LB_MAX_BACKENDS backends is a quarter of this */
 #define START_HINT "Start it: systemctl start lbd, or lbd -c /etc/lbd/lbd.yaml"
 #define LOG_HINT   "See its log: journalctl -u lbd"
 
+struct body {
+	char *data;
+	size_t length;
+};
+
 struct client {
-	struct exchange exchange; /* the request under way */
+	CURL *curl;
+	CURLM *multi; /* holds it from client_begin to client_end */
+	/* of the request under way */
+	struct curl_slist *headers;
+	struct body body;
 	bool began;
-	int rc; /* of the exchange so far: -EAGAIN: it is not at its end */
 	char socket[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 };
 
 static void request_done(struct client *client)
 {
 	if (client->began)
-		exchange_done(&client->exchange);
+		curl_multi_remove_handle(client->multi, client->curl);
 	client->began = false;
+	curl_slist_free_all(client->headers);
+	client->headers = NULL;
+	free(client->body.data);
+	client->body = (struct body){0};
 }
 
 int client_open(const char *socket, struct client **ret, struct error *err)
@@ -41,8 +54,14 @@ int client_open(const char *socket, struct client **ret, struct error *err)
 		return error_set(err, -EINVAL, "socket \"%s\": expected a path of 1 to %zu bytes",
 				 socket, sizeof(client->socket) - 1);
 	client = calloc(1, sizeof(*client));
-	if (!client)
+	if (client) {
+		client->curl = curl_easy_init();
+		client->multi = curl_multi_init();
+	}
+	if (!client || !client->curl || !client->multi) {
+		client_close(client);
 		return error_set(err, -ENOMEM, "out of memory");
+	}
 	strcpy(client->socket, socket);
 	*ret = client;
 	return 0;
@@ -53,33 +72,46 @@ void client_close(struct client *client)
 	if (!client)
 		return;
 	request_done(client);
+	curl_multi_cleanup(client->multi);
+	curl_easy_cleanup(client->curl);
 	free(client);
 }
 
-char *client_escape(const char *text)
+char *client_escape(struct client *client, const char *text)
 {
-	char *escaped = malloc(3 * strlen(text) + 1), *at = escaped;
+	char *escaped = curl_easy_escape(client->curl, text, 0),
+	     *copy = escaped ? strdup(escaped) : NULL;
 
-	if (!escaped)
-		return NULL;
-	for (; *text; text++) {
-		unsigned char byte = (unsigned char)*text;
+	curl_free(escaped);
+	return copy;
+}
 
-		if (byte < 128 && (isalnum(byte) || strchr("-._~", byte)))
-			*at++ = *text;
-		else
-			at += sprintf(at, "%%%02X", byte);
-	}
-	*at = 0;
-	return escaped;
+static size_t collect(char *data, size_t size, size_t count, void *arg)
+{
+	struct body *body = arg;
+	char *grown;
+
+	size *= count;
+	if (body->length + size > ANSWER_MAX)
+		return 0;
+	grown = realloc(body->data, body->length + size + 1);
+	if (!grown)
+		return 0;
+	body->data = grown;
+	memcpy(body->data + body->length, data, size);
+	body->length += size;
+	body->data[body->length] = 0;
+	return size;
 }
 
 /* Why the connection failed: the hint depends on the state of the socket file. */
-static int not_connected(const struct client *client, int code, struct error *err)
+static int not_connected(const struct client *client, struct error *err)
 {
 	const char *path = client->socket;
 	struct stat st;
+	long code = 0;
 
+	curl_easy_getinfo(client->curl, CURLINFO_OS_ERRNO, &code);
 	if (stat(path, &st) && errno != ENOENT)
 		code = errno;
 	else if (access(path, F_OK))
@@ -104,51 +136,52 @@ static int not_connected(const struct client *client, int code, struct error *er
 		    "Use sudo, or join the group: usermod -aG lbd USER, then log in again",
 		    path);
 	}
-	return error_set(err, -EIO, "%s: cannot connect: %s", path, strerror(code));
+	return error_set(err, -EIO, "%s: cannot connect: %s", path,
+			 code ? strerror((int)code) : "unknown error");
 }
 
-static int exchange_failed(const struct client *client, int rc, struct error *err)
+static int transfer_failed(const struct client *client, CURLcode code, struct error *err)
 {
-	bool connected = client->exchange.connected;
-
-	switch (rc) {
-	case -ENOMEM:
-		return error_set(err, rc, "out of memory");
-	case -ETIMEDOUT:
-		return error_set(err, rc, "lbd did not answer on %s within %ds.\n" LOG_HINT,
-				 client->socket,
-				 (connected ? EXCHANGE_ANSWER_MS : EXCHANGE_CONNECT_MS) / 1000);
-	case -EPROTO:
-	case -EMSGSIZE:
-		return error_set(
-		    err, -EPROTO, "%s: expected an answer from lbd, got %s", client->socket,
-		    rc == -EPROTO ? "something else than HTTP" : "one of more than 64 MiB");
+	switch (code) {
+	case CURLE_COULDNT_CONNECT:
+		return not_connected(client, err);
+	case CURLE_OPERATION_TIMEDOUT:
+		return error_set(err, -ETIMEDOUT,
+				 "lbd did not answer on %s within %lds.\n" LOG_HINT, client->socket,
+				 ANSWER_MS / 1000);
+	case CURLE_GOT_NOTHING:
+	case CURLE_RECV_ERROR:
+	case CURLE_SEND_ERROR:
+	case CURLE_PARTIAL_FILE:
+		return error_set(err, -ECONNRESET,
+				 "lbd closed the connection on %s without an answer.\n" LOG_HINT,
+				 client->socket);
+	default:
+		return error_set(err, -EPROTO, "%s: expected an answer from lbd: %s",
+				 client->socket, curl_easy_strerror(code));
 	}
-	if (!connected)
-		return not_connected(client, -rc, err);
-	return error_set(err, -ECONNRESET,
-			 "lbd closed the connection on %s without an answer.\n" LOG_HINT,
-			 client->socket);
 }
 
 /* The error and the hint of lbd's answer. */
-static int refused(const json_t *answer, int status, struct error *err)
+static int refused(const json_t *answer, long status, struct error *err)
 {
 	const char *sentence = json_text(answer, "error"), *hint = json_text(answer, "hint");
 
 	if (!*sentence)
 		return error_set(err, -EREMOTEIO,
-				 "lbd answered with HTTP status %d and without a reason", status);
+				 "lbd answered with HTTP status %ld and without a reason", status);
 	return error_set(err, -EREMOTEIO, "%s%s%s", sentence, *hint ? "\n" : "", hint);
 }
 
 static int read_answer(const struct client *client, json_t **ret, struct error *err)
 {
-	size_t length;
-	const char *body = exchange_body(&client->exchange, &length);
-	json_t *answer = json_loadb(body, length, JSON_REJECT_DUPLICATES, NULL);
-	int status = client->exchange.status, rc;
+	const struct body *body = &client->body;
+	json_t *answer =
+	    json_loadb(body->data ? body->data : "", body->length, JSON_REJECT_DUPLICATES, NULL);
+	long status = 0;
+	int rc;
 
+	curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
 	if (status >= 200 && status < 300 && json_is_object(answer)) {
 		*ret = answer;
 		return 0;
@@ -158,88 +191,98 @@ static int read_answer(const struct client *client, json_t **ret, struct error *
 	else
 		rc = error_set(
 		    err, -EPROTO,
-		    "%s: expected a JSON object from lbd, got HTTP status %d and %zu bytes of "
+		    "%s: expected a JSON object from lbd, got HTTP status %ld and %zu bytes of "
 		    "other content.\nIs this lbd's socket? To choose another: --socket PATH or "
 		    "$" LB_API_SOCKET_ENV,
-		    client->socket, status, length);
+		    client->socket, status, body->length);
 	json_decref(answer);
 	return rc;
 }
 
-/* ---- a request ---- */
-
-/* body: NULL: none. */
-static int begin(struct client *client, const char *method, const char *path, const char *body,
-		 struct error *err)
+/* The handle for one request. post: its body, or NULL; it must stay until request_done. */
+static int prepare(struct client *client, const char *path, const char *post, struct error *err)
 {
-	int rc = exchange_begin(&client->exchange, client->socket, method, path, body);
+	_cleanup_free_ char *url = NULL;
+	CURL *curl = client->curl;
 
-	if (rc)
-		return error_set(err, rc, "%s: cannot ask lbd: %s", client->socket, strerror(-rc));
-	client->began = true;
-	client->rc = -EAGAIN;
+	client->headers = curl_slist_append(NULL, "Content-Type: application/json");
+	if (!client->headers || asprintf(&url, "http://lbd%s", path) < 0) {
+		url = NULL;
+		request_done(client);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	curl_easy_reset(curl); /* keeps the connection */
+	curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, client->socket);
+	curl_easy_setopt(curl, CURLOPT_URL, url);
+	curl_easy_setopt(curl, CURLOPT_PROXY, "");
+	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ANSWER_MS);
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, collect);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &client->body);
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, client->headers);
+	if (post)
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, post);
 	return 0;
 }
 
-static int finish(struct client *client, json_t **ret, struct error *err)
+static int finish(struct client *client, CURLcode code, json_t **ret, struct error *err)
 {
 	int rc =
-	    client->rc ? exchange_failed(client, client->rc, err) : read_answer(client, ret, err);
+	    code == CURLE_OK ? read_answer(client, ret, err) : transfer_failed(client, code, err);
 
 	request_done(client);
 	return rc;
 }
 
-/* True: the request has ended. */
-static bool go_on(struct client *client)
+/* body: NULL: none. */
+static int request(struct client *client, const char *method, const char *path, const char *body,
+		   json_t **ret, struct error *err)
 {
-	if (client->began && client->rc == -EAGAIN)
-		client->rc = exchange_go_on(&client->exchange);
-	return client->began && client->rc != -EAGAIN;
-}
+	int rc = prepare(client, path, body, err);
 
-static int shorter(int ms, int other)
-{
-	return ms < other ? ms : other;
-}
-
-bool client_wait(struct client *client, int fd, int ms, bool *ret_input)
-{
-	struct pollfd wait[2] = {{.fd = fd, .events = POLLIN}, {.fd = -1}};
-
-	*ret_input = false;
-	if (go_on(client))
-		return true;
-	if (client->began) {
-		wait[1] = exchange_poll(&client->exchange);
-		ms = shorter(ms, exchange_wait_ms(&client->exchange));
-	}
-	if (poll(wait, 2, ms) > 0)
-		*ret_input = wait[0].revents;
-	return go_on(client);
+	if (!rc && body)
+		curl_easy_setopt(client->curl, CURLOPT_CUSTOMREQUEST, method);
+	return rc ? rc : finish(client, curl_easy_perform(client->curl), ret, err);
 }
 
 int client_begin(struct client *client, const char *path, struct error *err)
 {
-	return begin(client, "GET", path, NULL, err);
+	int rc = prepare(client, path, NULL, err);
+
+	if (rc)
+		return rc;
+	if (curl_multi_add_handle(client->multi, client->curl)) {
+		request_done(client);
+		return error_set(err, -ENOMEM, "out of memory");
+	}
+	client->began = true;
+	return 0;
+}
+
+bool client_wait(struct client *client, int fd, int ms, bool *ret_input)
+{
+	struct curl_waitfd input = {.fd = fd, .events = CURL_WAIT_POLLIN};
+	int running = 0;
+
+	*ret_input = false;
+	if (client->began)
+		curl_multi_perform(client->multi, &running);
+	if (client->began && !running)
+		return true;
+	curl_multi_poll(client->multi, &input, fd >= 0, ms, NULL);
+	*ret_input = input.revents;
+	if (client->began)
+		curl_multi_perform(client->multi, &running);
+	return client->began && !running;
 }
 
 int client_end(struct client *client, json_t **ret, struct error *err)
 {
-	return finish(client, ret, err);
-}
+	int left;
+	const CURLMsg *message = curl_multi_info_read(client->multi, &left);
 
-static int request(struct client *client, const char *method, const char *path, const char *body,
-		   json_t **ret, struct error *err)
-{
-	int rc = begin(client, method, path, body, err);
-	bool input;
-
-	if (rc)
-		return rc;
-	while (!client_wait(client, -1, EXCHANGE_ANSWER_MS, &input))
-		;
-	return finish(client, ret, err);
+	return finish(client, message ? message->data.result : CURLE_RECV_ERROR, ret, err);
 }
 
 int client_get(struct client *client, const char *path, json_t **ret, struct error *err)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Requests to lbd over its Unix socket, with JSON bodies (include/lb_api.h). */
+/* HTTP with JSON bodies over lbd's Unix socket (include/lb_api.h), through libcurl. */
 #ifndef LBCTL_CLIENT_H
 #define LBCTL_CLIENT_H
 
@@ -33,6 +33,6 @@ bool client_wait(struct client *client, int fd, int ms, bool *ret_input);
 /* As client_get. Only after client_wait has returned true. */
 int client_end(struct client *client, json_t **ret, struct error *err);
 /* text escaped for use in a query string; allocated, NULL if out of memory. */
-char *client_escape(const char *text);
+char *client_escape(struct client *client, const char *text);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* In the place of core/client.c: lbd-backend has no verb that asks lbd. */
+/* In the place of core/client.c: lbd-backend has no verb that asks lbd, and needs no libcurl. */
 #include "lbctl/core/client.h"
 
 #include <errno.h>
@@ -31,7 +31,7 @@ int client_put(struct client *client, const char *path, const json_t *body, json
 	return -EOPNOTSUPP;
 }
 
-char *client_escape(const char *text)
+char *client_escape(struct client *client, const char *text)
 {
 	return NULL;
 }
