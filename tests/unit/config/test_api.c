@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* user/lbd/config/api.c: the listener for other machines; which of its files are refused. */
+#include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -178,11 +180,28 @@ static void files_that_others_may_use_are_refused(void **unused)
 	config_free(accept_keys(CA));
 }
 
+/* Certificates of the tests have keys of another kind. */
+static void put_rsa_key(const char *name)
+{
+	EVP_PKEY *key = EVP_RSA_gen(2048);
+	FILE *to = fopen(file(name), "w");
+
+	assert_true(key && to);
+	assert_int_equal(PEM_write_PrivateKey(to, key, NULL, NULL, 0, NULL, NULL), 1);
+	fclose(to);
+	EVP_PKEY_free(key);
+	set_mode(name, 0600);
+}
+
 static void a_key_of_another_certificate_is_refused(void **unused)
 {
 	expect_refused("listen: '[::]:9470', certificate: @/server.pem, key: @/client.key, "
 		       "client-ca: @/ca.pem",
 		       "key: @/client.key: is not the key of the certificate");
+	put_rsa_key("rsa.key");
+	expect_refused("listen: '[::]:9470', certificate: @/server.pem, key: @/rsa.key, "
+		       "client-ca: @/ca.pem",
+		       "key: @/rsa.key: is not the key of the certificate");
 }
 
 static void what_is_no_certificate_is_refused(void **unused)
