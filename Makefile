@@ -231,7 +231,7 @@ $(BUILD)/tests/unit/state/test_many: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wra
 	config_check config_source_load)
 
 # Plays reloads.
-$(BUILD)/tests/unit/fleet/test_peers: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,state_config state_config_age state_generation)
+$(BUILD)/tests/unit/fleet/test_peers: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,state_config state_zone state_config_age state_generation)
 
 # The ns benchmark holds lbd's own data plane code and a BPF program of its own.
 $(BENCH_NS_OBJS): $(BUILD)/bench.skel.h
