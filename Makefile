@@ -230,10 +230,11 @@ $(BUILD)/tests/unit/bench/test_bench: $(filter %/machine.o %/neighbour.o %/progr
 $(BUILD)/tests/unit/state/test_many: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,addr_equal addr_compare strcmp config_same_service \
 	config_check config_source_load)
 
-# Plays reloads.
 # A file system that does not answer.
 $(BUILD)/tests/unit/sources/test_sources: ALL_LDFLAGS += -Wl,--wrap=file_read
-$(BUILD)/tests/unit/fleet/test_peers: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,state_config state_config_age state_generation)
+
+# Plays reloads.
+$(BUILD)/tests/unit/fleet/test_peers: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,state_config state_zone state_config_age state_generation)
 
 # The ns benchmark holds lbd's own data plane code and a BPF program of its own.
 $(BENCH_NS_OBJS): $(BUILD)/bench.skel.h

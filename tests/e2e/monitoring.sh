@@ -296,7 +296,7 @@ three_services_of_two_backends() {
 		config_service web4 $VIP4 tcp 80 4 2 "idle-timeout: { tcp: 3s }"
 		config_service panics $VIP4 tcp 7000 4 2 "panic-threshold: 60%"
 		BACKUPS=2 config_service spared $VIP4 tcp 7001 4 2 ""
-	} | sed "0,/\"10.0.0.11\"/s//&, name: web-1, labels: { zone: a, rack: \"7\" }/" \
+	} | sed "0,/\"10.0.0.11\"/s//&, name: web-1, zone: a, labels: { rack: \"7\" }/" \
 		>"$WORK/lbd.yaml"
 	lab_lbd_start || return 1
 	lab_wait_for 10 "all backends to be up" all_up || return 1

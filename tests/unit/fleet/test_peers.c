@@ -54,6 +54,12 @@ const struct config *__wrap_state_config(const struct state *state)
 	return &config;
 }
 
+const char *__wrap_state_zone(const struct state *state);
+const char *__wrap_state_zone(const struct state *state)
+{
+	return config.zone;
+}
+
 void __wrap_state_config_age(const struct state *state, struct config_age *ret);
 void __wrap_state_config_age(const struct state *state, struct config_age *ret)
 {
