@@ -26,6 +26,7 @@
 #define LINES         20    /* about failures, of all sources ... */
 #define LINES_MS      10000 /* ... in this time: what all share may fail for each of them */
 #define KINDS_MAX     8
+#define PREPARE_MS    20000 /* from one look at a source's files to the next, while it works */
 
 struct opened {
 	const struct source_kind *kind;
@@ -46,7 +47,7 @@ struct source {
 	bool applying;              /* what was pending is being taken over, with pauses */
 	bool shadowed;              /* something of it is there by other means, which may end */
 	struct source_status status;
-	uint64_t warned_ms;
+	uint64_t warned_ms, prepared_ms;
 	bool bad;      /* the last that it reported was a failure */
 	bool repeated; /* what is pending was taken over before */
 	bool said;     /* that it has failed */
@@ -451,13 +452,16 @@ static int prepare(const struct source *source, struct config_from *ret, struct 
 	return rc;
 }
 
-/* The machine's files may say something else than when it was started. */
+/* The machine's files may say something else than when it was started: a token is replaced before
+ * it expires. While it works with what they said, that counts. */
 static void prepare_again(struct source *source)
 {
 	struct config_from from;
 	struct error err;
 
 	if (prepare(source, &from, &err)) {
+		if (source->run && !source->status.failed_ms)
+			return;
 		source->bad = true;
 		fail(source, err.text);
 		return;
@@ -478,7 +482,8 @@ static void look_after(struct source *source)
 {
 	if (source->pending.count || source->shadowed)
 		apply_again(source);
-	if (source->status.failed_ms || !source->run)
+	if (log_is_due(&source->prepared_ms, PREPARE_MS) || source->status.failed_ms ||
+	    !source->run)
 		prepare_again(source);
 	say_failure(source);
 }
@@ -541,6 +546,7 @@ static void source_add(struct source_table *sources, const struct config_service
 		return;
 	}
 	note(source);
+	source->prepared_ms = clock_monotonic_ms();
 	if (prepare(source, &source->used, &err)) {
 		source->bad = true;
 		fail(source, err.text); /* it is tried again */
