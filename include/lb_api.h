@@ -103,7 +103,7 @@
  *        "runtime": bool (added at run time),
  *        "source": null (the service has no `backends-from`) or SOURCE }
  *      SOURCE:
- *      { "kind": "file"|"dns"|"etcd", "what": path, name or URLs, "min": as configured, "named": backends in the last list that was
+ *      { "kind": "file"|"dns"|"etcd"|"kubernetes"|"consul", "what": path, name or URLs, "min": as configured, "named": backends in the last list that was
  *        taken over, "listed_s": null (none yet) or since then, "failed_s": null or since when it has
  *        failed, "why": "of that" or "", "ignored": of that list, "ignored_why": "of the first of them" or "" }
  *      RATE:

@@ -4,7 +4,8 @@
 wait), passing, tag, dc, ACL tokens; and PUT /v1/catalog/register and deregister, by which the test
 changes it. Instances get what a real one adds.
 usage: consul.py ADDRESS PORT DIRECTORY [CERTIFICATE KEY]
-The test also says POST /restore: the index is a small one again, as after a restored snapshot.
+The test also says POST /touch: something changes that no answer shows; and POST /restore: the index
+is a smaller one, as after a restored snapshot.
 Faults: stand_in.py."""
 import json
 import random
@@ -50,7 +51,7 @@ class Agent(stand_in.World):
             self.change()
 
     def restore(self):
-        self.index = 5
+        self.index //= 2
         self.change()
 
 
@@ -155,6 +156,8 @@ class Handler(stand_in.Handler):
     def put(self, path, body):
         if path == "/restore":
             self.world.restore()
+        elif path == "/touch":
+            self.world.change()
         elif path == "/v1/catalog/register":
             self.world.register(body)
         elif path == "/v1/catalog/deregister":

@@ -409,10 +409,16 @@ int config_from_copy(const struct config_from *from, struct config_from *ret)
 	return failed ? -ENOMEM : 0;
 }
 
+/* A source's copy has a key and a token, where the config has their paths. */
 void config_from_done(struct config_from *from)
 {
-	for (size_t i = 0; i < OWNED; i++)
-		free(*text_of(from, owned[i]));
+	for (size_t i = 0; i < OWNED; i++) {
+		char *text = *text_of(from, owned[i]);
+
+		if (text)
+			explicit_bzero(text, strlen(text));
+		free(text);
+	}
 	*from = (struct config_from){0};
 }
 
