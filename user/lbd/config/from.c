@@ -235,9 +235,13 @@ static char *const *text_of(const struct config_from *from, size_t offset)
 	return (char *const *)((const char *)from + offset);
 }
 
-static const char *raw_of(const struct raw_from *raw, size_t offset)
+/* A text or a word; NULL: it is not given. */
+static const void *raw_of(const struct raw_from *raw, size_t offset)
 {
-	return *(char *const *)((const char *)raw + offset);
+	const void *given;
+
+	memcpy(&given, (const char *)raw + offset, sizeof(given));
+	return given;
 }
 
 const char *config_from_kind(const struct config_from *from)
@@ -293,7 +297,7 @@ static void check_uses(const struct config_place *at, const struct raw_from *raw
 		config_complain(at, NULL, NULL,
 				"expected one source: file, dns, etcd, kubernetes or consul");
 	for (size_t i = 0; i < USES; i++) {
-		const char *given = raw_of(raw, uses[i].raw);
+		const void *given = raw_of(raw, uses[i].raw);
 
 		if (!given || of & uses[i].of)
 			continue;

@@ -13,7 +13,7 @@
 #define OBJECT_NAME   253  /* bytes (RFC 1123) */
 #define VERSION_MAX   63   /* bytes; it is opaque */
 #define GONE          410  /* HTTP's status, in an event */
-#define OF_SERVICE "kubernetes.io/service-name"
+#define OF_SERVICE    "kubernetes.io/service-name"
 
 enum endpoint_state {
 	ENDPOINT_UNREADY, /* takes no connections: not kept */

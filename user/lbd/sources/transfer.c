@@ -121,6 +121,14 @@ static bool collect(struct transfer *transfer, const char *data, size_t length)
 	return true;
 }
 
+/* Its begin says why; who sends more is not listened to. */
+static bool collect_refusal(struct transfer *transfer, const char *data, size_t length)
+{
+	size_t left = REFUSAL_MAX - transfer->length;
+
+	return collect(transfer, data, length < left ? length : left) && length <= left;
+}
+
 static size_t on_data(char *data, size_t size, size_t count, void *arg)
 {
 	struct transfer *transfer = arg;
@@ -128,7 +136,7 @@ static size_t on_data(char *data, size_t size, size_t count, void *arg)
 
 	size *= count;
 	if (status_of(transfer) != STATUS_OK) {
-		good = transfer->length + size > REFUSAL_MAX || collect(transfer, data, size);
+		good = collect_refusal(transfer, data, size);
 	} else if (transfer->take) {
 		good = transfer->take(transfer, data, size);
 	} else {
@@ -159,10 +167,10 @@ static const char *why_not(const struct transfer *transfer, CURLcode code, int s
 		why = transfer->said;
 	else if (transfer->too_long)
 		snprintf(text, SOURCE_WHY, "the answer is longer than %u MiB", TRANSFER_MAX >> 20);
+	else if (status && status != STATUS_OK)
+		describe_refusal(status, transfer->body ? transfer->body : "", text);
 	else if (code)
 		why = *transfer->why ? transfer->why : curl_easy_strerror(code);
-	else if (status != STATUS_OK)
-		describe_refusal(status, transfer->body ? transfer->body : "", text);
 	else
 		return NULL;
 	return why ? why : text;
