@@ -487,7 +487,7 @@ static void why_there_is_none_is_said(void **state)
 	assert_string_equal(named(&asked, LIST("1", "")), "");
 	assert_string_equal(list.why, "the service has no EndpointSlices");
 	named(&asked, LIST("1", SLICE("s", "1", UNREADY("10.0.0.1", "a"))));
-	assert_string_equal(list.why, "1 endpoints, none of them ready");
+	assert_string_equal(list.why, "endpoints that are not ready: 1, others: none");
 	asked.family = CONFIG_FAMILY_IPV6;
 	named(&asked, LIST("1", SLICE("s", "1", A)));
 	assert_string_equal(list.why, "no EndpointSlice is of IPv6");

@@ -34,12 +34,13 @@ struct slice {
 	char why[96];                  /* the first of them */
 	struct endpoint *endpoints;
 	unsigned count;
+	unsigned size; /* with those that are not kept */
 };
 
 struct store {
 	struct slice *slices;
 	unsigned count, room;
-	unsigned endpoints; /* of all */
+	unsigned endpoints; /* sizes of all */
 	char version[VERSION_MAX + 1];
 };
 
@@ -65,7 +66,7 @@ static void drop_slice(struct store *store, const char *name)
 
 		if (strcmp(slice->name, name) != 0)
 			continue;
-		store->endpoints -= slice->count;
+		store->endpoints -= slice->size;
 		free(slice->endpoints);
 		*slice = store->slices[--store->count];
 		return;
@@ -75,7 +76,7 @@ static void drop_slice(struct store *store, const char *name)
 /* There is none with its name; takes slice over. 0; -E2BIG or -ENOMEM. */
 static int put_slice(struct store *store, const struct slice *slice)
 {
-	if (store->count == SLICES_MAX || store->endpoints + slice->count > ENDPOINTS_MAX)
+	if (store->count == SLICES_MAX || store->endpoints + slice->size > ENDPOINTS_MAX)
 		return -E2BIG;
 	if (store->count == store->room) {
 		unsigned room = store->room ? store->room * 2 : 8;
@@ -87,7 +88,7 @@ static int put_slice(struct store *store, const struct slice *slice)
 		store->room = room;
 	}
 	store->slices[store->count++] = *slice;
-	store->endpoints += slice->count;
+	store->endpoints += slice->size;
 	return 0;
 }
 
@@ -231,6 +232,7 @@ static int take_endpoints(struct slice *slice, const json_t *endpoints, uint8_t 
 	slice->endpoints = calloc(count + 1, sizeof(*slice->endpoints));
 	if (!slice->endpoints)
 		return -ENOMEM;
+	slice->size = (unsigned)count;
 	json_array_foreach (endpoints, i, value)
 		take_endpoint(slice, value, family);
 	return 0;
@@ -418,7 +420,7 @@ static void explain(const struct slices *slices, struct source_list *list)
 	if (!store->count)
 		source_list_ignore(list, "the service has no EndpointSlices");
 	else if (unready)
-		source_list_ignore(list, "%u endpoints, none of them ready", unready);
+		source_list_ignore(list, "endpoints that are not ready: %u, others: none", unready);
 	else if (ports)
 		source_list_ignore(list, "no EndpointSlice has the port %s", slices->from->port);
 	else if (families)
