@@ -20,7 +20,7 @@ BOOKMARK_S = 2  # before the end of a watch, as a real one does
 
 
 def now():
-    return datetime.datetime.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def status(code, reason, message):

@@ -77,7 +77,7 @@
 
 static struct evhttp_request *watcher; /* NULL: nobody watches */
 static const char *answer;             /* to a list; NULL: 403 */
-static bool refuses_watches;
+static bool refuses_watches, redirects;
 static unsigned lists, watches;
 static char watched[512], token[128];
 
@@ -86,6 +86,12 @@ static void on_list(struct evhttp_request *request)
 	struct evbuffer *body = evhttp_request_get_output_buffer(request);
 
 	lists++;
+	if (redirects) {
+		evhttp_add_header(evhttp_request_get_output_headers(request), "Location",
+				  "/elsewhere");
+		evhttp_send_reply(request, 307, "Temporary Redirect", NULL);
+		return;
+	}
 	if (answer) {
 		test_source_answer(request, answer);
 		return;
@@ -161,7 +167,7 @@ static int set_up(void **state)
 {
 	*watched = *token = 0;
 	lists = watches = 0;
-	refuses_watches = false;
+	refuses_watches = redirects = false;
 	watcher = NULL;
 	return test_source_up(on_request);
 }
@@ -327,6 +333,16 @@ static void a_part_of_a_list_is_not_the_list(void **state)
 	follow("{\"kind\":\"EndpointSliceList\",\"metadata\":{\"resourceVersion\":\"41\","
 	       "\"continue\":\"eyJ2Ij\",\"remainingItemCount\":1},\"items\":[]}");
 	test_source_wait("expected a whole list of EndpointSlices");
+}
+
+/* The server's handler knows one path alone. */
+static void a_redirection_is_not_followed(void **state)
+{
+	redirects = true;
+	follow(LIST("41", SLICE("web-a", "12", READY("10.0.0.1", "web-1"))));
+	test_source_wait("status 307");
+	redirects = false;
+	test_source_expect(ONE);
 }
 
 static void a_token_is_sent_and_another_server_asked(void **state)
@@ -610,6 +626,7 @@ int main(int argc, char **argv)
 	    TEST(an_event_without_end_is_a_failure),
 	    TEST(a_refusal_says_what_the_server_says),
 	    TEST(a_part_of_a_list_is_not_the_list),
+	    TEST(a_redirection_is_not_followed),
 	    TEST(a_token_is_sent_and_another_server_asked),
 	    cmocka_unit_test(a_token_is_one_line_of_its_file),
 	    PURE(one_that_terminates_is_not_named),
