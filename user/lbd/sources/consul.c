@@ -16,6 +16,7 @@
 #include "transfer.h"
 
 #define ANSWER_MS 10000 /* of a query that does not wait */
+#define WAIT      "20s"
 #define WAIT_S    20
 #define WAIT_MORE (WAIT_S * 1000 / 16) /* ms that Consul may add */
 #define REST_MS   100                  /* between two queries: what changes all the time */
@@ -52,37 +53,34 @@ static void fail(struct run *run, const char *why)
 
 /* ---- the query ---- */
 
-struct parameter {
-	const char *key, *value; /* NULL: not given */
-};
-
-/* Escaped. NULL: out of memory. */
-static char *path_of(const struct config_from *from, uint64_t index)
+/* With one parameter more, escaped; frees path. value NULL: none. NULL: out of memory. */
+static char *add(char *path, const char *key, const char *value)
 {
-	const struct parameter parameters[] = {{"dc", from->datacenter}, {"tag", from->tag}};
-	char *name = curl_easy_escape(NULL, from->service, 0), *path = NULL, *longer;
+	char *escaped, *longer;
 
-	if (name && asprintf(&path, "/v1/health/service/%s?passing=1", name) < 0)
-		path = NULL;
-	curl_free(name);
-	for (unsigned i = 0; i < 2 && path; i++) {
-		char *value =
-		    parameters[i].value ? curl_easy_escape(NULL, parameters[i].value, 0) : NULL;
-
-		if (!parameters[i].value)
-			continue;
-		if (!value || asprintf(&longer, "%s&%s=%s", path, parameters[i].key, value) < 0)
-			longer = NULL;
-		curl_free(value);
-		free(path);
-		path = longer;
-	}
-	if (!index || !path)
+	if (!path || !value)
 		return path;
-	if (asprintf(&longer, "%s&index=%" PRIu64 "&wait=%us", path, index, WAIT_S) < 0)
+	escaped = curl_easy_escape(NULL, value, 0);
+	if (!escaped || asprintf(&longer, "%s&%s=%s", path, key, escaped) < 0)
 		longer = NULL;
+	curl_free(escaped);
 	free(path);
 	return longer;
+}
+
+/* NULL: out of memory. */
+static char *path_of(const struct config_from *from, uint64_t index)
+{
+	char *name = curl_easy_escape(NULL, from->service, 0), *path, text[24];
+
+	if (!name || asprintf(&path, "/v1/health/service/%s?passing=1", name) < 0)
+		path = NULL;
+	curl_free(name);
+	snprintf(text, sizeof(text), "%" PRIu64, index);
+	path = add(path, "dc", from->datacenter);
+	path = add(path, "tag", from->tag);
+	path = add(path, "index", index ? text : NULL);
+	return add(path, "wait", index ? WAIT : NULL);
 }
 
 static void on_next(int fd, short what, void *arg)

@@ -115,9 +115,8 @@ static int ask_for_watch(struct run *run)
 {
 	char *version = curl_easy_escape(NULL, slices_version(run->slices), 0);
 	uint8_t chance;
-	char more[256];
+	char more[384]; /* a version has 63 bytes, three times as many escaped */
 	unsigned s;
-	int rc;
 
 	if (!version)
 		return -ENOMEM;
@@ -130,8 +129,7 @@ static int ask_for_watch(struct run *run)
 	run->heard = run->forgotten = false;
 	run->length = 0;
 	run->watch_ms = clock_monotonic_ms();
-	rc = ask(run, &run->watch, more, s * 1000 + OVERDUE_MS);
-	return rc;
+	return ask(run, &run->watch, more, s * 1000 + OVERDUE_MS);
 }
 
 static void on_next(int fd, short what, void *arg)
