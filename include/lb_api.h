@@ -41,7 +41,8 @@
  *                         "why": "reason of the last restart" },
  *        "node": null (the config has no `announce:`) or NODE,
  *        "kernel": "6.1.0-...",
- *        "sources", "sources_failed": services with `backends-from`, and those whose source fails }
+ *        "sources", "sources_failed": services with `backends-from`, and those whose source fails,
+ *        "zone": null or text, of this node }
  *      NODE:
  *      { "state": "starting"|"syncing"|"up"|"draining"|"blind"|"withdrawn", "why": "sentence" or "",
  *        "since_s" (since the state began), "table", "metric" (of the routes), "vips",
@@ -101,7 +102,10 @@
  *        "over_rate", "over_source_rate": new flows dropped above these rates, in packets,
  *        "why": if it is down, why no backend takes flows; else "",
  *        "runtime": bool (added at run time),
- *        "source": null (the service has no `backends-from`) or SOURCE }
+ *        "source": null (the service has no `backends-from`) or SOURCE,
+ *        "levels": [ { "priority": 0 to 7 or null (backups), "local": bool (in the node's zone, or it has none),
+ *                      "backends", "backends_up", "share": of new flows, 0 to 1, "panic": bool } ], in the
+ *                  order in which they take new flows; only those with backends }
  *      SOURCE:
  *      { "kind": "file"|"dns"|"etcd"|"kubernetes"|"consul", "what": path, name or URLs, "min": as configured, "named": backends in the last list that was
  *        taken over, "listed_s": null (none yet) or since then, "failed_s": null or since when it has
@@ -140,7 +144,10 @@
  *        "damped_s": null or, while it is damped, until it takes new flows,
  *        "connects": null (they are not timed) or CONNECTS,
  *        "from": "config", "runtime" (added by hand), "lease" (registered) or "source" (`backends-from`),
- *        "lease": null or LEASE }
+ *        "lease": null or LEASE, "zone": null or text, "priority": 0 to 7,
+ *        "local": bool (in the node's zone, or it has none), "health": null (as the service says) or TARGET }
+ *      TARGET, where it is checked, each only if the backend has one of its own:
+ *      { "port", "agent-port", "address" }
  *      LEASE:
  *      { "ttl_s": null (it has no end) or number, "left_s": null or until it ends; 0: it has ended, but its
  *                 backend is the last one }
@@ -227,7 +234,9 @@
  * POST /v1/service/remove  { "service", "force": bool (default false) } -> { "service": its name }.
  *                          While its backends take traffic only with "force": true
  * POST /v1/backend/add     { "service", "address", "weight" (default 100), "name" (default: none),
- *                            "labels": { KEY: text } (default: none; 8 at most) }
+ *                            "labels": { KEY: text } (default: none; 8 at most), "zone" (default: none),
+ *                            "priority" (0 to 7, default 0) or "backup": bool (default false),
+ *                            "health": TARGET (default: as the service says) }
  *                          -> { "backend": BACKEND }
  * POST /v1/backend/remove  { "service", "address", "now", "force": bool (default false) }
  *                          -> { "service", "address", "name", "others": number of other backends that
@@ -239,7 +248,7 @@
  * POST /v1/backend/state   { "service", "address", "state": as "admin" above }
  *      -> { "backend": BACKEND }
  * PUT /v1/services/{service}/backends/{address}
- *                          { "weight" (default 100), "ttl": seconds or "30s" (default: no end), "name", "labels"
+ *                          { "weight" (default 100), "ttl": seconds or "30s" (default: no end), and the others
  *                            as above } -> { "backend": BACKEND }. Registers a backend, or makes its registration
  *                          this one; the same again only renews it. It holds over reloads and restarts. Without
  *                          another PUT within "ttl" it is drained and removed, unless it is the last one
@@ -259,10 +268,11 @@
 #ifndef LB_API_H
 #define LB_API_H
 
-#define LB_API_SOCKET     "/run/lbd/lbd.sock"
-#define LB_API_SOCKET_ENV "LBD_SOCKET"
-#define LB_API_MAX_WEIGHT 10000 /* of a backend; the minimum is 0 */
-#define LB_API_PREFIX     "/v1"
-#define LB_API_MAX_BODY   1048576 /* bytes of a request */
+#define LB_API_SOCKET       "/run/lbd/lbd.sock"
+#define LB_API_SOCKET_ENV   "LBD_SOCKET"
+#define LB_API_MAX_WEIGHT   10000 /* of a backend; the minimum is 0 */
+#define LB_API_MAX_PRIORITY 7     /* of a backend; 0 comes first */
+#define LB_API_PREFIX       "/v1"
+#define LB_API_MAX_BODY     1048576 /* bytes of a request */
 
 #endif

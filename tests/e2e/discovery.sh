@@ -98,7 +98,7 @@ test_kubernetes_takes_a_service_from_2_to_20_and_back_and_nothing_breaks() {
 	follow "$(kubernetes_source)" || return 1
 	across grow_and_shrink $COUNT kubernetes_names tcp4
 	expect "name" "$(backend_field tcp4 10.0.0.12 name)" = tcp4-2
-	expect "zone" "$(backend_field tcp4 10.0.0.12 labels | jq -r .zone)" = eu-1a
+	expect "zone" "$(backend_field tcp4 10.0.0.12 zone)" = eu-1a
 	expect "failures" "$(failures)" = 0
 }
 

@@ -326,5 +326,47 @@ test_lost_packets_between_nodes_and_a_flood_break_nothing() {
 	goes_to lb
 }
 
+# The config of a node with zones: b1 and b2 are in a, b3 is in b.
+zoned_config() { # NODE ZONE
+	local file
+	file=$(pair_dir "$1")/lbd.yaml
+	peer_config "$1"
+	sed -i -e 's/\(10\.0\.0\.1[12]"\) }/\1, zone: a }/; s/\(10\.0\.0\.13"\) }/\1, zone: b }/' \
+		-e "1i zone: $2" "$file"
+	pair_ctl "$1" reload >/dev/null
+}
+# Flows that b3 got of new ones of a service.
+new_flows_of_b3() { answered_by "$(traffic load-tcp $VIP4 "$1" requests 40 rate 200)" b3; } # PORT
+
+# Nearly every slot differs between them, for good.
+test_nodes_of_different_zones_keep_each_others_connections() {
+	local node ring
+	ring='.services[] | select(.name == "mg")'
+	goes_to lb
+	zoned_config lb a && zoned_config lb2 b || return 1
+	both_are_synced || return 1
+	lab_wait_for 20 "lb to see the other config" peer_config_differs lb || return 1
+	expect "slots of lb2" "$(pair_ctl lb2 services --json | json "$ring | .slots")" = \
+		"$(pair_ctl lb services --json | json "$ring | .slots")"
+	expect "ring of lb2" "$(pair_ctl lb2 services --json | json "$ring | .ring_digest")" != \
+		"$(pair_ctl lb services --json | json "$ring | .ring_digest")"
+	hold_all
+	expect "new flows to b3 by lb" "$(new_flows_of_b3 $MG)" = 0
+	goes_to lb2
+	expect "new flows to b3 by lb2" "$(new_flows_of_b3 $MG)" = 40
+	expect "new flows to b3 by lb2 in turn" "$(new_flows_of_b3 $RR)" = 40
+	goes_to lb
+	sleep 1
+	goes_to lb2
+	sleep 1
+	end_all
+	expect "held connections to b3" "$(report_field mg '.by.b3 // 0')" = 0
+	goes_to lb
+	for node in lb lb2; do
+		peer_config $node && pair_ctl $node reload >/dev/null || return 1
+	done
+}
+peer_config_differs() { [ "$(peer_field "$1" .session.same_config)" = false ]; } # NODE
+
 set_up_or_end pair_with_peers
 run_tests "$@"

@@ -347,6 +347,7 @@ static void check_backend(const struct backend *backend)
 
 	require(may_be_backend(&backend->address), "%s", addr_format(&backend->address, text));
 	require(backend->weight <= 10000, "weight %u", backend->weight);
+	require(backend->priority <= (backend->backup ? 0 : 7), "priority %u", backend->priority);
 	if (!name || backend->removed)
 		return;
 	require(!service_resolve_backend(backend->service, name, &addr, &err), "%s", err.text);

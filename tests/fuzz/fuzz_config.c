@@ -82,7 +82,8 @@ static void check_tag(const struct config_service *service, const struct config_
 
 	if (!tag)
 		return;
-	require(tag->name || tag->labels_count, "an empty tag");
+	require(tag->name || tag->zone || tag->labels_count, "an empty tag");
+	require(!tag->zone || config_zone_fits(tag->zone), "zone \"%s\"", tag->zone);
 	require(!tag->name || config_tag_name_fits(tag->name), "name \"%s\"", tag->name);
 	require(!tag->name || config_find_named(service, tag->name) == backend, "name twice");
 	require(tag->labels_count <= 8, "%u labels", tag->labels_count);
@@ -102,6 +103,8 @@ static void check_backends(const struct config *config, const struct config_serv
 
 		require(fuzz_is_host(&backend->address), "backend %u", i);
 		require(backend->weight <= 10000, "weight %u", backend->weight);
+		require(backend->priority <= (backend->backup ? 0 : 7), "priority %u",
+			backend->priority);
 		require(config_find_backend(service, &backend->address) == backend, "twice");
 		check_tag(service, backend);
 		for (unsigned j = 0; j < config->services_count; j++)

@@ -64,6 +64,9 @@ static void check_entry(const struct override *entry)
 	require(!entry->added || entry->has_weight, "added without a weight");
 	require(!entry->has_force || entry->drain, "a deadline without a drain");
 	require(!entry->tag || entry->added, "a name of a backend of the file");
+	require((!entry->priority && !entry->backup && !entry->target.port) || entry->added,
+		"the place of a backend of the file");
+	require(entry->priority <= (entry->backup ? 0 : 7), "priority %u", entry->priority);
 	require(!override_comes_by_itself(entry) || entry->added, "registered, and of the file");
 	require(!entry->ttl_ms ||
 		    (entry->origin == ORIGIN_lease && entry->ttl_ms >= OVERRIDE_TTL_MIN_MS &&

@@ -42,6 +42,8 @@ static void add_item(const struct source_item *item, bool first)
 	add("%s%s/%u", first ? "" : " ", addr_format(&item->address, address), item->weight);
 	if (*item->name)
 		add("/%s", item->name);
+	if (*item->zone)
+		add("/zone=%s", item->zone);
 	for (unsigned i = 0; i < item->labels_count; i++)
 		add("/%s=%s", item->labels[i].key, item->labels[i].value);
 }

@@ -32,11 +32,14 @@ bool match_words(const char *filter, const char *const *texts, size_t count)
 
 const char *match_labels(const json_t *backend, char text[MATCH_LABELS])
 {
+	const char *zone = json_string_value(json_object_get(backend, "zone"));
 	size_t used = 0;
 	json_t *value;
 	const char *key;
 
 	*text = 0;
+	if (zone)
+		used += (size_t)snprintf(text, MATCH_LABELS, "zone=%s", zone);
 	json_object_foreach (json_object_get(backend, "labels"), key, value)
 		if (used < MATCH_LABELS && json_is_string(value))
 			used += (size_t)snprintf(text + used, MATCH_LABELS - used, "%s%s=%s",

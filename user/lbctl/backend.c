@@ -84,7 +84,10 @@ static void describe_added(const json_t *answer, const struct call *call, char *
 	if (given)
 		parse_whole(given, 0, LB_API_MAX_WEIGHT, &weight);
 	snprintf(text, size, "added with weight %llu; %s", (unsigned long long)weight,
-		 !weight ? "it takes no new flows with weight 0"
+		 !weight                        ? "it takes no new flows with weight 0"
+		 : json_flag(backend, "backup") ? "it takes flows when no other backend is up"
+		 : json_number(backend, "priority")
+		     ? "it takes flows when too few backends of the priorities before it are up"
 		 : !strcmp(json_text(backend, "condition"), "up")
 		     ? "it takes new flows"
 		     : "it takes flows once its health check passes");
@@ -113,27 +116,81 @@ static json_t *labels_of(const struct call *call, struct error *err)
 	return labels;
 }
 
-/* The address of a new backend, and its weight, name and labels as the fields of a request. 0, or
- * -EINVAL with err set. */
+/* A whole number that is given as an option, as a field of an object. */
+static int add_number(const struct call *call, const char *option, const char *field,
+		      uint64_t least, uint64_t most, json_t *into, struct error *err)
+{
+	const char *given = call_option(call, option);
+	uint64_t number;
+
+	if (!given)
+		return 0;
+	if (parse_whole(given, least, most, &number))
+		return error_set(err, -EINVAL,
+				 "%s: %s %s: expected a whole number from %llu to %llu",
+				 call->verb->name, option, given, (unsigned long long)least,
+				 (unsigned long long)most);
+	json_object_set_new(into, field, json_integer((json_int_t)number));
+	return 0;
+}
+
+static void add_text(const struct call *call, const char *option, const char *field, json_t *into)
+{
+	const char *given = call_option(call, option);
+
+	if (given)
+		json_object_set_new(into, field, json_string(given));
+}
+
+/* Where it is checked. */
+static int add_health(const struct call *call, json_t *body, struct error *err)
+{
+	json_t *health = json_object();
+	int rc = add_number(call, "--health-port", "port", 1, 65535, health, err);
+
+	if (!rc)
+		rc = add_number(call, "--agent-port", "agent-port", 1, 65535, health, err);
+	add_text(call, "--health-address", "address", health);
+	if (json_object_size(health))
+		json_object_set(body, "health", health);
+	json_decref(health);
+	return rc;
+}
+
+static int add_labels(const struct call *call, json_t *body, struct error *err)
+{
+	json_t *labels = labels_of(call, err);
+
+	if (!labels)
+		return -EINVAL;
+	if (json_object_size(labels))
+		json_object_set(body, "labels", labels);
+	json_decref(labels);
+	return 0;
+}
+
+/* The address of a new backend, and what it is as the fields of a request. 0, or -EINVAL with err
+ * set. */
 static int read_new(const struct call *call, char address[ADDR_TEXT], json_t **ret,
 		    struct error *err)
 {
-	const char *given = call_option(call, "--weight"), *name = call_option(call, "--name");
+	const char *given = call_option(call, "--weight");
 	uint64_t weight = DEFAULT_WEIGHT;
-	json_t *body, *labels;
+	json_t *body;
 
 	if (show_read_address(call->verb->name, call_argument(call, 1), address, err) ||
 	    (given && weight_of(call, given, &weight, err)))
 		return -EINVAL;
-	labels = labels_of(call, err);
-	if (!labels)
-		return -EINVAL;
 	body = json_pack("{s:I}", "weight", (json_int_t)weight);
-	if (body && name)
-		json_object_set_new(body, "name", json_string(name));
-	if (body && json_object_size(labels))
-		json_object_set(body, "labels", labels);
-	json_decref(labels);
+	add_text(call, "--name", "name", body);
+	add_text(call, "--zone", "zone", body);
+	if (call_option(call, "--backup"))
+		json_object_set_new(body, "backup", json_true());
+	if (add_number(call, "--priority", "priority", 0, LB_API_MAX_PRIORITY, body, err) ||
+	    add_health(call, body, err) || add_labels(call, body, err)) {
+		json_decref(body);
+		return -EINVAL;
+	}
 	*ret = body;
 	return 0;
 }
@@ -291,6 +348,27 @@ static int run_state(struct call *call, struct error *err)
 			 describe_state, err);
 }
 
+/* What a new backend is. */
+/* clang-format off */
+#define NEW_OPTIONS \
+	{.name = "--weight", .value = "N", \
+	 .help = "its share of new flows, relative to other backends: 0 to 10000, default 100"}, \
+	{.name = "--zone", .value = "ZONE", \
+	 .help = "where it is: backends of the zone of lbd's node come first"}, \
+	{.name = "--priority", .value = "N", \
+	 .help = "0 to 7, default 0; those of 1 take flows when too few of 0 are up, and so on"}, \
+	{.name = "--backup", .help = "it takes flows only when no other backend is up"}, \
+	{.name = "--health-port", .value = "PORT", \
+	 .help = "it is checked at this port; default: as the service says"}, \
+	{.name = "--health-address", .value = "ADDRESS", \
+	 .help = "it is checked at this address; default: its own"}, \
+	{.name = "--agent-port", .value = "PORT", \
+	 .help = "its agent answers at this port; default: as the service says"}, \
+	{.name = "--name", .value = "NAME", .help = "a name, unique in the service"}, \
+	{.name = "--label", .value = "KEY=VALUE", \
+	 .help = "a label for the metrics; may be given 8 times", .many = true}
+/* clang-format on */
+
 REGISTER(verb, backend_add) = {
     .name = "backend add",
     .group = VERB_CHANGE,
@@ -299,18 +377,12 @@ REGISTER(verb, backend_add) = {
     .details = "Lasts until the next reload, over restarts of lbd too; `lbctl save` writes it into "
 	       "the config file. Established flows keep their backends.",
     .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("ADDRESS", WORDS_NONE)},
-    .options = {{.name = "--weight",
-		 .value = "N",
-		 .help =
-		     "its share of new flows, relative to other backends: 0 to 10000, default 100"},
-		{.name = "--name", .value = "NAME", .help = "a name, unique in the service"},
-		{.name = "--label",
-		 .value = "KEY=VALUE",
-		 .help = "a label for the metrics; may be given 8 times",
-		 .many = true}},
+    .options = {NEW_OPTIONS},
     .examples = {{"backend add web 10.0.0.13 --weight 50",
 		  "with half the share of a backend of default weight"},
-		 {"backend add web 10.0.0.14 --name web-4 --label zone=b", "with a name"}},
+		 {"backend add web 10.0.0.14 --name web-4 --zone b", "with a name, in zone b"},
+		 {"backend add web 10.0.0.15 --backup --health-port 8081",
+		  "used when no other is up; checked at port 8081"}},
     .run = run_add,
 };
 
@@ -328,15 +400,7 @@ REGISTER(verb, backend_put) = {
     .options = {{.name = "--ttl",
 		 .value = "TIME",
 		 .help = "1s or longer; it must be registered again within it; default: no end"},
-		{.name = "--weight",
-		 .value = "N",
-		 .help =
-		     "its share of new flows, relative to other backends: 0 to 10000, default 100"},
-		{.name = "--name", .value = "NAME", .help = "a name, unique in the service"},
-		{.name = "--label",
-		 .value = "KEY=VALUE",
-		 .help = "a label for the metrics; may be given 8 times",
-		 .many = true}},
+		NEW_OPTIONS},
     .examples = {{"backend put web 10.0.0.13 --ttl 30s", "every 10 s, from the server itself"}},
     .run = run_put,
 };

@@ -39,14 +39,32 @@ static const char *weight_text(const json_t *backend, char text[FORMAT_TEXT])
 	return text;
 }
 
+/* The backend, and what decides when it takes flows: "web-1 10.0.0.11 (zone b, backup)". */
+static void name_text(const json_t *backend, char *text, size_t size)
+{
+	const char *zone = json_text(backend, "zone");
+	uint64_t priority = json_number(backend, "priority");
+	char name[SHOW_BACKEND], place[128] = "";
+	size_t used = 0;
+
+	show_backend(backend, name);
+	if (*zone)
+		used += (size_t)snprintf(place, sizeof(place), ", zone %.64s", zone);
+	if (priority)
+		used += (size_t)snprintf(place + used, sizeof(place) - used, ", priority %llu",
+					 (unsigned long long)priority);
+	if (json_flag(backend, "backup"))
+		used += (size_t)snprintf(place + used, sizeof(place) - used, ", backup");
+	snprintf(text, size, used ? "%s (%s)" : "%s", name, used ? place + 2 : "");
+}
+
 static void add_backend(struct table *table, const json_t *backend, const struct list_style *style)
 {
 	const char *condition = json_text(backend, "condition");
-	char text[FORMAT_TEXT], name[SHOW_BACKEND + 16];
+	char text[FORMAT_TEXT], name[SHOW_BACKEND + 160];
 
 	table_add(table, TONE_PLAIN, json_text(backend, "service"));
-	show_backend(backend, name);
-	strcat(name, json_flag(backend, "backup") ? " (backup)" : "");
+	name_text(backend, name, sizeof(name));
 	table_add(table, TONE_PLAIN, name);
 	table_add(table, format_tone(condition), condition);
 	table_add(table, TONE_PLAIN, format_age(json_number(backend, "since_s"), text));

@@ -355,7 +355,7 @@ REGISTER(verb, service_add) = {
     .options =
 	{{.name = "--backend",
 	  .value = "ADDRESS[,KEY=VALUE]",
-	  .help = "a backend, and its keys: weight=50,name=web-1,labels.zone=a",
+	  .help = "a backend, and its keys: weight=50,name=web-1,zone=a,priority=1",
 	  .required = true,
 	  .many = true},
 	 {.name = "--health",

@@ -7,6 +7,7 @@
 #include "lbctl/core/json.h"
 #include "lbctl/core/verb.h"
 #include "lbctl/list/list.h"
+#include "lbctl/list/why.h"
 
 static const struct list_column columns[] = {
     {{.title = "SERVICE", .shrinks = true}, NULL},
@@ -98,6 +99,19 @@ static void print_why(const json_t *services, const struct list_style *style)
 		if (*json_text(service, "why")) {
 			text_put(style->out, json_text(service, "name"));
 			fprintf(style->out, ": down: %s\n", json_text(service, "why"));
+		}
+}
+
+static void print_spills(const json_t *services, const struct list_style *style)
+{
+	const json_t *service;
+	char text[WHY_TEXT];
+	size_t i;
+
+	json_array_foreach (services, i, service)
+		if (*why_spill(service, text)) {
+			text_put(style->out, json_text(service, "name"));
+			fprintf(style->out, ": %s\n", text);
 		}
 }
 
@@ -199,6 +213,7 @@ static int print_services(const json_t *services, const struct list_style *style
 	if (rc)
 		return rc;
 	print_why(services, style);
+	print_spills(services, style);
 	print_changing(services, style);
 	print_limited(services, style);
 	print_lists(services, style);

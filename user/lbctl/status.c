@@ -136,6 +136,8 @@ static void print_config(const json_t *status)
 	char changes[64];
 
 	printf("%-*s%s", LABEL, "Config", json_text(status, "config"));
+	if (*json_text(status, "zone"))
+		printf(", in zone %s", json_text(status, "zone"));
 	if (overrides)
 		printf(", and %s made at run time", format_plural(overrides, "change", changes));
 	putchar('\n');

@@ -54,10 +54,10 @@ struct daemon {
 	struct api *api;
 	struct metrics *metrics;
 	struct event *terminate, *interrupt, *hangup, *status, *watchdog;
-	char last_status[256]; /* sent to systemd */
-	const char *config_path;
-	bool reload_waits; /* a reload that has not begun yet: another is the same */
-	bool check_waits;  /* attach_check has not ended yet */
+	char last_status[256];          /* sent to systemd */
+	const char *config_path, *zone; /* zone: NULL: as the config says */
+	bool reload_waits;              /* a reload that has not begun yet: another is the same */
+	bool check_waits;               /* attach_check has not ended yet */
 	struct kept_file offloads;
 	bool stops;
 	int failure; /* -errno of a start that failed after the loop had begun */
@@ -377,6 +377,7 @@ static int start_state(struct daemon *daemon, struct config *config, struct erro
 	struct state_options options = {.base = daemon->base,
 					.config = config,
 					.config_path = daemon->config_path,
+					.zone = daemon->zone,
 					.dataplane = daemon->dp,
 					.attach = daemon->attach,
 					.neigh = daemon->neigh,
@@ -644,9 +645,9 @@ static void log_libevent(int severity, const char *text)
 	log_debug("libevent: %s", text);
 }
 
-static int run(const char *config_path)
+static int run(const char *config_path, const char *zone)
 {
-	struct daemon daemon = {.locks = {-1, -1}, .config_path = config_path};
+	struct daemon daemon = {.locks = {-1, -1}, .config_path = config_path, .zone = zone};
 	struct error err;
 	int rc;
 
@@ -668,6 +669,8 @@ static int run(const char *config_path)
 }
 
 /* ---- command line ---- */
+
+#define ZONE_ENV "LBD_ZONE"
 
 /* For when lbd cannot run: its config may be what is wrong, so only the record is read. */
 static int withdraw(const char *record)
@@ -725,20 +728,17 @@ static int check(const char *path)
 }
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"check", required_argument, NULL, 'k'},
-    {"debug", no_argument, NULL, 'd'},
-    {"withdraw", optional_argument, NULL, 'w'},
-    {"version", no_argument, NULL, 'v'},
-    {"help", no_argument, NULL, 'h'},
-    {0},
+    {"config", required_argument, NULL, 'c'},   {"check", required_argument, NULL, 'k'},
+    {"zone", required_argument, NULL, 'z'},     {"debug", no_argument, NULL, 'd'},
+    {"withdraw", optional_argument, NULL, 'w'}, {"version", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, 'h'},           {0},
 };
 
 static void print_help(FILE *to)
 {
 	fprintf(
 	    to,
-	    "Usage: lbd [-c FILE] [--debug]\n"
+	    "Usage: lbd [-c FILE] [--zone ZONE] [--debug]\n"
 	    "       lbd --check FILE\n"
 	    "       lbd --withdraw[=FILE]\n"
 	    "\n"
@@ -751,6 +751,8 @@ static void print_help(FILE *to)
 	    "                     when lbd does not run: remove the routes that it has left, as FILE "
 	    "lists\n"
 	    "                     them, default " ANNOUNCE_DEFAULT_RECORD "\n"
+	    "      --zone ZONE    where this node is, whatever the config says: for one config on nodes\n"
+	    "                     of several zones; also " ZONE_ENV "=ZONE in the environment\n"
 	    "      --debug        also log state decisions, commits, probes, next hops and sweeps\n"
 	    "      --version      print the version and the version of the map layout\n"
 	    "  -h, --help         print this\n"
@@ -769,7 +771,7 @@ static int usage(const char *what, const char *value)
 
 int main(int argc, char **argv)
 {
-	const char *config_path = CONFIG_DEFAULT_PATH;
+	const char *config_path = CONFIG_DEFAULT_PATH, *zone = getenv(ZONE_ENV);
 	int option;
 
 	if (health_is_worker(argc, argv))
@@ -791,6 +793,9 @@ int main(int argc, char **argv)
 			if (optind < argc)
 				return usage("expected --withdraw=FILE", argv[optind]);
 			return withdraw(optarg ? optarg : ANNOUNCE_DEFAULT_RECORD);
+		case 'z':
+			zone = optarg;
+			break;
 		case 'd':
 			log_set_level(LOG_DEBUG);
 			break;
@@ -806,5 +811,9 @@ int main(int argc, char **argv)
 	}
 	if (optind < argc)
 		return usage("unexpected argument; name the config with -c", argv[optind]);
-	return run(config_path);
+	if (zone && !*zone) /* as Environment=LBD_ZONE= of a unit */
+		zone = NULL;
+	if (zone && !config_zone_fits(zone))
+		return usage("zone: " CONFIG_ZONE_EXPECTED, zone);
+	return run(config_path, zone);
 }

@@ -128,7 +128,7 @@ class World:
         return {"address": backend["address"], "name": backend["name"],
                 "labels": {"zone": "abc"[len(backend["address"]) % 3]}, "condition": backend["condition"],
                 "why": backend["why"], "since_ms": int(backend["since"] * 1000), "weight": 100,
-                "effective_weight": 100 if share else 0, "backup": False, "packets": int(packets),
+                "effective_weight": 100 if share else 0, "backup": False, "zone": None, "priority": 0, "packets": int(packets),
                 "bytes": int(size), "flows": int(flows), "active": int(service["rate"] * 3 * share),
                 "slots": int(1009 * share), "kept_slots": 0, "passed": int(now - self.begun), "failed": 0 if share else 150,
                 "losses": 0 if share else 1, "latency_us": self.times(backend["slow"], now) if share else None,

@@ -375,6 +375,33 @@ static void a_backend_is_called_by_its_name_and_a_service_by_its_vip(void **unus
 	expect_answer("/v1/backend/add",
 		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"labels\": {\"a\": 1}}",
 		      400, "labels: a: no text: expected 1 to 63 visible");
+	expect_answer("/v1/backend/add",
+		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"priority\": 8}", 400,
+		      "priority: expected an integer 0 to 7, got 8");
+	expect_answer("/v1/backend/add",
+		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"zone\": \"a b\"}", 400,
+		      "zone: a b: expected 1 to 63 letters");
+	expect_answer("/v1/backend/add",
+		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"priority\": 1, "
+		      "\"backup\": true}",
+		      400, "priority: 1: has no meaning for a backup");
+	expect_answer(
+	    "/v1/backend/add",
+	    "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"health\": {\"port\": 0}}", 400,
+	    "health: port: expected an integer 1 to 65535, got 0");
+	expect_answer(
+	    "/v1/backend/add",
+	    "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"health\": {\"path\": 0}}", 400,
+	    "health: path: unknown field");
+	expect_answer("/v1/backend/add",
+		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"zone\": \"b\", "
+		      "\"priority\": 1, \"health\": {\"port\": 8080, \"address\": \"10.1.0.3\", "
+		      "\"agent-port\": 9}}",
+		      200,
+		      "\"zone\":\"b\",\"priority\":1,\"local\":true,\"health\":{\"port\":8080,"
+		      "\"agent-port\":9,\"address\":\"10.1.0.3\"}");
+	expect_answer("/v1/backend/remove",
+		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"now\": true}", 200, "");
 	ask(&list, "GET", "/v1/backends?service=192.0.2.1", "");
 	finish(&list);
 	assert_non_null(strstr(list.answer, "\"name\":null,\"labels\":{}"));

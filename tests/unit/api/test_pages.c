@@ -401,8 +401,9 @@ static void change(unsigned i)
 	struct addr address;
 
 	addr_parse("10.0.0.2", &address);
-	if (i % 2 ? state_backend_add(state, "s0", &address, 100, NULL, &err)
-		  : state_backend_remove(state, "s0", &address, true, false, &err))
+	if (i % 2
+		? state_backend_add(state, "s0", &address, &(struct state_put){.weight = 100}, &err)
+		: state_backend_remove(state, "s0", &address, true, false, &err))
 		fail_msg("%s", err.text);
 }
 

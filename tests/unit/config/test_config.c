@@ -59,15 +59,15 @@ static const struct refusal refusals[] = {
      "1: empty: expected at least `services:` and a list"},
     {"an_empty_document", "---\n",
      "2: nothing: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, zone, encap, limits, telemetry, "
      "announce, peers, defaults or services"},
     {"a_scalar", "hello\n",
      "1: hello: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, zone, encap, limits, telemetry, "
      "announce, peers, defaults or services"},
     {"a_list_at_the_top", "- a\n",
      "1: a list: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
-     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, "
+     "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, zone, encap, limits, telemetry, "
      "announce, peers, defaults or services"},
     {"a_tab_as_indentation", WEB "\tbackends: []\n",
      "6: not YAML: found a tab character that violates indentation: indent with spaces, not tabs"},
@@ -89,7 +89,7 @@ static const struct refusal refusals[] = {
      "2: not YAML: did not find expected node content while parsing a flow node"},
     {"an_unknown_key", "services: []\nfoo: 1\n",
      "2: foo: unknown key: expected include, interfaces, mode, unserved, pin, socket, state, group, "
-     "metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, encap, limits, telemetry, announce, "
+     "metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, zone, encap, limits, telemetry, announce, "
      "peers, defaults or services"},
     {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
      "6: service web: protocoll: unknown key: did you mean protocol?"},
@@ -101,7 +101,7 @@ static const struct refusal refusals[] = {
      "6: service web: algo: unknown key: did you mean algorithm?"},
     {"an_unknown_key_of_a_backend",
      WEB "    backends:\n      - address: 10.0.0.1\n        port: 80\n",
-     "8: service web: backend 10.0.0.1: port: unknown key: expected address, name, weight, backup, drain, health or labels"},
+     "8: service web: backend 10.0.0.1: port: unknown key: expected address, name, weight, zone, priority, backup, drain, health or labels"},
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
      "6: service web: health: uri: unknown key: expected type, port, to, path, host, "
      "status, interval, timeout, rise, fall, method, headers, body, send, send-hex, expect, "
@@ -238,7 +238,7 @@ static const struct refusal refusals[] = {
      "path, host, status, interval, timeout, rise, fall, method, headers, body, send, send-hex, "
      "expect, expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, passive, match or checks"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
-     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, weight, backup, drain, health or labels"},
+     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, weight, zone, priority, backup, drain, health or labels"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
      "1: interfaces: a mapping: expected a single value"},
     {"interfaces_that_are_a_word", "interfaces: eth0\nservices: []\n",
@@ -639,6 +639,15 @@ static const struct refusal refusals[] = {
      "8: service web: backend 10.0.0.2: weight: -1: expected 0 to 10000"},
     {"a_weight_too_large", WEB "    backends: [{address: 10.0.0.1, weight: 10001}]\n",
      "6: service web: backend 10.0.0.1: weight: 10001: expected 0 to 10000"},
+    {"a_priority_too_large", WEB "    backends: [{address: 10.0.0.1, priority: 8}]\n",
+     "6: service web: backend 10.0.0.1: priority: 8: expected 0 to 7"},
+    {"a_backup_with_a_priority",
+     WEB "    backends: [{address: 10.0.0.1, priority: 1, backup: true}]\n",
+     "6: service web: backend 10.0.0.1: priority: 1: has no meaning for a backup, which comes after all priorities: expected one of the two"},
+    {"a_zone_with_a_blank", WEB "    backends: [{address: 10.0.0.1, zone: a b}]\n",
+     "6: service web: backend 10.0.0.1: zone: a b: expected 1 to 63 letters, digits or any of . _ - : /, such as eu-west-1a"},
+    {"a_zone_of_the_node_with_a_blank", "zone: a b\n" WEB BACKENDS,
+     "1: zone: a b: expected 1 to 63 letters, digits or any of . _ - : /, such as eu-west-1a"},
     {"a_weight_with_a_fraction", WEB "    backends: [{address: 10.0.0.1, weight: 1.5}]\n",
      "6: service web: backend 10.0.0.1: weight: 1.5: expected 0 to 10000"},
     {"a_drain_that_is_a_time", WEB "    backends: [{address: 10.0.0.1, drain: 5m}]\n",
@@ -1056,6 +1065,37 @@ static void a_ring_is_coarse_where_weights_are_equal_and_whole_flows_are_hashed(
 	assert_int_equal(grain_of("    algorithm: source-hash\n", 100, 100), RING_FINE);
 	assert_int_equal(grain_of("    hash: [destination-port]\n", 100, 100), RING_FINE);
 	assert_int_equal(grain_of("    algorithm: wrr\n", 100, 50), RING_COARSE);
+}
+
+/* keys: of the second of two backends, whose first is of zone a. zone: of the node. */
+static enum ring_grain grain_in_zone(const char *zone, const char *keys)
+{
+	char text[512];
+	struct config *config;
+	enum ring_grain grain;
+
+	snprintf(text, sizeof(text),
+		 "%s" WEB
+		 "    backends: [{address: 10.0.0.11, zone: a}, {address: 10.0.0.12, %s}]\n",
+		 zone, keys);
+	config = parse(text);
+	grain = config_ring_grain(&config->services[0]);
+	config_free(config);
+	return grain;
+}
+
+/* What spills makes unequal weights of equal ones. All nodes have rings of one size. */
+static void a_ring_is_fine_where_flows_may_spill_whatever_the_zone_of_the_node(void **state)
+{
+	static const char *const zones[] = {"", "zone: a\n", "zone: b\n", "zone: c\n"};
+
+	for (size_t i = 0; i < sizeof(zones) / sizeof(*zones); i++) {
+		assert_int_equal(grain_in_zone(zones[i], "zone: a"), RING_COARSE);
+		assert_int_equal(grain_in_zone(zones[i], "zone: b"), RING_FINE);
+		assert_int_equal(grain_in_zone(zones[i], "weight: 100"),
+				 RING_FINE); /* of no zone */
+		assert_int_equal(grain_in_zone(zones[i], "zone: a, priority: 1"), RING_FINE);
+	}
 }
 
 static void a_service_gets_the_defaults(void **state)
@@ -1850,6 +1890,30 @@ static void backends_have_names_and_labels(void **state)
 	config_free(config);
 }
 
+static void backends_have_zones_and_priorities(void **state)
+{
+	struct config *config = parse(
+	    "zone: eu-west-1a\n" WEB "    backends:\n"
+	    "      - { address: 10.0.0.1, zone: eu-west-1a }\n"
+	    "      - { address: 10.0.0.2, name: two, zone: 1, priority: 7, labels: { a: b } }\n"
+	    "      - { address: 10.0.0.3, priority: 0, backup: true }\n");
+	const struct config_backend *backends = config->services[0].backends;
+	struct config *copy;
+
+	assert_string_equal(config->zone, "eu-west-1a");
+	assert_string_equal(config_tag_zone(backends[0].tag), "eu-west-1a");
+	assert_int_equal(backends[0].priority, 0);
+	assert_string_equal(config_tag_zone(backends[1].tag), "1");
+	assert_string_equal(config_tag_name(backends[1].tag), "two");
+	assert_int_equal(backends[1].priority, 7);
+	assert_null(config_tag_zone(backends[2].tag));
+	assert_true(backends[2].backup);
+	assert_int_equal(config_copy(config, &copy), 0);
+	assert_string_equal(copy->zone, "eu-west-1a");
+	config_free(copy);
+	config_free(config);
+}
+
 static void one_vip_serves_both_protocols_and_many_ports(void **state)
 {
 	struct config *config = parse(
@@ -2355,6 +2419,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(peers_are_read_and_copied),
     cmocka_unit_test(the_main_table_is_fine_without_checks_to_the_vip),
     cmocka_unit_test(a_ring_is_coarse_where_weights_are_equal_and_whole_flows_are_hashed),
+    cmocka_unit_test(a_ring_is_fine_where_flows_may_spill_whatever_the_zone_of_the_node),
     cmocka_unit_test(a_service_gets_the_defaults),
     cmocka_unit_test(a_health_check_gets_the_defaults),
     cmocka_unit_test(several_health_checks_have_what_the_mapping_says),
@@ -2384,6 +2449,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(metrics_can_be_off),
     cmocka_unit_test(metrics_can_be_on_a_unix_socket),
     cmocka_unit_test(backends_have_names_and_labels),
+    cmocka_unit_test(backends_have_zones_and_priorities),
     cmocka_unit_test(one_vip_serves_both_protocols_and_many_ports),
     cmocka_unit_test(a_file_that_is_not_there_is_refused_with_the_reason),
     cmocka_unit_test(a_directory_is_refused_with_the_reason),

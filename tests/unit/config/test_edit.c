@@ -172,9 +172,9 @@ static void a_backend_is_added_at_the_end_of_its_list(void **state)
 static void an_added_backend_has_its_name_and_labels(void **state)
 {
 	const struct config_label labels[] = {{"zone", "a"}, {"note", "a: \"b\" \\ }"}};
-	struct config_tag *tag = config_tag_new("web-9", labels, 2);
+	struct config_tag *tag = config_tag_new("web-9", "b", labels, 2);
 	struct config_edit add = {
-	    .backend = CONFIG_EDIT_ADD, .has_weight = true, .weight = 9, .tag = tag};
+	    .backend = CONFIG_EDIT_ADD, .has_weight = true, .weight = 9, .priority = 1, .tag = tag};
 	struct config *config;
 	struct error err;
 	char *got = NULL;
@@ -183,7 +183,8 @@ static void an_added_backend_has_its_name_and_labels(void **state)
 	assert_int_equal(try_edit(BLOCK, &add, 1, &got), 0);
 	if (config_parse(got, strlen(got), "lbd.yaml", &config, &err))
 		fail_msg("%s in %s", err.text, got);
-	assert_non_null(strstr(got, "- { address: 10.0.0.9, name: web-9, weight: 9, labels: { "));
+	assert_non_null(strstr(got, "- { address: 10.0.0.9, name: web-9, weight: 9, "
+				    "zone: \"b\", priority: 1, labels: { "));
 	assert_true(config_tag_equal(config->services[0].backends[3].tag, tag));
 	config_free(config);
 	config_tag_unref(tag);

@@ -12,7 +12,8 @@
 #include "lbd/fleet/digest.h"
 #include "support/test_registry.h"
 
-static uint64_t digest_of(const char *services)
+/* zone: of the node; NULL: none. */
+static uint64_t digest_in(const char *zone, const char *services)
 {
 	struct config *config = NULL;
 	struct error err;
@@ -22,9 +23,14 @@ static uint64_t digest_of(const char *services)
 	snprintf(text, sizeof(text), "services:\n%s", services);
 	if (config_parse(text, strlen(text), "lbd.yaml", &config, &err))
 		fail_msg("%s", err.text);
-	digest = config_digest(config);
+	digest = config_digest(config, zone);
 	config_free(config);
 	return digest;
+}
+
+static uint64_t digest_of(const char *services)
+{
+	return digest_in(NULL, services);
 }
 
 /* Of a service with these keys. */
@@ -58,6 +64,28 @@ LB_TEST(backends_and_weights_count)
 	assert_false(digest == digest_with("backends: [{ address: 10.0.0.1 }, "
 					   "{ address: 10.0.0.2, weight: 50 }]"));
 	assert_false(digest == digest_with(BACKENDS ", algorithm: source-hash"));
+}
+
+LB_TEST(priorities_and_zones_count)
+{
+	uint64_t digest = digest_with(BACKENDS);
+
+	assert_false(digest == digest_with("backends: [{ address: 10.0.0.1 }, "
+					   "{ address: 10.0.0.2, priority: 1 }]"));
+	assert_false(digest == digest_with("backends: [{ address: 10.0.0.1 }, "
+					   "{ address: 10.0.0.2, zone: a }]"));
+}
+
+/* Their rings are not the same. */
+LB_TEST(the_zone_of_the_node_counts_where_backends_have_zones)
+{
+	static const char zones[] =
+	    WEB "backends: [{ address: 10.0.0.1, zone: a }, { address: 10.0.0.2, zone: b }] }\n";
+
+	assert_true(digest_in("a", WEB BACKENDS " }\n") == digest_in("b", WEB BACKENDS " }\n"));
+	assert_true(digest_in("a", zones) == digest_in("a", zones));
+	assert_false(digest_in("a", zones) == digest_in("b", zones));
+	assert_false(digest_in("a", zones) == digest_in(NULL, zones));
 }
 
 #define CONSUL     SOURCE "{ consul: 'http://127.0.0.1:8500', "

@@ -255,6 +255,25 @@ static void a_backend_is_shown_and_found_by_its_name_and_labels(void **state)
 /* ---- again and again ---- */
 
 /* The second answer is missing: scripts, which read JSON, are told by the exit status. */
+#define PLACED(more) BACKEND("web", "10.0.0.9", "up", 100, 100, 1, 1, 1, more)
+
+static void a_backend_is_shown_and_found_with_its_zone_and_priority(void **state)
+{
+	static const char answer[] =
+	    "{\"backends\":[" PLACED(",\"zone\":\"eu-1\",\"priority\":0") "," PLACED(
+		",\"zone\":\"eu-2\",\"priority\":2") "," PLACED(",\"backup\":true") "]}";
+	const struct fake_answer placed[] = {{"GET /v1/backends", 200, answer},
+					     {"GET /v1/backends?filter=zone%3Deu-2", 200, answer},
+					     {NULL}};
+
+	run_with(placed, (const char *const[]){"backends", NULL});
+	IN_ORDER("10.0.0.9 (zone eu-1) ", "10.0.0.9 (zone eu-2, priority 2) ",
+		 "10.0.0.9 (backup) ");
+	run_with(placed, (const char *const[]){"backends", "--filter", "zone=eu-2", NULL});
+	IN_ORDER("(zone eu-2");
+	assert_null(strstr(run.out, "eu-1"));
+}
+
 static void watch_prints_json_a_line_each_time_until_lbd_is_gone(void **state)
 {
 	const struct fake_answer twice[] = {{"GET /v1/services", 200, SERVICES},
@@ -312,6 +331,12 @@ static void a_backend_without_its_share_says_why(void **state)
 	assert_string_equal(WHY("up", "", 0, 0, ""), "its weight is 0");
 	assert_string_equal(WHY("up", "", 100, 0, ",\"backup\":true"),
 			    "a backup: takes flows when no other backend is up");
+	assert_string_equal(WHY("up", "", 100, 0, ",\"local\":true,\"priority\":1"),
+			    "takes flows when too few backends of the priorities before it are up");
+	assert_string_equal(
+	    WHY("up", "", 100, 0, ",\"local\":false,\"priority\":0"),
+	    "in another zone: takes flows when too few backends of this one are up");
+	assert_string_equal(WHY("up", "", 100, 2143, ",\"local\":false,\"priority\":0"), "");
 	assert_string_equal(WHY("up", "its agent says: drain", 100, 0, ""),
 			    "its agent says: drain");
 	assert_string_equal(WHY("up", "", 100, 50, ",\"agent\":{\"weight\":50}"),
@@ -322,6 +347,8 @@ static void a_backend_without_its_share_says_why(void **state)
 	assert_string_equal(WHY("up", "set to up by an operator", 100, 100, ",\"admin\":\"up\""),
 			    "set to up by an operator");
 	assert_string_equal(WHY("starting", "", 100, 20, ""), "slow start: weight 20 of 100");
+	assert_string_equal(WHY("starting", "", 100, 5000, ""), "slow start");
+	assert_string_equal(WHY("up", "", 100, 5000, ",\"agent\":{\"weight\":100}"), "");
 	assert_string_equal(WHY("checking", "", 100, 0, ""), "no health check has ended yet");
 	assert_string_equal(WHY("drained", "", 100, 0, ""), "no flow depends on it: safe to stop");
 	assert_string_equal(
@@ -338,6 +365,9 @@ static void a_service_that_is_not_wholly_up_says_why(void **state)
 	} cases[] = {
 	    {"{\"status\":\"up\",\"why\":\"\"}", ""},
 	    {"{\"status\":\"degraded\",\"why\":\"\"}", ""},
+	    {"{\"status\":\"degraded\",\"levels\":[{\"share\":0.7},{\"share\":0.3}]}",
+	     "30.0% of new flows go to other zones or later priorities"},
+	    {"{\"status\":\"up\",\"levels\":[{\"share\":1.0},{\"share\":0.0}]}", ""},
 	    {"{\"status\":\"down\",\"why\":\"it has no backend\"}", "it has no backend"},
 	    {"{\"status\":\"panic\"}", "too few backends are up: all are used"},
 	    {"{\"status\":\"up\",\"limited\":true}", "has its share of the crowded flow table"}};
@@ -364,6 +394,7 @@ int main(void)
 	    cmocka_unit_test(a_selection_without_a_match_says_so),
 	    cmocka_unit_test(exact_counts_have_all_digits),
 	    cmocka_unit_test(a_backend_is_shown_and_found_by_its_name_and_labels),
+	    cmocka_unit_test(a_backend_is_shown_and_found_with_its_zone_and_priority),
 	    cmocka_unit_test(watch_prints_json_a_line_each_time_until_lbd_is_gone),
 	    cmocka_unit_test(watch_fails_if_there_is_no_first_answer),
 	    cmocka_unit_test(a_backend_without_its_share_says_why),

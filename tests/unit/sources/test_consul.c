@@ -285,9 +285,7 @@ static void the_zone_is_kept(void **state)
 {
 	named("[" INSTANCE_OF("n", "10.0.0.1", "", WEIGHTS("1"),
 			      ",\"Locality\":{\"Region\":\"eu\",\"Zone\":\"eu-1a\"}") "]");
-	assert_int_equal(list.items[0].labels_count, 1);
-	assert_string_equal(list.items[0].labels[0].key, "zone");
-	assert_string_equal(list.items[0].labels[0].value, "eu-1a");
+	assert_string_equal(list.items[0].zone, "eu-1a");
 }
 
 static void what_cannot_be_a_backend_is_ignored_and_named(void **state)

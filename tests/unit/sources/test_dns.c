@@ -159,9 +159,16 @@ static void on_report(void *arg, struct source_list *list, const char *why)
 	if (!list)
 		return;
 	*said = 0;
-	for (unsigned i = 0; i < list->count; i++)
-		snprintf(said + strlen(said), sizeof(said) - strlen(said), "%s%s/%u", i ? " " : "",
-			 addr_format(&list->items[i].address, address), list->items[i].weight);
+	for (unsigned i = 0; i < list->count; i++) {
+		const struct source_item *item = &list->items[i];
+		char priority[16] = "";
+
+		if (item->priority)
+			snprintf(priority, sizeof(priority), "/p%u", item->priority);
+		snprintf(said + strlen(said), sizeof(said) - strlen(said), "%s%s/%u%s",
+			 i ? " " : "", addr_format(&item->address, address), item->weight,
+			 priority);
+	}
 	if (list->ignored)
 		snprintf(said + strlen(said), sizeof(said) - strlen(said), " ignored %u: %s",
 			 list->ignored, list->why);
@@ -263,21 +270,35 @@ static void ipv6_addresses_are_a_record_of_their_own(void **state)
 	wait_for("2001:db8::2/100");
 }
 
-static void srv_gives_weights_and_the_best_priority(void **state)
+static void srv_gives_weights_and_priorities(void **state)
 {
 	static const struct record list[] = {{"web.example.net", 33, 900, "10 60 a.example.net"},
 					     {"web.example.net", 33, 900, "10 20 b.example.net"},
 					     {"web.example.net", 33, 900, "10 0 c.example.net"},
 					     {"web.example.net", 33, 900, "20 99 d.example.net"},
+					     {"web.example.net", 33, 900, "400 0 e.example.net"},
 					     {"a.example.net", 1, 900, "10.0.0.1"},
 					     {"a.example.net", 1, 900, "10.0.0.2"},
 					     {"b.example.net", 28, 900, "2001:db8::2"},
 					     {"c.example.net", 1, 900, "10.0.0.3"},
 					     {"d.example.net", 1, 900, "10.0.0.4"},
+					     {"e.example.net", 1, 900, "10.0.0.5"},
 					     {0}};
 
 	follow(CONFIG_RECORD_SRV, list);
-	wait_for("10.0.0.1/30 10.0.0.2/30 10.0.0.3/1 2001:db8::2/20");
+	wait_for("10.0.0.1/30 10.0.0.2/30 10.0.0.3/1 10.0.0.4/99/p1 10.0.0.5/100/p2 "
+		 "2001:db8::2/20");
+}
+
+static void a_target_of_a_later_priority_may_lack_an_address(void **state)
+{
+	static const struct record list[] = {{"web.example.net", 33, 900, "1 60 a.example.net"},
+					     {"web.example.net", 33, 900, "2 20 b.example.net"},
+					     {"a.example.net", 1, 900, "10.0.0.1"},
+					     {0}};
+
+	follow(CONFIG_RECORD_SRV, list);
+	wait_for("10.0.0.1/60 ignored 1: b.example.net: DNS server returned answer with no data");
 }
 
 static void a_target_that_is_an_alias_may_have_ipv6_addresses_only(void **state)
@@ -407,7 +428,8 @@ int main(int argc, char **argv)
 	    TEST(addresses_are_asked_for_again_when_their_time_is_over),
 	    TEST(a_time_of_0_or_beyond_31_bits_is_a_second),
 	    TEST(ipv6_addresses_are_a_record_of_their_own),
-	    TEST(srv_gives_weights_and_the_best_priority),
+	    TEST(srv_gives_weights_and_priorities),
+	    TEST(a_target_of_a_later_priority_may_lack_an_address),
 	    TEST(a_target_that_is_an_alias_may_have_ipv6_addresses_only),
 	    TEST(a_target_without_an_address_fails_the_whole),
 	    TEST(addresses_of_no_host_are_ignored),

@@ -549,7 +549,7 @@ static void a_name_or_zone_that_does_not_fit_is_left_out(void **state)
 			      "\"kind\":\"Pod\",\"name\":\"7up\"}}")));
 	assert_int_equal(list.count, 1);
 	assert_string_equal(list.items[0].name, "");
-	assert_int_equal(list.items[0].labels_count, 0);
+	assert_string_equal(list.items[0].zone, "");
 }
 
 /* 5000 endpoints, and 1100 of one slice. */

@@ -82,6 +82,48 @@ static void json_says_the_same(void **state)
 	assert_int_equal(list.count, 0);
 }
 
+static void lines_and_json_have_zones_and_priorities(void **state)
+{
+	struct source_list lines, json;
+
+	parse("10.0.0.1 zone=eu-1 priority=0\n10.0.0.2 priority=7 weight=5", &lines);
+	assert_string_equal(lines.items[0].zone, "eu-1");
+	assert_int_equal(lines.items[1].priority, 7);
+	expect_item(&lines, 1, "10.0.0.2", 5, "");
+	parse("[{\"address\": \"10.0.0.1\", \"zone\": \"eu-1\"}, {\"address\": \"10.0.0.2\", "
+	      "\"priority\": 7, \"weight\": 5}]",
+	      &json);
+	assert_true(source_list_equal(&lines, &json));
+	json.items[1].priority = 6;
+	assert_false(source_list_equal(&lines, &json));
+	json.items[1].priority = 7;
+	strcpy(json.items[0].zone, "eu-2");
+	assert_false(source_list_equal(&lines, &json));
+	json.items[1].priority = 8;
+	assert_false(source_item_is_sound(&json.items[1]));
+	strcpy(json.items[0].zone, "a b");
+	assert_false(source_item_is_sound(&json.items[0]));
+	source_list_done(&lines);
+	source_list_done(&json);
+	refused("10.0.0.1 priority=8", -EINVAL, "line 1: priority: 8: expected an integer 0 to 7");
+	refused("10.0.0.1 zone=", -EINVAL, "line 1: zone: " CONFIG_ZONE_EXPECTED);
+	refused("[{\"address\": \"10.0.0.1\", \"priority\": \"1\"}]", -EINVAL,
+		"backend 1: priority: expected an integer 0 to 7");
+	refused("[{\"address\": \"10.0.0.1\", \"zone\": 1}]", -EINVAL,
+		"backend 1: zone: " CONFIG_ZONE_EXPECTED);
+}
+
+static void of_one_that_is_named_twice_the_first_priority_counts(void **state)
+{
+	struct source_list list;
+
+	parse("10.0.0.1 priority=1 weight=90\n10.0.0.1 weight=20\n", &list);
+	assert_int_equal(list.count, 1);
+	assert_int_equal(list.items[0].priority, 0);
+	expect_item(&list, 0, "10.0.0.1", 20, "");
+	source_list_done(&list);
+}
+
 static void one_that_is_named_twice_counts_once(void **state)
 {
 	struct source_list list;
@@ -115,15 +157,17 @@ static void mistakes_are_named_with_their_line(void **state)
 	refused("10.0.0.1 weight=-1", -EINVAL,
 		"line 1: weight: -1: expected an integer 0 to 10000");
 	refused("10.0.0.1 weight=", -EINVAL, "line 1: weight: : expected an integer 0 to 10000");
-	refused("10.0.0.1 50", -EINVAL,
-		"line 1: 50: expected weight=N, name=NAME or labels.KEY=VALUE");
+	refused(
+	    "10.0.0.1 50", -EINVAL,
+	    "line 1: 50: expected weight=N, priority=N, zone=ZONE, name=NAME or labels.KEY=VALUE");
 	refused("10.0.0.1 name=7", -EINVAL, "line 1: name: " CONFIG_TAG_NAME_EXPECTED);
 	refused("10.0.0.1 labels.a=1 labels.a=2", -EINVAL, "line 1: labels: a: given twice");
 	refused("[{\"weight\": 1}]", -EINVAL, "backend 1: address: expected the address of a host");
 	refused("[{\"address\": \"10.0.0.1\", \"weight\": 1.5}]", -EINVAL,
 		"backend 1: weight: expected an integer 0 to 10000");
 	refused("[{\"address\": \"10.0.0.1\", \"port\": 80}]", -EINVAL,
-		"backend 1: port: unknown field: expected address, weight, name or labels");
+		"backend 1: port: unknown field: expected address, weight, priority, "
+		"zone, name or labels");
 	refused("[{\"address\": \"10.0.0.1\", \"labels\": {\"a\": 1}}]", -EINVAL,
 		"backend 1: labels: a: " CONFIG_LABEL_VALUE_EXPECTED);
 	refused("{\"servers\": []}", -EINVAL, "expected a list of backends");
@@ -184,6 +228,8 @@ int main(void)
 	    cmocka_unit_test(lines_are_sorted_by_address_and_comments_skipped),
 	    cmocka_unit_test(json_says_the_same),
 	    cmocka_unit_test(one_that_is_named_twice_counts_once),
+	    cmocka_unit_test(lines_and_json_have_zones_and_priorities),
+	    cmocka_unit_test(of_one_that_is_named_twice_the_first_priority_counts),
 	    cmocka_unit_test(of_one_that_is_named_twice_the_order_does_not_matter),
 	    cmocka_unit_test(mistakes_are_named_with_their_line),
 	    cmocka_unit_test(a_list_is_bounded),

@@ -141,6 +141,74 @@ static void a_cut_or_changed_answer_is_refused_or_read(void **state)
 	assert_int_equal(count, 0);
 }
 
+/* An answer with SRV records of these priorities, each of another target; its length. */
+static int answer_of(const uint16_t *priorities, unsigned count, uint8_t *ret)
+{
+	uint8_t *at = ret;
+
+	memcpy(at, "\0\1\x81\x80\0\1\0\0\0\0\0\0\1a\0\0\x21\0\1", 19);
+	ret[6] = (uint8_t)(count >> 8);
+	ret[7] = (uint8_t)count;
+	at += 19;
+	for (unsigned i = 0; i < count; i++) {
+		memcpy(at, "\xc0\x0c\0\x21\0\1\0\0\0\5\0\x0b", 12);
+		at += 12;
+		*at++ = (uint8_t)(priorities[i] >> 8);
+		*at++ = (uint8_t)priorities[i];
+		memcpy(at, "\0\1\0\x50\3", 5);
+		at += 5;
+		*at++ = (uint8_t)('a' + i / 26);
+		*at++ = (uint8_t)('a' + i % 26);
+		*at++ = 'x';
+		*at++ = 0;
+	}
+	return (int)(at - ret);
+}
+
+static unsigned count_rank(const struct answer_target *targets, int count, uint8_t rank)
+{
+	unsigned found = 0;
+
+	for (int i = 0; i < count; i++)
+		found += targets[i].rank == rank;
+	return found;
+}
+
+static void priorities_become_ranks_of_which_eight_count(void **state)
+{
+	static const uint16_t priorities[] = {900, 7, 20, 7, 65535, 30, 40, 50, 60, 70, 80};
+	struct answer_target targets[ANSWER_TARGETS_MAX];
+	uint8_t answer[1024];
+	uint32_t ttl_s;
+	int length = answer_of(priorities, 11, answer);
+
+	assert_int_equal(answer_targets(answer, length, targets, &ttl_s), 9);
+	assert_int_equal(count_rank(targets, 9, 0), 2);
+	for (uint8_t rank = 1; rank < 8; rank++)
+		assert_int_equal(count_rank(targets, 9, rank), 1);
+}
+
+static void of_too_many_targets_those_of_the_first_priorities_stay(void **state)
+{
+	uint16_t priorities[ANSWER_TARGETS_MAX + 10];
+	struct answer_target targets[ANSWER_TARGETS_MAX];
+	uint8_t answer[4096];
+	uint32_t ttl_s;
+	int length;
+
+	for (unsigned i = 0; i < ANSWER_TARGETS_MAX + 10; i++)
+		priorities[i] = i < 20 ? 9 : i < 70 ? 3 : 1;
+	length = answer_of(priorities, ANSWER_TARGETS_MAX + 10, answer);
+	assert_int_equal(answer_targets(answer, length, targets, &ttl_s), ANSWER_TARGETS_MAX);
+	assert_int_equal(count_rank(targets, ANSWER_TARGETS_MAX, 0), 4);
+	assert_int_equal(count_rank(targets, ANSWER_TARGETS_MAX, 1), 50);
+	assert_int_equal(count_rank(targets, ANSWER_TARGETS_MAX, 2), 10);
+	for (unsigned i = 0; i < ANSWER_TARGETS_MAX + 10; i++)
+		priorities[i] = 5;
+	length = answer_of(priorities, ANSWER_TARGETS_MAX + 10, answer);
+	assert_int_equal(answer_targets(answer, length, targets, &ttl_s), -E2BIG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -149,6 +217,8 @@ int main(void)
 	    cmocka_unit_test(no_field_is_believed),
 	    cmocka_unit_test(a_request_comes_back_as_it_was),
 	    cmocka_unit_test(a_cut_or_changed_answer_is_refused_or_read),
+	    cmocka_unit_test(priorities_become_ranks_of_which_eight_count),
+	    cmocka_unit_test(of_too_many_targets_those_of_the_first_priorities_stay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

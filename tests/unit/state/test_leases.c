@@ -26,6 +26,7 @@
 	"  - { name: one, vip: 192.0.2.2, protocol: tcp, port: 80, health: { type: none }, " \
 	"backends: [{ address: 10.0.0.1 }] }\n"
 
+static const struct state_put plain = {.weight = 1};
 static struct event_base *base;
 static struct neigh *neigh;
 static struct memory_dataplane *memory;
@@ -132,7 +133,7 @@ static void the_first_put_adds_and_the_same_again_changes_nothing_but_the_time(v
 
 static void names_may_be_repeated_by_their_owner_alone(void **unused)
 {
-	struct config_tag *tag = config_tag_new("web-3", NULL, 0);
+	struct config_tag *tag = config_tag_new("web-3", NULL, NULL, 0);
 	const struct addr three = test_addr("10.0.0.3"), four = test_addr("10.0.0.4");
 	struct state_put wanted = {.weight = 1, .tag = tag, .ttl_ms = 30000};
 	struct error err;
@@ -233,7 +234,7 @@ static void the_last_one_is_looked_at_again_when_something_has_changed(void **un
 	let_pass(entry_of("one", "10.0.0.3"), 30000);
 	leases_tick(state);
 	assert_int_equal(state->leases_generation, state_generation(state));
-	assert_int_equal(state_backend_add(state, "one", &first, 1, NULL, &err), 0);
+	assert_int_equal(state_backend_add(state, "one", &first, &plain, &err), 0);
 	assert_int_not_equal(state->leases_generation, state_generation(state));
 	leases_tick(state);
 	assert_null(entry_of("one", "10.0.0.3"));
@@ -437,7 +438,7 @@ static void a_reload_keeps_what_is_registered_and_says_nothing_of_it(void **unus
 
 	assert_int_equal(put("web", "10.0.0.3", 7, 30000), 0);
 	assert_int_equal(put("one", "10.0.0.2", 7, 0), 0);
-	assert_int_equal(state_backend_add(state, "web", &four, 1, NULL, &err), 0);
+	assert_int_equal(state_backend_add(state, "web", &four, &plain, &err), 0);
 	assert_int_equal(config_parse(CONFIG, strlen(CONFIG), "lbd.yaml", &next, &err), 0);
 	assert_int_equal(reload_overrides(state, next, false, &kept, &report, &err), 0);
 	assert_int_equal(kept.count, 2);
@@ -460,6 +461,57 @@ static void a_reload_keeps_what_is_registered_and_says_nothing_of_it(void **unus
 	config_free(next);
 }
 
+/* Its lease is renewed only by what is the same in all. */
+static void a_put_says_zone_priority_and_health_and_changes_them(void **unused)
+{
+	const struct addr three = test_addr("10.0.0.3");
+	struct config_tag *tags[] = {config_tag_new(NULL, "a", NULL, 0),
+				     config_tag_new(NULL, "b", NULL, 0)};
+	struct state_put wanted = {.weight = 1, .tag = tags[0], .ttl_ms = 30000};
+	const struct backend *backend;
+	struct error err = {""};
+
+	state->options.zone = "a";
+	assert_int_equal(state_backend_put(state, "web", &three, &wanted, &err), 0);
+	assert_true(state_backend_renew(state, "web", &three, &wanted));
+	assert_false(backend_of("web", "10.0.0.3")->elsewhere);
+	assert_true(backend_of("web", "10.0.0.1")->elsewhere); /* has no zone */
+	wanted.tag = tags[1];
+	assert_false(state_backend_renew(state, "web", &three, &wanted));
+	assert_int_equal(state_backend_put(state, "web", &three, &wanted, &err), 0);
+	assert_true(backend_of("web", "10.0.0.3")->elsewhere);
+	wanted.priority = 2;
+	wanted.target.port = 8080;
+	assert_false(state_backend_renew(state, "web", &three, &wanted));
+	assert_int_equal(state_backend_put(state, "web", &three, &wanted, &err), 0);
+	backend = backend_of("web", "10.0.0.3");
+	assert_int_equal(backend->priority, 2);
+	assert_int_equal(backend->target.port, 8080);
+	assert_int_equal(backend_level(backend), 5);
+	wanted.backup = true;
+	assert_int_equal(state_backend_put(state, "web", &three, &wanted, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "priority: 2: has no meaning for a backup"));
+	wanted.priority = 0;
+	assert_int_equal(state_backend_put(state, "web", &three, &wanted, &err), 0);
+	assert_int_equal(backend_level(backend_of("web", "10.0.0.3")), LEVELS_PRIMARY + 1);
+	for (unsigned i = 0; i < 2; i++)
+		config_tag_unref(tags[i]);
+}
+
+static void a_backend_of_the_file_gets_a_weight_alone(void **unused)
+{
+	const struct addr one = test_addr("10.0.0.1");
+	struct state_put wanted = {.weight = 7, .priority = 1};
+	struct error err = {""};
+
+	assert_int_equal(state_backend_remove(state, "web", &one, true, false, &err), 0);
+	assert_int_equal(state_backend_add(state, "web", &one, &wanted, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "is in the config file, which says what it is"));
+	wanted.priority = 0;
+	assert_int_equal(state_backend_add(state, "web", &one, &wanted, &err), 0);
+	assert_int_equal(backend_of("web", "10.0.0.1")->weight, 7);
+}
+
 /* It would be checked at port 0. */
 static void none_is_added_without_a_port_to_be_checked_at(void **unused)
 {
@@ -467,19 +519,24 @@ static void none_is_added_without_a_port_to_be_checked_at(void **unused)
 	struct config_service *config =
 	    (struct config_service *)state_find_service(state, "one")->config;
 	char tcp[] = "tcp", *none = config->health.type;
+	const struct state_put own_port = {
+	    .weight = 1, .target.port = 8080, .priority = 1, .backup = true};
 	struct error err;
 
 	config->port = 0;
 	config->health.type = tcp;
 	config->backends[0].target.port = 80;
-	assert_int_equal(state_backend_add(state, "one", &second, 1, NULL, &err), -EINVAL);
+	assert_int_equal(state_backend_add(state, "one", &second, &plain, &err), -EINVAL);
 	assert_non_null(
 	    strstr(err.text,
 		   "any/tcp: backend 10.0.0.2: has no port to be checked at: the service takes any "
-		   "port, expected health.port of the service, or of this backend, in the config "
+		   "port, expected health.port of this backend, or of the service in the config "
 		   "file"));
 	assert_int_equal(put("one", "10.0.0.2", 1, 0), -EINVAL);
-	assert_int_equal(state_backend_add(state, "one", &first, 1, NULL, &err), -EEXIST);
+	assert_int_equal(state_backend_add(state, "one", &first, &plain, &err), -EEXIST);
+	/* with a port of its own it is refused for what comes after that */
+	assert_int_equal(state_backend_add(state, "one", &second, &own_port, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "priority: 1: has no meaning for a backup"));
 	config->port = 80;
 	config->health.type = none;
 	assert_int_equal(put("one", "10.0.0.2", 1, 0), 0);
@@ -495,6 +552,8 @@ int main(void)
 	    TEST(backends_of_the_file_are_not_registered),
 	    TEST(delete_may_be_repeated),
 	    TEST(none_is_added_without_a_port_to_be_checked_at),
+	    TEST(a_put_says_zone_priority_and_health_and_changes_them),
+	    TEST(a_backend_of_the_file_gets_a_weight_alone),
 	    TEST(its_weight_is_the_registrations_and_a_drain_holds),
 	    TEST(a_backend_that_is_not_renewed_is_removed_and_may_come_again),
 	    TEST(the_last_backend_stays_until_there_is_another),

@@ -122,10 +122,10 @@ static void names_and_labels_come_back_as_they_were(void **state)
 	struct override *entry = overrides_get(&written, "web", &one);
 
 	entry->has_weight = entry->added = true;
-	entry->tag = config_tag_new("web-1", labels, 2);
+	entry->tag = config_tag_new("web-1", NULL, labels, 2);
 	entry = overrides_get(&written, "web", &two);
 	entry->has_weight = entry->added = true;
-	entry->tag = config_tag_new(NULL, labels, 1);
+	entry->tag = config_tag_new(NULL, NULL, labels, 1);
 	assert_int_equal(overrides_save(&written, place->path, NULL), 0);
 	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
 	assert_true(overrides_equal(&read, &written));
@@ -306,7 +306,9 @@ static void an_entry_has_only_keys_that_every_lbd_knows(void **state)
 
 	entry->has_weight = entry->added = entry->drain = entry->has_force = entry->undrain = true;
 	entry->drain_ms = entry->force_ms = 1;
-	entry->tag = config_tag_new("web-1", &label, 1);
+	entry->tag = config_tag_new("web-1", "a", &label, 1);
+	entry->priority = 1;
+	entry->target.port = 8080;
 	entry->admin = ADMIN_MAINTENANCE;
 	entry->origin = ORIGIN_lease;
 	entry->ttl_ms = 30000;
@@ -323,10 +325,72 @@ static void an_entry_has_only_keys_that_every_lbd_knows(void **state)
 			fail_msg("%s", key);
 	}
 	assert_int_equal(json_array_size(json_object_get(root, "tags")), 1);
+	assert_int_equal(json_array_size(json_object_get(root, "places")), 1);
 	assert_int_equal(json_array_size(json_object_get(root, "states")), 1);
 	assert_int_equal(json_array_size(json_object_get(root, "origins")), 1);
 	json_decref(root);
 	overrides_done(&written);
+}
+
+static void places_come_back_as_they_were(void **state)
+{
+	const struct config_label label = {"rack", "7"};
+	struct place *place = *state;
+	struct overrides written = {0}, read;
+	struct addr address[3] = {test_addr("10.0.0.1"), test_addr("10.0.0.2"),
+				  test_addr("10.0.0.3")};
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct override *entry = overrides_get(&written, "web", &address[i]);
+
+		entry->has_weight = entry->added = true;
+	}
+	written.list[0].tag = config_tag_new("web-1", "eu-1", &label, 1);
+	written.list[0].priority = 7;
+	written.list[1].tag = config_tag_new(NULL, "eu-2", NULL, 0);
+	written.list[1].backup = true;
+	written.list[2].target = (struct config_target){
+	    .port = 8080, .agent_port = 9, .address = test_addr("2001:db8::1")};
+	assert_int_equal(overrides_save(&written, place->path, NULL), 0);
+	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
+	assert_true(overrides_equal(&read, &written));
+	read.list[0].priority = 6;
+	assert_false(overrides_equal(&read, &written));
+	read.list[0].priority = 7;
+	read.list[1].backup = false;
+	assert_false(overrides_equal(&read, &written));
+	read.list[1].backup = true;
+	read.list[2].target.port = 0;
+	assert_false(overrides_equal(&read, &written));
+	overrides_done(&read);
+	overrides_done(&written);
+}
+
+static void places_that_cannot_be_are_refused(void **state)
+{
+	static const char *const wrong[] = {"\"priority\": 8",
+					    "\"priority\": -1",
+					    "\"zone\": \"a b\"",
+					    "\"priority\": 1, \"backup\": true",
+					    "\"health\": {\"port\": 65536}",
+					    "\"health\": {\"address\": \"a\"}",
+					    "\"health\": []"};
+	struct place *place = *state;
+	struct overrides read;
+	struct error err;
+	char text[512];
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		snprintf(text, sizeof(text),
+			 "{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": "
+			 "\"10.0.0.1\", \"weight\": 1, \"added\": true}], \"places\": [{"
+			 "\"service\": \"web\", \"address\": \"10.0.0.1\", %s}]}",
+			 wrong[i]);
+		test_file_put(place->path, text);
+		if (overrides_load(place->path, 100, &read, &err) != -EINVAL)
+			fail_msg("%s", wrong[i]);
+		assert_non_null(strstr(err.text, "place 0: expected an IP address, a zone"));
+	}
 }
 
 /* As the lbd of a week wrote it. */
@@ -515,6 +579,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(missing_file_means_no_changes, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(changes_come_back_as_they_were, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(places_come_back_as_they_were, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(places_that_cannot_be_are_refused, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(names_and_labels_come_back_as_they_were, set_up,
 					    tear_down),
 	    cmocka_unit_test_setup_teardown(services_come_back_as_they_were, set_up, tear_down),

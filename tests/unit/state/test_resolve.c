@@ -108,8 +108,8 @@ static void what_no_service_has_is_none(void **unused)
 
 static void a_backend_goes_by_its_address_and_its_name(void **unused)
 {
-	struct config_tag *tags[2] = {config_tag_new("web-1", NULL, 0),
-				      config_tag_new("web-2", NULL, 0)};
+	struct config_tag *tags[2] = {config_tag_new("web-1", NULL, NULL, 0),
+				      config_tag_new("web-2", NULL, NULL, 0)};
 	struct backend backends[3] = {
 	    {.address = test_addr("10.0.0.1"), .tag = tags[0], .removed = true},
 	    {.address = test_addr("10.0.0.2"), .tag = tags[0]},

@@ -119,11 +119,30 @@ static void an_added_service_is_written_with_the_changes_of_its_backends(void **
 	entry = change("shop", "10.0.0.3");
 	entry->removed = entry->has_weight = entry->drain = true; /* as a file may have it */
 	add_backend("shop", "10.0.0.4");
-	change("shop", "10.0.0.4")->tag = config_tag_new("four", &label, 1);
-	expect(HEAD WEB "  - name: shop\n    vip: 192.0.2.20\n    protocol: tcp\n    port: 443\n"
-			"    backends:\n    - {address: 10.0.0.1, weight: 3, drain: true}\n"
-			"    - {address: '2001:DB8::2', drain: false}\n"
-			"    - {address: 10.0.0.4, weight: 9, name: four, labels: {zone: a b}}\n");
+	entry = change("shop", "10.0.0.4");
+	entry->tag = config_tag_new("four", "b", &label, 1);
+	entry->priority = 2;
+	entry->target.port = 8080;
+	expect(
+	    HEAD WEB
+	    "  - name: shop\n    vip: 192.0.2.20\n    protocol: tcp\n    port: 443\n"
+	    "    backends:\n    - {address: 10.0.0.1, weight: 3, drain: true}\n"
+	    "    - {address: '2001:DB8::2', drain: false}\n"
+	    "    - {address: 10.0.0.4, weight: 9, name: four, zone: b, priority: 2, health: {port: 8080}, labels: {zone: a b}}\n");
+}
+
+static void an_added_backend_is_written_with_what_it_is(void **unused)
+{
+	struct override *entry;
+
+	add_backend("web", "10.0.0.8");
+	entry = change("web", "10.0.0.8");
+	entry->tag = config_tag_new(NULL, "eu-1", NULL, 0);
+	entry->backup = true;
+	entry->target = (struct config_target){
+	    .port = 8080, .agent_port = 9, .address = test_addr("2001:db8::7")};
+	expect(HEAD WEB "      - { address: 10.0.0.8, weight: 9, zone: \"eu-1\", backup: true, "
+			"health: { port: 8080, address: \"2001:db8::7\", agent-port: 9 } }\n");
 }
 
 static void what_comes_by_itself_is_not_written(void **unused)
@@ -211,6 +230,7 @@ int main(void)
 	    TEST(a_removed_service_goes_and_another_comes),
 	    TEST(a_state_is_not_saved_and_that_is_said),
 	    TEST(what_comes_by_itself_is_not_written),
+	    TEST(an_added_backend_is_written_with_what_it_is),
 	    TEST(an_added_service_with_a_source_alone_gets_a_list_of_backends),
 	    TEST(without_a_change_the_text_stays),
 	};

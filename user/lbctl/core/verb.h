@@ -11,7 +11,7 @@
 #include "common/registry.h"
 
 #define VERB_MAX_ARGUMENTS 4
-#define VERB_MAX_OPTIONS   8
+#define VERB_MAX_OPTIONS   12
 #define VERB_MAX_EXAMPLES  4
 
 /* in the order of the help */

@@ -36,6 +36,10 @@ static const char *without_share(const json_t *backend)
 		return "its weight is 0";
 	if (json_flag(backend, "backup"))
 		return "a backup: takes flows when no other backend is up";
+	if (json_number(backend, "priority"))
+		return "takes flows when too few backends of the priorities before it are up";
+	if (json_object_get(backend, "local") && !json_flag(backend, "local"))
+		return "in another zone: takes flows when too few backends of this one are up";
 	return "";
 }
 
@@ -55,10 +59,13 @@ static void describe(const json_t *backend, char text[WHY_TEXT])
 		snprintf(text, WHY_TEXT, "%s",
 			 *json_text(backend, "why") ? json_text(backend, "why")
 						    : without_share(backend));
+	else if (is(backend, "condition", "starting") && effective > weight)
+		snprintf(text, WHY_TEXT, "slow start"); /* scaled: flows go to several levels */
 	else if (is(backend, "condition", "starting"))
 		snprintf(text, WHY_TEXT, "slow start: weight %llu of %llu",
 			 (unsigned long long)effective, (unsigned long long)weight);
-	else if (effective != weight && json_is_integer(of_agent))
+	else if (effective != weight && json_is_integer(of_agent) &&
+		 json_integer_value(of_agent) != 100)
 		snprintf(text, WHY_TEXT, "its agent says: %lld%%",
 			 (long long)json_integer_value(of_agent));
 }
@@ -75,6 +82,20 @@ const char *why_backend(const json_t *backend, char text[WHY_TEXT])
 	return text;
 }
 
+const char *why_spill(const json_t *service, char text[WHY_TEXT])
+{
+	const json_t *levels = json_object_get(service, "levels"),
+		     *first = json_array_get(levels, 0);
+	double share = json_real_value(json_object_get(first, "share"));
+
+	*text = 0;
+	if (json_array_size(levels) > 1 && share > 0 && share < 1)
+		snprintf(text, WHY_TEXT,
+			 "%.1f%% of new flows go to other zones or later priorities",
+			 100 * (1 - share));
+	return text;
+}
+
 const char *why_service(const json_t *service, char text[WHY_TEXT])
 {
 	static const char *const states[][2] = {
@@ -86,6 +107,8 @@ const char *why_service(const json_t *service, char text[WHY_TEXT])
 	for (size_t i = 0; !*text && i < sizeof(states) / sizeof(*states); i++)
 		if (is(service, "status", states[i][0]))
 			snprintf(text, WHY_TEXT, "%s", states[i][1]);
+	if (!*text)
+		why_spill(service, text);
 	if (!*text && json_flag(service, "limited"))
 		snprintf(text, WHY_TEXT, "has its share of the crowded flow table");
 	return text;

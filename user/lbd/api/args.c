@@ -3,6 +3,7 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/cleanup.h"
@@ -80,16 +81,19 @@ static int read_label(const char *key, const json_t *value, struct config_label 
 	return 0;
 }
 
-int api_arg_tag(const json_t *body, struct config_tag **ret, struct error *err)
+static int read_tag(const json_t *body, struct config_tag **ret, struct error *err)
 {
 	struct config_label labels[CONFIG_LABELS_MAX];
 	json_t *object = json_object_get(body, "labels"), *value;
 	unsigned count = 0;
-	const char *name, *key;
+	const char *name, *zone, *key;
 	int rc = api_arg_text(body, "name", &name, err);
 
-	if (rc)
+	if (rc || (rc = api_arg_text(body, "zone", &zone, err)))
 		return rc;
+	if (zone && !config_zone_fits(zone))
+		return error_set(err, -EINVAL, "zone: %.*s: " CONFIG_ZONE_EXPECTED, VALUE_SHOWN,
+				 zone);
 	if (name && !config_tag_name_fits(name))
 		return error_set(err, -EINVAL, "name: %.*s: " CONFIG_TAG_NAME_EXPECTED, VALUE_SHOWN,
 				 name);
@@ -99,8 +103,73 @@ int api_arg_tag(const json_t *body, struct config_tag **ret, struct error *err)
 	json_object_foreach (object, key, value)
 		if ((rc = read_label(key, value, &labels[count++], err)))
 			return rc;
-	*ret = name || count ? config_tag_new(name, labels, count) : NULL;
-	return *ret || !(name || count) ? 0 : error_set(err, -ENOMEM, "out of memory");
+	*ret = NULL;
+	if (!name && !zone && !count)
+		return 0;
+	*ret = config_tag_new(name, zone, labels, count);
+	return *ret ? 0 : error_set(err, -ENOMEM, "out of memory");
+}
+
+/* An optional field; without it *ret stays. */
+static int read_number(const json_t *body, const char *name, json_int_t least, json_int_t most,
+		       json_int_t *ret, struct error *err)
+{
+	const json_t *value = json_object_get(body, name);
+	char expected[64];
+
+	if (!value)
+		return 0;
+	snprintf(expected, sizeof(expected), "an integer %lld to %lld", (long long)least,
+		 (long long)most);
+	if (!json_is_integer(value) || json_integer_value(value) < least ||
+	    json_integer_value(value) > most)
+		return wrong(body, name, expected, err);
+	*ret = json_integer_value(value);
+	return 0;
+}
+
+/* "health: { port, agent-port, address }", as in the config. */
+static int read_target(const json_t *body, struct config_target *ret, struct error *err)
+{
+	static const char *const fields[] = {"port", "agent-port", "address", NULL};
+	const json_t *health = json_object_get(body, "health");
+	json_int_t port = 0, agent_port = 0;
+	struct error why;
+
+	if (!health)
+		return 0;
+	if (!json_is_object(health))
+		return wrong(body, "health", "an object with port, agent-port or address", err);
+	if (api_arg_only(health, fields, &why) ||
+	    read_number(health, "port", 1, 65535, &port, &why) ||
+	    read_number(health, "agent-port", 1, 65535, &agent_port, &why) ||
+	    (json_object_get(health, "address") &&
+	     api_arg_address(health, "address", &ret->address, &why)))
+		return error_set(err, -EINVAL, "health: %s", why.text);
+	if (ret->address.family && addr_why_no_host(&ret->address))
+		return error_set(err, -EINVAL,
+				 "health: address: %s: expected the address of one host",
+				 addr_why_no_host(&ret->address));
+	ret->port = (uint16_t)port;
+	ret->agent_port = (uint16_t)agent_port;
+	return 0;
+}
+
+int api_arg_new(const json_t *body, struct state_put *ret, struct error *err)
+{
+	struct state_put put = {.ttl_ms = ret->ttl_ms};
+	json_int_t weight = 100, priority = 0;
+	int rc;
+
+	if ((rc = read_number(body, "weight", 0, CONFIG_MAX_WEIGHT, &weight, err)) ||
+	    (rc = read_number(body, "priority", 0, CONFIG_MAX_PRIORITY, &priority, err)) ||
+	    (rc = api_arg_bool(body, "backup", false, &put.backup, err)) ||
+	    (rc = read_target(body, &put.target, err)) || (rc = read_tag(body, &put.tag, err)))
+		return rc;
+	put.weight = (uint32_t)weight;
+	put.priority = (uint8_t)priority;
+	*ret = put;
+	return 0;
 }
 
 int api_arg_address(const json_t *body, const char *name, struct addr *ret, struct error *err)

@@ -271,24 +271,16 @@ static json_t *name_json(const struct api *api, const struct target *target)
 
 int api_add(struct api_call *call, json_t **ret, struct error *err)
 {
-	static const char *const fields[] = {"service", "address", "weight",
-					     "name",    "labels",  NULL};
-	struct config_tag *tag;
+	static const char *const fields[] = {"service", "address", API_NEW_FIELDS, NULL};
+	struct state_put put = {0};
 	struct target target;
-	uint32_t weight = 100;
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
-	    (rc = read_new_target(call, &target, err)))
+	    (rc = read_new_target(call, &target, err)) || (rc = api_arg_new(call->body, &put, err)))
 		return rc;
-	if (json_object_get(call->body, "weight") &&
-	    (rc = api_arg_weight(call->body, "weight", &weight, err)))
-		return rc;
-	rc = api_arg_tag(call->body, &tag, err);
-	if (rc)
-		return rc;
-	rc = state_backend_add(call->api->state, target.service, &target.address, weight, tag, err);
-	config_tag_unref(tag);
+	rc = state_backend_add(call->api->state, target.service, &target.address, &put, err);
+	config_tag_unref(put.tag);
 	return rc ? rc : answer_backend(call->api, &target, ret);
 }
 
@@ -358,19 +350,15 @@ static int read_ttl(const json_t *body, uint64_t *ret_ms, struct error *err)
 static int read_put(struct api_call *call, struct target *ret_target, struct state_put *ret,
 		    struct error *err)
 {
-	static const char *const fields[] = {"service", "address", "weight", "ttl",
-					     "name",    "labels",  NULL};
+	static const char *const fields[] = {"service", "address", "ttl", API_NEW_FIELDS, NULL};
 	int rc;
 
-	*ret = (struct state_put){.weight = 100};
+	*ret = (struct state_put){0};
 	if ((rc = api_arg_only(call->body, fields, err)) ||
 	    (rc = read_new_target(call, ret_target, err)) ||
 	    (rc = read_ttl(call->body, &ret->ttl_ms, err)))
 		return rc;
-	if (json_object_get(call->body, "weight") &&
-	    (rc = api_arg_weight(call->body, "weight", &ret->weight, err)))
-		return rc;
-	return api_arg_tag(call->body, &ret->tag, err);
+	return api_arg_new(call->body, ret, err);
 }
 
 bool api_renew(struct api_call *call)

@@ -92,6 +92,11 @@ static double service_backups(const struct service_view *of)
 	return of->service->backups_active;
 }
 
+static double service_spilled(const struct service_view *of)
+{
+	return (double)service_spill(of->service) / LEVEL_WHOLE;
+}
+
 static double service_transition(const struct service_view *of)
 {
 	return of->stats.slots_in_transition;
@@ -180,6 +185,9 @@ static const struct {
      service_limited},
     {"lbd_service_backups_active", "gauge", "1 if only backups are up and take the traffic.",
      service_backups},
+    {"lbd_service_spill_ratio", "gauge",
+     "Part of new flows, 0 to 1, that the first priority in the node's zone does not get.",
+     service_spilled},
     {"lbd_service_slots_in_transition", "gauge",
      "Slots whose older flows still depend on an earlier backend.", service_transition},
     {"lbd_service_announced", "gauge", "1 if there is a route that announces the service's VIP.",
@@ -311,7 +319,8 @@ static const struct {
      "1 if it takes no new flows for a while: it flaps, or its connects fail.", backend_damped},
     {"lbd_backend_maintenance", "gauge",
      "1 if an operator has set it to maintenance: it is not used.", backend_maintenance},
-    {"lbd_backend_weight", "gauge", "Effective weight, after slow start, drain, backups and panic.",
+    {"lbd_backend_weight", "gauge",
+     "Effective weight, after slow start, drain, zones, priorities, backups and panic.",
      backend_weight},
     {"lbd_backend_active_flows", "gauge", "Tracked live flows.", backend_active},
     {"lbd_backend_slots", "gauge", "Slots of the service that send new flows to it.",
@@ -338,7 +347,7 @@ static const struct {
  * backend are joined with it on their common labels, and have none of them. */
 #define LABELS_NAME "lbd_backend_labels"
 #define LABELS_HELP \
-	"1; its labels name the backend's own as label_KEY. Only of backends that have some."
+	"1; its labels name the backend's own as label_KEY, and its zone. Only of backends that have some."
 #define LABEL_PREFIX "label_"
 
 /* ---- rows ---- */
@@ -372,7 +381,7 @@ static void rows_done(struct rows *rows)
 	*rows = (struct rows){0};
 }
 
-#define LABEL_PAIRS (6 + CONFIG_LABELS_MAX)
+#define LABEL_PAIRS (7 + CONFIG_LABELS_MAX)
 
 /* Names and values, and where those of its own that are made are. */
 struct label_list {
@@ -409,8 +418,15 @@ static void list_backend(struct label_list *list, const struct backend *backend)
 		add_pair(list, "name", name);
 }
 
+static bool has_own(const struct config_tag *tag)
+{
+	return tag && (tag->labels_count || tag->zone);
+}
+
 static void list_own(struct label_list *list, const struct config_tag *tag)
 {
+	if (tag->zone)
+		add_pair(list, "zone", tag->zone);
 	for (unsigned i = 0; i < tag->labels_count; i++) {
 		snprintf(list->keys[i], sizeof(list->keys[i]), LABEL_PREFIX "%s",
 			 tag->labels[i].key);
@@ -485,7 +501,7 @@ static bool add_backend(struct rows *rows, const struct dataplane *dp,
 	list_backend(&labels, backend);
 	add_labels(rows, &labels, &row->labels, &row->labels_length);
 	row->own_length = 0;
-	if (backend->tag && backend->tag->labels_count) {
+	if (has_own(backend->tag)) {
 		list_own(&labels, backend->tag);
 		add_labels(rows, &labels, &row->own, &row->own_length);
 	}

@@ -257,13 +257,14 @@ static json_t *backend_json(struct dataplane *dp, const struct backend *backend)
 	dataplane_backend_stats(dp, &key, &backend->address, &stats);
 	latencies_sum(&backend->latencies, clock_monotonic_ms(), &latencies);
 	return json_pack(
-	    "{s:s, s:s?, s:o, s:s, s:s, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:I, s:o, s:o, s:s}",
+	    "{s:s, s:s?, s:o, s:s, s:s, s:I, s:I, s:I, s:b, s:s?, s:i, s:I, s:I, s:I, s:I, s:I, s:I, "
+	    "s:I, s:I, s:I, s:o, s:o, s:s}",
 	    "address", addr_format(&backend->address, address), "name",
 	    config_tag_name(backend->tag), "labels", api_labels_json(backend->tag), "condition",
 	    backend_condition_name(backend->condition), "why", backend->why, "since_ms",
 	    number(backend->since_ms), "weight", number(backend->weight), "effective_weight",
-	    number(backend->effective_weight), "backup", backend->backup, "packets",
+	    number(backend->effective_weight), "backup", backend->backup, "zone",
+	    config_tag_zone(backend->tag), "priority", backend->priority, "packets",
 	    number(stats.counts.packets), "bytes", number(stats.counts.bytes), "flows",
 	    number(stats.counts.flows), "active", (json_int_t)stats.active, "slots",
 	    number(stats.slots), "kept_slots", number(stats.kept_slots), "passed",

@@ -132,7 +132,7 @@ json_t *api_status_json(const struct api *api)
 	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, "
 	    "s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I, s:i}, s:s, "
 	    "s:s, "
-	    "s:o, s:o, s:o, s:s, s:i, s:i}",
+	    "s:o, s:o, s:o, s:s, s:i, s:i, s:s?}",
 	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
 	    number((clock_monotonic_ms() - api->start_ms) / 1000), "config",
 	    state_config_path(api->state), "adopted", dataplane_adopted(api->dp), "starting",
@@ -150,7 +150,8 @@ json_t *api_status_json(const struct api *api)
 	    number(state_flows_without_place(api->state)), "limited_services",
 	    limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "loop",
 	    loop_json(api), "probe_process", probe_process_json(api), "node", api_node_json(api),
-	    "kernel", system.release, "sources", sources, "sources_failed", failed);
+	    "kernel", system.release, "sources", sources, "sources_failed", failed, "zone",
+	    state_zone(api->state));
 }
 
 int api_status(struct api_call *call, json_t **ret, struct error *err)
@@ -251,6 +252,26 @@ static json_t *source_json(const struct api *api, const struct config_service *c
 			 status->ignored_why);
 }
 
+/* Those that have backends, in the order in which they come. */
+static json_t *levels_json(const struct service *service)
+{
+	json_t *levels = json_array();
+
+	for (unsigned i = 0; i < LEVELS; i++) {
+		const struct level *level = &service->levels[i];
+
+		if (!level->count)
+			continue;
+		json_array_append_new(
+		    levels,
+		    json_pack("{s:o, s:b, s:i, s:i, s:f, s:b}", "priority",
+			      i < LEVELS_PRIMARY ? json_integer(i / 2) : json_null(), "local",
+			      !(i % 2), "backends", level->count, "backends_up", level->up, "share",
+			      (double)level->share / LEVEL_WHOLE, "panic", level->panic));
+	}
+	return levels;
+}
+
 json_t *api_service_json(const struct api *api, const struct service *service)
 {
 	const struct config_service *config = service->config;
@@ -263,7 +284,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
 	return json_pack(
 	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I, "
-	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:b, s:o}",
+	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:b, s:o, s:o}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
 	    config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
 	    config->algorithm->name, "forward", forward_name(config->forward), "tracking",
@@ -277,7 +298,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    limit_json(&config->limit), "over_rate", number(stats.over_rate), "over_source_rate",
 	    number(stats.over_source_rate), "why", service_why(service), "availability",
 	    api_availability_json(service), "runtime", config->file == CONFIG_RUNTIME, "source",
-	    source_json(api, config));
+	    source_json(api, config), "levels", levels_json(service));
 }
 
 /* ---- backends ---- */
@@ -421,6 +442,25 @@ static json_t *lease_json(const struct backend *backend)
 				      backend->until_ms > now ? backend->until_ms - now + 999 : 0));
 }
 
+/* Where it is checked, with the keys of the config. null: as the service says. */
+static json_t *target_json(const struct config_target *target)
+{
+	json_t *health = json_object();
+	char address[ADDR_TEXT];
+
+	if (target->port)
+		json_object_set_new(health, "port", json_integer(target->port));
+	if (target->agent_port)
+		json_object_set_new(health, "agent-port", json_integer(target->agent_port));
+	if (target->address.family)
+		json_object_set_new(health, "address",
+				    json_string(addr_format(&target->address, address)));
+	if (json_object_size(health))
+		return health;
+	json_decref(health);
+	return json_null();
+}
+
 json_t *api_backend_json(struct api *api, const struct backend *backend)
 {
 	uint64_t now = clock_wall_ms();
@@ -432,7 +472,7 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
 	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o}",
+	    "s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o, s:s?, s:i, s:b, s:o}",
 	    "service", backend->service->config->name, "address",
 	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
 	    "labels", api_labels_json(backend->tag), "weight", number(backend->weight),
@@ -447,7 +487,9 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    admin_state_name(backend->admin), "agent", agent_json(backend), "checks",
 	    checks_json(backend, now), "damped_s", damped_json(backend), "connects",
 	    connects_json(api, backend), "from", origin_name(backend->origin), "lease",
-	    lease_json(backend));
+	    lease_json(backend), "zone", config_tag_zone(backend->tag), "priority",
+	    backend->priority, "local", !backend->elsewhere, "health",
+	    target_json(&backend->target));
 }
 
 #define FILTER_MAX 256 /* bytes */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/text.h"
 #include "check.h"
 #include "lists.h"
 #include "schema.h"
@@ -296,9 +297,12 @@ const struct config_backend *config_find_backend(const struct config_service *se
 	return NULL;
 }
 
-/* Where a ring only stands in (every flow is tracked), its shares need not be fine. */
+/* Where a ring only stands in (every flow is tracked), its shares need not be fine. What spills
+ * from one priority or zone to another makes unequal weights of equal ones: that it may is in the
+ * text, whatever the zone of the node. */
 enum ring_grain config_ring_grain(const struct config_service *service)
 {
+	const struct config_backend *first = service->backends;
 	uint32_t weight = 0;
 
 	if (service->algorithm->select != LB_SELECT_SLOT)
@@ -309,6 +313,9 @@ enum ring_grain config_ring_grain(const struct config_service *service)
 		const struct config_backend *backend = &service->backends[i];
 
 		if (weight && backend->weight && backend->weight != weight)
+			return RING_FINE;
+		if (backend->priority != first->priority ||
+		    !same_text(config_tag_zone(backend->tag), config_tag_zone(first->tag)))
 			return RING_FINE;
 		weight = backend->weight ? backend->weight : weight;
 	}
@@ -325,6 +332,12 @@ const struct config_backend *config_find_named(const struct config_service *serv
 			return &service->backends[i];
 	}
 	return NULL;
+}
+
+bool config_target_equal(const struct config_target *a, const struct config_target *b)
+{
+	return addr_equal(&a->address, &b->address) && a->port == b->port &&
+	       a->agent_port == b->agent_port;
 }
 
 bool config_same_service(const struct config_service *a, const struct config_service *b)

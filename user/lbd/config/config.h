@@ -22,6 +22,7 @@
 
 #define CONFIG_DEFAULT_PATH "/etc/lbd/lbd.yaml"
 #define CONFIG_MAX_WEIGHT   LB_API_MAX_WEIGHT
+#define CONFIG_MAX_PRIORITY LB_API_MAX_PRIORITY
 #define CONFIG_DRAIN_METRIC 1000 /* a route with this metric or more is of a node that drains */
 
 enum config_protocol { CONFIG_TCP = 6, CONFIG_UDP = 17 };
@@ -35,12 +36,15 @@ struct config_target {
 	struct addr address;
 };
 
+bool config_target_equal(const struct config_target *a, const struct config_target *b);
+
 struct config_backend {
 	struct addr address;
-	uint32_t weight; /* 0..CONFIG_MAX_WEIGHT, default 100; 0: takes no new flow */
-	bool backup;
+	uint32_t weight;  /* 0..CONFIG_MAX_WEIGHT, default 100; 0: takes no new flow */
+	uint8_t priority; /* 0..CONFIG_MAX_PRIORITY; 0, the default, is used first */
+	bool backup;      /* used when no other can be, whatever their priorities */
 	bool drain; /* takes no new flow, until the file or a run-time change says otherwise */
-	struct config_tag *tag; /* name and labels; NULL: neither */
+	struct config_tag *tag; /* name, zone and labels; NULL: none of them */
 	struct config_target target;
 };
 
@@ -85,6 +89,10 @@ struct config_from {
 
 enum config_record { CONFIG_RECORD_A, CONFIG_RECORD_AAAA, CONFIG_RECORD_SRV };
 enum config_family { CONFIG_FAMILY_IPV4, CONFIG_FAMILY_IPV6 };
+
+/* Why a backup cannot have a priority besides 0. */
+#define CONFIG_BACKUP_PRIORITY \
+	"has no meaning for a backup, which comes after all priorities: expected one of the two"
 
 #define CONFIG_FROM_TEXT  1023 /* bytes of each text: as CONFIG_MAX_TEXT */
 #define CONFIG_FROM_TEXTS 17   /* that it has */
@@ -178,6 +186,7 @@ struct config {
 	uint16_t metrics_port;
 	char *metrics_token_file; /* NULL: no token is asked for */
 	bool page;    /* `page: on`, the default: a page for browsers beside the metrics */
+	char *zone;   /* where this node is: backends of the zone come first; NULL: not said */
 	char *notify; /* the command for events, with its arguments; NULL: none */
 	/* names that the Host field may have besides localhost and the address connected to */
 	char **metrics_hosts;

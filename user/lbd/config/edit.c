@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "config.h"
 #include "dump.h"
 #include "source.h"
 
@@ -272,6 +273,26 @@ static void put_labels(FILE *out, const struct config_tag *tag)
 	fputs(" }", out);
 }
 
+static void put_target(FILE *out, const struct config_target *target)
+{
+	const char *quote = target->address.family == 6 ? "\"" : "", *comma = " ";
+	char address[ADDR_TEXT];
+
+	fputs(", health: {", out);
+	if (target->port) {
+		fprintf(out, "%sport: %u", comma, target->port);
+		comma = ", ";
+	}
+	if (target->address.family) {
+		fprintf(out, "%saddress: %s%s%s", comma, quote,
+			addr_format(&target->address, address), quote);
+		comma = ", ";
+	}
+	if (target->agent_port)
+		fprintf(out, "%sagent-port: %u", comma, target->agent_port);
+	fputs(" }", out);
+}
+
 static void put_new(FILE *out, const struct config_edit *edit)
 {
 	const char *quote = edit->address.family == 6 ? "\"" : "";
@@ -283,6 +304,17 @@ static void put_new(FILE *out, const struct config_edit *edit)
 		fprintf(out, ", name: %s", name);
 	fprintf(out, ", weight: %" PRIu32 "%s", edit->weight,
 		edit->has_drain && edit->drain ? ", drain: true" : "");
+	if (config_tag_zone(edit->tag)) {
+		fputs(", zone: ", out);
+		put_quoted(out, edit->tag->zone);
+	}
+	if (edit->priority)
+		fprintf(out, ", priority: %u", edit->priority);
+	if (edit->backup)
+		fputs(", backup: true", out);
+	if (edit->target &&
+	    (edit->target->port || edit->target->agent_port || edit->target->address.family))
+		put_target(out, edit->target);
 	if (edit->tag && edit->tag->labels_count)
 		put_labels(out, edit->tag);
 	fputs(" }", out);

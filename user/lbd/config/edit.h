@@ -28,8 +28,12 @@ struct config_edit {
 	bool has_weight, has_drain;
 	uint32_t weight;
 	bool drain;
-	struct addr address;          /* of a new one, which has a weight */
-	const struct config_tag *tag; /* likewise; NULL: neither name nor labels */
+	/* of a new one, which has a weight */
+	struct addr address;
+	const struct config_tag *tag; /* NULL: neither name nor zone nor labels */
+	uint8_t priority;
+	bool backup;
+	const struct config_target *target; /* NULL: as the service says */
 };
 
 /* The texts must be a valid config. Those that edits are about are replaced by the changed ones,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* `name` and `labels` of a backend. Labels are read from the tree, as libcyaml knows no mapping
- * with any keys; schema.c has it ignore them. */
+/* `name`, `zone` and `labels` of a backend. Labels are read from the tree, as libcyaml knows no
+ * mapping with any keys; schema.c has it ignore them. */
 #include "labels.h"
 
 #include <string.h>
@@ -75,7 +75,8 @@ static int read_labels(const struct config_place *backend,
 	return (int)count;
 }
 
-void config_read_tag(const struct config_place *at, const char *name, struct config_tag **ret)
+void config_read_tag(const struct config_place *at, const char *name, const char *zone,
+		     struct config_tag **ret)
 {
 	struct config_label labels[CONFIG_LABELS_MAX];
 	int count = read_labels(at, labels);
@@ -84,9 +85,13 @@ void config_read_tag(const struct config_place *at, const char *name, struct con
 		config_complain(at, "name", name, CONFIG_TAG_NAME_EXPECTED);
 		return;
 	}
-	if (count < 0 || (!count && !name))
+	if (zone && !config_zone_fits(zone)) {
+		config_complain(at, "zone", zone, CONFIG_ZONE_EXPECTED);
 		return;
-	*ret = config_tag_new(name, labels, (unsigned)count);
+	}
+	if (count < 0 || (!count && !name && !zone))
+		return;
+	*ret = config_tag_new(name, zone, labels, (unsigned)count);
 	if (!*ret)
 		config_source_oom(at->source);
 }

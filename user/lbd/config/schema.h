@@ -56,7 +56,7 @@ struct raw_from {
 };
 
 struct raw_backend {
-	char *address, *name, *weight;
+	char *address, *name, *zone, *weight, *priority;
 	uint8_t *backup, *drain; /* 0 or 1 */
 	struct raw_target *health;
 };
@@ -111,7 +111,8 @@ struct raw_config {
 	unsigned interfaces_count;
 	uint8_t *mode;     /* enum config_mode */
 	uint8_t *unserved; /* enum lb_refusal */
-	char *pin, *socket, *state, *group, *metrics, *metrics_token_file, *hash_seed, *notify;
+	char *pin, *socket, *state, *group, *metrics, *metrics_token_file, *hash_seed, *notify,
+	    *zone;
 	uint8_t *page; /* 1: on, 0: off */
 	char **metrics_hosts;
 	unsigned metrics_hosts_count;

@@ -122,6 +122,8 @@ static const struct config_number_key source_limit_numbers[] = {
 static const struct config_number_key backend_numbers[] = {
     CONFIG_NUMBER("weight", raw_backend, weight, config_backend, weight, count, 0,
 		  CONFIG_MAX_WEIGHT),
+    CONFIG_NUMBER("priority", raw_backend, priority, config_backend, priority, count, 0,
+		  CONFIG_MAX_PRIORITY),
     {.key = NULL},
 };
 
@@ -218,7 +220,9 @@ static void read_backend(const struct config_place *service_at, unsigned index,
 	backend->drain = raw->drain && *raw->drain;
 	config_read_numbers(&at, backend_numbers, raw, backend);
 	config_read_address(&at, "address", raw->address, &backend->address);
-	config_read_tag(&at, raw->name, &backend->tag);
+	config_read_tag(&at, raw->name, raw->zone, &backend->tag);
+	if (backend->backup && backend->priority)
+		config_complain(&at, "priority", raw->priority, CONFIG_BACKUP_PRIORITY);
 	if (raw->health)
 		config_read_target(&at, raw->health, &backend->target);
 	if (!backend->address.family || !service->vip.family)

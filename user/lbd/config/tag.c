@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The name and the labels of a backend. */
+/* The name, the zone and the labels of a backend. */
 #include "tag.h"
 
 #include <stdio.h>
@@ -18,6 +18,13 @@ bool config_tag_name_fits(const char *name)
 {
 	return *name && strlen(name) <= CONFIG_TAG_TEXT && strchr(LETTERS, *name) &&
 	       strspn(name, LETTERS DIGITS "._-") == strlen(name);
+}
+
+/* As clouds call them. */
+bool config_zone_fits(const char *zone)
+{
+	return *zone && strlen(zone) <= CONFIG_TAG_TEXT &&
+	       strspn(zone, LETTERS DIGITS "._-:/") == strlen(zone);
 }
 
 /* It is a part of a label's name in the metrics as it is. */
@@ -55,10 +62,10 @@ static int by_key(const void *a, const void *b)
 	return strcmp(x->key, y->key);
 }
 
-struct config_tag *config_tag_new(const char *name, const struct config_label *labels,
-				  unsigned count)
+struct config_tag *config_tag_new(const char *name, const char *zone,
+				  const struct config_label *labels, unsigned count)
 {
-	size_t size = name ? strlen(name) + 1 : 0;
+	size_t size = (name ? strlen(name) + 1 : 0) + (zone ? strlen(zone) + 1 : 0);
 	struct config_tag *tag;
 	char *at;
 
@@ -70,6 +77,7 @@ struct config_tag *config_tag_new(const char *name, const struct config_label *l
 	at = tag->text;
 	tag->refs = 1;
 	tag->name = name ? put(&at, name) : NULL;
+	tag->zone = zone ? put(&at, zone) : NULL;
 	for (unsigned i = 0; i < count; i++) {
 		tag->labels[i].key = put(&at, labels[i].key);
 		tag->labels[i].value = put(&at, labels[i].value);
@@ -108,7 +116,8 @@ bool config_tag_same_labels(const struct config_tag *a, const struct config_tag 
 bool config_tag_equal(const struct config_tag *a, const struct config_tag *b)
 {
 	return a == b ||
-	       (same_text(config_tag_name(a), config_tag_name(b)) && config_tag_same_labels(a, b));
+	       (same_text(config_tag_name(a), config_tag_name(b)) &&
+		same_text(config_tag_zone(a), config_tag_zone(b)) && config_tag_same_labels(a, b));
 }
 
 const char *config_backend_label(const struct config_tag *tag, const struct addr *address,

@@ -28,17 +28,20 @@ static uint64_t add_address(uint64_t digest, const struct addr *address)
 
 #define BEGIN 0xcbf29ce484222325
 
+static uint64_t add_text(uint64_t digest, const char *text)
+{
+	return text ? add(digest, text, strlen(text) + 1) : digest;
+}
+
 static uint64_t backend_digest(const struct config_backend *backend)
 {
 	uint64_t digest = add_address(BEGIN, &backend->address);
 
 	digest = add_number(digest, backend->weight);
-	return add_number(digest, backend->backup);
-}
-
-static uint64_t add_text(uint64_t digest, const char *text)
-{
-	return text ? add(digest, text, strlen(text) + 1) : digest;
+	digest = add_number(digest, backend->backup);
+	if (backend->priority) /* else it is that of an lbd which knows no priorities */
+		digest = add_number(digest, backend->priority);
+	return add_text(digest, config_tag_zone(backend->tag));
 }
 
 /* The digest of a config without it stays what it was. */
@@ -88,11 +91,24 @@ static uint64_t service_digest(const struct config_service *service)
 	return add_source(add_number(digest, backends), &service->from);
 }
 
-uint64_t config_digest(const struct config *config)
+static bool has_zones(const struct config_service *service)
+{
+	for (unsigned i = 0; i < service->backends_count; i++)
+		if (config_tag_zone(service->backends[i].tag))
+			return true;
+	return false;
+}
+
+/* Where backends have zones, nodes of different zones have different rings. */
+uint64_t config_digest(const struct config *config, const char *zone)
 {
 	uint64_t digest = 0;
 
-	for (unsigned i = 0; i < config->services_count; i++)
-		digest += service_digest(&config->services[i]);
+	for (unsigned i = 0; i < config->services_count; i++) {
+		const struct config_service *service = &config->services[i];
+		uint64_t own = service_digest(service);
+
+		digest += zone && has_zones(service) ? add_text(own, zone) : own;
+	}
 	return digest;
 }

@@ -5,8 +5,9 @@
 
 #include "lbd/config/config.h"
 
-/* Of services, backends, weights and sources of backends in the file, whatever their order and
- * names. Not for secrets. */
-uint64_t config_digest(const struct config *config);
+/* Of services, backends, weights, priorities, zones and sources of backends in the file, whatever
+ * their order and names. zone: of the node, which counts where backends have zones; NULL: none. Not
+ * for secrets. */
+uint64_t config_digest(const struct config *config, const char *zone);
 
 #endif

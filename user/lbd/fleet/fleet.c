@@ -282,7 +282,7 @@ static void look_at_config(struct fleet *fleet)
 		return;
 	fleet->generation = state_generation(state);
 	fleet->applied_ms = age.applied_ms;
-	fleet->node.config_digest = config_digest(state_config(state));
+	fleet->node.config_digest = config_digest(state_config(state), state_zone(state));
 	if (reloaded)
 		read_keys_again(fleet, &state_config(state)->peers);
 }

@@ -75,11 +75,30 @@ struct targets {
 	int count;
 };
 
+/* The list is full: one of the last priority gives way. */
+static int displace(struct targets *targets, const struct answer_target *target)
+{
+	struct answer_target *last = targets->list;
+	uint16_t lowest = target->priority;
+
+	for (int i = 0; i < targets->count; i++) {
+		if (targets->list[i].priority > last->priority)
+			last = &targets->list[i];
+		if (targets->list[i].priority < lowest)
+			lowest = targets->list[i].priority;
+	}
+	if (last->priority == lowest && target->priority == lowest)
+		return -E2BIG;
+	if (target->priority < last->priority)
+		*last = *target;
+	return 0;
+}
+
 static int take_target(void *arg, const ns_msg *message, const ns_rr *record)
 {
 	const uint8_t *data = ns_rr_rdata(*record);
 	struct targets *targets = arg;
-	struct answer_target target;
+	struct answer_target target = {0};
 
 	if (ns_rr_rdlen(*record) <= SRV_FIXED)
 		return -EBADMSG;
@@ -90,14 +109,41 @@ static int take_target(void *arg, const ns_msg *message, const ns_rr *record)
 		return -EBADMSG;
 	if (!*target.name || !strcmp(target.name, ".")) /* "decidedly not available" */
 		return 0;
-	if (targets->count && target.priority > targets->list[0].priority)
-		return 0;
-	if (targets->count && target.priority < targets->list[0].priority)
-		targets->count = 0;
 	if (targets->count == ANSWER_TARGETS_MAX)
-		return -E2BIG;
+		return displace(targets, &target);
 	targets->list[targets->count++] = target;
 	return 0;
+}
+
+/* The lowest priority that is not below `from`; above UINT16_MAX: there is none. */
+static uint32_t lowest_from(const struct answer_target *list, int count, uint32_t from)
+{
+	uint32_t lowest = UINT16_MAX + 1u;
+
+	for (int i = 0; i < count; i++)
+		if (list[i].priority >= from && list[i].priority < lowest)
+			lowest = list[i].priority;
+	return lowest;
+}
+
+/* Their number: those of too many priorities are left out. */
+static int rank(struct answer_target *list, int count)
+{
+	uint32_t from = 0;
+	int kept = 0;
+
+	for (uint8_t rank = 0; rank <= CONFIG_MAX_PRIORITY; rank++) {
+		uint32_t lowest = lowest_from(list, count, from);
+
+		for (int i = 0; i < count; i++)
+			if (list[i].priority == lowest)
+				list[i].rank = rank;
+		from = lowest + 1;
+	}
+	for (int i = 0; i < count; i++)
+		if (list[i].priority < from)
+			list[kept++] = list[i];
+	return kept;
 }
 
 int answer_targets(const uint8_t *bytes, int length, struct answer_target ret[ANSWER_TARGETS_MAX],
@@ -106,5 +152,7 @@ int answer_targets(const uint8_t *bytes, int length, struct answer_target ret[AN
 	struct targets targets = {ret, 0};
 	int rc = each_record(bytes, length, ns_t_srv, take_target, &targets, ret_ttl_s);
 
-	return rc ? rc : targets.count ? targets.count : -ENODATA;
+	if (rc)
+		return rc;
+	return targets.count ? rank(ret, targets.count) : -ENODATA;
 }

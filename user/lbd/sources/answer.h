@@ -5,12 +5,14 @@
 
 #include "common/addr.h"
 #include "common/error.h"
+#include "lbd/config/config.h"
 
 #define ANSWER_TARGETS_MAX 64
 #define ANSWER_NAME        256 /* of a target, with its end */
 
 struct answer_target {
 	uint16_t priority, weight;
+	uint8_t rank; /* 0: of the lowest priority there is, 1: of the next */
 	char name[ANSWER_NAME];
 };
 
@@ -20,8 +22,9 @@ typedef int answer_found_fn(void *arg, const struct addr *address);
  * kind; -EBADMSG: it is no DNS answer; or what found returned. */
 int answer_addresses(const uint8_t *bytes, int length, uint8_t family, answer_found_fn *found,
 		     void *arg, uint32_t *ret_ttl_s);
-/* The targets of the SRV records with the lowest priority. Their number, or -ENODATA, -EBADMSG,
- * -E2BIG. */
+/* The targets of the SRV records, of whose priorities the first CONFIG_MAX_PRIORITY + 1 count. Of
+ * more than ANSWER_TARGETS_MAX those of the lowest priorities are left. Their number, or -ENODATA,
+ * -EBADMSG, or -E2BIG: so many have the lowest one. */
 int answer_targets(const uint8_t *bytes, int length, struct answer_target ret[ANSWER_TARGETS_MAX],
 		   uint32_t *ret_ttl_s);
 

@@ -229,7 +229,8 @@ static uint32_t weight_of(const struct run *run, const struct answer_target *tar
 	uint32_t most = 0;
 
 	for (unsigned i = 0; i < run->targets_count; i++)
-		most = run->targets[i].weight > most ? run->targets[i].weight : most;
+		if (run->targets[i].rank == target->rank && run->targets[i].weight > most)
+			most = run->targets[i].weight;
 	if (!most)
 		return SOURCE_WEIGHT;
 	if (!target->weight)
@@ -308,8 +309,10 @@ static int take_address(void *arg, const struct addr *address)
 		source_list_ignore(&run->list, "%s: %s: cannot be a host", query->name, text);
 		return 0;
 	}
-	if (query->target)
+	if (query->target) {
 		item.weight = weight_of(run, query->target);
+		item.priority = query->target->rank;
+	}
 	taking->count++;
 	return source_list_add(&run->list, &item);
 }
@@ -324,6 +327,15 @@ static void share_weight(struct run *run, unsigned count)
 	}
 }
 
+/* It has no address at all. Of a later priority than the first, the others do without it. */
+static void lacks_address(const struct query *query, const char *why)
+{
+	if (query->target && query->target->rank)
+		source_list_ignore(&query->run->list, "%s: %s", query->name, why);
+	else
+		fail(query->run, query->name, why);
+}
+
 static void read_addresses(struct query *query, const uint8_t *bytes, int length)
 {
 	struct run *run = query->run;
@@ -335,7 +347,7 @@ static void read_addresses(struct query *query, const uint8_t *bytes, int length
 	if (rc == -ENODATA && query->target && query->type == ns_t_a)
 		ask(run, query->name, ns_t_aaaa, query->target); /* an alias of one like those */
 	else if (rc == -ENODATA)
-		fail(run, query->name, "it has no such records");
+		lacks_address(query, "it has no such records");
 	else if (rc == -E2BIG)
 		fail(run, query->name, "it names too many");
 	else if (rc)
@@ -382,6 +394,8 @@ static void on_answer(void *arg, int status, int timeouts, unsigned char *bytes,
 		(void)0; /* nobody wants to know */
 	else if (asks_for_ipv6(query, status))
 		ask(run, query->name, ns_t_aaaa, query->target);
+	else if (status == ARES_ENODATA || status == ARES_ENOTFOUND)
+		lacks_address(query, ares_strerror(status));
 	else if (status)
 		fail(run, query->name, ares_strerror(status));
 	else if (query->type == ns_t_srv)

@@ -72,11 +72,8 @@ static int read_instance(const json_t *instance, struct source_list *list)
 	}
 	if (node && config_tag_name_fits(node))
 		strcpy(item.name, node);
-	if (zone && config_label_value_fits(zone)) {
-		strcpy(item.labels[0].key, "zone");
-		strcpy(item.labels[0].value, zone);
-		item.labels_count = 1;
-	}
+	if (zone && config_zone_fits(zone))
+		strcpy(item.zone, zone);
 	return source_list_add(list, &item);
 }
 

@@ -45,13 +45,15 @@ void source_list_ignore(struct source_list *list, const char *format, ...)
 	make_printable(list->why, false);
 }
 
-/* Of one that is named twice the greater weight is first, and stays: answers of a DNS server turn,
- * and with them the weight would change all the time. */
+/* Of one that is named twice the first priority and then the greater weight is first, and stays:
+ * answers of a DNS server turn, and with them the weight would change all the time. */
 static int compare(const void *a, const void *b)
 {
 	const struct source_item *first = a, *second = b;
 	int rc = addr_compare(&first->address, &second->address);
 
+	if (!rc)
+		rc = (first->priority > second->priority) - (first->priority < second->priority);
 	return rc ? rc : (first->weight < second->weight) - (first->weight > second->weight);
 }
 
@@ -88,7 +90,8 @@ void source_list_merge(struct source_list *list)
 static bool same_item(const struct source_item *a, const struct source_item *b)
 {
 	if (!addr_equal(&a->address, &b->address) || a->weight != b->weight ||
-	    strcmp(a->name, b->name) != 0 || a->labels_count != b->labels_count)
+	    a->priority != b->priority || strcmp(a->name, b->name) != 0 ||
+	    strcmp(a->zone, b->zone) != 0 || a->labels_count != b->labels_count)
 		return false;
 	for (unsigned i = 0; i < a->labels_count; i++)
 		if (strcmp(a->labels[i].key, b->labels[i].key) != 0 ||
@@ -151,6 +154,8 @@ bool source_item_is_sound(const struct source_item *item)
 	       !addr_why_no_host(&item->address) && item->weight <= CONFIG_MAX_WEIGHT &&
 	       ends(item->name, sizeof(item->name)) &&
 	       (!*item->name || config_tag_name_fits(item->name)) &&
+	       item->priority <= CONFIG_MAX_PRIORITY && ends(item->zone, sizeof(item->zone)) &&
+	       (!*item->zone || config_zone_fits(item->zone)) &&
 	       item->labels_count <= CONFIG_LABELS_MAX && labels_are_sound(item);
 }
 
@@ -179,6 +184,24 @@ static int set_name(struct source_item *item, const char *name, struct error *er
 	if (!name || !config_tag_name_fits(name))
 		return error_set(err, -EINVAL, "name: " CONFIG_TAG_NAME_EXPECTED);
 	strcpy(item->name, name);
+	return 0;
+}
+
+static int set_priority(struct source_item *item, const json_t *value, struct error *err)
+{
+	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+	    json_integer_value(value) > CONFIG_MAX_PRIORITY)
+		return error_set(err, -EINVAL, "priority: expected an integer 0 to %u",
+				 CONFIG_MAX_PRIORITY);
+	item->priority = (uint32_t)json_integer_value(value);
+	return 0;
+}
+
+static int set_zone(struct source_item *item, const char *zone, struct error *err)
+{
+	if (!zone || !config_zone_fits(zone))
+		return error_set(err, -EINVAL, "zone: " CONFIG_ZONE_EXPECTED);
+	strcpy(item->zone, zone);
 	return 0;
 }
 
@@ -225,14 +248,18 @@ int source_item_read(struct source_item *item, json_t *object, struct error *err
 	json_object_foreach (object, key, value) {
 		if (!strcmp(key, "weight"))
 			rc = set_weight(item, value, err);
+		else if (!strcmp(key, "priority"))
+			rc = set_priority(item, value, err);
+		else if (!strcmp(key, "zone"))
+			rc = set_zone(item, text_of(value), err);
 		else if (!strcmp(key, "name"))
 			rc = set_name(item, text_of(value), err);
 		else if (!strcmp(key, "labels"))
 			rc = set_labels(item, value, err);
 		else if (strcmp(key, "address") != 0)
 			rc = error_set(err, -EINVAL,
-				       "%.32s: unknown field: expected address, weight, name or "
-				       "labels",
+				       "%.32s: unknown field: expected address, weight, priority, "
+				       "zone, name or labels",
 				       key);
 		if (rc)
 			break;
@@ -240,12 +267,25 @@ int source_item_read(struct source_item *item, json_t *object, struct error *err
 	return rc;
 }
 
-/* ---- a text of lines: ADDRESS [weight=N] [name=NAME] [labels.KEY=VALUE]... ---- */
+/* ---- a text of lines: ADDRESS [weight=N] [priority=N] [zone=ZONE] [name=NAME]
+ * [labels.KEY=VALUE]... ---- */
+
+static int read_number(const char *key, const char *value, uint32_t most, uint32_t *ret,
+		       struct error *err)
+{
+	char *end;
+	unsigned long number = strtoul(value, &end, 10);
+
+	if (*value < '0' || *value > '9' || *end || strlen(value) > 5 || number > most)
+		return error_set(err, -EINVAL, "%s: %.16s: expected an integer 0 to %u", key, value,
+				 most);
+	*ret = (uint32_t)number;
+	return 0;
+}
 
 static int read_word(struct source_item *item, char *word, struct error *err)
 {
-	char *value = strchr(word, '='), *end;
-	unsigned long weight;
+	char *value = strchr(word, '=');
 
 	if (value)
 		*value++ = 0;
@@ -253,15 +293,16 @@ static int read_word(struct source_item *item, char *word, struct error *err)
 		return set_name(item, value, err);
 	if (value && !strncmp(word, "labels.", 7))
 		return add_label(item, word + 7, value, err);
-	if (!value || strcmp(word, "weight") != 0)
-		return error_set(err, -EINVAL,
-				 "%.64s: expected weight=N, name=NAME or labels.KEY=VALUE", word);
-	weight = strtoul(value, &end, 10);
-	if (*value < '0' || *value > '9' || *end || strlen(value) > 5 || weight > CONFIG_MAX_WEIGHT)
-		return error_set(err, -EINVAL, "weight: %.16s: expected an integer 0 to %u", value,
-				 CONFIG_MAX_WEIGHT);
-	item->weight = (uint32_t)weight;
-	return 0;
+	if (value && !strcmp(word, "zone"))
+		return set_zone(item, value, err);
+	if (value && !strcmp(word, "priority"))
+		return read_number(word, value, CONFIG_MAX_PRIORITY, &item->priority, err);
+	if (value && !strcmp(word, "weight"))
+		return read_number(word, value, CONFIG_MAX_WEIGHT, &item->weight, err);
+	return error_set(err, -EINVAL,
+			 "%.64s: expected weight=N, priority=N, zone=ZONE, name=NAME or "
+			 "labels.KEY=VALUE",
+			 word);
 }
 
 static int not_added(int rc, struct error *err)

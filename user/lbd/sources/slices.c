@@ -143,25 +143,22 @@ static enum endpoint_state state_of(const json_t *conditions)
 	return ready ? ENDPOINT_READY : ENDPOINT_UNREADY;
 }
 
-static void add_label(struct source_item *item, const char *key, const char *value)
-{
-	if (!value || !config_label_value_fits(value))
-		return;
-	strcpy(item->labels[item->labels_count].key, key);
-	strcpy(item->labels[item->labels_count].value, value);
-	item->labels_count++;
-}
-
 /* The name of its pod, where it is, and in which zone. */
 static void describe(struct source_item *item, const json_t *endpoint)
 {
 	const json_t *target = json_object_get(endpoint, "targetRef");
 	const char *kind = text_in(target, "kind"), *name = text_in(target, "name");
+	const char *zone = text_in(endpoint, "zone"), *node = text_in(endpoint, "nodeName");
 
 	if (kind && !strcmp(kind, "Pod") && name && config_tag_name_fits(name))
 		strcpy(item->name, name);
-	add_label(item, "zone", text_in(endpoint, "zone"));
-	add_label(item, "node", text_in(endpoint, "nodeName"));
+	if (zone && config_zone_fits(zone))
+		strcpy(item->zone, zone);
+	if (node && config_label_value_fits(node)) {
+		strcpy(item->labels[0].key, "node");
+		strcpy(item->labels[0].value, node);
+		item->labels_count = 1;
+	}
 }
 
 static void ignore(struct slice *slice, const char *address)

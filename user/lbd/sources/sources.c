@@ -152,6 +152,8 @@ static void describe(const struct source_item *item, struct source_backend *ret)
 {
 	*ret = (struct source_backend){.address = item->address,
 				       .weight = item->weight,
+				       .priority = (uint8_t)item->priority,
+				       .zone = *item->zone ? item->zone : NULL,
 				       .name = *item->name ? item->name : NULL,
 				       .labels_count = item->labels_count};
 	for (unsigned i = 0; i < item->labels_count; i++)

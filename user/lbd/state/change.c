@@ -159,32 +159,47 @@ static int change_existing(struct state *state, const char *name, const struct a
 /* The rules of the file, and one that needs this host: packets to an address of its own would come
  * back to the balancer. */
 static int check_address(const struct state *state, const struct change *change,
-			 const struct addr *address, struct error *err)
+			 const struct addr *address, const struct state_put *put, struct error *err)
 {
 	int rc = config_check_backend(state->config, change->service->config, address, err);
 
 	if (!rc && addr_is_own(address))
 		rc = error_set(err, -EINVAL,
 			       "is an address of this host: expected the address of a backend");
-	if (!rc && !(change->file && change->file->target.port) &&
+	if (!rc && !(change->file ? change->file->target.port : put->target.port) &&
 	    config_checks_lack_port(change->service->config))
 		rc = error_set(
 		    err, -EINVAL,
-		    "has no port to be checked at: the service takes any port, expected health.port of the service, or of this backend, in the config file");
+		    "has no port to be checked at: the service takes any port, expected health.port of this backend, or of the service in the config file");
 	return rc;
 }
 
-/* The file decides on the tag of its backends, and no two of a service have the same name. */
-static int check_tag(const struct change *change, const struct config_tag *tag, struct error *err)
+static bool says_more_than_weight(const struct state_put *put)
 {
-	const char *name = config_tag_name(tag);
+	return put->tag || put->priority || put->backup || put->target.port ||
+	       put->target.agent_port || put->target.address.family;
+}
+
+/* The file decides on all but the weight of its backends, and no two of a service have the same
+ * name. */
+static int check_rest(const struct change *change, const struct state_put *put, struct error *err)
+{
+	const char *name = config_tag_name(put->tag);
 	const struct backend *there = name ? service_find_named(change->service, name) : NULL;
 	char other[ADDR_TEXT];
 
-	if (tag && change->file)
+	if (change->file && says_more_than_weight(put))
 		return error_set(err, -EINVAL,
-				 "is in the config file, which has its name and labels: expected "
-				 "neither");
+				 "is in the config file, which says what it is: expected a weight "
+				 "at most");
+	if (put->backup && put->priority)
+		return error_set(err, -EINVAL, "priority: %u: " CONFIG_BACKUP_PRIORITY,
+				 put->priority);
+	if (put->target.address.family && health_spec_to_vip(&change->service->config->health))
+		return error_set(
+		    err, -EINVAL,
+		    "health: address: has no meaning with `to: vip`: such a check goes "
+		    "to the VIP");
 	if (there && there != change->backend && !there->removed)
 		return error_set(err, -EINVAL,
 				 "name: %s: backend %s has the same name: expected another", name,
@@ -192,8 +207,19 @@ static int check_tag(const struct change *change, const struct config_tag *tag, 
 	return 0;
 }
 
+static void set_added(struct override *entry, const struct state_put *put)
+{
+	config_tag_unref(entry->tag);
+	entry->tag = config_tag_ref(put->tag);
+	entry->has_weight = true;
+	entry->weight = put->weight;
+	entry->priority = put->priority;
+	entry->backup = put->backup;
+	entry->target = put->target;
+}
+
 int state_backend_add(struct state *state, const char *service, const struct addr *address,
-		      uint32_t weight, struct config_tag *tag, struct error *err)
+		      const struct state_put *put, struct error *err)
 {
 	struct change change;
 	struct error flaw;
@@ -203,19 +229,16 @@ int state_backend_add(struct state *state, const char *service, const struct add
 		return rc;
 	if (change.backend && !change.backend->removed)
 		return change_refuse(&change, err, -EEXIST, "already exists");
-	if (check_address(state, &change, address, &flaw) || check_tag(&change, tag, &flaw))
+	if (check_address(state, &change, address, put, &flaw) || check_rest(&change, put, &flaw))
 		return change_refuse(&change, err, -EINVAL, flaw.text);
-	config_tag_unref(change.entry->tag);
-	change.entry->tag = config_tag_ref(tag);
-	set_label(&change, change.file ? change.file->tag : tag, address);
+	set_added(change.entry, put);
+	set_label(&change, change.file ? change.file->tag : put->tag, address);
 	change.entry->removed = change.entry->drain = false;
 	change.entry->admin = ADMIN_AUTO;
 	change.entry->undrain = change.file && change.file->drain;
-	change.entry->has_weight = true;
-	change.entry->weight = weight;
 	rc = change_end(state, &change, err);
 	if (!rc)
-		change_report(&change, EVENT_backend_added, " added, weight %u", weight);
+		change_report(&change, EVENT_backend_added, " added, weight %u", put->weight);
 	return rc;
 }
 
@@ -243,11 +266,8 @@ static void report_put(const struct change *change, const struct state_put *put,
 
 static void set_lease(struct override *entry, const struct state_put *put)
 {
-	config_tag_unref(entry->tag);
-	entry->tag = config_tag_ref(put->tag);
+	set_added(entry, put);
 	entry->removed = entry->undrain = entry->lapsed = false;
-	entry->has_weight = true;
-	entry->weight = put->weight;
 	entry->origin = ORIGIN_lease;
 	entry->ttl_ms = put->ttl_ms;
 	entry->until_ms = put->ttl_ms ? clock_monotonic_ms() + put->ttl_ms : 0;
@@ -273,8 +293,8 @@ int state_backend_put(struct state *state, const char *service, const struct add
 	if (rc)
 		return rc;
 	if ((rc = check_put(&change, &flaw)) ||
-	    (rc = check_address(state, &change, address, &flaw)) ||
-	    (rc = check_tag(&change, put->tag, &flaw)))
+	    (rc = check_address(state, &change, address, put, &flaw)) ||
+	    (rc = check_rest(&change, put, &flaw)))
 		return change_refuse(&change, err, rc, flaw.text);
 	is_new = !change.backend || change.backend->removed;
 	if (is_new)

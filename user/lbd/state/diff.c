@@ -16,6 +16,7 @@ struct member {
 	struct addr address;
 	const struct config_tag *tag;
 	uint32_t weight;
+	uint8_t priority;
 	bool backup, drain;
 	enum admin_state admin;
 	struct config_target target;
@@ -34,6 +35,7 @@ static struct member member_of(const struct config_backend *file, const struct o
 	struct member member = {.address = file->address,
 				.tag = file->tag,
 				.weight = file->weight,
+				.priority = file->priority,
 				.backup = file->backup,
 				.drain = file->drain,
 				.target = file->target};
@@ -118,6 +120,9 @@ static int members_of(const struct side *side, const struct config_service *serv
 		add_member(&members, &(struct member){.address = change->address,
 						      .tag = change->tag,
 						      .weight = change->weight,
+						      .priority = change->priority,
+						      .backup = change->backup,
+						      .target = change->target,
 						      .drain = change->drain,
 						      .admin = change->admin});
 	}
@@ -159,14 +164,12 @@ static void compare_tags(const char *service, const struct member *old, const st
 
 	if (!same_text(was, is))
 		say(ret, service, new, "name %s -> %s", was ? was : "(none)", is ? is : "(none)");
+	was = config_tag_zone(old->tag);
+	is = config_tag_zone(new->tag);
+	if (!same_text(was, is))
+		say(ret, service, new, "zone %s -> %s", was ? was : "(none)", is ? is : "(none)");
 	if (!config_tag_same_labels(old->tag, new->tag))
 		say(ret, service, new, "labels changed");
-}
-
-static bool same_target(const struct config_target *old, const struct config_target *new)
-{
-	return addr_equal(&old->address, &new->address) && old->port == new->port &&
-	       old->agent_port == new->agent_port;
 }
 
 static void compare_member(const char *service, const struct member *old, const struct member *new,
@@ -184,9 +187,11 @@ static void compare_member(const char *service, const struct member *old, const 
 	if (old->admin != new->admin)
 		say(ret, service, new, "state %s -> %s", admin_state_name(old->admin),
 		    admin_state_name(new->admin));
+	if (old->priority != new->priority)
+		say(ret, service, new, "priority %u -> %u", old->priority, new->priority);
 	if (old->backup != new->backup)
 		say(ret, service, new, "%s a backup", new->backup ? "becomes" : "is no longer");
-	if (!same_target(&old->target, &new->target))
+	if (!config_target_equal(&old->target, &new->target))
 		say(ret, service, new, "health changed");
 	compare_tags(service, old, new, ret);
 }
@@ -332,6 +337,9 @@ static void compare_top(const struct config *old, const struct config *new, stru
 			sentences_add(ret, "interfaces: %s removed", old->interfaces[i]);
 	if (old->mode != new->mode)
 		sentences_add(ret, "mode changed: of interfaces that are attached from now on");
+	if (!same_text(old->zone, new->zone))
+		sentences_add(ret, "zone %s -> %s", old->zone ? old->zone : "(none)",
+			      new->zone ? new->zone : "(none)");
 	if (old->unserved != new->unserved)
 		sentences_add(ret, "unserved changed");
 	if (old->page != new->page)

@@ -81,6 +81,11 @@ struct state {
 	uint64_t leases_generation, leases_warned_ms;
 };
 
+/* ---- state.c ---- */
+
+/* Of this node, under the config. NULL: it has none. */
+const char *zone_under(const struct state *state, const struct config *config);
+
 /* ---- world.c ---- */
 
 /* Builds the world that config and overrides describe. Backends keep their state from `present`,

@@ -108,6 +108,9 @@ static void keep_orders(struct state *state, const struct config_index *index,
 		return;
 	config_tag_unref(entry->tag);
 	entry->tag = NULL;
+	entry->priority = 0;
+	entry->backup = false;
+	entry->target = (struct config_target){0};
 	entry->added = entry->has_weight = false;
 	entry->origin = ORIGIN_config;
 	entry->ttl_ms = entry->until_ms = 0;

@@ -39,13 +39,20 @@ static void set_end(struct state *state, struct override *entry, uint64_t until_
 		backend->until_ms = until_ms;
 }
 
+static bool is_as_put(const struct override *entry, const struct state_put *put)
+{
+	return entry->weight == put->weight && entry->priority == put->priority &&
+	       entry->backup == put->backup && config_target_equal(&entry->target, &put->target) &&
+	       config_tag_equal(entry->tag, put->tag);
+}
+
 bool leases_renew(struct state *state, const char *service, const struct addr *address,
 		  const struct state_put *put)
 {
 	struct override *entry = overrides_find(&state->overrides, service, address);
 
-	if (!entry || entry->origin != ORIGIN_lease || entry->weight != put->weight ||
-	    entry->ttl_ms != put->ttl_ms || !config_tag_equal(entry->tag, put->tag))
+	if (!entry || entry->origin != ORIGIN_lease || entry->ttl_ms != put->ttl_ms ||
+	    !is_as_put(entry, put))
 		return false;
 	entry->lapsed = false;
 	if (!put->ttl_ms)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Run-time changes as a value and as a JSON file: { "version": 1, "backends": [ { "service",
- * "address", ... } ], "tags": [ { "service", "address", "name", "labels" } ], "states": [ {
- * "service", "address", "state" } ], "origins": [ { "service", "address", "from", "ttl_ms",
+ * "address", ... } ], "tags": [ { "service", "address", "name", "labels" } ], "places": [ {
+ * "service", "address", "zone", "priority", "backup", "health" } ], "states": [ { "service",
+ * "address", "state" } ], "origins": [ { "service", "address", "from", "ttl_ms",
  * "until_ms" } ], "services": [ { "service", ... } ], "node": { "drain": true, ... } }.
  *
  * An older lbd must find what it knows, above all drains: the first lbd refuses an entry of
@@ -235,6 +236,9 @@ bool overrides_tidy(struct overrides *overrides, struct override *entry,
 	if (file) {
 		entry->origin = ORIGIN_config;
 		entry->ttl_ms = entry->until_ms = 0;
+		entry->priority = 0;
+		entry->backup = false;
+		entry->target = (struct config_target){0};
 		config_tag_unref(entry->tag);
 		entry->tag = NULL;
 	}
@@ -325,7 +329,8 @@ static bool same_entry(const struct override *a, const struct override *b)
 	       a->has_force == b->has_force && (!a->has_force || a->force_ms == b->force_ms) &&
 	       a->added == b->added && a->removed == b->removed && a->undrain == b->undrain &&
 	       a->admin == b->admin && a->origin == b->origin && a->ttl_ms == b->ttl_ms &&
-	       a->until_ms == b->until_ms && config_tag_equal(a->tag, b->tag);
+	       a->until_ms == b->until_ms && a->priority == b->priority && a->backup == b->backup &&
+	       config_target_equal(&a->target, &b->target) && config_tag_equal(a->tag, b->tag);
 }
 
 static bool same_order(const struct node_order *a, const struct node_order *b)
@@ -471,7 +476,7 @@ static int tag_from_json(const char *name, json_t *labels, struct config_tag **r
 				 path, index, CONFIG_LABELS_MAX);
 	if (!name && !count)
 		return 0;
-	*ret = config_tag_new(name, list, count);
+	*ret = config_tag_new(name, NULL, list, count);
 	return *ret ? 0 : error_set(err, -ENOMEM, "%s: out of memory", path);
 }
 
@@ -567,6 +572,76 @@ static int one_tag_from_json(json_t *item, struct overrides *into, const char *p
 	config_tag_unref(entry->tag);
 	entry->tag = tag;
 	return 0;
+}
+
+/* NULL: not given. */
+static int target_from_json(json_t *item, struct config_target *ret)
+{
+	json_int_t port = 0, agent_port = 0;
+	const char *address = NULL;
+
+	*ret = (struct config_target){0};
+	if (!item)
+		return 0;
+	if (json_unpack(item, "{s?I, s?I, s?s!}", "port", &port, "agent_port", &agent_port,
+			"address", &address) ||
+	    port < 0 || port > 65535 || agent_port < 0 || agent_port > 65535 ||
+	    (address && (addr_parse(address, &ret->address) || addr_why_no_host(&ret->address))))
+		return -EINVAL;
+	ret->port = (uint16_t)port;
+	ret->agent_port = (uint16_t)agent_port;
+	return 0;
+}
+
+/* The tag gets the zone; NULL: none. 0 or -ENOMEM. */
+static int set_zone(struct override *entry, const char *zone)
+{
+	const struct config_tag *old = entry->tag;
+	struct config_tag *tag = config_tag_new(
+	    config_tag_name(old), zone, old ? old->labels : NULL, old ? old->labels_count : 0);
+
+	if (!tag)
+		return -ENOMEM;
+	config_tag_unref(entry->tag);
+	entry->tag = tag;
+	return 0;
+}
+
+/* Of a backend that is not added it has no meaning. */
+static int one_place_from_json(json_t *item, struct overrides *into, const char *path,
+			       unsigned index, struct unknown_keys *unknown, struct error *err)
+{
+	static const char *const known[] = {"service", "address", "zone", "priority",
+					    "backup",  "health",  NULL};
+	const char *service, *text, *zone = NULL;
+	json_t *health = NULL;
+	json_int_t priority = 0;
+	struct config_target target;
+	struct override *entry;
+	struct addr address;
+	json_error_t why;
+	int backup = 0;
+
+	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s?s, s?I, s?b, s?o}", "service", &service,
+			   "address", &text, "zone", &zone, "priority", &priority, "backup",
+			   &backup, "health", &health))
+		return error_set(err, -EINVAL, "%s: place %u: %s", path, index, why.text);
+	look_for_unknown(item, known, unknown);
+	if (addr_parse(text, &address) || (zone && !config_zone_fits(zone)) || priority < 0 ||
+	    priority > CONFIG_MAX_PRIORITY || (priority && backup) ||
+	    target_from_json(health, &target))
+		return error_set(err, -EINVAL,
+				 "%s: place %u: expected an IP address, a zone, a priority of 0 to "
+				 "%d or backup, and where it is checked",
+				 path, index, CONFIG_MAX_PRIORITY);
+	entry = overrides_find(into, service, &address);
+	if (!entry || !entry->added)
+		return 0;
+	entry->priority = (uint8_t)priority;
+	entry->backup = backup;
+	entry->target = target;
+	return zone && set_zone(entry, zone) ? error_set(err, -ENOMEM, "%s: out of memory", path)
+					     : 0;
 }
 
 /* Of a backend whose entry was left out for want of room it has no meaning. */
@@ -784,16 +859,17 @@ static int backends_from_json(json_t *list, unsigned max, struct overrides *into
 static int overrides_from_json(json_t *root, const char *path, unsigned max, struct overrides *ret,
 			       struct unknown_keys *unknown, struct error *err)
 {
-	static const char *const known[] = {"version", "backends", "tags", "states",
+	static const char *const known[] = {"version", "backends", "tags", "places", "states",
 					    "origins", "services", "node", NULL};
 	struct overrides into = {0};
-	json_t *list, *tags = NULL, *states = NULL, *origins = NULL, *services = NULL, *node = NULL;
+	json_t *list, *tags = NULL, *places = NULL, *states = NULL, *origins = NULL,
+		      *services = NULL, *node = NULL;
 	json_error_t why;
 	int version, rc;
 
-	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o, s?o, s?o, s?o, s?o}", "version",
-			   &version, "backends", &list, "tags", &tags, "states", &states, "origins",
-			   &origins, "services", &services, "node", &node))
+	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o, s?o, s?o, s?o, s?o, s?o}", "version",
+			   &version, "backends", &list, "tags", &tags, "places", &places, "states",
+			   &states, "origins", &origins, "services", &services, "node", &node))
 		return error_set(err, -EINVAL, "%s: %s", path, why.text);
 	if (version != OVERRIDES_VERSION || !json_is_array(list))
 		return error_set(err, -EINVAL,
@@ -807,6 +883,9 @@ static int overrides_from_json(json_t *root, const char *path, unsigned max, str
 		rc = backends_from_json(list, max, &into, path, unknown, err);
 	if (!rc)
 		rc = list_from_json(tags, "tags", one_tag_from_json, &into, path, unknown, err);
+	if (!rc)
+		rc = list_from_json(places, "places", one_place_from_json, &into, path, unknown,
+				    err);
 	if (!rc)
 		rc = list_from_json(states, "states", one_state_from_json, &into, path, unknown,
 				    err);
@@ -902,6 +981,32 @@ static json_t *one_tag_to_json(const struct override *entry)
 	return item;
 }
 
+/* What else an added backend is. */
+static json_t *one_place_to_json(const struct override *entry)
+{
+	const struct config_target *target = &entry->target;
+	json_t *item = about_entry(entry), *health = json_object();
+	char text[ADDR_TEXT];
+
+	if (config_tag_zone(entry->tag))
+		json_object_set_new(item, "zone", json_string(entry->tag->zone));
+	if (entry->priority)
+		json_object_set_new(item, "priority", json_integer(entry->priority));
+	if (entry->backup)
+		json_object_set_new(item, "backup", json_true());
+	if (target->port)
+		json_object_set_new(health, "port", json_integer(target->port));
+	if (target->agent_port)
+		json_object_set_new(health, "agent_port", json_integer(target->agent_port));
+	if (target->address.family)
+		json_object_set_new(health, "address",
+				    json_string(addr_format(&target->address, text)));
+	if (json_object_size(health))
+		json_object_set(item, "health", health);
+	json_decref(health);
+	return item;
+}
+
 static json_t *one_state_to_json(const struct override *entry)
 {
 	json_t *item = about_entry(entry);
@@ -932,7 +1037,15 @@ static bool has_state(const struct override *entry)
 
 static bool has_tag(const struct override *entry)
 {
-	return entry->tag;
+	return entry->tag && (entry->tag->name || entry->tag->labels_count);
+}
+
+static bool has_place(const struct override *entry)
+{
+	static const struct config_target none;
+
+	return config_tag_zone(entry->tag) || entry->priority || entry->backup ||
+	       !config_target_equal(&entry->target, &none);
 }
 
 /* The list `name` of the entries that have what it says. 0 or -1; without such entries there is no
@@ -993,6 +1106,8 @@ static int add_lists(json_t *root, const struct overrides *overrides)
 {
 	int rc = add_list(root, "tags", overrides, has_tag, one_tag_to_json);
 
+	if (!rc)
+		rc = add_list(root, "places", overrides, has_place, one_place_to_json);
 	if (!rc)
 		rc = add_list(root, "states", overrides, has_state, one_state_to_json);
 	if (!rc)

@@ -29,7 +29,11 @@ struct override {
 	bool removed;      /* in the file, but removed at run time */
 	bool undrain;      /* the file has `drain: true`, and it takes flows all the same */
 	enum admin_state admin;
-	struct config_tag *tag; /* of an added one: name and labels; NULL: neither */
+	/* of an added one; tag: name, zone and labels; NULL: none of them */
+	uint8_t priority;
+	bool backup;
+	struct config_target target;
+	struct config_tag *tag;
 	/* Of an added one, ORIGIN_lease or ORIGIN_source: the backend has not been added by hand,
 	 * but comes by itself, and holds over reloads like one of the file. Else ORIGIN_config. */
 	enum origin origin;

@@ -55,9 +55,9 @@ static struct passive_sight sight_of(const struct backend *backend)
 						    : connects.recent.unanswered};
 }
 
-/* May one more of the backends be taken out? One stays, and half of them (who can make connects to
- * one backend fail can do so to all, one after the other), and those that the panic threshold asks
- * for. In a panic all are used, whatever is found. */
+/* May one more of the backends be taken out? Of those of the levels in use, one stays, and half of
+ * them (who can make connects to one backend fail can do so to all, one after the other), and those
+ * that the panic threshold asks for. In a panic all are used, whatever is found. */
 static bool may_lose_one(const struct service *service, uint64_t now_ms)
 {
 	unsigned takes = 0, out = 0, all = 0;
@@ -65,8 +65,8 @@ static bool may_lose_one(const struct service *service, uint64_t now_ms)
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *backend = service->backends[i];
 
-		if (backend->backup || backend->drain || backend->removed ||
-		    !backend_agreed_weight(backend))
+		if (!service->levels[backend_level(backend)].share || backend->backup ||
+		    backend->drain || backend->removed || !backend_agreed_weight(backend))
 			continue;
 		all++;
 		out += passive_holds(&backend->passive, now_ms);

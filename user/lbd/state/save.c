@@ -50,6 +50,31 @@ static const struct service_override *added_entry(const struct saving *saving, u
 
 /* ---- backends of services that are added: in the keys of the service ---- */
 
+static void add_place(json_t *keys, const struct override *entry)
+{
+	const char *zone = config_tag_zone(entry->tag);
+	const struct config_target *target = &entry->target;
+	json_t *health = json_object();
+	char address[ADDR_TEXT];
+
+	if (zone)
+		json_object_set_new(keys, "zone", json_string(zone));
+	if (entry->priority)
+		json_object_set_new(keys, "priority", json_integer(entry->priority));
+	if (entry->backup)
+		json_object_set_new(keys, "backup", json_true());
+	if (target->port)
+		json_object_set_new(health, "port", json_integer(target->port));
+	if (target->address.family)
+		json_object_set_new(health, "address",
+				    json_string(addr_format(&target->address, address)));
+	if (target->agent_port)
+		json_object_set_new(health, "agent-port", json_integer(target->agent_port));
+	if (json_object_size(health))
+		json_object_set(keys, "health", health);
+	json_decref(health);
+}
+
 /* NULL: out of memory. A new reference. */
 static json_t *backend_keys(const struct override *entry)
 {
@@ -60,6 +85,8 @@ static json_t *backend_keys(const struct override *entry)
 
 	if (keys && name)
 		json_object_set_new(keys, "name", json_string(name));
+	if (keys)
+		add_place(keys, entry);
 	if (keys && entry->drain)
 		json_object_set_new(keys, "drain", json_true());
 	if (keys && entry->tag && entry->tag->labels_count) {
@@ -165,6 +192,9 @@ static void edit_backend(struct saving *saving, const struct config_service *ser
 	    .backend = backend ? (int)(backend - service->backends) : CONFIG_EDIT_ADD,
 	    .address = entry->address,
 	    .tag = entry->tag,
+	    .priority = entry->priority,
+	    .backup = entry->backup,
+	    .target = &entry->target,
 	    .remove = entry->removed,
 	    .has_weight = entry->has_weight,
 	    .weight = entry->weight,

@@ -64,6 +64,23 @@ const char *service_why(const struct service *service)
 	return unknown ? "no backend has passed its first check" : "no backend is up";
 }
 
+uint32_t service_spill(const struct service *service)
+{
+	uint32_t all = 0, first = 0;
+	bool found = false;
+
+	for (unsigned i = 0; i < LEVELS; i++) {
+		const struct level *level = &service->levels[i];
+
+		all += level->share;
+		if (level->count && !found) {
+			first = level->share;
+			found = true;
+		}
+	}
+	return all - first;
+}
+
 unsigned service_others(const struct service *service, const struct addr *address)
 {
 	unsigned count = 0;

@@ -265,10 +265,12 @@ static int make_tag(struct applying *applying, const struct source_backend *back
 		ignore(applying, backend, "name %s: another backend of the service has it", name);
 		name = NULL;
 	}
-	*ret = name || backend->labels_count
-		   ? config_tag_new(name, backend->labels, backend->labels_count)
-		   : NULL;
-	return *ret || (!name && !backend->labels_count) ? 0 : -ENOMEM;
+	if (!name && !backend->zone && !backend->labels_count) {
+		*ret = NULL;
+		return 0;
+	}
+	*ret = config_tag_new(name, backend->zone, backend->labels, backend->labels_count);
+	return *ret ? 0 : -ENOMEM;
 }
 
 /* May it be a backend of the service? The rules of the file. */
@@ -340,11 +342,15 @@ static int apply_one(struct applying *applying, const struct source_backend *bac
 	}
 	applying->done.added += is_new;
 	applying->done.changed +=
-	    !is_new && (entry->weight != backend->weight || !config_tag_equal(entry->tag, tag));
+	    !is_new && (entry->weight != backend->weight || entry->priority != backend->priority ||
+			!config_tag_equal(entry->tag, tag));
 	config_tag_unref(entry->tag);
 	entry->tag = tag;
 	entry->added = entry->has_weight = true;
 	entry->weight = backend->weight;
+	entry->priority = backend->priority;
+	entry->backup = false;
+	entry->target = (struct config_target){0};
 	entry->origin = ORIGIN_source;
 	note_name(applying, entry);
 	return 0;
@@ -401,6 +407,7 @@ static bool has_label(const struct config_tag *tag, const struct config_label *l
 static bool same_tag(const struct config_tag *tag, const struct source_backend *backend)
 {
 	bool same = same_text(config_tag_name(tag), backend->name) &&
+		    same_text(config_tag_zone(tag), backend->zone) &&
 		    (tag ? tag->labels_count : 0) == backend->labels_count;
 
 	for (unsigned i = 0; i < backend->labels_count && same; i++)
@@ -423,7 +430,7 @@ static bool is_in_force(struct applying *applying)
 		shadowed_count += shadowed;
 		if (!shadowed &&
 		    (!entry || entry->origin != ORIGIN_source || entry->weight != backend->weight ||
-		     !same_tag(entry->tag, backend)))
+		     entry->priority != backend->priority || !same_tag(entry->tag, backend)))
 			return false;
 	}
 	for (unsigned i = 0; i < next->count; i++)

@@ -115,6 +115,16 @@ const struct config *state_config(const struct state *state)
 	return state->config;
 }
 
+const char *zone_under(const struct state *state, const struct config *config)
+{
+	return state->options.zone ? state->options.zone : config->zone;
+}
+
+const char *state_zone(const struct state *state)
+{
+	return zone_under(state, state->config);
+}
+
 const char *state_config_path(const struct state *state)
 {
 	return state->config_path;

@@ -16,6 +16,7 @@
 #include "admin.h"
 #include "damping.h"
 #include "latencies.h"
+#include "levels.h"
 #include "node.h"
 #include "origin.h"
 #include "passive.h"
@@ -55,9 +56,11 @@ struct failing {
 struct backend {
 	struct service *service;
 	struct addr address;
-	struct config_tag *tag; /* name and labels; NULL: neither */
+	struct config_tag *tag; /* name, zone and labels; NULL: none of them */
 	uint32_t weight;        /* configured or set at run time */
+	uint8_t priority;
 	bool backup;
+	bool elsewhere;              /* in another zone than this node, which has one */
 	struct config_target target; /* where it is checked */
 	enum admin_state admin;      /* what an operator says of it */
 	bool drain;                  /* requested */
@@ -72,7 +75,7 @@ struct backend {
 	uint64_t until_ms; /* of a lease with ttl_ms: its end, CLOCK_MONOTONIC */
 	enum backend_condition condition;
 	char why[256];              /* for users: the last failure, or why there is no next hop */
-	uint32_t effective_weight;  /* after slow start, drain, backups, panic */
+	uint32_t effective_weight;  /* after slow start, drain, levels, panic */
 	uint32_t latency_us;        /* peak EWMA of probes */
 	struct latencies latencies; /* of probes that passed */
 	uint64_t passed, failed;    /* probes, since lbd's start */
@@ -129,6 +132,11 @@ struct backend {
 	} before_loss;
 };
 
+static inline unsigned backend_level(const struct backend *backend)
+{
+	return level_of(backend->priority, backend->backup, !backend->elsewhere);
+}
+
 enum service_status {
 	SERVICE_UP,
 	SERVICE_DEGRADED,
@@ -143,9 +151,10 @@ struct service {
 	struct config_service *config; /* owned by state's config */
 	struct backend **backends;
 	unsigned backends_count;
-	unsigned up;            /* backends in condition UP or STARTING */
-	bool panic;             /* panic-threshold reached: all backends used */
-	bool backups_active;    /* only backups are up */
+	unsigned up;         /* backends in condition UP or STARTING */
+	bool panic;          /* panic-threshold reached: all backends of a level used */
+	bool backups_active; /* only backups are up */
+	struct level levels[LEVELS];
 	bool blind;             /* all backends were lost at once: the ring is frozen */
 	uint64_t blind_ms;      /* CLOCK_MONOTONIC when that began */
 	uint64_t first_back_ms; /* CLOCK_MONOTONIC when the first backend was back; 0: none is */
@@ -172,6 +181,8 @@ struct state_options {
 	 * and an entry is about this config. NULL: nowhere else. */
 	const char *overrides_former;
 	const char *held_path;   /* copied; the file of detached interfaces; NULL: not kept */
+	const char *zone;        /* of this node, whatever the config says; NULL: as that says. It
+				    outlives state. */
 	const char *uptime_path; /* copied; the file of availabilities; NULL: not kept */
 	struct dataplane *dataplane;
 	struct attach *attach;
@@ -221,6 +232,8 @@ void state_summarize(const struct state *state, struct state_summary *ret);
 uint64_t state_flows_without_place(const struct state *state);
 
 const struct config *state_config(const struct state *state);
+/* Of this node; NULL: it has none. */
+const char *state_zone(const struct state *state);
 struct service *const *state_services(const struct state *state, unsigned *ret_count);
 /* Changes whenever services and backends are replaced by others: pointers to them are then gone. */
 uint64_t state_generation(const struct state *state);
@@ -300,15 +313,21 @@ struct lists_report {
 int state_reload_lists(struct state *state, struct lists_report *ret, struct error *err);
 /* Run-time changes. When they return 0, the change is in force and on disk (in overrides_path). On
  * error nothing has changed: -ENOENT, -EEXIST, -EINVAL; -EROFS: it cannot be written to disk. */
-/* tag: name and labels, of which a reference is taken; NULL: neither, or as the file has them. */
-int state_backend_add(struct state *state, const char *service, const struct addr *address,
-		      uint32_t weight, struct config_tag *tag, struct error *err);
-/* A backend that registers itself, or is registered by an autoscaler. */
+/* What a backend is that is added, or registers itself. */
 struct state_put {
 	uint32_t weight;
-	struct config_tag *tag; /* name and labels, of which a reference is taken; NULL: neither */
-	uint64_t ttl_ms; /* without another call in this time it is removed; 0: it has no end */
+	uint8_t priority;
+	bool backup;
+	struct config_target target;
+	/* name, zone and labels, of which a reference is taken; NULL: none of them */
+	struct config_tag *tag;
+	/* Of one that registers itself: without another call in this time it is removed; 0: it has
+	 * no end. */
+	uint64_t ttl_ms;
 };
+/* Of a backend of the file, put has a weight only. */
+int state_backend_add(struct state *state, const char *service, const struct addr *address,
+		      const struct state_put *put, struct error *err);
 /* Adds the backend, or makes it what put says: then it is its own renewal. Holds over reloads like
  * a backend of the file. -EBUSY: the file or a source has the backend. */
 int state_backend_put(struct state *state, const char *service, const struct addr *address,
@@ -327,7 +346,9 @@ int state_backend_delete(struct state *state, const char *service, const struct 
 struct source_backend {
 	struct addr address;
 	uint32_t weight;  /* at most CONFIG_MAX_WEIGHT */
+	uint8_t priority; /* at most CONFIG_MAX_PRIORITY */
 	const char *name; /* NULL: none; as config_tag_name_fits */
+	const char *zone; /* NULL: none; as config_zone_fits */
 	struct config_label labels[CONFIG_LABELS_MAX];
 	unsigned labels_count;
 };
@@ -418,6 +439,8 @@ const char *service_status_name(enum service_status status);
 /* Why a service that is down has no backend that takes flows, as "no backend is up"; "" of others.
  */
 const char *service_why(const struct service *service);
+/* The part of its new flows, of LEVEL_WHOLE, that its first level does not get. */
+uint32_t service_spill(const struct service *service);
 /* How many other backends take new flows. */
 unsigned service_others(const struct service *service, const struct addr *address);
 /* The service's key in the data plane; the other fields are 0. */

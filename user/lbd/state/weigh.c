@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Decides conditions and effective weights of a service's backends, and its status: health, slow
- * start, drains, backups, panic, flaps, and what happens when all backends are lost at once. Pure:
- * no clock, no log, no I/O. */
+ * start, drains, priorities, zones, backups, panic, flaps, and what happens when all backends are
+ * lost at once. Pure: no clock, no log, no I/O. */
 #include "internal.h"
 
 #include <stdio.h>
@@ -15,6 +15,7 @@
 #define RECOVERY_MARGIN_MS   1000 /* until next hops answer after the link is up again */
 #define NEIGHBOUR_LOSS_MS    3000 /* the kernel asks a neighbour three times, once a second */
 #define EQUAL_SHARE          100  /* weight of each backend where weights are ignored */
+#define RAMP_STEPS           1000 /* of a weight of 1, in what is healthy of a level */
 
 const char *backend_condition_name(enum backend_condition condition)
 {
@@ -184,10 +185,16 @@ static bool service_opens(const struct service *service, uint64_t now_ms)
 	return true;
 }
 
+static bool is_usable_in_panic(const struct backend *backend)
+{
+	return !is_leaving(backend) && is_decided(backend) && backend->has_hop &&
+	       !is_told_off(backend);
+}
+
 static bool is_used_in_panic(const struct backend *backend)
 {
-	return backend->service->panic && !backend->backup && !is_leaving(backend) &&
-	       is_decided(backend) && backend->has_hop && !is_told_off(backend);
+	return backend->service->levels[backend_level(backend)].panic &&
+	       is_usable_in_panic(backend);
 }
 
 bool backend_usable(const struct backend *backend)
@@ -561,6 +568,69 @@ static void service_follow_losses(struct service *service, uint64_t now_ms)
 		service->backends[i]->frozen = false;
 }
 
+/* ---- levels ---- */
+
+/* A weight as the algorithm sees it. */
+static uint32_t as_share(const struct backend *backend, uint32_t weight)
+{
+	return weight && backend->service->config->algorithm->ignores_weights ? EQUAL_SHARE
+									      : weight;
+}
+
+/* The part of an amount that the backend gets as far as its ramp is. */
+static uint64_t ramped(const struct backend *backend, uint64_t amount, uint64_t now_ms)
+{
+	uint64_t length = backend->service->config->slow_start_ms;
+	uint64_t elapsed = now_ms - backend->ramp_start_ms;
+
+	if (!backend->ramp_start_ms || elapsed >= length)
+		return amount;
+	return amount * (RAMP_FLOOR_PERCENT * length + (100 - RAMP_FLOOR_PERCENT) * elapsed) /
+	       (100 * length);
+}
+
+typedef bool takes_fn(const struct backend *backend, uint64_t now_ms);
+
+/* Capacity is what the config gives, health what is there of it. So one that drains or is
+ * maintained is missed, and what an agent or a weight of 0 says is not. */
+static void count_backend(const struct backend *backend, bool takes, uint64_t now_ms,
+			  struct level *level)
+{
+	uint64_t weight = (uint64_t)as_share(backend, backend->weight) * RAMP_STEPS;
+
+	level->capacity += weight;
+	if (is_leaving(backend) || !backend_agreed_weight(backend))
+		return;
+	level->count++;
+	level->usable += is_usable_in_panic(backend);
+	if (!takes)
+		return;
+	level->up++;
+	level->healthy += ramped(backend, weight, now_ms);
+}
+
+static void count_levels(const struct service *service, takes_fn *takes, uint64_t now_ms,
+			 struct level ret[LEVELS])
+{
+	memset(ret, 0, LEVELS * sizeof(*ret));
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct backend *backend = service->backends[i];
+
+		if (is_decided(backend) && !backend->removed)
+			count_backend(backend, takes(backend, now_ms), now_ms,
+				      &ret[backend_level(backend)]);
+	}
+}
+
+static unsigned count_up(const struct level levels[LEVELS], unsigned from, unsigned to)
+{
+	unsigned count = 0;
+
+	for (unsigned i = from; i < to; i++)
+		count += levels[i].up;
+	return count;
+}
+
 /* ---- those that flap, and those whose connects fail ---- */
 
 static bool may_be_held(const struct backend *backend, uint64_t now_ms)
@@ -577,28 +647,26 @@ bool backend_hold_is_over(const struct backend *backend, uint64_t now_ms)
 	return backend->held && !may_be_held(backend, now_ms);
 }
 
+static bool takes_steadily(const struct backend *backend, uint64_t now_ms)
+{
+	return is_reachable(backend) && !may_be_held(backend, now_ms);
+}
+
 /* One of them is better than none: they are held back only while another takes new flows, and while
- * that makes no panic, in which dead ones would be used. */
+ * that makes no panic, in which dead ones would be used. Where no primary is steady, backups take
+ * over. */
 static bool can_hold(const struct service *service, uint64_t now_ms)
 {
-	unsigned primaries = 0, steady = 0;
-	bool any = false;
+	struct level levels[LEVELS];
+	bool panic = false;
 
-	for (unsigned i = 0; i < service->backends_count; i++) {
-		const struct backend *backend = service->backends[i];
-		bool takes = is_reachable(backend) && !may_be_held(backend, now_ms);
-
-		if (is_leaving(backend) || !backend_agreed_weight(backend))
-			continue;
-		any |= takes;
-		if (backend->backup)
-			continue;
-		primaries += is_decided(backend);
-		steady += takes;
-	}
-	/* where no primary is steady, backups take over */
-	return any && (!steady ||
-		       steady * 100ULL >= (uint64_t)service->config->panic_threshold * primaries);
+	count_levels(service, takes_steadily, now_ms, levels);
+	if (!count_up(levels, 0, LEVELS_PRIMARY))
+		return count_up(levels, LEVELS_PRIMARY, LEVELS);
+	levels_share(levels, LEVELS_PRIMARY, service->config->panic_threshold);
+	for (unsigned i = 0; i < LEVELS_PRIMARY; i++)
+		panic |= levels[i].panic;
+	return !panic;
 }
 
 /* One that drains takes no new flow anyway, and shows why by its drain. */
@@ -709,29 +777,20 @@ static void backend_set_condition(struct backend *backend, uint64_t now_ms, uint
 		snprintf(backend->why, sizeof(backend->why), "%s", why);
 }
 
-/* Its full weight, as the algorithm sees it. */
+/* Its full weight. */
 static uint32_t backend_share(const struct backend *backend)
 {
-	const struct algo *algorithm = backend->service->config->algorithm;
-
-	uint32_t weight = backend_agreed_weight(backend);
-
-	return weight && algorithm->ignores_weights ? EQUAL_SHARE : weight;
+	return as_share(backend, backend_agreed_weight(backend));
 }
 
 static uint32_t backend_ramped(const struct backend *backend, uint64_t now_ms)
 {
-	uint64_t length = backend->service->config->slow_start_ms, elapsed, weight;
+	uint64_t weight = ramped(backend, backend_share(backend), now_ms);
 
-	if (!backend->ramp_start_ms)
-		return backend_share(backend);
-	elapsed = now_ms - backend->ramp_start_ms;
-	weight = backend_share(backend) *
-		 (RAMP_FLOOR_PERCENT * length + (100 - RAMP_FLOOR_PERCENT) * elapsed) /
-		 (100 * length);
 	return weight ? (uint32_t)weight : 1;
 }
 
+/* Among the backends of its level. */
 static uint32_t backend_weigh(const struct backend *backend, uint64_t now_ms)
 {
 	if (is_leaving(backend))
@@ -742,38 +801,47 @@ static uint32_t backend_weigh(const struct backend *backend, uint64_t now_ms)
 			   : 0;
 	if (is_used_in_panic(backend))
 		return backend_share(backend);
-	if (!backend->eligible || backend->backup != backend->service->backups_active)
+	if (!backend->eligible || !backend->service->levels[backend_level(backend)].share)
 		return 0;
 	return backend_ramped(backend, now_ms);
 }
 
-struct tally {
-	unsigned primaries, primaries_eligible; /* wanted ones with results */
-	unsigned backups_eligible;
-	unsigned wanted; /* weight above 0, not leaving */
-};
-
-static struct tally service_count(struct service *service)
+/* Where several levels take new flows, weights get the proportions of their shares. */
+static void scale_weights(struct service *service)
 {
-	struct tally tally = {0};
+	struct level_scale scale = {0};
 
-	service->up = 0;
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *backend = service->backends[i];
+		unsigned level = backend_level(backend);
+		uint32_t weight = backend->effective_weight;
 
-		service->up +=
-		    backend->condition == BACKEND_UP || backend->condition == BACKEND_STARTING;
-		if (is_leaving(backend) || !backend_agreed_weight(backend))
-			continue;
-		tally.wanted++;
-		if (backend->backup) {
-			tally.backups_eligible += backend->eligible;
-		} else if (is_decided(backend)) {
-			tally.primaries++;
-			tally.primaries_eligible += backend->eligible;
-		}
+		scale.sums[level] += weight;
+		if (weight > scale.most[level])
+			scale.most[level] = weight;
 	}
-	return tally;
+	levels_scale(service->levels, &scale);
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		struct backend *backend = service->backends[i];
+
+		if (backend->effective_weight)
+			backend->effective_weight =
+			    level_weight(&scale, backend_level(backend), backend->effective_weight);
+	}
+}
+
+static bool is_eligible(const struct backend *backend, uint64_t now_ms)
+{
+	(void)now_ms;
+	return backend->eligible;
+}
+
+static void service_count_up(struct service *service)
+{
+	service->up = 0;
+	for (unsigned i = 0; i < service->backends_count; i++)
+		service->up += service->backends[i]->condition == BACKEND_UP ||
+			       service->backends[i]->condition == BACKEND_STARTING;
 }
 
 /* Does the frozen ring send traffic to backups? */
@@ -786,33 +854,63 @@ static bool frozen_on_backups(const struct service *service)
 	return false;
 }
 
-static enum service_status decide_status(struct service *service, const struct tally *tally)
+/* Backups take all, and only when no other backend can take anything. */
+static void service_share(struct service *service, uint64_t now_ms)
 {
-	bool few = tally->primaries_eligible * 100ULL <
-		   (uint64_t)service->config->panic_threshold * tally->primaries;
+	struct level *levels = service->levels;
 
+	service->panic = false;
+	count_levels(service, is_eligible, now_ms, levels);
 	if (service->blind) {
-		service->panic = false;
 		service->backups_active = frozen_on_backups(service);
-		return SERVICE_BLIND;
+		return;
 	}
-	service->backups_active = !tally->primaries_eligible && tally->backups_eligible;
-	service->panic = few && !service->backups_active;
+	service->backups_active =
+	    !count_up(levels, 0, LEVELS_PRIMARY) && count_up(levels, LEVELS_PRIMARY, LEVELS);
+	if (service->backups_active)
+		levels_share(levels + LEVELS_PRIMARY, LEVELS - LEVELS_PRIMARY, 0);
+	else
+		levels_share(levels, LEVELS_PRIMARY, service->config->panic_threshold);
+	for (unsigned i = 0; i < LEVELS; i++)
+		service->panic |= levels[i].panic;
+}
+
+/* Has it a backend that is wanted and takes no new flows for its condition? */
+static bool lacks_one(const struct service *service)
+{
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct backend *backend = service->backends[i];
+
+		if (!is_leaving(backend) && backend_agreed_weight(backend) && !backend->eligible)
+			return true;
+	}
+	return false;
+}
+
+static enum service_status decide_status(const struct service *service)
+{
+	if (service->blind)
+		return SERVICE_BLIND;
 	if (service->backups_active)
 		return SERVICE_BACKUP;
 	if (service->panic)
 		return SERVICE_PANIC;
-	if (!tally->primaries_eligible)
+	if (!count_up(service->levels, 0, LEVELS_PRIMARY))
 		return SERVICE_DOWN;
-	return tally->primaries_eligible + tally->backups_eligible < tally->wanted
-		   ? SERVICE_DEGRADED
-		   : SERVICE_UP;
+	return lacks_one(service) ? SERVICE_DEGRADED : SERVICE_UP;
+}
+
+static void weigh_backends(struct service *service, uint64_t now_ms)
+{
+	for (unsigned i = 0; i < service->backends_count; i++)
+		service->backends[i]->effective_weight =
+		    backend_weigh(service->backends[i], now_ms);
+	if (!service->blind)
+		scale_weights(service);
 }
 
 void service_weigh(struct service *service, uint64_t now_ms, uint64_t wall_ms)
 {
-	struct tally tally;
-
 	service->opened = service_opens(service, now_ms);
 	service_follow_losses(service, now_ms);
 	service_hold(service, now_ms);
@@ -820,9 +918,8 @@ void service_weigh(struct service *service, uint64_t now_ms, uint64_t wall_ms)
 		update_eligible(service->backends[i], now_ms);
 		backend_set_condition(service->backends[i], now_ms, wall_ms);
 	}
-	tally = service_count(service);
-	service->status = decide_status(service, &tally);
-	for (unsigned i = 0; i < service->backends_count; i++)
-		service->backends[i]->effective_weight =
-		    backend_weigh(service->backends[i], now_ms);
+	service_count_up(service);
+	service_share(service, now_ms);
+	service->status = decide_status(service);
+	weigh_backends(service, now_ms);
 }

@@ -9,6 +9,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/text.h"
 
 /* A service opens an interval, a timeout and this long after its start: time for the first probes
  * and next hops. */
@@ -209,18 +210,19 @@ static void backend_drain_by_file(struct backend *backend)
 	backend->drain_ms = clock_monotonic_ms();
 }
 
-/* Run-time changes, by what each service needs of them. */
+/* Run-time changes, by what each service needs of them; and where this node is. */
 struct changes {
+	const char *zone; /* NULL: not known */
 	const struct overrides *all;
 	struct overrides_added added;
 	bool *in_file; /* of all: the file has the backend */
 };
 
 /* 0 or -ENOMEM. */
-static int changes_make(const struct overrides *overrides, struct changes *ret)
+static int changes_make(const struct overrides *overrides, const char *zone, struct changes *ret)
 {
-	struct changes changes = {.all = overrides,
-				  .in_file = calloc(overrides->count + 1, sizeof(bool))};
+	struct changes changes = {
+	    .zone = zone, .all = overrides, .in_file = calloc(overrides->count + 1, sizeof(bool))};
 
 	if (!changes.in_file || overrides_list_added(overrides, &changes.added)) {
 		free(changes.in_file);
@@ -234,6 +236,14 @@ static void changes_done(struct changes *changes)
 {
 	free(changes->in_file);
 	free(changes->added.list);
+}
+
+/* What decides on its level. It has its tag, and with it its zone. zone: of this node. */
+static void backend_rank(struct backend *backend, uint8_t priority, bool backup, const char *zone)
+{
+	backend->priority = priority;
+	backend->backup = backup;
+	backend->elsewhere = zone && !same_text(config_tag_zone(backend->tag), zone);
 }
 
 static int add_from_file(struct service *service, const struct changes *changes)
@@ -255,7 +265,7 @@ static int add_from_file(struct service *service, const struct changes *changes)
 		if (!backend)
 			return -ENOMEM;
 		backend->tag = config_tag_ref(wanted->tag);
-		backend->backup = wanted->backup;
+		backend_rank(backend, wanted->priority, wanted->backup, changes->zone);
 		backend->target = wanted->target;
 		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
 		backend->admin = change ? change->admin : ADMIN_AUTO;
@@ -283,6 +293,8 @@ static int add_from_overrides(struct service *service, const struct changes *cha
 		if (!backend)
 			return -ENOMEM;
 		backend->tag = config_tag_ref(change->tag);
+		backend_rank(backend, change->priority, change->backup, changes->zone);
+		backend->target = change->target;
 		backend->weight = change->weight;
 		backend->admin = change->admin;
 		backend->origin =
@@ -303,7 +315,7 @@ static bool has_no_flows(const struct backend *backend, uint64_t now_ms)
 }
 
 /* Backends that are no longer wanted stay while flows depend on them. */
-static int keep_leaving(struct service *service, const struct service *former)
+static int keep_leaving(struct service *service, const struct service *former, const char *zone)
 {
 	uint64_t now = clock_monotonic_ms();
 	unsigned at = 0;
@@ -320,7 +332,7 @@ static int keep_leaving(struct service *service, const struct service *former)
 		backend->tag = config_tag_ref(before->tag);
 		backend->weight = before->weight;
 		backend->admin = before->admin;
-		backend->backup = before->backup;
+		backend_rank(backend, before->priority, before->backup, zone);
 		backend->target = before->target;
 		backend->removed = true;
 		backend->origin = before->origin;
@@ -330,9 +342,9 @@ static int keep_leaving(struct service *service, const struct service *former)
 }
 
 /* No pause after the first copy: what a probe says of one backend may concern the others. */
-static int continue_former(struct service *service, const struct service *former)
+static int continue_former(struct service *service, const struct service *former, const char *zone)
 {
-	int rc = keep_leaving(service, former);
+	int rc = keep_leaving(service, former, zone);
 	unsigned at = 0;
 
 	service->status = former->status;
@@ -401,7 +413,7 @@ static int service_build(struct service *service, const struct changes *changes,
 	if (!rc && adopted)
 		rc = continue_adopted(service);
 	if (!rc && former)
-		rc = continue_former(service, former);
+		rc = continue_former(service, former, changes->zone);
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
 
@@ -418,7 +430,7 @@ int world_build(struct state *state, struct config *config, const struct overrid
 	struct world world = {0};
 	struct changes changes;
 	unsigned at = 0;
-	int rc = changes_make(overrides, &changes);
+	int rc = changes_make(overrides, zone_under(state, config), &changes);
 
 	if (rc)
 		return rc;
