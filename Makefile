@@ -386,7 +386,7 @@ install: all ## install lbd, lbctl, man pages, completions, systemd unit, its us
 	install -D -m 644 dist/lbd.tmpfiles $(TMPFILESDIR)/lbd.conf
 	install -D -m 644 dist/lbd.yaml $(DESTDIR)/etc/lbd/lbd.yaml.example
 	install -d $(DESTDIR)/etc/lbd/conf.d
-	install -D -m 644 -t $(DOCDIR) dist/lbd-shared-interfaces.conf dist/alerts.yml dist/grafana.json dist/announce/*.conf
+	install -D -m 644 -t $(DOCDIR) dist/lbd-shared-interfaces.conf dist/alerts.yml dist/grafana.json dist/kubernetes.yaml dist/announce/*.conf
 	$(if $(DESTDIR),,@getent passwd lbd >/dev/null || systemd-sysusers lbd.conf || \
 		useradd --system $$(getent group lbd >/dev/null && echo -g lbd || echo --user-group) --no-create-home --shell /usr/sbin/nologin lbd)
 	@echo 'Next: cp $(DESTDIR)/etc/lbd/lbd.yaml.example $(DESTDIR)/etc/lbd/lbd.yaml, edit it, and: systemctl daemon-reload && systemctl enable --now lbd'
@@ -401,7 +401,7 @@ uninstall: ## remove what install put there; refuses while lbd runs, and detache
 	$(if $(DESTDIR),,@[ ! -x $(SBINDIR)/lbctl ] || { $(SBINDIR)/lbctl detach --offline --all && $(SBINDIR)/lbctl detach --offline --all --pin /sys/fs/bpf/lbd; } || { echo 'uninstall: nothing was removed' >&2; exit 1; })
 	rm -f $(call files-of-command,lbctl) $(SBINDIR)/lbd $(MANDIR)/man8/lbd.8 $(MANDIR)/man5/lbd.yaml.5 $(UNITDIR)/lbd.service $(UNITDIR)/lbd-withdraw.service \
 		$(SYSUSERSDIR)/lbd.conf $(TMPFILESDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example \
-		$(addprefix $(DOCDIR)/,lbd-shared-interfaces.conf alerts.yml grafana.json $(notdir $(wildcard dist/announce/*.conf))) \
+		$(addprefix $(DOCDIR)/,lbd-shared-interfaces.conf alerts.yml grafana.json kubernetes.yaml $(notdir $(wildcard dist/announce/*.conf))) \
 		$(DESTDIR)/etc/systemd/system/multi-user.target.wants/lbd.service
 	-@rmdir $(DOCDIR) $(DESTDIR)/etc/lbd/conf.d $(DESTDIR)/etc/lbd 2>/dev/null || true
 

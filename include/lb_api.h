@@ -112,7 +112,7 @@
  *                      "backends", "backends_up", "share": of new flows, 0 to 1, "panic": bool } ], in the
  *                  order in which they take new flows; only those with backends }
  *      SOURCE:
- *      { "kind": "file"|"dns"|"etcd", "what": path, name or URLs, "min": as configured, "named": backends in the last list that was
+ *      { "kind": "file"|"dns"|"etcd"|"kubernetes"|"consul", "what": path, name or URLs, "min": as configured, "named": backends in the last list that was
  *        taken over, "listed_s": null (none yet) or since then, "failed_s": null or since when it has
  *        failed, "why": "of that" or "", "ignored": of that list, "ignored_why": "of the first of them" or "" }
  *      RATE:

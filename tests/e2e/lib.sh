@@ -264,6 +264,39 @@ across() { # ACTION...
 	return $status
 }
 
+# ---- sources of backends ----
+
+# A service whose backends come from a source alone.
+config_sourced() { # NAME VIP PROTOCOL PORT BACKENDS-FROM
+	config_service "$1" "$2" "$3" "$4" 4 1 "backends-from: $5" | sed '/^    backends:/d; /- { address:/d'
+}
+
+addresses() { seq -f '10.0.0.%.0f' $((10 + $1)) $((10 + $2)); } # FIRST LAST
+
+# The backends of a service that take new flows.
+takes_flows() { # SERVICE COUNT
+	[ "$(lbctl backends "$1" --json |
+		json '[.backends[] | select(.effective_weight > 0)] | length')" = "$2" ]
+}
+# Those that are not leaving.
+wanted() { # SERVICE
+	lbctl backends "$1" --json | json '[.backends[] | select(.drain == null) | [.address, .weight]]'
+}
+source_field() { service_field "$1" source | jq -r ".$2"; } # SERVICE FIELD
+source_fails() { [ "$(source_field "$1" failed_s)" != null ]; }
+source_fails_because() { source_fails "$1" && [[ $(source_field "$1" why) == *"$2"* ]]; } # SERVICE PART
+source_works() {
+	[ "$(source_field "$1" failed_s)" = null ] && [ "$(source_field "$1" listed_s)" != null ]
+}
+
+# 2 -> COUNT -> 2 while requests and connections go on.
+grow_and_shrink() { # COUNT FUNCTION-THAT-NAMES SERVICE
+	"$2" "$1" || return 1
+	lab_wait_for 20 "$1 backends of $3" takes_flows "$3" "$1" || return 1
+	"$2" 2 || return 1
+	lab_wait_for 20 "2 backends of $3" takes_flows "$3" 2
+}
+
 # ---- two balancers: scripts that source tools/pair.sh too ----
 
 # The six services over N backends on this node, until the backends are up.

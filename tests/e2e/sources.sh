@@ -6,31 +6,14 @@
 
 COUNT=20
 
-addresses() { seq -f '10.0.0.%.0f' $((10 + $1)) $((10 + $2)); } # FIRST LAST
-
 # The service of the long-lived connections, from the source; those of two backends have none.
 write_config() { # BACKENDS-FROM
 	{
 		lab_config_head
 		echo "services:"
 		config_service web4 "$VIP4" tcp 80 4 2 "backends-from: { file: $WORK/backends/web }"
-		config_service tcp4 "$VIP4" tcp 7000 4 2 "backends-from: $1"
-	} | sed '/name: tcp4/,$ { /^    backends:/d; /address:/d }' >"$WORK/lbd.yaml"
-}
-
-# The backends of a service that take new flows.
-takes_flows() { # SERVICE COUNT
-	[ "$(lbctl backends "$1" --json |
-		json '[.backends[] | select(.effective_weight > 0)] | length')" = "$2" ]
-}
-# Those that are not leaving.
-wanted() { # SERVICE
-	lbctl backends "$1" --json | json '[.backends[] | select(.drain == null) | [.address, .weight]]'
-}
-source_field() { service_field "$1" source | jq -r ".$2"; } # SERVICE FIELD
-source_fails() { [ "$(source_field "$1" failed_s)" != null ]; }
-source_works() {
-	[ "$(source_field "$1" failed_s)" = null ] && [ "$(source_field "$1" listed_s)" != null ]
+		config_sourced tcp4 "$VIP4" tcp 7000 "$1"
+	} >"$WORK/lbd.yaml"
 }
 
 # Renamed into place.
@@ -39,19 +22,11 @@ file_names() { # COUNT
 	mv "$WORK/backends/.new" "$WORK/backends/web"
 }
 
-# 2 -> 20 -> 2 while requests and connections go on.
-grow_and_shrink() { # FUNCTION-THAT-NAMES SERVICE
-	"$1" $COUNT || return 1
-	lab_wait_for 20 "$COUNT backends of $2" takes_flows "$2" $COUNT || return 1
-	"$1" 2 || return 1
-	lab_wait_for 20 "2 backends of $2" takes_flows "$2" 2
-}
-
 test_a_file_takes_a_service_from_2_to_20_and_back_and_nothing_breaks() {
 	write_config "{ file: $WORK/backends/web }"
 	lbctl reload >/dev/null || return 1
 	lab_wait_for 10 "2 backends" takes_flows tcp4 2 || return 1
-	across grow_and_shrink file_names tcp4
+	across grow_and_shrink $COUNT file_names tcp4
 	expect "named" "$(source_field tcp4 named)" = 2
 	logged "service tcp4: backends from file $WORK/backends/web: 18 added, 0 removed, 0 changed; 20 named"
 }
@@ -64,7 +39,7 @@ api_names() { # COUNT
 			"http://lbd/v1/services/tcp4/backends/$address" || return 1
 	done
 }
-test_the_api_does_the_same() { across grow_and_shrink api_names tcp4; }
+test_the_api_does_the_same() { across grow_and_shrink $COUNT api_names tcp4; }
 
 # All addresses of one name; a TTL of a second.
 dns_names() { # COUNT
@@ -86,7 +61,7 @@ test_the_dns_does_the_same() {
 	write_config '{ dns: web.example.net, server: "127.0.0.1:5353" }'
 	lbctl reload >/dev/null || return 1
 	lab_wait_for 20 "the source to work" source_works tcp4 || return 1
-	across grow_and_shrink dns_names tcp4
+	across grow_and_shrink $COUNT dns_names tcp4
 	dns_names 0
 	lab_wait_for 20 "the source to fail" source_fails tcp4 || return 1
 	lab_kill dnsmasq
@@ -141,7 +116,7 @@ test_etcd_does_the_same() {
 	write_config '{ etcd: "http://127.0.0.1:2379", prefix: /lbd/tcp4/ }'
 	lbctl reload >/dev/null || return 1
 	lab_wait_for 20 "the source to work" source_works tcp4 || return 1
-	across grow_and_shrink etcd_names tcp4
+	across grow_and_shrink $COUNT etcd_names tcp4
 	expect "name" "$(backend_field tcp4 10.0.0.12 name)" = b2
 }
 

@@ -50,6 +50,9 @@ struct refusal {
 	const char *error; /* after "lbd.yaml:"; after a final "*" any text may follow */
 };
 
+#define KUBERNETES(servers, more) WEB "    backends-from: { kubernetes: '" servers "', " more " }\n"
+#define CONSUL(servers, more)     WEB "    backends-from: { consul: '" servers "', " more " }\n"
+
 static const struct refusal refusals[] = {
     {"an_empty_file", "", "1: empty: expected at least `services:` and a list"},
     {"a_file_of_comments", "# nothing\n# here\n",
@@ -127,9 +130,9 @@ static const struct refusal refusals[] = {
      "2: service web: port: missing: expected 1 to 65535 or any"},
     {"a_service_without_backends", WEB, "2: service web: backends: missing: expected a list"},
     {"a_source_without_a_kind", WEB "    backends-from: { min: 2 }\n",
-     "6: service web: backends-from: expected one source: file, dns or etcd"},
+     "6: service web: backends-from: expected one source: file, dns, etcd, kubernetes or consul"},
     {"two_sources", WEB "    backends-from: { file: /a, dns: b }\n",
-     "6: service web: backends-from: expected one source: file, dns or etcd"},
+     "6: service web: backends-from: expected one source: file, dns, etcd, kubernetes or consul"},
     {"a_source_that_is_no_name", WEB "    backends-from: { dns: a..b }\n",
      "6: service web: backends-from: dns: a..b: expected a whole DNS name, such as web.example.net"},
     {"a_server_without_a_name", WEB "    backends-from: { file: /a, server: 10.0.0.1 }\n",
@@ -162,7 +165,57 @@ static const struct refusal refusals[] = {
      "6: service web: backends-from: record: mx: expected a, aaaa or srv"},
     {"a_source_with_an_unknown_key", WEB "    backends-from: { url: x }\n",
      "6: service web: backends-from: url: unknown key: expected file, dns, record, server, "
-     "etcd, prefix, ca, cert, key or min"},
+     "etcd, prefix, kubernetes, consul, service, namespace, port, family, datacenter, tag, "
+     "token-file, ca, cert, key, server-name or min"},
+    {"a_kubernetes_without_a_namespace",
+     KUBERNETES("https://10.0.0.5:6443", "service: web, ca: /a"),
+     "6: service web: backends-from: namespace: missing: expected that of the service"},
+    {"a_kubernetes_without_a_service",
+     KUBERNETES("https://10.0.0.5:6443", "namespace: shop, ca: /a"),
+     "6: service web: backends-from: service: missing: expected the name of the service in Kubernetes"},
+    {"a_kubernetes_with_a_name_that_it_cannot_have",
+     KUBERNETES("https://10.0.0.5:6443", "namespace: shop, service: Web, ca: /a"),
+     "6: service web: backends-from: service: Web: expected 1 to 63 small letters, digits or -, as "
+     "Kubernetes has it"},
+    {"a_kubernetes_with_a_namespace_that_it_cannot_have",
+     KUBERNETES("https://10.0.0.5:6443", "namespace: a/b, service: web, ca: /a"),
+     "6: service web: backends-from: namespace: a/b: expected 1 to 63 small letters, digits or -"},
+    {"a_kubernetes_with_a_wrong_port",
+     KUBERNETES("https://10.0.0.5:6443", "namespace: shop, service: web, port: 65536, ca: /a"),
+     "6: service web: backends-from: port: 65536: expected the name of a port or 1 to 65535"},
+    {"a_kubernetes_by_a_name",
+     KUBERNETES("https://api:6443", "namespace: shop, service: web, ca: /a"),
+     "6: service web: backends-from: kubernetes: https://api:6443: expected 1 to 8 URLs such as "
+     "https://10.0.0.5:6443 and a path or none, separated by blanks"},
+    {"a_kubernetes_with_a_query",
+     KUBERNETES("https://10.0.0.5:6443/a?b", "namespace: shop, service: web, ca: /a"),
+     "6: service web: backends-from: kubernetes: https://10.0.0.5:6443/a?b: expected 1 to 8 URLs such "
+     "as https://10.0.0.5:6443 and a path or none, separated by blanks"},
+    {"a_kubernetes_without_an_authority",
+     KUBERNETES("https://10.0.0.5:6443", "namespace: shop, service: web"),
+     "6: service web: backends-from: ca: missing: expected the authority of the servers' "
+     "certificates: the system's are not used"},
+    {"a_token_that_would_be_sent_in_clear",
+     KUBERNETES("http://10.0.0.5:8080", "namespace: shop, service: web, token-file: /t"),
+     "6: service web: backends-from: token-file: /t: expected https, or http to this host "
+     "(127.0.0.1): a token is not sent unencrypted over a network"},
+    {"a_token_that_would_be_sent_in_clear_by_the_second_server",
+     CONSUL("http://127.0.0.1:8500 http://10.0.0.5:8500", "service: web, token-file: /t"),
+     "6: service web: backends-from: token-file: /t: expected https, or http to this host "
+     "(127.0.0.1): a token is not sent unencrypted over a network"},
+    {"a_consul_without_a_service", CONSUL("http://127.0.0.1:8500", "min: 1"),
+     "6: service web: backends-from: service: missing: expected the name of the service in Consul"},
+    {"a_consul_with_a_namespace", CONSUL("http://127.0.0.1:8500", "service: web, namespace: a"),
+     "6: service web: backends-from: namespace: a: has no meaning without `kubernetes`"},
+    {"a_consul_with_a_family", CONSUL("http://127.0.0.1:8500", "service: web, family: ipv6"),
+     "6: service web: backends-from: family: has no meaning without `kubernetes`"},
+    {"a_server_name_without_tls",
+     CONSUL("http://127.0.0.1:8500", "service: web, server-name: server.dc1.consul"),
+     "6: service web: backends-from: server-name: server.dc1.consul: has no meaning without https"},
+    {"a_service_of_a_source_without_one", WEB "    backends-from: { dns: a, service: web }\n",
+     "6: service web: backends-from: service: web: has no meaning without `kubernetes` or `consul`"},
+    {"an_authority_without_a_server", WEB "    backends-from: { dns: a, ca: /a }\n",
+     "6: service web: backends-from: ca: /a: has no meaning without `etcd`, `kubernetes` or `consul`"},
     {"a_source_file_that_is_relative", WEB "    backends-from: { file: web }\n",
      "6: service web: backends-from: file: web: expected a path from /, such as /etc/lbd/backends/web"},
     {"a_source_with_no_minimum", WEB "    backends-from: { file: /a, min: 0 }\n",

@@ -88,6 +88,9 @@ LB_TEST(the_zone_of_the_node_counts_where_backends_have_zones)
 	assert_false(digest_in("a", zones) == digest_in(NULL, zones));
 }
 
+#define CONSUL     SOURCE "{ consul: 'http://127.0.0.1:8500', "
+#define KUBERNETES SOURCE "{ kubernetes: 'http://127.0.0.1:8001', namespace: shop, "
+
 LB_TEST(what_names_the_backends_counts)
 {
 	uint64_t file = digest_with(SOURCE "{ file: /a }");
@@ -100,6 +103,13 @@ LB_TEST(what_names_the_backends_counts)
 		     digest_with(SOURCE "{ dns: a.example, record: aaaa }"));
 	assert_false(digest_with(SOURCE "{ etcd: 'http://10.9.0.1:2379', prefix: /a/ }") ==
 		     digest_with(SOURCE "{ etcd: 'http://10.9.0.1:2379', prefix: /b/ }"));
+	assert_false(digest_with(CONSUL "service: a }") == digest_with(CONSUL "service: b }"));
+	assert_false(digest_with(CONSUL "service: a, tag: b }") ==
+		     digest_with(CONSUL "service: a, datacenter: b }"));
+	assert_false(digest_with(KUBERNETES "service: a }") ==
+		     digest_with(KUBERNETES "service: a, port: http }"));
+	assert_false(digest_with(KUBERNETES "service: a }") ==
+		     digest_with(KUBERNETES "service: a, family: ipv6 }"));
 }
 
 LB_TEST(each_node_may_ask_a_server_of_its_own)
@@ -108,6 +118,9 @@ LB_TEST(each_node_may_ask_a_server_of_its_own)
 		    digest_with(SOURCE "{ dns: a.example }"));
 	assert_true(digest_with(SOURCE "{ etcd: 'http://10.9.0.1:2379', prefix: /a/ }") ==
 		    digest_with(SOURCE "{ etcd: 'http://127.0.0.1:2379', prefix: /a/ }"));
+	assert_true(
+	    digest_with(SOURCE "{ consul: 'http://[::1]:8500', service: a, token-file: /t }") ==
+	    digest_with(CONSUL "service: a }"));
 }
 
 LB_TEST_MAIN("digest")

@@ -3,7 +3,6 @@
  * as etcd's JSON gateway does; and keys.c alone. */
 #include <errno.h>
 #include <event2/buffer.h>
-#include <event2/http.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,26 +10,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "common/clock.h"
 #include "lbd/sources/keys.h"
-#include "lbd/sources/process.h"
-
-#define PATIENCE_MS 60000
-
-static struct event_base *base;
-static struct source_process *process;
+#include "support/test_source.h"
 
 /* ---- a server ---- */
 
-static struct evhttp *http;
 static struct evhttp_request *watcher; /* NULL: nobody watches */
-static char url[64];
-static const char *keys; /* the answer, or NULL: 503 */
+static const char *keys;               /* the answer, or NULL: 503 */
 static unsigned asked;
 static char watched[512];
 
@@ -44,9 +35,8 @@ static void body_of(struct evhttp_request *request, char *text, size_t size)
 	text[length] = 0;
 }
 
-static void on_range(struct evhttp_request *request, void *arg)
+static void on_range(struct evhttp_request *request)
 {
-	struct evbuffer *answer = evbuffer_new();
 	char body[512];
 
 	asked++;
@@ -55,132 +45,52 @@ static void on_range(struct evhttp_request *request, void *arg)
 	assert_string_equal(
 	    body, "{\"key\":\"L2xiZC93ZWIv\",\"range_end\":\"L2xiZC93ZWIw\",\"limit\":\"1025\"}");
 	if (keys)
-		evbuffer_add(answer, keys, strlen(keys));
-	evhttp_send_reply(request, keys ? 200 : 503, keys ? "OK" : "no leader", answer);
-	evbuffer_free(answer);
+		test_source_answer(request, keys);
+	else
+		evhttp_send_reply(request, 503, "no leader", NULL);
 }
 
-static void on_closed(struct evhttp_connection *connection, void *arg)
+static void on_request(struct evhttp_request *request, void *arg)
 {
-	/* what the other side has closed is left to whoever answers */
-	if (watcher && !evhttp_request_get_connection(watcher))
-		evhttp_send_reply_end(watcher);
-	watcher = NULL;
-}
-
-static void tell(const char *line)
-{
-	struct evbuffer *chunk = evbuffer_new();
-
-	assert_non_null(watcher);
-	evbuffer_add(chunk, line, strlen(line));
-	evhttp_send_reply_chunk(watcher, chunk);
-	evbuffer_free(chunk);
-}
-
-static void on_watch(struct evhttp_request *request, void *arg)
-{
-	body_of(request, watched, sizeof(watched));
-	evhttp_send_reply_start(request, 200, "OK");
-	watcher = request;
-	evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_closed, NULL);
-	tell("{\"result\":{\"created\":true}}\n");
-}
-
-static void server_start(void)
-{
-	struct evhttp_bound_socket *bound;
-	struct sockaddr_in address;
-	socklen_t length = sizeof(address);
-
-	http = evhttp_new(base);
-	bound = evhttp_bind_socket_with_handle(http, "127.0.0.1", 0);
-	assert_non_null(bound);
-	getsockname(evhttp_bound_socket_get_fd(bound), (struct sockaddr *)&address, &length);
-	snprintf(url, sizeof(url), "http://127.0.0.1:%u", ntohs(address.sin_port));
-	evhttp_set_cb(http, "/v3/kv/range", on_range, NULL);
-	evhttp_set_cb(http, "/v3/watch", on_watch, NULL);
-}
-
-/* ---- what is reported ---- */
-
-static char said[1024];
-
-static void on_report(void *arg, struct source_list *list, const char *why)
-{
-	char address[ADDR_TEXT];
-
-	snprintf(said, sizeof(said), "failed: %s", why ? why : "");
-	if (!list)
+	if (!strcmp(evhttp_request_get_uri(request), "/v3/kv/range")) {
+		on_range(request);
 		return;
-	*said = 0;
-	for (unsigned i = 0; i < list->count; i++)
-		snprintf(said + strlen(said), sizeof(said) - strlen(said), "%s%s/%u%s%s",
-			 i ? " " : "", addr_format(&list->items[i].address, address),
-			 list->items[i].weight, *list->items[i].name ? "/" : "",
-			 list->items[i].name);
-	if (list->ignored)
-		snprintf(said + strlen(said), sizeof(said) - strlen(said), " ignored %u: %s",
-			 list->ignored, list->why);
-	source_list_done(list);
-}
-
-static void turn(uint64_t until)
-{
-	const struct timeval soon = clock_span_ms(50);
-
-	if (clock_monotonic_ms() >= until)
-		fail_msg("timed out; last report: %s", said);
-	event_base_loopexit(base, &soon);
-	event_base_dispatch(base);
-}
-
-static void wait_for(const char *expected)
-{
-	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
-
-	while (!strstr(said, expected))
-		turn(until);
+	}
+	assert_string_equal(evhttp_request_get_uri(request), "/v3/watch");
+	body_of(request, watched, sizeof(watched));
+	test_source_stream(request, &watcher);
+	test_source_tell(watcher, "{\"result\":{\"created\":true}}\n");
 }
 
 static void wait_for_watch(void)
 {
-	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+	uint64_t until = test_source_patience();
 
 	while (!watcher)
-		turn(until);
+		test_source_turn(until);
 }
 
 static struct config_from from;
-static void *run;
 
 static void follow(const char *servers, const char *answer)
 {
 	keys = answer;
 	from =
 	    (struct config_from){.etcd = (char *)servers, .prefix = (char *)"/lbd/web/", .min = 1};
-	run = source_process_start(process, source_kind_find("etcd"), &from, said);
-	assert_non_null(run);
+	test_source_follow("etcd", &from);
 }
 
 static int set_up(void **state)
 {
-	*said = *watched = 0;
+	*watched = 0;
 	asked = 0;
 	watcher = NULL;
-	base = loop_new();
-	if (!base || source_process_new(base, on_report, &process))
-		return -1;
-	server_start();
-	return 0;
+	return test_source_up(on_request);
 }
 
 static int tear_down(void **state)
 {
-	source_process_stop(run);
-	source_process_free(process);
-	evhttp_free(http);
-	event_base_free(base);
+	test_source_down();
 	return 0;
 }
 
@@ -197,91 +107,93 @@ static int tear_down(void **state)
 
 static void a_change_that_the_watch_tells_is_asked_for(void **state)
 {
-	follow(url, ANSWER("41", ONE "," TWO));
-	wait_for("10.0.0.1/100 10.0.0.2/50");
+	follow(test_source_url, ANSWER("41", ONE "," TWO));
+	test_source_wait("10.0.0.1/100 10.0.0.2/50");
 	wait_for_watch();
 	assert_string_equal(watched, "{\"create_request\":{\"key\":\"L2xiZC93ZWIv\",\"range_end\":"
 				     "\"L2xiZC93ZWIw\",\"start_revision\":\"42\"}}");
 	keys = ANSWER("42", TWO "," THREE);
-	tell("{\"result\":{\"events\":[{}]}}\n");
-	wait_for("10.0.0.2/50 10.0.0.3/100/b");
+	test_source_tell(watcher, "{\"result\":{\"events\":[{}]}}\n");
+	test_source_wait("10.0.0.2/50 10.0.0.3/100/b");
 }
 
 static void a_watch_that_ends_begins_again(void **state)
 {
-	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+	uint64_t until = test_source_patience();
 
-	follow(url, ANSWER("41", ONE));
-	wait_for("10.0.0.1/100");
+	follow(test_source_url, ANSWER("41", ONE));
+	test_source_wait("10.0.0.1/100");
 	wait_for_watch();
 	keys = ANSWER("77", TWO);
 	*watched = 0;
 	evhttp_send_reply_end(watcher);
 	watcher = NULL;
-	wait_for("10.0.0.2/50");
+	test_source_wait("10.0.0.2/50");
 	while (!strstr(watched, "\"start_revision\":\"78\""))
-		turn(until);
+		test_source_turn(until);
 }
 
 static void on_chatter(int fd, short what, void *arg)
 {
 	if (watcher)
-		tell("{\"result\":{\"events\":[{}]}}\n");
+		test_source_tell(watcher, "{\"result\":{\"events\":[{}]}}\n");
 }
 
 /* One each 5 ms: more often than changes are gathered for. */
 static void changes_that_keep_coming_do_not_put_it_off(void **state)
 {
 	const struct timeval often = clock_span_ms(5);
-	struct event *chatter = event_new(base, -1, EV_PERSIST, on_chatter, NULL);
-	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+	struct event *chatter = event_new(test_source_base(), -1, EV_PERSIST, on_chatter, NULL);
+	uint64_t until = test_source_patience();
 	unsigned before;
 
-	follow(url, ANSWER("41", ONE));
-	wait_for("10.0.0.1/100");
+	follow(test_source_url, ANSWER("41", ONE));
+	test_source_wait("10.0.0.1/100");
 	wait_for_watch();
 	event_add(chatter, &often);
 	keys = ANSWER("42", TWO);
-	wait_for("10.0.0.2/50");
+	test_source_wait("10.0.0.2/50");
 	for (before = asked; asked < before + 3;)
-		turn(until);
+		test_source_turn(until);
 	event_free(chatter);
 }
 
 /* etcd keeps the connection. */
 static void a_watch_that_is_cancelled_begins_again(void **state)
 {
-	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+	uint64_t until = test_source_patience();
 
-	follow(url, ANSWER("41", ONE));
-	wait_for("10.0.0.1/100");
+	follow(test_source_url, ANSWER("41", ONE));
+	test_source_wait("10.0.0.1/100");
 	wait_for_watch();
 	keys = ANSWER("77", TWO);
 	*watched = 0;
-	tell("{\"result\":{\"header\":{},\"canceled\":true,\"compact_revision\":\"50\"}}\n");
-	wait_for("10.0.0.2/50");
+	test_source_tell(
+	    watcher,
+	    "{\"result\":{\"header\":{},\"canceled\":true,\"compact_revision\":\"50\"}}\n");
+	test_source_wait("10.0.0.2/50");
 	while (!strstr(watched, "\"start_revision\":\"78\""))
-		turn(until);
+		test_source_turn(until);
 }
 
 static void an_answer_of_another_kind_is_a_failure(void **state)
 {
-	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+	uint64_t until = test_source_patience();
 
-	follow(url, NULL);
-	wait_for("The requested URL returned error: 503");
+	follow(test_source_url, NULL);
+	test_source_wait("status 503");
 	keys = "<html>";
-	wait_for("expected an answer of etcd's JSON gateway");
+	test_source_wait("expected an answer of etcd's JSON gateway");
 	keys = ANSWER("0", ONE);
-	*said = 0;
-	wait_for("expected an answer of etcd's JSON gateway");
+	*test_source_said = 0;
+	test_source_wait("expected an answer of etcd's JSON gateway");
 	keys = "{\"header\":{\"revision\":\"7\"}}"; /* no keys at all: an empty list */
-	*said = 'x';
-	while (*said)
-		turn(until);
+	*test_source_said = 'x';
+	while (*test_source_said)
+		test_source_turn(until);
 	keys = ANSWER("8", ONE);
-	tell("x");
-	wait_for("10.0.0.1/100");
+	test_source_tell(watcher, "x");
+	test_source_wait("10.0.0.1/100");
 }
 
 static void an_answer_without_end_is_a_failure_that_says_so(void **state)
@@ -291,8 +203,8 @@ static void an_answer_without_end_is_a_failure_that_says_so(void **state)
 
 	memset(long_answer, ' ', length);
 	long_answer[length] = 0;
-	follow(url, long_answer);
-	wait_for("the answer with all keys is longer than 4 MiB");
+	follow(test_source_url, long_answer);
+	test_source_wait("the answer is longer than 4 MiB");
 	keys = NULL;
 	free(long_answer);
 }
@@ -318,20 +230,21 @@ static void the_next_server_is_asked_when_one_does_not_answer(void **state)
 	char servers[128];
 
 	/* nothing listens on port 1 */
-	snprintf(servers, sizeof(servers), "http://127.0.0.1:1 %s", url);
+	snprintf(servers, sizeof(servers), "http://127.0.0.1:1 %s", test_source_url);
 	follow(servers, ANSWER("41", ONE));
-	wait_for("10.0.0.1/100");
+	test_source_wait("10.0.0.1/100");
 }
 
 static void what_cannot_be_a_backend_is_ignored_and_named(void **state)
 {
 	/* /lbd/web/blue without a value, /lbd/web/10.0.0.2 = "x", then {"address":7} */
-	follow(url, ANSWER("41", ONE ",{\"key\":\"L2xiZC93ZWIvYmx1ZQ==\"},"
-				     "{\"key\":\"L2xiZC93ZWIvMTAuMC4wLjI=\",\"value\":\"eA==\"},"
-				     "{\"key\":\"L2xiZC93ZWIvMTAuMC4wLjI=\",\"value\":\""
-				     "eyJhZGRyZXNzIjo3fQ==\"},"
-				     "{\"key\":7}"));
-	wait_for("10.0.0.1/100 ignored 4: /lbd/web/blue: expected the address of a host");
+	follow(test_source_url,
+	       ANSWER("41", ONE ",{\"key\":\"L2xiZC93ZWIvYmx1ZQ==\"},"
+				"{\"key\":\"L2xiZC93ZWIvMTAuMC4wLjI=\",\"value\":\"eA==\"},"
+				"{\"key\":\"L2xiZC93ZWIvMTAuMC4wLjI=\",\"value\":\""
+				"eyJhZGRyZXNzIjo3fQ==\"},"
+				"{\"key\":7}"));
+	test_source_wait("10.0.0.1/100 ignored 4: /lbd/web/blue: expected the address of a host");
 }
 
 static void requests_name_the_end_of_the_prefix(void **state)

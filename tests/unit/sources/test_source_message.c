@@ -73,7 +73,9 @@ static void a_request_comes_back_as_it_was(void **state)
 {
 	const struct config_from from = {.dns = (char *)"web.example.net",
 					 .server = (char *)"10.0.0.53",
+					 .server_name = (char *)"last",
 					 .record = CONFIG_RECORD_SRV,
+					 .family = CONFIG_FAMILY_IPV6,
 					 .min = 7};
 	static struct source_request request;
 	struct config_from back;
@@ -84,7 +86,9 @@ static void a_request_comes_back_as_it_was(void **state)
 	assert_string_equal(back.dns, from.dns);
 	assert_string_equal(back.server, from.server);
 	assert_null(back.file);
+	assert_string_equal(back.server_name, "last");
 	assert_int_equal(back.record, CONFIG_RECORD_SRV);
+	assert_int_equal(back.family, CONFIG_FAMILY_IPV6);
 	assert_false(
 	    source_message_from(&request, source_message_request_length(&request) - 1, &back));
 	request.texts[request.length - 1] = 'x';

@@ -73,18 +73,29 @@ struct config_from {
 	uint8_t record;        /* enum config_record; default A */
 	char *etcd;            /* URLs of one cluster, separated by blanks */
 	char *prefix;          /* of the keys there */
+	char *kubernetes;      /* URLs of the API servers of one cluster, separated by blanks */
+	char *consul;          /* URLs of agents of one cluster, separated by blanks */
+	char *service;         /* its name in Kubernetes or Consul */
+	char *namespace;       /* where it is in Kubernetes */
+	char *port;            /* name or number that an EndpointSlice must have; NULL: any */
+	uint8_t family;        /* enum config_family, of the EndpointSlices; default IPv4 */
+	char *datacenter;      /* of Consul; NULL: the agent's own */
+	char *tag;             /* that instances in Consul must have; NULL: any */
+	char *token;           /* path of a file; NULL: none */
 	char *ca, *cert, *key; /* paths of PEM files; NULL: none */
+	char *server_name;     /* that the servers' certificates have; NULL: the address */
 	uint32_t min;          /* a list with fewer is not believed; default 1 */
 };
 
 enum config_record { CONFIG_RECORD_A, CONFIG_RECORD_AAAA, CONFIG_RECORD_SRV };
+enum config_family { CONFIG_FAMILY_IPV4, CONFIG_FAMILY_IPV6 };
 
 /* Why a backup cannot have a priority besides 0. */
 #define CONFIG_BACKUP_PRIORITY \
 	"has no meaning for a backup, which comes after all priorities: expected one of the two"
 
 #define CONFIG_FROM_TEXT  1023 /* bytes of each text: as CONFIG_MAX_TEXT */
-#define CONFIG_FROM_TEXTS 8    /* that it has */
+#define CONFIG_FROM_TEXTS 17   /* that it has */
 #define CONFIG_FROM_MAX   1024 /* backends that a source names at most */
 
 struct config_service {

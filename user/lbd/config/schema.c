@@ -46,6 +46,7 @@ static const cyaml_strval_t tracking_words[] = {
 static const cyaml_strval_t hash_words[] = {{"source-port", LB_HASH_SPORT}, {"destination-port", LB_HASH_DPORT}};
 static const cyaml_strval_t record_words[] = {
 	{"a", CONFIG_RECORD_A}, {"aaaa", CONFIG_RECORD_AAAA}, {"srv", CONFIG_RECORD_SRV}};
+static const cyaml_strval_t family_words[] = {{"ipv4", CONFIG_FAMILY_IPV4}, {"ipv6", CONFIG_FAMILY_IPV6}};
 static const cyaml_strval_t require_words[] = {{"any", 0}, {"all", 1}};
 static const cyaml_strval_t offer_words[] = {
 	{"read", CONFIG_OFFER_READ}, {"register", CONFIG_OFFER_REGISTER}, {"all", CONFIG_OFFER_ALL}};
@@ -170,9 +171,19 @@ static const cyaml_schema_field_t from_keys[] = {
 	TEXT("server", raw_from, server),
 	TEXT("etcd", raw_from, etcd),
 	TEXT("prefix", raw_from, prefix),
+	TEXT("kubernetes", raw_from, kubernetes),
+	TEXT("consul", raw_from, consul),
+	TEXT("service", raw_from, service),
+	TEXT("namespace", raw_from, namespace),
+	TEXT("port", raw_from, port),
+	WORD("family", raw_from, family, family_words),
+	TEXT("datacenter", raw_from, datacenter),
+	TEXT("tag", raw_from, tag),
+	TEXT("token-file", raw_from, token),
 	TEXT("ca", raw_from, ca),
 	TEXT("cert", raw_from, cert),
 	TEXT("key", raw_from, key),
+	TEXT("server-name", raw_from, server_name),
 	TEXT("min", raw_from, min),
 	CYAML_FIELD_END};
 

@@ -49,8 +49,10 @@ struct raw_target { /* `health` of a backend */
 };
 
 struct raw_from {
-	char *file, *dns, *server, *etcd, *prefix, *ca, *cert, *key, *min;
+	char *file, *dns, *server, *etcd, *prefix, *kubernetes, *consul, *service, *namespace,
+	    *port, *datacenter, *tag, *token, *ca, *cert, *key, *server_name, *min;
 	uint8_t *record; /* enum config_record */
+	uint8_t *family; /* enum config_family */
 };
 
 struct raw_backend {

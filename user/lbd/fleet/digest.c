@@ -44,6 +44,12 @@ static uint64_t backend_digest(const struct config_backend *backend)
 	return add_text(digest, config_tag_zone(backend->tag));
 }
 
+/* The digest of a config without it stays what it was. */
+static uint64_t add_given(uint64_t digest, const char *key, const char *text)
+{
+	return text ? add_text(add_text(digest, key), text) : digest;
+}
+
 /* What names the backends; by what way a node reaches it is its own matter. */
 static uint64_t add_source(uint64_t digest, const struct config_from *from)
 {
@@ -55,6 +61,13 @@ static uint64_t add_source(uint64_t digest, const struct config_from *from)
 	digest = add_text(digest, from->file);
 	digest = add_text(digest, from->dns);
 	digest = add_text(digest, from->prefix);
+	digest = add_given(digest, "service", from->service);
+	digest = add_given(digest, "namespace", from->namespace);
+	digest = add_given(digest, "port", from->port);
+	digest = add_given(digest, "datacenter", from->datacenter);
+	digest = add_given(digest, "tag", from->tag);
+	if (from->family == CONFIG_FAMILY_IPV6)
+		digest = add_text(digest, "ipv6");
 	return add_number(add_number(digest, from->record), from->min);
 }
 

@@ -57,22 +57,34 @@ static int compare(const void *a, const void *b)
 	return rc ? rc : (first->weight < second->weight) - (first->weight > second->weight);
 }
 
-void source_list_sort(struct source_list *list)
+static void sort(struct source_list *list, bool twice_is_ignored)
 {
 	unsigned kept = 0;
 
 	if (list->count)
 		qsort(list->items, list->count, sizeof(*list->items), compare);
 	for (unsigned i = 0; i < list->count; i++) {
+		bool again =
+		    kept && addr_equal(&list->items[kept - 1].address, &list->items[i].address);
 		char address[ADDR_TEXT];
 
-		if (kept && addr_equal(&list->items[kept - 1].address, &list->items[i].address))
+		if (!again)
+			list->items[kept++] = list->items[i];
+		else if (twice_is_ignored)
 			source_list_ignore(list, "%s: named twice",
 					   addr_format(&list->items[i].address, address));
-		else
-			list->items[kept++] = list->items[i];
 	}
 	list->count = kept;
+}
+
+void source_list_sort(struct source_list *list)
+{
+	sort(list, true);
+}
+
+void source_list_merge(struct source_list *list)
+{
+	sort(list, false);
 }
 
 static bool same_item(const struct source_item *a, const struct source_item *b)

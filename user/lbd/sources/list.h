@@ -33,8 +33,10 @@ int source_list_add(struct source_list *list, const struct source_item *item);
 /* Notes that something the source names cannot be used. */
 void source_list_ignore(struct source_list *list, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* By address, each once. */
+/* By address, each once; one that is named twice counts as ignored. */
 void source_list_sort(struct source_list *list);
+/* The same, for lists in which that is no mistake. */
+void source_list_merge(struct source_list *list);
 bool source_list_equal(const struct source_list *a, const struct source_list *b);
 
 /* With the default weight and nothing else; false: it is not the address of a host. */

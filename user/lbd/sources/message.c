@@ -47,6 +47,7 @@ int source_message_start(struct source_request *ret, uint32_t id, const char *ki
 	ret->type = SOURCE_START;
 	ret->id = id;
 	ret->record = from->record;
+	ret->family = from->family;
 	strncpy(ret->kind, kind, sizeof(ret->kind) - 1);
 	for (unsigned i = 0; i < CONFIG_FROM_TEXTS; i++) {
 		const char *text = *config_from_text((struct config_from *)from, i);
@@ -71,7 +72,8 @@ bool source_message_from(const struct source_request *request, size_t length,
 	    !memchr(request->kind, 0, sizeof(request->kind)))
 		return false;
 	end = at + request->length;
-	*ret = (struct config_from){.record = (uint8_t)request->record, .min = 1};
+	*ret = (struct config_from){
+	    .record = (uint8_t)request->record, .family = (uint8_t)request->family, .min = 1};
 	for (unsigned i = 0; i < CONFIG_FROM_TEXTS; i++) {
 		const char *nul = memchr(at, 0, (size_t)(end - at));
 

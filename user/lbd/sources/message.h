@@ -7,7 +7,7 @@
 
 #include "list.h"
 
-#define SOURCE_TEXTS 65536 /* bytes of all texts: PEM files among them */
+#define SOURCE_TEXTS 65536 /* bytes of all texts: PEM files and a token among them */
 
 enum source_request_type {
 	SOURCE_START = 1, /* follow a source */
@@ -17,7 +17,7 @@ enum source_request_type {
 struct source_request {
 	uint32_t type;
 	uint32_t id; /* no source has that of another, or of an earlier one */
-	uint32_t record;
+	uint32_t record, family;
 	uint32_t length; /* of texts: the packet ends after them */
 	char kind[16];
 	char texts[SOURCE_TEXTS]; /* of config_from, each with its end; "": not given */

@@ -26,6 +26,7 @@
 #define LINES         20    /* about failures, of all sources ... */
 #define LINES_MS      10000 /* ... in this time: what all share may fail for each of them */
 #define KINDS_MAX     8
+#define PREPARE_MS    20000 /* from one look at a source's files to the next, while it works */
 
 struct opened {
 	const struct source_kind *kind;
@@ -46,11 +47,12 @@ struct source {
 	bool applying;              /* what was pending is being taken over, with pauses */
 	bool shadowed;              /* something of it is there by other means, which may end */
 	struct source_status status;
-	uint64_t warned_ms;
+	uint64_t warned_ms, prepared_ms;
 	bool bad;      /* the last that it reported was a failure */
 	bool repeated; /* what is pending was taken over before */
 	bool said;     /* that it has failed */
 	bool unsaid;   /* it fails for another reason than was said */
+	bool stale;    /* its files are to be looked at */
 	bool wanted;   /* while the sources are compared with a config */
 };
 
@@ -63,7 +65,7 @@ struct source_table {
 	struct source_process *process; /* of the kinds that are confined */
 	struct event *again, *rested;
 	uint64_t rest_until_ms;
-	bool apply_waits;
+	bool apply_waits, prepare_waits;
 	uint64_t lines_ms; /* lines are counted since then */
 	unsigned lines;
 	unsigned singly; /* so many are taken over each by itself: all at once could not be */
@@ -438,40 +440,87 @@ static void stop_following(struct source *source)
 	source->run = NULL;
 }
 
-/* 0 or -errno; then *ret is empty. */
-static int prepare(const struct source *source, struct config_from *ret, struct error *err)
-{
-	const struct source_kind *kind = source->opened->kind;
-	int rc = config_from_copy(&source->from, ret);
-
-	if (rc)
-		error_set(err, rc, "out of memory");
-	else if (kind->prepare)
-		rc = kind->prepare(ret, err);
-	if (rc)
-		config_from_done(ret);
-	return rc;
-}
-
-/* The machine's files may say something else than when it was started. */
-static void prepare_again(struct source *source)
-{
+/* What a kind makes of a source's config. */
+struct preparing {
+	const struct source_kind *kind;
 	struct config_from from;
 	struct error err;
+	int rc;
+};
 
-	if (prepare(source, &from, &err)) {
+/* It shares nothing with the loop. */
+static void read_prepared(void *arg)
+{
+	struct preparing *preparing = arg;
+
+	preparing->rc = preparing->kind->prepare(&preparing->from, &preparing->err);
+}
+
+/* beside: the loop may run meanwhile. If rc is set, from is empty. */
+static void prepare(const struct source *source, bool beside, struct preparing *ret)
+{
+	*ret = (struct preparing){.kind = source->opened->kind};
+	ret->rc = config_from_copy(&source->from, &ret->from);
+	if (ret->rc)
+		error_set(&ret->err, ret->rc, "out of memory");
+	else if (ret->kind->prepare && beside)
+		task_wait(read_prepared, ret);
+	else if (ret->kind->prepare)
+		read_prepared(ret);
+	if (ret->rc)
+		config_from_done(&ret->from);
+}
+
+/* The machine's files may say something else than when it was started: a token is replaced before
+ * it expires. While it works with what they said, that counts. */
+static void prepare_again(struct source *source)
+{
+	struct preparing preparing;
+
+	prepare(source, true, &preparing);
+	if (preparing.rc) {
+		if (source->run && !source->status.failed_ms)
+			return;
 		source->bad = true;
-		fail(source, err.text);
+		fail(source, preparing.err.text);
 		return;
 	}
-	if (source->run && config_from_equal(&from, &source->used)) {
-		config_from_done(&from);
+	if (source->run && config_from_equal(&preparing.from, &source->used)) {
+		config_from_done(&preparing.from);
 		return;
 	}
 	stop_following(source);
 	config_from_done(&source->used);
-	source->used = from;
+	source->used = preparing.from;
 	follow(source); /* out of memory: the next time */
+}
+
+/* A task, as files may keep it waiting. The sources stay: what changes the config is one as well.
+ */
+static void run_prepare(void *arg)
+{
+	struct source_table *sources = arg;
+	struct source *source;
+
+	for (source = TAILQ_FIRST(&sources->list); source; source = TAILQ_NEXT(source, link)) {
+		if (!source->stale)
+			continue;
+		source->stale = false;
+		prepare_again(source);
+		task_pause();
+	}
+	sources->prepare_waits = false;
+}
+
+static void begin_prepare(struct source_table *sources)
+{
+	if (sources->prepare_waits)
+		return;
+	sources->prepare_waits = true;
+	if (!sources->options.tasks)
+		run_prepare(sources);
+	else if (tasks_add(sources->options.tasks, run_prepare, sources))
+		sources->prepare_waits = false; /* memory is short: the next time */
 }
 
 /* ---- now and then ---- */
@@ -480,8 +529,8 @@ static void look_after(struct source *source)
 {
 	if (source->pending.count || source->shadowed)
 		apply_again(source);
-	if (source->status.failed_ms || !source->run)
-		prepare_again(source);
+	source->stale |= log_is_due(&source->prepared_ms, PREPARE_MS) || source->status.failed_ms ||
+			 !source->run;
 	say_failure(source);
 }
 
@@ -489,9 +538,14 @@ static void on_again(int fd, short what, void *arg)
 {
 	struct source_table *sources = arg;
 	struct source *source;
+	bool stale = false;
 
-	for (source = TAILQ_FIRST(&sources->list); source; source = TAILQ_NEXT(source, link))
+	for (source = TAILQ_FIRST(&sources->list); source; source = TAILQ_NEXT(source, link)) {
 		look_after(source);
+		stale |= source->stale;
+	}
+	if (stale)
+		begin_prepare(sources);
 	if (any_fresh(sources))
 		begin_apply(sources);
 }
@@ -523,8 +577,8 @@ static const struct opened *find_opened(const struct source_table *sources, cons
 static void source_add(struct source_table *sources, const struct config_service *service)
 {
 	struct source *source = calloc(1, sizeof(*source));
+	struct preparing preparing;
 	bool failed = false;
-	struct error err;
 
 	if (!source) {
 		log_error("service %s: out of memory: its backends-from is not followed",
@@ -543,9 +597,12 @@ static void source_add(struct source_table *sources, const struct config_service
 		return;
 	}
 	note(source);
-	if (prepare(source, &source->used, &err)) {
+	source->prepared_ms = clock_monotonic_ms();
+	prepare(source, false, &preparing);
+	source->used = preparing.from;
+	if (preparing.rc) {
 		source->bad = true;
-		fail(source, err.text); /* it is tried again */
+		fail(source, preparing.err.text); /* it is tried again */
 	} else {
 		follow(source);
 	}
