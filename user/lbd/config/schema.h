@@ -54,13 +54,13 @@ struct raw_from {
 };
 
 struct raw_backend {
-	char *address, *name, *weight;
+	char *address, *name, *weight, *port;
 	uint8_t *backup, *drain; /* 0 or 1 */
 	struct raw_target *health;
 };
 
 struct raw_service { /* also for `defaults`, which has the keys below the line */
-	char *name, *vip, *port, *slots;
+	char *name, *vip, *port, *slots, *backend_port;
 	uint8_t protocol; /* enum config_protocol */
 	struct raw_backend *backends;
 	unsigned backends_count;
@@ -95,6 +95,11 @@ struct raw_peers {
 	unsigned nodes_count;
 };
 
+struct raw_nat {
+	char **direct;
+	unsigned direct_count;
+};
+
 struct raw_limits {
 	char *services, *backends, *slots, *flows;
 };
@@ -118,6 +123,7 @@ struct raw_config {
 	struct raw_telemetry *telemetry;
 	struct raw_announce *announce;
 	struct raw_peers *peers;
+	struct raw_nat *nat;
 	struct raw_service *defaults;
 	struct raw_service *services;
 	unsigned services_count;

@@ -13,6 +13,8 @@
 #include "common/duration.h"
 #include "common/log.h"
 #include "common/text.h"
+#include "nat.h"
+#include "reals.h"
 
 /* ---- one backend ---- */
 
@@ -156,6 +158,21 @@ static int change_existing(struct state *state, const char *name, const struct a
 	return 0;
 }
 
+/* Has another service the real, in whatever way, or had it until now? */
+static int check_real(const struct state *state, const struct change *change,
+		      const struct addr *address, struct error *err)
+{
+	const struct config_service *service = change->service->config;
+	struct reals reals;
+	int rc = reals_of_world(&state->world, &reals);
+
+	if (rc)
+		return error_set(err, rc, "out of memory");
+	rc = reals_admit(&reals, service, address, config_real_port(service, change->file), err);
+	reals_done(&reals);
+	return rc;
+}
+
 /* The rules of the file, and one that needs this host: packets to an address of its own would come
  * back to the balancer. */
 static int check_address(const struct state *state, const struct change *change,
@@ -166,6 +183,8 @@ static int check_address(const struct state *state, const struct change *change,
 	if (!rc && addr_is_own(address))
 		rc = error_set(err, -EINVAL,
 			       "is an address of this host: expected the address of a backend");
+	if (!rc)
+		rc = check_real(state, change, address, err);
 	if (!rc && !(change->file && change->file->target.port) &&
 	    config_checks_lack_port(change->service->config))
 		rc = error_set(
@@ -572,10 +591,12 @@ static int try_config(struct state *state, const struct config *config,
 	warn_of_fixed_keys(state, config);
 	state_warn_of_own_vips(state, config);
 	warn_of_command(state, config);
+	nat_warn_of_change(state, config);
 	state_warn_of_interfaces(state, config);
 	state->trial = false;
-	return diff_sides(&now, &next, &report->changes) ? error_set(err, -ENOMEM, "out of memory")
-							 : 0;
+	if (diff_sides(&now, &next, &report->changes))
+		return error_set(err, -ENOMEM, "out of memory");
+	return reals_check_config(&state->world, config, err);
 }
 
 static int apply_config(struct state *state, struct config *config, struct overrides *kept,
@@ -587,6 +608,7 @@ static int apply_config(struct state *state, struct config *config, struct overr
 	warn_of_fixed_keys(state, config);
 	state_warn_of_own_vips(state, config);
 	warn_of_command(state, config);
+	nat_warn_of_change(state, config);
 	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u run-time changes, "
 		  "drops %u",
 		  state->config_path, config->services_count, config->interfaces_count,

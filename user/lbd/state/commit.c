@@ -2,12 +2,14 @@
 /* Commits a world to the data plane, and switches from one world to the next. */
 #include "internal.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "reals.h"
 
 /* ---- to the data plane ---- */
 
@@ -68,6 +70,7 @@ static void service_describe(const struct service *service, struct dp_backend *b
 
 		backends[i] = (struct dp_backend){
 		    .address = backend->address,
+		    .port = htons(backend->port),
 		    .weight = backend->effective_weight,
 		    .usable = backend_usable(backend),
 		    .hop = backend->hop,
@@ -199,7 +202,8 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 
 	if (rc)
 		return error_set(err, rc, "out of memory");
-	if (changed)
+	rc = reals_check_world(&state->world, &next, err);
+	if (!rc && changed)
 		rc = kept_write(state, overrides, err);
 	if (!rc) {
 		rc = commit_with_unserved(state, &next, config, err);
@@ -235,9 +239,12 @@ int state_show_first(struct state *state, struct error *err)
 
 int state_commit_first(struct state *state, struct error *err)
 {
-	int rc = commit_with_unserved(state, &state->world, state->config, err);
+	const struct world none = {0};
 	struct world refused = state->world;
+	int rc = reals_check_world(&none, &state->world, err);
 
+	if (!rc)
+		rc = commit_with_unserved(state, &state->world, state->config, err);
 	if (rc) {
 		state->world = (struct world){0};
 		state->generation++;

@@ -55,6 +55,7 @@ struct failing {
 struct backend {
 	struct service *service;
 	struct addr address;
+	uint16_t port; /* with `forward: nat`, where it gets its packets; else 0, as for any */
 	struct config_tag *tag; /* name and labels; NULL: neither */
 	uint32_t weight;        /* configured or set at run time */
 	bool backup;

@@ -3,6 +3,7 @@
  * had in the present world. */
 #include "internal.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -255,6 +256,7 @@ static int add_from_file(struct service *service, const struct changes *changes)
 		if (!backend)
 			return -ENOMEM;
 		backend->tag = config_tag_ref(wanted->tag);
+		backend->port = config_real_port(config, wanted);
 		backend->backup = wanted->backup;
 		backend->target = wanted->target;
 		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
@@ -283,6 +285,7 @@ static int add_from_overrides(struct service *service, const struct changes *cha
 		if (!backend)
 			return -ENOMEM;
 		backend->tag = config_tag_ref(change->tag);
+		backend->port = config_real_port(service->config, NULL);
 		backend->weight = change->weight;
 		backend->admin = change->admin;
 		backend->origin =
@@ -302,6 +305,14 @@ static bool has_no_flows(const struct backend *backend, uint64_t now_ms)
 		!backend_may_return(backend, now_ms));
 }
 
+/* A service may have become one with `forward: nat` since. */
+static uint16_t leaving_port(const struct service *service, const struct backend *before)
+{
+	if (service->config->forward != LB_FORWARD_NAT)
+		return 0;
+	return before->port ? before->port : config_real_port(service->config, NULL);
+}
+
 /* Backends that are no longer wanted stay while flows depend on them. */
 static int keep_leaving(struct service *service, const struct service *former)
 {
@@ -318,6 +329,7 @@ static int keep_leaving(struct service *service, const struct service *former)
 		if (!backend)
 			return -ENOMEM;
 		backend->tag = config_tag_ref(before->tag);
+		backend->port = leaving_port(service, before);
 		backend->weight = before->weight;
 		backend->admin = before->admin;
 		backend->backup = before->backup;
@@ -378,6 +390,7 @@ static int continue_adopted(struct service *service)
 			if (!backend)
 				return -ENOMEM;
 			backend->removed = true;
+			backend->port = ntohs(adopted[i].port);
 			backend->drain_ms = clock_monotonic_ms();
 		}
 		backend_adopt(backend, &adopted[i]);
