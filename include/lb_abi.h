@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define LB_ABI_VERSION 8
+#define LB_ABI_VERSION 9
 
 /* ---- limits ---- */
 
@@ -16,6 +16,9 @@
 #define LB_MAX_SERVICES 16384 /* service ids are 1..; 0 is "none" */
 /* least-cost search is exact up to here; above, the better of two that are drawn at random */
 #define LB_EXACT_MEMBERS 16
+
+#define LB_DIRECTS 16 /* prefixes of clients that reach backends past the VIPs */
+#define LB_HOPS    64 /* ways to clients, of both families together */
 
 /* ---- settings: one element, mmapable ---- */
 
@@ -215,6 +218,8 @@ enum lb_forward {
 	LB_FORWARD_GUE,  /* UDP + 4-byte GUE header (variant 0), port lb_settings.gue_port */
 	LB_FORWARD_L2,   /* MAC rewrite only */
 	LB_FORWARD_GRE,  /* IP + 4-byte GRE header (RFC 2784: no checksum, no key) */
+	/* destination address and port become the backend's; replies come back through here */
+	LB_FORWARD_NAT,
 };
 
 /* A region of the arena, read and written as one word: base (high 32 bits, in slots) and length. 0:
