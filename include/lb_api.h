@@ -18,7 +18,7 @@
  * is answered in the same form with 400, 411, 413, 431, 501, 503 or 505, or closed.
  *
  * GET  /v1/status
- *      { "version", "abi": 8, "pid", "uptime_s", "config": PATH,
+ *      { "version", "abi": 9, "pid", "uptime_s", "config": PATH,
  *        "adopted": bool (took over the pinned maps of a previous lbd),
  *        "starting": bool (the takeover is under way: an earlier program forwards, changes wait),
  *        "overrides": number of run-time changes, "interfaces": [ INTERFACE ],
@@ -41,7 +41,8 @@
  *                         "why": "reason of the last restart" },
  *        "node": null (the config has no `announce:`) or NODE,
  *        "kernel": "6.1.0-...",
- *        "sources", "sources_failed": services with `backends-from`, and those whose source fails }
+ *        "sources", "sources_failed": services with `backends-from`, and those whose source fails,
+ *        "backends_silent": of services with `forward: nat`, those without replies (see "hint") }
  *      NODE:
  *      { "state": "starting"|"syncing"|"up"|"draining"|"blind"|"withdrawn", "why": "sentence" or "",
  *        "since_s" (since the state began), "table", "metric" (of the routes), "vips",
@@ -101,7 +102,8 @@
  *        "over_rate", "over_source_rate": new flows dropped above these rates, in packets,
  *        "why": if it is down, why no backend takes flows; else "",
  *        "runtime": bool (added at run time),
- *        "source": null (the service has no `backends-from`) or SOURCE }
+ *        "source": null (the service has no `backends-from`) or SOURCE,
+ *        "returned_packets", "returned_bytes": replies that came back through lbd (`forward: nat`) }
  *      SOURCE:
  *      { "kind": "file"|"dns"|"etcd", "what": path, name or URLs, "min": as configured, "named": backends in the last list that was
  *        taken over, "listed_s": null (none yet) or since then, "failed_s": null or since when it has
@@ -140,7 +142,10 @@
  *        "damped_s": null or, while it is damped, until it takes new flows,
  *        "connects": null (they are not timed) or CONNECTS,
  *        "from": "config", "runtime" (added by hand), "lease" (registered) or "source" (`backends-from`),
- *        "lease": null or LEASE }
+ *        "lease": null or LEASE,
+ *        "port": null or, with `forward: nat`, where it gets its packets (0: any),
+ *        "returned_packets", "returned_bytes": replies that came back through lbd (`forward: nat`),
+ *        "hint": what is to be looked at, though it is up ("120 SYNs in, nothing back in 10 s: ..."), or "" }
  *      LEASE:
  *      { "ttl_s": null (it has no end) or number, "left_s": null or until it ends; 0: it has ended, but its
  *                 backend is the last one }
@@ -168,7 +173,8 @@
  *      { "time_ms" (CLOCK_MONOTONIC), "status": { ... }, "services": [ ... ], "backends": [ ... ],
  *        "reasons": [ ... ], "events": [ ... ] }
  *      lbctl top --once --json makes two of them "interval_ms" apart, and adds to the second "rates"
- *      (of all, of each SERVICE and BACKEND: null or { "packets", "bits", "flows" } a second) and
+ *      (of all, of each SERVICE and BACKEND: null or { "packets", "bits", "flows", "returned_packets",
+ *      "returned_bits" } a second) and
  *      "rate" (of each reason and event: null or a number a second).
  *
  * GET  /v1/events?after=SEQ&since_s=SECONDS&service=NAME&wait_s=SECONDS, each optional
@@ -194,8 +200,9 @@
  * POST /v1/attach          { "interface", "mode": "auto"|"native"|"generic" (default: that of the
  *                            config) }
  *                          -> { "interface": INTERFACE }
- * POST /v1/detach          { "interface" } -> {}. An interface of the config stays detached, also
- *                          over reloads, until it is attached by hand
+ * POST /v1/detach          { "interface", "force": bool (default false) } -> {}. An interface of the
+ *                          config stays detached, also over reloads, until it is attached by hand.
+ *                          force: also while replies of services with `forward: nat` come in there
  * POST /v1/reload          { "lists", "dry_run", "keep": bool (default false) }
  *                          -> { "services", "backends",
  *                          "kept_overrides", "dropped_overrides": numbers of run-time changes,

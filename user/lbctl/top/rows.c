@@ -187,6 +187,7 @@ static const char *const help[][2] = {
     {"P95", "95 of 100 health checks that passed in the last 5 to 10 minutes took less, off by at "
 	    "most an eighth. Of a service that of its slowest backend"},
     {"PKT/S, BIT/S", "forwarded to backends, per second"},
+    {"RPKT/S, RBIT/S", "replies that came back through lbd, per second: with forward: nat"},
     {"NEW/S", "new flows per second"},
     {"ACTIVE", "tracked flows; flows in stable slots need no tracking"},
     {"WHY", "why the last check failed, or why it takes no flows or few; below the row if the line "

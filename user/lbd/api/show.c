@@ -132,7 +132,7 @@ json_t *api_status_json(const struct api *api)
 	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, "
 	    "s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I, s:i}, s:s, "
 	    "s:s, "
-	    "s:o, s:o, s:o, s:s, s:i, s:i}",
+	    "s:o, s:o, s:o, s:s, s:i, s:i, s:i}",
 	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
 	    number((clock_monotonic_ms() - api->start_ms) / 1000), "config",
 	    state_config_path(api->state), "adopted", dataplane_adopted(api->dp), "starting",
@@ -150,7 +150,8 @@ json_t *api_status_json(const struct api *api)
 	    number(state_flows_without_place(api->state)), "limited_services",
 	    limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "loop",
 	    loop_json(api), "probe_process", probe_process_json(api), "node", api_node_json(api),
-	    "kernel", system.release, "sources", sources, "sources_failed", failed);
+	    "kernel", system.release, "sources", sources, "sources_failed", failed,
+	    "backends_silent", summary.backends_silent);
 }
 
 int api_status(struct api_call *call, json_t **ret, struct error *err)
@@ -166,7 +167,8 @@ static const char *forward_name(uint8_t forward)
 	static const char *const names[] = {[LB_FORWARD_IPIP] = "ipip",
 					    [LB_FORWARD_GUE] = "gue",
 					    [LB_FORWARD_L2] = "l2",
-					    [LB_FORWARD_GRE] = "gre"};
+					    [LB_FORWARD_GRE] = "gre",
+					    [LB_FORWARD_NAT] = "nat"};
 
 	return names[forward];
 }
@@ -263,7 +265,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
 	return json_pack(
 	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I, "
-	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:b, s:o}",
+	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:b, s:o, s:I, s:I}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
 	    config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
 	    config->algorithm->name, "forward", forward_name(config->forward), "tracking",
@@ -277,7 +279,8 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    limit_json(&config->limit), "over_rate", number(stats.over_rate), "over_source_rate",
 	    number(stats.over_source_rate), "why", service_why(service), "availability",
 	    api_availability_json(service), "runtime", config->file == CONFIG_RUNTIME, "source",
-	    source_json(api, config));
+	    source_json(api, config), "returned_packets", number(stats.returned.packets),
+	    "returned_bytes", number(stats.returned.bytes));
 }
 
 /* ---- backends ---- */
@@ -421,18 +424,25 @@ static json_t *lease_json(const struct backend *backend)
 				      backend->until_ms > now ? backend->until_ms - now + 999 : 0));
 }
 
+/* null: the service is no NAT; 0: any. */
+json_t *api_port_json(const struct backend *backend)
+{
+	return backend->service->config->forward == LB_FORWARD_NAT ? json_integer(backend->port)
+								    : json_null();
+}
+
 json_t *api_backend_json(struct api *api, const struct backend *backend)
 {
 	uint64_t now = clock_wall_ms();
 	struct dp_backend_stats stats = {0};
 	struct dp_service key;
-	char address[ADDR_TEXT];
+	char address[ADDR_TEXT], hint[BACKEND_HINT];
 
 	service_key(backend->service, &key);
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
 	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o}",
+	    "s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:s}",
 	    "service", backend->service->config->name, "address",
 	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
 	    "labels", api_labels_json(backend->tag), "weight", number(backend->weight),
@@ -447,7 +457,9 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    admin_state_name(backend->admin), "agent", agent_json(backend), "checks",
 	    checks_json(backend, now), "damped_s", damped_json(backend), "connects",
 	    connects_json(api, backend), "from", origin_name(backend->origin), "lease",
-	    lease_json(backend));
+	    lease_json(backend), "port", api_port_json(backend), "returned_packets",
+	    number(stats.returned.packets), "returned_bytes", number(stats.returned.bytes), "hint",
+	    backend_hint(backend, hint));
 }
 
 #define FILTER_MAX 256 /* bytes */

@@ -13,7 +13,6 @@
 #include "common/duration.h"
 #include "common/log.h"
 #include "common/text.h"
-#include "nat.h"
 #include "reals.h"
 
 /* ---- one backend ---- */

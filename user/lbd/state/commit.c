@@ -197,12 +197,15 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 		 struct error *err)
 {
 	bool changed = overrides != &state->overrides;
+	struct error again; /* it has worked before */
 	struct world next;
 	int rc = world_build(state, config, overrides, &state->world, &next);
 
 	if (rc)
 		return error_set(err, rc, "out of memory");
 	rc = reals_check_world(&state->world, &next, err);
+	if (!rc)
+		rc = nat_prepare(state, config, err);
 	if (!rc && changed)
 		rc = kept_write(state, overrides, err);
 	if (!rc) {
@@ -211,6 +214,7 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 			kept_restore(state);
 	}
 	if (rc) {
+		nat_prepare(state, state->config, &again);
 		world_free(&next);
 		return rc;
 	}
@@ -243,6 +247,8 @@ int state_commit_first(struct state *state, struct error *err)
 	struct world refused = state->world;
 	int rc = reals_check_world(&none, &state->world, err);
 
+	if (!rc)
+		rc = nat_prepare(state, state->config, err);
 	if (!rc)
 		rc = commit_with_unserved(state, &state->world, state->config, err);
 	if (rc) {

@@ -68,6 +68,8 @@ struct state {
 		void (*changed)(void *arg); /* see state_on_change; NULL: a free place */
 		void *arg;
 	} followers[STATE_FOLLOWERS];
+	bool follows_nat; /* see nat_prepare */
+	int local_error;  /* -errno: not all of this host's addresses are known to the data plane */
 	int way_error;   /* -errno of the last check that got no way to the VIP */
 	uint64_t way_ms; /* CLOCK_MONOTONIC: when that was tried again */
 	struct path_reports path_reports;

@@ -166,6 +166,7 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->lost_ms = former->lost_ms;
 	backend->damping = former->damping;
 	backend->passive = former->passive;
+	backend->silence = former->silence;
 	backend->frozen = former->frozen;
 	backend->before_loss = former->before_loss;
 	memcpy(backend->health_why, former->health_why, sizeof(backend->health_why));
