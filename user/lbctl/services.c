@@ -77,9 +77,8 @@ static void add_both_ways(struct table *table, const json_t *service,
 
 	add_service(table, service, style);
 	table_add(table, TONE_PLAIN,
-		  is_nat(service)
-		      ? list_count(style, json_number(service, "returned_bytes"), text)
-		      : "-");
+		  is_nat(service) ? list_count(style, json_number(service, "returned_bytes"), text)
+				  : "-");
 }
 
 static bool any_nat(const json_t *services)

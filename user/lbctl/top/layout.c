@@ -160,9 +160,9 @@ static bool is_returned(enum top_field field)
 struct top_layout layout_of(const struct top_rows *rows, const struct top_options *options)
 {
 	static const enum top_field order[] = {
-	    TOP_FIELD_STATUS, TOP_FIELD_PACKETS,	   TOP_FIELD_FLOWS,	    TOP_FIELD_ACTIVE,
-	    TOP_FIELD_BITS,   TOP_FIELD_RETURNED_BITS, TOP_FIELD_RETURNED_PACKETS, TOP_FIELD_WEIGHT,
-	    TOP_FIELD_CHECK};
+	    TOP_FIELD_STATUS,           TOP_FIELD_PACKETS, TOP_FIELD_FLOWS,
+	    TOP_FIELD_ACTIVE,           TOP_FIELD_BITS,    TOP_FIELD_RETURNED_BITS,
+	    TOP_FIELD_RETURNED_PACKETS, TOP_FIELD_WEIGHT,  TOP_FIELD_CHECK};
 	struct wanted wanted = wanted_by(rows, options);
 	unsigned name = name_least(&wanted, options->columns), room;
 	struct top_layout layout = {0};
@@ -173,8 +173,8 @@ struct top_layout layout_of(const struct top_rows *rows, const struct top_option
 			take_in(&layout, f, f == TOP_FIELD_WEIGHT ? wanted.weight : 0, &room);
 	for (size_t i = 0; i < sizeof(order) / sizeof(*order); i++)
 		if (wanted.nat || !is_returned(order[i]))
-			take_in(&layout, order[i],
-				order[i] == TOP_FIELD_WEIGHT ? wanted.weight : 0, &room);
+			take_in(&layout, order[i], order[i] == TOP_FIELD_WEIGHT ? wanted.weight : 0,
+				&room);
 	room += options->columns > name ? name : options->columns;
 	layout.name = room < wanted.whole_name ? room : wanted.whole_name;
 	room -= layout.name;

@@ -428,7 +428,7 @@ static json_t *lease_json(const struct backend *backend)
 json_t *api_port_json(const struct backend *backend)
 {
 	return backend->service->config->forward == LB_FORWARD_NAT ? json_integer(backend->port)
-								    : json_null();
+								   : json_null();
 }
 
 json_t *api_backend_json(struct api *api, const struct backend *backend)

@@ -271,8 +271,8 @@ static size_t list_reals(const struct config *config, struct real *reals)
 		     service->forward == LB_FORWARD_NAT && j < service->backends_count; j++) {
 			const struct config_backend *backend = &service->backends[j];
 
-			reals[count++] = (struct real){{service, backend},
-						       config_real_port(service, backend)};
+			reals[count++] =
+			    (struct real){{service, backend}, config_real_port(service, backend)};
 		}
 	}
 	return count;
@@ -346,8 +346,7 @@ int config_check_address(const struct config_service *service, const struct addr
 		return error_set(err, -EINVAL, "is a VIP: expected the address of a backend");
 	if (!has_as_real)
 		return 0;
-	config_real_text(address,
-			 config_real_port(service, config_find_backend(service, address)),
+	config_real_text(address, config_real_port(service, config_find_backend(service, address)),
 			 service->protocol, real);
 	return error_set(err, -EINVAL,
 			 "%s is of service %s already: with forward: nat a reply from there is of "

@@ -39,7 +39,7 @@ struct config_backend {
 	struct addr address;
 	uint32_t weight; /* 0..CONFIG_MAX_WEIGHT, default 100; 0: takes no new flow */
 	bool backup;
-	bool drain; /* takes no new flow, until the file or a run-time change says otherwise */
+	bool drain;    /* takes no new flow, until the file or a run-time change says otherwise */
 	uint16_t port; /* of its own, with `forward: nat`; 0: that of the service */
 	struct config_tag *tag; /* name and labels; NULL: neither */
 	struct config_target target;
@@ -88,7 +88,7 @@ struct config_service {
 	const struct algo *algorithm;
 	uint8_t hash; /* enum lb_hash_fields; `hash: [source-port, destination-port]`; the algorithm
 			 has the default */
-	uint8_t forward;    /* enum lb_forward */
+	uint8_t forward; /* enum lb_forward */
 	/* with `forward: nat`: of backends that name none; 0: the service's */
 	uint16_t backend_port;
 	uint8_t no_backend; /* enum lb_refusal; `no-backend: reject`, the default */

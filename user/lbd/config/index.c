@@ -57,8 +57,7 @@ static int make_room(const struct config *config, struct config_index *index)
 	return lookup_reserve(&index->names, services) || lookup_reserve(&index->keys, services) ||
 		       lookup_reserve(&index->vips, services) ||
 		       lookup_reserve(&index->backends, backends) ||
-		       lookup_reserve(&index->tags, tags) ||
-		       lookup_reserve(&index->reals, reals)
+		       lookup_reserve(&index->tags, tags) || lookup_reserve(&index->reals, reals)
 		   ? -ENOMEM
 		   : 0;
 }

@@ -48,7 +48,8 @@ const struct config_service *config_find_real(const struct config *config,
 		const struct config_backend *backend =
 		    other != service ? config_find_backend(other, address) : NULL;
 
-		if (backend && config_reals_meet(service, port, other, config_real_port(other, backend)))
+		if (backend &&
+		    config_reals_meet(service, port, other, config_real_port(other, backend)))
 			return other;
 	}
 	return NULL;

@@ -17,12 +17,12 @@
 #define MAX_INTERFACES 64
 #define MAX_HOSTS      64
 /* that are loaded: value.c says how many there may be */
-#define MAX_NODES      64
-#define MAX_DIRECT     1024
-#define MAX_HEADERS    16
+#define MAX_NODES   64
+#define MAX_DIRECT  1024
+#define MAX_HEADERS 16
 
-#define OPTIONAL       CYAML_FLAG_OPTIONAL
-#define STRICT         CYAML_FLAG_STRICT /* the words only, not their numbers */
+#define OPTIONAL    CYAML_FLAG_OPTIONAL
+#define STRICT      CYAML_FLAG_STRICT /* the words only, not their numbers */
 /* clang-format off */
 #define TEXT(key, type, member)         CYAML_FIELD_STRING_PTR(key, OPTIONAL, struct type, member, 0, CONFIG_MAX_TEXT)
 #define WORD(key, type, member, words) \

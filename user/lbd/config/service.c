@@ -216,9 +216,10 @@ static void check_backend_port(const struct config_place *at, const char *key, c
 	if (!text)
 		return;
 	if (service->forward != LB_FORWARD_NAT)
-		config_complain(at, key, text,
-				"has no meaning without `forward: nat`: a backend gets packets at the "
-				"VIP's port");
+		config_complain(
+		    at, key, text,
+		    "has no meaning without `forward: nat`: a backend gets packets at the "
+		    "VIP's port");
 	else if (own->port && !strcmp(own->port, "any"))
 		config_complain(at, key, text,
 				"has no meaning with `port: any`: packets keep the port that the "

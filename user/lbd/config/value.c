@@ -387,9 +387,10 @@ static void read_direct(const struct config_place *at, const char *text, unsigne
 	unsigned length;
 
 	if (addr_parse_prefix(text, &prefix->addr, &length) || !length) {
-		config_complain_item(at, "direct", index, text,
-				     "expected a prefix of /1 or longer with no bits beyond it, such "
-				     "as 10.9.0.0/16 or 2001:db8:9::/64");
+		config_complain_item(
+		    at, "direct", index, text,
+		    "expected a prefix of /1 or longer with no bits beyond it, such "
+		    "as 10.9.0.0/16 or 2001:db8:9::/64");
 		return;
 	}
 	prefix->length = (uint8_t)length;

@@ -146,12 +146,13 @@ static int check_leak(const struct state *state, const struct attachment *there,
 	char services[256];
 	unsigned count = nat_services_behind(state, there, services);
 
-	return !count ? 0
-		      : error_set(err, -EBUSY,
-				  "%s: replies of %u service%s with forward: nat come in here (%s): "
-				  "they would leave with their backends' own addresses, and all "
-				  "their connections end: expected --force",
-				  there->name, count, count == 1 ? "" : "s", services);
+	return !count
+		   ? 0
+		   : error_set(err, -EBUSY,
+			       "%s: replies of %u service%s with forward: nat come in here (%s): "
+			       "they would leave with their backends' own addresses, and all "
+			       "their connections end: expected --force",
+			       there->name, count, count == 1 ? "" : "s", services);
 }
 
 int state_detach(struct state *state, const char *name, bool force, struct error *err)

@@ -70,8 +70,8 @@ struct state {
 	} followers[STATE_FOLLOWERS];
 	bool follows_nat; /* see nat_prepare */
 	int local_error;  /* -errno: not all of this host's addresses are known to the data plane */
-	int way_error;   /* -errno of the last check that got no way to the VIP */
-	uint64_t way_ms; /* CLOCK_MONOTONIC: when that was tried again */
+	int way_error;    /* -errno of the last check that got no way to the VIP */
+	uint64_t way_ms;  /* CLOCK_MONOTONIC: when that was tried again */
 	struct path_reports path_reports;
 	struct crowd crowd;
 	struct report report;

@@ -166,8 +166,7 @@ static void warn_of_ports(const struct state *state, const struct config_service
 {
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct config_backend *backend = &service->backends[i],
-					    *before =
-						config_find_backend(was, &backend->address);
+					    *before = config_find_backend(was, &backend->address);
 		uint16_t from = config_real_port(was, before),
 			 to = config_real_port(service, backend);
 		char text[CONFIG_BACKEND_LABEL];
@@ -186,9 +185,9 @@ void nat_warn_of_change(const struct state *state, const struct config *config)
 {
 	for (unsigned i = 0; i < config->services_count; i++) {
 		const struct config_service *service = &config->services[i],
-					    *was = config_find_same(state->config, &service->vip,
-								    service->protocol,
-								    service->port);
+					    *was =
+						config_find_same(state->config, &service->vip,
+								 service->protocol, service->port);
 		bool is_nat = service->forward == LB_FORWARD_NAT;
 
 		if (!was)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What services with `forward: nat` need of this host: the list of clients past the VIPs, the host's
- * own addresses, the ways to clients; and whether replies come back. */
+/* What services with `forward: nat` need of this host: the list of clients past the VIPs, the
+ * host's own addresses, the ways to clients; and whether replies come back. */
 #ifndef LBD_STATE_NAT_H
 #define LBD_STATE_NAT_H
 

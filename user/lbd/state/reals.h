@@ -39,7 +39,6 @@ int reals_admit(struct reals *reals, const struct config_service *service,
  * would keep this one from its start. */
 int reals_check_world(const struct world *present, const struct world *next, struct error *err);
 /* The same of the backends that a config names. */
-int reals_check_config(const struct world *present, const struct config *config,
-		       struct error *err);
+int reals_check_config(const struct world *present, const struct config *config, struct error *err);
 
 #endif

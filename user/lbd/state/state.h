@@ -414,8 +414,8 @@ void state_on_change(struct state *state, void (*changed)(void *arg), void *arg)
  * front. That of the next hop, or less if a router has reported less. */
 uint16_t backend_mtu(const struct backend *backend);
 
-/* What is to be looked at, though it is no fault of the backend's state: of one with `forward: nat`,
- * that no replies come back. "": nothing. Returns text. */
+/* What is to be looked at, though it is no fault of the backend's state: of one with `forward:
+ * nat`, that no replies come back. "": nothing. Returns text. */
 #define BACKEND_HINT 160
 const char *backend_hint(const struct backend *backend, char text[BACKEND_HINT]);
 /* The weight with what its agent and an operator say. */

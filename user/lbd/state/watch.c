@@ -195,8 +195,8 @@ static struct health_check *add_check(struct backend *backend)
 	if (backend->target.port)
 		spec.port = backend->target.port;
 	return health_add(backend->service->state->options.health, &spec, checked_address(backend),
-			  default_port(config, backend->port), backend->health,
-			  backend_on_health, backend->handle);
+			  default_port(config, backend->port), backend->health, backend_on_health,
+			  backend->handle);
 }
 
 static bool wants_agent(const struct backend *backend)
