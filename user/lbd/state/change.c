@@ -555,14 +555,20 @@ static void load(void *arg)
 	loading->rc = config_load(loading->path, &loading->config, &loading->err);
 }
 
-/* Those that have just become VIPs: the others were named before. */
-void state_warn_of_own_vips(const struct state *state, const struct config *config)
+static void look_at_machine(const struct config *config, struct sentences *ret)
+{
+	machine_owns(config, ret);
+	machine_hinders_nat(config, ret);
+}
+
+/* What is new: the rest was named before. */
+void state_warn_of_machine(const struct state *state, const struct config *config)
 {
 	struct sentences now = {0}, before = {0};
 
-	machine_owns(config, &now);
+	look_at_machine(config, &now);
 	if (now.count)
-		machine_owns(state->config, &before);
+		look_at_machine(state->config, &before);
 	for (unsigned i = 0; i < now.count; i++)
 		if (!sentences_have(&before, now.list[i]))
 			state_warn(state, "%s", now.list[i]);
@@ -588,7 +594,7 @@ static int try_config(struct state *state, const struct config *config,
 
 	state->trial = true;
 	warn_of_fixed_keys(state, config);
-	state_warn_of_own_vips(state, config);
+	state_warn_of_machine(state, config);
 	warn_of_command(state, config);
 	nat_warn_of_change(state, config);
 	state_warn_of_interfaces(state, config);
@@ -605,7 +611,7 @@ static int apply_config(struct state *state, struct config *config, struct overr
 	int rc;
 
 	warn_of_fixed_keys(state, config);
-	state_warn_of_own_vips(state, config);
+	state_warn_of_machine(state, config);
 	warn_of_command(state, config);
 	nat_warn_of_change(state, config);
 	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u run-time changes, "

@@ -288,8 +288,9 @@ struct backend *service_find_named(const struct service *service, const char *na
 
 /* ---- change.c ---- */
 
-/* Those that become VIPs with the config. */
-void state_warn_of_own_vips(const struct state *state, const struct config *config);
+/* What this machine has that hinders the config, as a VIP of its own, and did not hinder the present
+ * one. */
+void state_warn_of_machine(const struct state *state, const struct config *config);
 
 /* ---- schedule.c ---- */
 

@@ -294,6 +294,8 @@ void machine_lacks(const struct config *config, struct sentences *ret);
 void machine_lacks_commands(const struct config *config, struct sentences *ret);
 /* VIPs that are addresses of this machine. */
 void machine_owns(const struct config *config, struct sentences *ret);
+/* Settings of its kernel by which replies of services with `forward: nat` are lost or go astray. */
+void machine_hinders_nat(const struct config *config, struct sentences *ret);
 
 struct lists_report {
 	unsigned services; /* with lists */
