@@ -60,6 +60,19 @@ LB_TEST(backends_and_weights_count)
 	assert_false(digest == digest_with(BACKENDS ", algorithm: source-hash"));
 }
 
+/* A reply that comes to another node must be known there. */
+LB_TEST(nat_and_its_ports_count)
+{
+	uint64_t nat = digest_with(BACKENDS ", forward: nat");
+
+	assert_false(nat == digest_with(BACKENDS));
+	assert_true(digest_with(BACKENDS ", forward: gre") == digest_with(BACKENDS));
+	assert_true(nat == digest_with(BACKENDS ", forward: nat, backend-port: 80"));
+	assert_false(nat == digest_with(BACKENDS ", forward: nat, backend-port: 81"));
+	assert_false(nat == digest_with("forward: nat, backends: [{ address: 10.0.0.1 }, "
+					"{ address: 10.0.0.2, port: 81 }]"));
+}
+
 LB_TEST(what_names_the_backends_counts)
 {
 	uint64_t file = digest_with(SOURCE "{ file: /a }");

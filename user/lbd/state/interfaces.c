@@ -250,9 +250,22 @@ static void publish_macs(void *arg)
 	free(list.macs);
 }
 
+/* While none is attached it is as if there were one that they come in by. */
+static void publish_unfinished(const struct state *state)
+{
+	unsigned count;
+	const struct attachment *list = attach_list(state->options.attach, &count);
+	bool possible = !count;
+
+	for (unsigned i = 0; i < count; i++)
+		possible |= !list[i].card;
+	dataplane_set_unfinished(state->options.dataplane, possible);
+}
+
 static void on_attach_changed(void *arg)
 {
 	publish_macs(arg);
+	publish_unfinished(arg);
 	state_reach(arg);
 	state_tell(arg);
 }
