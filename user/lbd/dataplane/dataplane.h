@@ -92,9 +92,9 @@ struct dp_returned {
 struct dp_backend_stats {
 	struct dp_counts counts;
 	struct dp_returned returned; /* replies that came back through here: LB_FORWARD_NAT */
-	int32_t active;      /* tracked live flows */
-	uint32_t slots;      /* slots that have it as current */
-	uint32_t kept_slots; /* slots in transition that may still send older flows to it */
+	int32_t active;              /* tracked live flows */
+	uint32_t slots;              /* slots that have it as current */
+	uint32_t kept_slots;         /* slots in transition that may still send older flows to it */
 	/* since the last packet that holds the drain; UINT32_MAX: no packet holds it */
 	uint32_t held_ms;
 	/* weight 0, and no live flow depends on it (docs/tracking.md, "lbd: settling") */
