@@ -24,10 +24,12 @@ static void print_detached(const char *name)
 
 static int detach_one(struct call *call, const char *name, json_t **ret_answer, struct error *err)
 {
-	json_t *body = json_pack("{s:s, s:b}", "interface", name, "force",
-				 call_option(call, "--force") != NULL);
-	int rc = call_post(call, "/v1/detach", body, ret_answer, err);
+	json_t *body = json_pack("{s:s}", "interface", name);
+	int rc;
 
+	if (body && call_option(call, "--force")) /* an lbd from before it knows no such field */
+		json_object_set_new(body, "force", json_true());
+	rc = call_post(call, "/v1/detach", body, ret_answer, err);
 	if (!rc && !call->json)
 		print_detached(name);
 	return rc;
