@@ -225,7 +225,7 @@
  *                          Nothing is written
  * POST /v1/service/add     a service as the config has it in `services`, with the same keys:
  *                          { "vip", "protocol", "port", "backends": [ { "address" } ], and if
- *                          wanted "name", "slots", "algorithm", "hash", "forward", "no-backend",
+ *                          wanted "name", "backend-port", "slots", "algorithm", "hash", "forward", "no-backend",
  *                          "fragments", "tracking", "affinity", "affinity-timeout",
  *                          "affinity-mask", "allow", "deny", "idle-timeout", "limit", "slow-start",
  *                          "flap-damping",

@@ -185,7 +185,7 @@ static const struct refusal refusals[] = {
      "path, host, status, interval, timeout, rise, fall, method, headers, body, send, send-hex, "
      "expect, expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, passive, match or checks"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
-     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, weight, backup, drain, health or labels"},
+     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, port, weight, backup, drain, health or labels"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
      "1: interfaces: a mapping: expected a single value"},
     {"interfaces_that_are_a_word", "interfaces: eth0\nservices: []\n",

@@ -62,11 +62,14 @@ static double rate(const json_t *before, const json_t *now, const char *name, do
 	return *known ? (double)(new - old) / seconds : 0;
 }
 
-/* Of a service, or of a backend: null is the port of one whose service is no NAT. */
+/* Of a service, or of a backend: null is the port of one whose service is no NAT. An lbd of before
+ * counts no replies. */
 static bool is_nat(const json_t *of)
 {
 	const char *forward = json_text(of, "forward");
 
+	if (!json_object_get(of, "returned_packets"))
+		return false;
 	return *forward ? strcmp(forward, "nat") == 0
 			: json_is_integer(json_object_get(of, "port"));
 }

@@ -288,8 +288,8 @@ struct backend *service_find_named(const struct service *service, const char *na
 
 /* ---- change.c ---- */
 
-/* What this machine has that hinders the config, as a VIP of its own, and did not hinder the present
- * one. */
+/* What this machine has that hinders the config, as a VIP of its own, and did not hinder the
+ * present one. */
 void state_warn_of_machine(const struct state *state, const struct config *config);
 
 /* ---- schedule.c ---- */
