@@ -22,7 +22,8 @@
 
 static struct memory_dataplane *memory;
 static struct dataplane *dp;
-static struct want want, wants[8];
+static struct want wants[2];
+#define want wants[0]
 
 static void want_nat(struct want *at, const char *vip, int protocol, int port)
 {
@@ -126,9 +127,8 @@ TEST(a_nat_backend_has_a_real_and_others_have_none)
 	assert_int_equal(look(1, IPPROTO_TCP, 80), 0);
 	assert_int_equal(look(3, IPPROTO_TCP, 8080), 0);
 	assert_int_equal(look(1, 0, 0), id_of(&want, 1)); /* some real has this address */
-	want_init(&wants[0], "192.0.2.9", IPPROTO_TCP, 80, "maglev");
-	want_add(&wants[0], 3, 100);
-	wants[1] = want;
+	want_init(&wants[1], "192.0.2.9", IPPROTO_TCP, 80, "maglev");
+	want_add(&wants[1], 3, 100);
 	want_commit(dp, wants, 2);
 	assert_int_equal(look(3, IPPROTO_TCP, 80), 0);
 	assert_int_equal(look(3, 0, 0), 0);
@@ -287,7 +287,6 @@ TEST(an_id_whose_replies_may_come_is_not_taken)
 
 	for (unsigned n = 1; n <= 256; n++)
 		add(n <= 200 ? &want : &wants[1], n, 8080);
-	wants[0] = want;
 	want_commit(dp, wants, 2);
 	id = id_of(&want, 7);
 	want_remove(&wants[0], 7);
@@ -370,7 +369,6 @@ TEST(a_real_of_two_services_is_refused)
 
 	add(&want, 1, 8080);
 	add(&wants[1], 1, 8080);
-	wants[0] = want;
 	assert_int_equal(try_commit(wants, 2, &err), -EEXIST);
 	assert_non_null(strstr(err.text, "10.0.0.1:8080/tcp"));
 	assert_non_null(strstr(err.text, "192.0.2.1:80/tcp"));
@@ -382,7 +380,6 @@ TEST(a_real_of_two_services_is_refused)
 TEST(the_same_address_and_port_may_be_of_two_protocols)
 {
 	add(&want, 1, 53);
-	wants[0] = want;
 	want_nat(&wants[1], "192.0.2.2", IPPROTO_UDP, 53);
 	add(&wants[1], 1, 53);
 	want_commit(dp, wants, 2);
@@ -395,7 +392,6 @@ TEST(a_real_of_any_port_and_one_of_a_port_are_refused)
 	struct error err;
 
 	add(&want, 1, 8080);
-	wants[0] = want;
 	want_nat(&wants[1], "192.0.2.2", IPPROTO_TCP, 0);
 	add(&wants[1], 1, 0);
 	assert_int_equal(try_commit(wants, 2, &err), -EEXIST);
@@ -410,7 +406,6 @@ TEST(a_real_cannot_move_until_its_replies_are_over)
 	add(&want, 1, 8080);
 	add(&want, 2, 8080);
 	add(&wants[1], 3, 8080);
-	wants[0] = want;
 	want_commit(dp, wants, 2);
 	/* at once */
 	want_remove(&wants[0], 1);

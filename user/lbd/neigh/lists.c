@@ -278,7 +278,7 @@ int lists_on_ways(struct neigh_lists *lists, size_t most, neigh_ways_fn *changed
 	lists->most = most;
 	lists->ways_changed = changed;
 	lists->ways_arg = arg;
-	lists->read_ways = lists->report_ways = true;
+	lists->read_ways = lists->report_ways = changed;
 	return 0;
 }
 
@@ -351,7 +351,9 @@ int lists_on_local(struct neigh_lists *lists, struct rtnl *rtnl, neigh_local_fn 
 {
 	lists->local_changed = changed;
 	lists->local_arg = arg;
-	return read_local(lists, rtnl);
+	free(lists->local);
+	lists->local = NULL;
+	return changed ? read_local(lists, rtnl) : 0;
 }
 
 /* ---- both ---- */
