@@ -23,7 +23,6 @@
 static struct memory_dataplane *memory;
 static struct dataplane *dp;
 static struct want wants[2];
-#define want wants[0]
 
 static void want_nat(struct want *at, const char *vip, int protocol, int port)
 {
@@ -46,7 +45,7 @@ static int setup(void **state)
 	memory = memory_dataplane_new((struct memory_limits){64, 256, 1 << 16, 64});
 	dp = memory->dp;
 	dp->clock = 10000;
-	want_nat(&want, "192.0.2.1", IPPROTO_TCP, 80);
+	want_nat(&wants[0], "192.0.2.1", IPPROTO_TCP, 80);
 	want_nat(&wants[1], "192.0.2.2", IPPROTO_TCP, 80);
 	return 0;
 }
@@ -118,15 +117,15 @@ static int try_commit(struct want *list, unsigned count, struct error *err)
 
 TEST(a_nat_backend_has_a_real_and_others_have_none)
 {
-	add(&want, 1, 8080);
-	add(&want, 2, 9090);
-	want_commit(dp, &want, 1);
-	assert_int_equal(look(1, IPPROTO_TCP, 8080), id_of(&want, 1));
-	assert_int_equal(look(2, IPPROTO_TCP, 9090), id_of(&want, 2));
+	add(&wants[0], 1, 8080);
+	add(&wants[0], 2, 9090);
+	want_commit(dp, &wants[0], 1);
+	assert_int_equal(look(1, IPPROTO_TCP, 8080), id_of(&wants[0], 1));
+	assert_int_equal(look(2, IPPROTO_TCP, 9090), id_of(&wants[0], 2));
 	assert_int_equal(look(1, IPPROTO_UDP, 8080), 0);
 	assert_int_equal(look(1, IPPROTO_TCP, 80), 0);
 	assert_int_equal(look(3, IPPROTO_TCP, 8080), 0);
-	assert_int_equal(look(1, 0, 0), id_of(&want, 1)); /* some real has this address */
+	assert_int_equal(look(1, 0, 0), id_of(&wants[0], 1)); /* some real has this address */
 	want_init(&wants[1], "192.0.2.9", IPPROTO_TCP, 80, "maglev");
 	want_add(&wants[1], 3, 100);
 	want_commit(dp, wants, 2);
@@ -136,19 +135,19 @@ TEST(a_nat_backend_has_a_real_and_others_have_none)
 
 TEST(a_backend_that_is_dead_from_the_start_has_its_real)
 {
-	add(&want, 1, 8080)->usable = false;
-	want_commit(dp, &want, 1);
-	assert_int_equal(look(1, IPPROTO_TCP, 8080), id_of(&want, 1));
+	add(&wants[0], 1, 8080)->usable = false;
+	want_commit(dp, &wants[0], 1);
+	assert_int_equal(look(1, IPPROTO_TCP, 8080), id_of(&wants[0], 1));
 }
 
 TEST(a_line_says_vip_and_port_of_the_service)
 {
 	const struct lb_return *line;
 
-	add(&want, 1, 8080);
-	want_commit(dp, &want, 1);
-	line = &dp->maps.returns[id_of(&want, 1)];
-	assert_memory_equal(line->vip, want.service.vip.bytes, 16);
+	add(&wants[0], 1, 8080);
+	want_commit(dp, &wants[0], 1);
+	line = &dp->maps.returns[id_of(&wants[0], 1)];
+	assert_memory_equal(line->vip, wants[0].service.vip.bytes, 16);
 	assert_int_equal(line->vip_port, htons(80));
 	assert_int_equal(line->port, htons(8080));
 	assert_int_equal(line->protocol, IPPROTO_TCP);
@@ -175,10 +174,10 @@ TEST(the_differences_of_the_sums_are_those_of_the_headers)
 	const struct lb_backend *line;
 	const struct lb_return *back;
 
-	add(&want, 1, 8080);
-	want_commit(dp, &want, 1);
-	line = &dp->maps.backends[id_of(&want, 1)];
-	back = &dp->maps.returns[id_of(&want, 1)];
+	add(&wants[0], 1, 8080);
+	want_commit(dp, &wants[0], 1);
+	line = &dp->maps.backends[id_of(&wants[0], 1)];
+	back = &dp->maps.returns[id_of(&wants[0], 1)];
 	check_delta(line->nat.delta4, &vip.address, &real.address, 6);
 	check_delta(back->delta4, &real.address, &vip.address, 6);
 	to = real;
@@ -193,22 +192,22 @@ TEST(the_differences_of_the_sums_are_those_of_the_headers)
 
 TEST(a_service_of_any_port_has_reals_of_any_port)
 {
-	want_nat(&want, "192.0.2.1", IPPROTO_TCP, 0);
-	add(&want, 1, 0);
-	want_commit(dp, &want, 1);
-	assert_int_equal(look(1, IPPROTO_TCP, 0), id_of(&want, 1));
+	want_nat(&wants[0], "192.0.2.1", IPPROTO_TCP, 0);
+	add(&wants[0], 1, 0);
+	want_commit(dp, &wants[0], 1);
+	assert_int_equal(look(1, IPPROTO_TCP, 0), id_of(&wants[0], 1));
 	assert_true(dp->maps.settings->tables[0].reals & LB_REALS_ANY);
-	assert_int_equal(dp->maps.returns[id_of(&want, 1)].vip_port, 0);
+	assert_int_equal(dp->maps.returns[id_of(&wants[0], 1)].vip_port, 0);
 }
 
 TEST(ipv6_reals_are_found)
 {
 	struct dp_backend *backend;
 
-	want_nat(&want, "2001:db8::1", IPPROTO_UDP, 53);
-	backend = add(&want, 1, 5353);
+	want_nat(&wants[0], "2001:db8::1", IPPROTO_UDP, 53);
+	backend = add(&wants[0], 1, 5353);
 	backend->address = test_addr("fd00::17");
-	want_commit(dp, &want, 1);
+	want_commit(dp, &wants[0], 1);
 	assert_int_not_equal(look_at(&backend->address, IPPROTO_UDP, 5353), 0);
 	assert_int_equal(look_at(&backend->address, IPPROTO_TCP, 5353), 0);
 }
@@ -216,11 +215,11 @@ TEST(ipv6_reals_are_found)
 TEST(all_of_many_reals_are_found)
 {
 	for (unsigned n = 1; n <= 200; n++)
-		add(&want, n, 8000 + (int)n % 3);
-	want_commit(dp, &want, 1);
+		add(&wants[0], n, 8000 + (int)n % 3);
+	want_commit(dp, &wants[0], 1);
 	for (unsigned n = 1; n <= 200; n++) {
-		assert_int_equal(look(n, IPPROTO_TCP, 8000 + (int)n % 3), id_of(&want, n));
-		assert_int_equal(look(n, 0, 0), id_of(&want, n));
+		assert_int_equal(look(n, IPPROTO_TCP, 8000 + (int)n % 3), id_of(&wants[0], n));
+		assert_int_equal(look(n, 0, 0), id_of(&wants[0], n));
 	}
 }
 
@@ -228,10 +227,10 @@ TEST(an_unchanged_commit_writes_nothing)
 {
 	uint64_t before;
 
-	add(&want, 1, 8080);
-	want_commit(dp, &want, 1);
+	add(&wants[0], 1, 8080);
+	want_commit(dp, &wants[0], 1);
 	before = dataplane_stores();
-	want_commit(dp, &want, 1);
+	want_commit(dp, &wants[0], 1);
 	assert_int_equal(dataplane_stores(), before);
 }
 
@@ -241,26 +240,26 @@ TEST(a_real_outlives_its_backend_by_an_idle_timeout)
 {
 	uint16_t id;
 
-	add(&want, 1, 8080);
-	add(&want, 2, 8080);
-	want_commit(dp, &want, 1);
-	id = id_of(&want, 1);
-	want_remove(&want, 1);
-	want_commit(dp, &want, 1);
+	add(&wants[0], 1, 8080);
+	add(&wants[0], 2, 8080);
+	want_commit(dp, &wants[0], 1);
+	id = id_of(&wants[0], 1);
+	want_remove(&wants[0], 1);
+	want_commit(dp, &wants[0], 1);
 	sweep_rounds(dp, 3, 10000 + TCP_IDLE);
 	assert_int_equal(look(1, IPPROTO_TCP, 8080), id);
 	assert_int_equal(dp->backend_ids.state[id], ID_QUARANTINED);
 	sweep_rounds(dp, 3, 10000 + TCP_IDLE + 1);
 	assert_int_equal(look(1, IPPROTO_TCP, 8080), 0);
 	assert_int_equal(dp->backend_ids.state[id], ID_FREE);
-	assert_int_equal(look(2, IPPROTO_TCP, 8080), id_of(&want, 2));
+	assert_int_equal(look(2, IPPROTO_TCP, 8080), id_of(&wants[0], 2));
 }
 
 TEST(a_real_outlives_its_service)
 {
-	want_nat(&want, "192.0.2.1", IPPROTO_UDP, 53);
-	add(&want, 1, 5353);
-	want_commit(dp, &want, 1);
+	want_nat(&wants[0], "192.0.2.1", IPPROTO_UDP, 53);
+	add(&wants[0], 1, 5353);
+	want_commit(dp, &wants[0], 1);
 	want_commit(dp, NULL, 0);
 	sweep_rounds(dp, 3, 10000 + UDP_IDLE);
 	assert_int_not_equal(look(1, IPPROTO_UDP, 5353), 0);
@@ -272,11 +271,11 @@ TEST(a_real_outlives_its_service)
 
 TEST(a_changed_idle_timeout_counts)
 {
-	add(&want, 1, 8080);
-	want_commit(dp, &want, 1);
-	want.service.tcp_idle_ms = 600000;
-	want_commit(dp, &want, 1);
-	assert_int_equal(dp->maps.returns[id_of(&want, 1)].idle, dp_ticks(600000));
+	add(&wants[0], 1, 8080);
+	want_commit(dp, &wants[0], 1);
+	wants[0].service.tcp_idle_ms = 600000;
+	want_commit(dp, &wants[0], 1);
+	assert_int_equal(dp->maps.returns[id_of(&wants[0], 1)].idle, dp_ticks(600000));
 }
 
 /* The id is given to no other backend meanwhile, even if there is no other. */
@@ -286,9 +285,9 @@ TEST(an_id_whose_replies_may_come_is_not_taken)
 	uint16_t id;
 
 	for (unsigned n = 1; n <= 256; n++)
-		add(n <= 200 ? &want : &wants[1], n, 8080);
+		add(n <= 200 ? &wants[0] : &wants[1], n, 8080);
 	want_commit(dp, wants, 2);
-	id = id_of(&want, 7);
+	id = id_of(&wants[0], 7);
 	want_remove(&wants[0], 7);
 	want_commit(dp, wants, 2);
 	add(&wants[0], 300, 8080);
@@ -305,15 +304,15 @@ TEST(a_backend_that_is_back_gets_its_real_again)
 {
 	uint16_t before, after;
 
-	add(&want, 1, 8080);
-	add(&want, 2, 8080);
-	want_commit(dp, &want, 1);
-	before = id_of(&want, 1);
-	want_remove(&want, 1);
-	want_commit(dp, &want, 1);
-	add(&want, 1, 8080);
-	want_commit(dp, &want, 1);
-	after = id_of(&want, 1);
+	add(&wants[0], 1, 8080);
+	add(&wants[0], 2, 8080);
+	want_commit(dp, &wants[0], 1);
+	before = id_of(&wants[0], 1);
+	want_remove(&wants[0], 1);
+	want_commit(dp, &wants[0], 1);
+	add(&wants[0], 1, 8080);
+	want_commit(dp, &wants[0], 1);
+	after = id_of(&wants[0], 1);
 	assert_int_not_equal(before, after);
 	assert_int_equal(look(1, IPPROTO_TCP, 8080), after);
 	sweep_rounds(dp, 3, 10000 + TCP_IDLE + 1);
@@ -326,14 +325,14 @@ TEST(another_port_is_another_backend)
 {
 	uint16_t before;
 
-	add(&want, 1, 8080);
-	want_commit(dp, &want, 1);
-	before = id_of(&want, 1);
-	want.backends[0].port = htons(9090);
-	want_commit(dp, &want, 1);
-	assert_int_not_equal(id_of(&want, 1), before);
+	add(&wants[0], 1, 8080);
+	want_commit(dp, &wants[0], 1);
+	before = id_of(&wants[0], 1);
+	wants[0].backends[0].port = htons(9090);
+	want_commit(dp, &wants[0], 1);
+	assert_int_not_equal(id_of(&wants[0], 1), before);
 	assert_int_equal(look(1, IPPROTO_TCP, 8080), before);
-	assert_int_equal(look(1, IPPROTO_TCP, 9090), id_of(&want, 1));
+	assert_int_equal(look(1, IPPROTO_TCP, 9090), id_of(&wants[0], 1));
 	assert_int_equal(dp->maps.backends[before].flags, 0);
 }
 
@@ -341,23 +340,23 @@ TEST(another_way_of_forwarding_is_another_backend)
 {
 	uint16_t tunnel, nat;
 
-	want_init(&want, "192.0.2.1", IPPROTO_TCP, 80, "maglev");
-	want_add(&want, 1, 100);
-	want_commit(dp, &want, 1);
-	tunnel = id_of(&want, 1);
-	want.service.forward = LB_FORWARD_NAT;
-	want.backends[0].port = htons(8080);
-	want_commit(dp, &want, 1);
-	nat = id_of(&want, 1);
+	want_init(&wants[0], "192.0.2.1", IPPROTO_TCP, 80, "maglev");
+	want_add(&wants[0], 1, 100);
+	want_commit(dp, &wants[0], 1);
+	tunnel = id_of(&wants[0], 1);
+	wants[0].service.forward = LB_FORWARD_NAT;
+	wants[0].backends[0].port = htons(8080);
+	want_commit(dp, &wants[0], 1);
+	nat = id_of(&wants[0], 1);
 	assert_int_not_equal(nat, tunnel);
 	assert_int_equal(look(1, IPPROTO_TCP, 8080), nat);
-	want.service.forward = LB_FORWARD_IPIP;
-	want.backends[0].port = 0;
-	want_commit(dp, &want, 1);
-	assert_int_not_equal(id_of(&want, 1), nat);
+	wants[0].service.forward = LB_FORWARD_IPIP;
+	wants[0].backends[0].port = 0;
+	want_commit(dp, &wants[0], 1);
+	assert_int_not_equal(id_of(&wants[0], 1), nat);
 	assert_int_equal(look(1, IPPROTO_TCP, 8080), nat);
-	assert_int_equal(dp->maps.backends[id_of(&want, 1)].csum,
-			 csum_of_constants(dp->maps.backends[id_of(&want, 1)].outer_dst[0],
+	assert_int_equal(dp->maps.backends[id_of(&wants[0], 1)].csum,
+			 csum_of_constants(dp->maps.backends[id_of(&wants[0], 1)].outer_dst[0],
 					   OUTER_TTL, IPPROTO_IPIP));
 }
 
@@ -367,7 +366,7 @@ TEST(a_real_of_two_services_is_refused)
 {
 	struct error err;
 
-	add(&want, 1, 8080);
+	add(&wants[0], 1, 8080);
 	add(&wants[1], 1, 8080);
 	assert_int_equal(try_commit(wants, 2, &err), -EEXIST);
 	assert_non_null(strstr(err.text, "10.0.0.1:8080/tcp"));
@@ -379,7 +378,7 @@ TEST(a_real_of_two_services_is_refused)
 
 TEST(the_same_address_and_port_may_be_of_two_protocols)
 {
-	add(&want, 1, 53);
+	add(&wants[0], 1, 53);
 	want_nat(&wants[1], "192.0.2.2", IPPROTO_UDP, 53);
 	add(&wants[1], 1, 53);
 	want_commit(dp, wants, 2);
@@ -391,7 +390,7 @@ TEST(a_real_of_any_port_and_one_of_a_port_are_refused)
 {
 	struct error err;
 
-	add(&want, 1, 8080);
+	add(&wants[0], 1, 8080);
 	want_nat(&wants[1], "192.0.2.2", IPPROTO_TCP, 0);
 	add(&wants[1], 1, 0);
 	assert_int_equal(try_commit(wants, 2, &err), -EEXIST);
@@ -403,8 +402,8 @@ TEST(a_real_cannot_move_until_its_replies_are_over)
 	struct error err;
 	uint64_t before;
 
-	add(&want, 1, 8080);
-	add(&want, 2, 8080);
+	add(&wants[0], 1, 8080);
+	add(&wants[0], 2, 8080);
 	add(&wants[1], 3, 8080);
 	want_commit(dp, wants, 2);
 	/* at once */
@@ -413,7 +412,7 @@ TEST(a_real_cannot_move_until_its_replies_are_over)
 	before = dataplane_stores();
 	assert_int_equal(try_commit(wants, 2, &err), -EBUSY);
 	assert_int_equal(dataplane_stores(), before);
-	assert_int_equal(look(1, IPPROTO_TCP, 8080), id_of(&want, 1));
+	assert_int_equal(look(1, IPPROTO_TCP, 8080), id_of(&wants[0], 1));
 	/* after it has left */
 	want_remove(&wants[1], 1);
 	want_commit(dp, wants, 2);
@@ -435,19 +434,19 @@ TEST(another_lbd_takes_over_reals_and_those_that_are_leaving)
 {
 	uint16_t stays, leaves;
 
-	add(&want, 1, 8080);
-	add(&want, 2, 8080);
-	want_commit(dp, &want, 1);
-	stays = id_of(&want, 1);
-	leaves = id_of(&want, 2);
-	want_remove(&want, 2);
-	want_commit(dp, &want, 1);
+	add(&wants[0], 1, 8080);
+	add(&wants[0], 2, 8080);
+	want_commit(dp, &wants[0], 1);
+	stays = id_of(&wants[0], 1);
+	leaves = id_of(&wants[0], 2);
+	want_remove(&wants[0], 2);
+	want_commit(dp, &wants[0], 1);
 	dp = memory_dataplane_restart(memory);
 	dp->clock = 10100;
 	assert_int_equal(look(1, IPPROTO_TCP, 8080), stays);
 	assert_int_equal(look(2, IPPROTO_TCP, 8080), leaves);
-	want_commit(dp, &want, 1);
-	assert_int_equal(id_of(&want, 1), stays);
+	want_commit(dp, &wants[0], 1);
+	assert_int_equal(id_of(&wants[0], 1), stays);
 	sweep_rounds(dp, 3, 10000 + TCP_IDLE);
 	assert_int_equal(look(2, IPPROTO_TCP, 8080), leaves);
 	sweep_rounds(dp, 3, 10100 + TCP_IDLE + 1);
@@ -459,10 +458,10 @@ TEST(another_lbd_knows_the_ports_of_backends)
 {
 	struct dp_backend *list;
 
-	add(&want, 1, 8080);
-	want_commit(dp, &want, 1);
+	add(&wants[0], 1, 8080);
+	want_commit(dp, &wants[0], 1);
 	dp = memory_dataplane_restart(memory);
-	assert_int_equal(dataplane_adopted_backends(dp, &want.service, &list), 1);
+	assert_int_equal(dataplane_adopted_backends(dp, &wants[0].service, &list), 1);
 	assert_int_equal(list[0].port, htons(8080));
 	free(list);
 }
@@ -470,9 +469,9 @@ TEST(another_lbd_knows_the_ports_of_backends)
 /* Killed after the line was written: no service has the backend. */
 TEST(a_real_that_was_never_used_leaves)
 {
-	add(&want, 1, 8080);
-	want_commit(dp, &want, 1);
-	dp->maps.returns[9] = dp->maps.returns[id_of(&want, 1)];
+	add(&wants[0], 1, 8080);
+	want_commit(dp, &wants[0], 1);
+	dp->maps.returns[9] = dp->maps.returns[id_of(&wants[0], 1)];
 	dp->maps.returns[9].port = htons(9999);
 	dp = memory_dataplane_restart(memory);
 	dp->clock = 10000;
@@ -504,26 +503,26 @@ TEST(replies_count_for_backend_and_service_also_when_it_is_gone)
 	struct addr address = want_address(1);
 	uint16_t id;
 
-	add(&want, 1, 8080);
-	add(&want, 2, 8080);
-	want_commit(dp, &want, 1);
-	id = id_of(&want, 1);
+	add(&wants[0], 1, 8080);
+	add(&wants[0], 2, 8080);
+	want_commit(dp, &wants[0], 1);
+	id = id_of(&wants[0], 1);
 	returned(id, 5);
-	returned(id_of(&want, 2), 1);
-	assert_int_equal(dataplane_backend_stats(dp, &want.service, &address, &stats), 0);
+	returned(id_of(&wants[0], 2), 1);
+	assert_int_equal(dataplane_backend_stats(dp, &wants[0].service, &address, &stats), 0);
 	assert_int_equal(stats.returned.packets, 5);
 	assert_int_equal(stats.returned.bytes, 500);
-	assert_int_equal(of_service(&want).packets, 6);
-	want_remove(&want, 1);
-	want_commit(dp, &want, 1);
-	assert_int_equal(of_service(&want).packets, 6);
+	assert_int_equal(of_service(&wants[0]).packets, 6);
+	want_remove(&wants[0], 1);
+	want_commit(dp, &wants[0], 1);
+	assert_int_equal(of_service(&wants[0]).packets, 6);
 	sweep_rounds(dp, 3, 10010);
 	returned(id, 2); /* late */
-	assert_int_equal(of_service(&want).packets, 8);
+	assert_int_equal(of_service(&wants[0]).packets, 8);
 	sweep_rounds(dp, 3, 10000 + TCP_IDLE + 1);
 	assert_int_equal(dp->backend_ids.state[id], ID_FREE);
-	assert_int_equal(of_service(&want).packets, 8);
-	assert_int_equal(of_service(&want).bytes, 800);
+	assert_int_equal(of_service(&wants[0]).packets, 8);
+	assert_int_equal(of_service(&wants[0]).bytes, 800);
 }
 
 /* ---- destinations ---- */
