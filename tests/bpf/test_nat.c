@@ -31,8 +31,7 @@ static const struct packet_case cases[] = {
 	 .out = PKT(TO_BACKEND, CLIENT_REAL(.ttl = 63), UDP(.sport = 9, .dport = 5353), DATA(33))),
     CASE("a_datagram_of_ipv6", forwarded_tx,
 	 .in = PKT(ETH(), CLIENT_VIP6(), UDP(.sport = 9, .dport = N_DNS), DATA(33)),
-	 .out =
-	     PKT(TO_BACKEND, CLIENT_REAL6(.hop = 63), UDP(.sport = 9, .dport = 5353), DATA(33))),
+	 .out = PKT(TO_BACKEND, CLIENT_REAL6(.hop = 63), UDP(.sport = 9, .dport = 5353), DATA(33))),
     CASE("an_empty_datagram_of_ipv6", forwarded_tx,
 	 .in = PKT(ETH(), CLIENT_VIP6(), UDP(.sport = 9, .dport = N_DNS)),
 	 .out = PKT(TO_BACKEND, CLIENT_REAL6(.hop = 63), UDP(.sport = 9, .dport = 5353))),
@@ -69,9 +68,9 @@ static const struct packet_case cases[] = {
     CASE("a_reply_with_an_odd_payload", returned_tx,
 	 .in = PKT(FROM_REAL, REAL_CLIENT(.id = 5, .tos = 2, .frag = 0x4000, .ttl = 2),
 		   TCP(.sport = 8080, .dport = 1, .flags = ACK | FIN, .options_len = 8), DATA(901)),
-	 .out = PKT(TO_ROUTER, VIP_CLIENT(.ttl = 1, .id = 5, .tos = 2, .frag = 0x4000),
-		    TCP(.sport = N_WEB, .dport = 1, .flags = ACK | FIN, .options_len = 8),
-		    DATA(901))),
+	 .out =
+	     PKT(TO_ROUTER, VIP_CLIENT(.ttl = 1, .id = 5, .tos = 2, .frag = 0x4000),
+		 TCP(.sport = N_WEB, .dport = 1, .flags = ACK | FIN, .options_len = 8), DATA(901))),
     CASE("a_reply_of_ipv6", returned_tx, .in = PKT(FROM_REAL, REAL_CLIENT6(.flow = 9), BACK),
 	 .out = PKT(TO_ROUTER, VIP_CLIENT6(.hop = 63, .flow = 9), BACK_VIP)),
     CASE("a_datagram_in_reply", returned_tx,
@@ -135,8 +134,8 @@ static const struct packet_case cases[] = {
     CASE("a_reply_of_ipv6_whose_hop_limit_ends_here", not_vip,
 	 .in = PKT(FROM_REAL, REAL_CLIENT6(.hop = 1), BACK)),
     CASE("a_copy_of_a_frame_for_a_group_is_not_changed", not_vip,
-	 .in = PKT(ETH(.dst = "ff:ff:ff:ff:ff:ff", .src = FIXTURE_MAC_BACKEND), REAL_CLIENT(),
-		   BACK)),
+	 .in =
+	     PKT(ETH(.dst = "ff:ff:ff:ff:ff:ff", .src = FIXTURE_MAC_BACKEND), REAL_CLIENT(), BACK)),
 };
 
 static void count_is(struct fixture *f, const char *real, int port, uint64_t packets,
@@ -300,13 +299,12 @@ LB_TEST(unfinished_checksums_are_made_anew)
 	    LB_REASON_returned_tx,
 	    PKT(FROM_REAL, REAL_CLIENT6(), UDP(.sport = 5353, .dport = 9), DATA(77)), 40, 6,
 	    PKT(TO_ROUTER, VIP_CLIENT6(.hop = 63), UDP(.sport = N_DNS, .dport = 9), DATA(77)));
-	expect_unfinished(
-	    LB_REASON_returned_tx,
-	    PKT(FROM_REAL, VLAN(.tci = 100), TO(CLIENT4_VLAN), UDP(.sport = 5353, .dport = 9),
-		DATA(5)),
-	    20, 6,
-	    PKT(TO_ROUTER, VLAN(.tci = 200), VIP_TO(CLIENT4_VLAN), UDP(.sport = N_DNS, .dport = 9),
-		DATA(5)));
+	expect_unfinished(LB_REASON_returned_tx,
+			  PKT(FROM_REAL, VLAN(.tci = 100), TO(CLIENT4_VLAN),
+			      UDP(.sport = 5353, .dport = 9), DATA(5)),
+			  20, 6,
+			  PKT(TO_ROUTER, VLAN(.tci = 200), VIP_TO(CLIENT4_VLAN),
+			      UDP(.sport = N_DNS, .dport = 9), DATA(5)));
 }
 
 LB_TEST(no_checksum_is_looked_at_where_all_are_finished)

@@ -83,7 +83,8 @@ static bool place_all(struct fixture *f, uint32_t seed)
 {
 	memset(f->map.reals, 0, FIXTURE_REALS * sizeof(*f->map.reals));
 	for (uint16_t id = 1; id < f->backends; id++)
-		if (f->map.returns[id].family && (!place(f, seed, id, false) || !place(f, seed, id, true)))
+		if (f->map.returns[id].family &&
+		    (!place(f, seed, id, false) || !place(f, seed, id, true)))
 			return false;
 	return true;
 }
@@ -212,6 +213,6 @@ void fixture_local(struct fixture *f, const char *address)
 	memcpy(key.addr, parsed.bytes, sizeof(key.addr));
 	bit = lb_local_bit(key.addr[0], key.addr[1], key.addr[2], key.addr[3]);
 	f->map.settings->local[bit / 64] |= 1ull << bit % 64;
-	assert_int_equal(bpf_map_update_elem(bpf_map__fd(f->skel->maps.locals), &key, &one, BPF_ANY),
-			 0);
+	assert_int_equal(
+	    bpf_map_update_elem(bpf_map__fd(f->skel->maps.locals), &key, &one, BPF_ANY), 0);
 }

@@ -65,7 +65,7 @@ struct neigh_way {
 
 /* Called from the loop, at least once and after each change, with all routes of both families, most
  * specific first: the whole list. It is empty if they do not say where a packet goes (policy
- * rules), or there are more than `most`. */
+ * rules), or there are more than `most`. changed NULL: no more calls. */
 typedef void neigh_ways_fn(void *arg, const struct neigh_way *ways, size_t count);
 /* 0 or -errno. */
 int neigh_on_ways(struct neigh *neigh, size_t most, neigh_ways_fn *changed, void *arg);
