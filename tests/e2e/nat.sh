@@ -480,6 +480,40 @@ answered_and_not_hinted() {
 	not_hinted
 }
 
+# ---- two arms: clients are behind eth1, backends behind eth0 ----
+
+second_arm() {
+	lab_link lb eth1 router to-lb-out 1500 || return 1
+	ip -n "$(ns lb)" addr add 10.1.0.2/30 dev eth1
+	ip -n "$(ns lb)" addr add 2001:db8:e::2/64 dev eth1 nodad
+	ip -n "$(ns router)" addr add 10.1.0.1/30 dev to-lb-out
+	ip -n "$(ns router)" addr add 2001:db8:e::1/64 dev to-lb-out nodad
+	lab_takes_xdp_frames to-lb-out
+	lbctl attach eth1 >/dev/null
+}
+arm_to_clients() { # GATEWAY4 GATEWAY6 LB4 LB6
+	in_ns lb ip route replace default via "$1"
+	in_ns lb ip -6 route replace default via "$2"
+	in_ns router ip route replace 192.0.2.0/24 via "$3"
+	in_ns router ip -6 route replace 2001:db8:5::/64 via "$4"
+}
+test_with_two_arms_replies_leave_by_the_other_interface() {
+	local family before
+	second_arm || return 1
+	arm_to_clients 10.1.0.1 2001:db8:e::1 10.1.0.2 2001:db8:e::2
+	before=$(reason_packets returned_redirect)
+	for family in $BOTH; do
+		expect "sha256 over IPv$family" "$(fetch "$(url "$family")/files/big" | sha256sum)" = \
+			"$(sha256sum <"$WORK/files/big")"
+		asks "$family" 4000
+	done
+	lab_wait_for 5 "returned_redirect" counted_more returned_redirect $((before + 1000))
+	arm_to_clients 10.0.0.1 2001:db8:b::1 10.0.0.2 2001:db8:b::2
+	# no backend is behind it: nothing leaks
+	lbctl detach eth1 >/dev/null || FAILED=1
+	ip -n "$(ns lb)" link del eth1
+}
+
 # ---- checksums that a neighbour leaves to its device ----
 
 # In native mode, where nothing else finishes them; segments must not be joined.

@@ -205,15 +205,13 @@ void nat_warn_of_change(const struct state *state, const struct config *config)
 
 /* ---- what leaves with an interface ---- */
 
-/* A bond's ports are attached, and its own index is that of the next hop. */
-static bool comes_in_by(const struct service *service, const struct attachment *there)
+/* master: a bond's ports are attached, and its own index is that of the next hop; 0: none. */
+static bool comes_in_by(const struct service *service, uint32_t ifindex, uint32_t master)
 {
-	uint32_t master = device_master(there->ifindex);
-
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *backend = service->backends[i];
 
-		if (!backend->hop_found || backend->hop.ifindex == there->ifindex ||
+		if (!backend->hop_found || backend->hop.ifindex == ifindex ||
 		    (master && backend->hop.ifindex == master))
 			return true;
 	}
@@ -223,6 +221,7 @@ static bool comes_in_by(const struct service *service, const struct attachment *
 unsigned nat_services_behind(const struct state *state, const struct attachment *there,
 			     char text[256])
 {
+	uint32_t master = has_nat(state->config) ? device_master(there->ifindex) : 0;
 	unsigned count = 0;
 	size_t length = 0;
 
@@ -230,8 +229,8 @@ unsigned nat_services_behind(const struct state *state, const struct attachment 
 	for (unsigned i = 0; i < state->world.count; i++) {
 		const struct service *service = state->world.services[i];
 
-		if (service->config->forward != LB_FORWARD_NAT || !comes_in_by(service, there) ||
-		    count++ >= NAMED)
+		if (service->config->forward != LB_FORWARD_NAT ||
+		    !comes_in_by(service, there->ifindex, master) || count++ >= NAMED)
 			continue;
 		length += (size_t)snprintf(text + length, 256 - length, "%s%.63s",
 					   length ? ", " : "", service->config->name);
