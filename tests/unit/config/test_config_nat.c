@@ -201,6 +201,29 @@ static void two_services_do_not_share_a_real(void **unused)
 	    "line 2 has [2001:db8:b::1]:80/tcp too" SAYS);
 }
 
+static void count_mistake(void *arg, const char *sentence)
+{
+	unsigned *count = arg;
+
+	*count += !!strstr(sentence, "10.0.0.1:any/tcp too");
+}
+
+static void each_port_that_meets_any_port_is_named(void **unused)
+{
+	static const char text[] =
+	    "services:\n" NAT("a", "192.0.2.1", "port: any, backends: [{ address: 10.0.0.1 }]")
+		NAT("b", "192.0.2.2", "port: 80, backends: [{ address: 10.0.0.1 }]")
+		    NAT("c", "192.0.2.3", "port: 81, backends: [{ address: 10.0.0.1 }]");
+	struct config *config = NULL;
+	struct error err = {""};
+	unsigned count = 0;
+
+	assert_int_equal(
+	    config_parse_all(text, strlen(text), "lbd.yaml", count_mistake, &count, &config, &err),
+	    -EINVAL);
+	assert_int_equal(count, 2);
+}
+
 static void other_ports_protocols_and_tunnels_share_an_address(void **unused)
 {
 	config_free(parse(
@@ -217,13 +240,19 @@ static void other_ports_protocols_and_tunnels_share_an_address(void **unused)
 static void a_backend_that_is_added_is_refused_with_the_other_service(void **unused)
 {
 	struct config *config = parse(
-	    "services:\n" NAT("a", "192.0.2.1",
-			      "port: 80, backend-port: 8080, backends: [{ address: 10.0.0.1 }]")
-		NAT("b", "192.0.2.2", "port: 8080, backends: [{ address: 10.0.0.2 }]")
-		    NAT("c", "192.0.2.3", "port: 9000, backends: [{ address: 10.0.0.3 }]") NAT(
-			"d", "192.0.2.4",
-			"port: any, backends: [{ address: 10.0.0.4 }]") "  - { name: e, vip: 192.0.2.5, protocol: tcp, port: 8080, backends: [{ address: "
-									"10.0.0.5 }] }\n");
+	    "services:\n"
+	    "  - { name: a, vip: 192.0.2.1, protocol: tcp, port: 80, backend-port: 8080, forward: nat,\n"
+	    "      backends: [{ address: 10.0.0.1 }] }\n"
+	    "  - { name: b, vip: 192.0.2.2, protocol: tcp, port: 8080, forward: nat,\n"
+	    "      backends: [{ address: 10.0.0.2 }] }\n"
+	    "  - { name: c, vip: 192.0.2.3, protocol: tcp, port: 9000, forward: nat,\n"
+	    "      backends: [{ address: 10.0.0.3 }] }\n"
+	    "  - { name: d, vip: 192.0.2.4, protocol: tcp, port: any, forward: nat,\n"
+	    "      backends: [{ address: 10.0.0.4 }] }\n"
+	    "  - { name: e, vip: 192.0.2.5, protocol: tcp, port: 8080,\n"
+	    "      backends: [{ address: 10.0.0.5 }] }\n"
+	    "  - { name: f, vip: 192.0.2.6, protocol: udp, port: 8080, forward: nat,\n"
+	    "      backends: [{ address: 10.0.0.6 }] }\n");
 	static const struct {
 		unsigned service;
 		const char *address, *says;
@@ -234,6 +263,7 @@ static void a_backend_that_is_added_is_refused_with_the_other_service(void **unu
 	    {0, "10.0.0.4", "10.0.0.4:8080/tcp is of service d already: *"},
 	    {0, "10.0.0.1", NULL}, /* its own */
 	    {0, "10.0.0.5", NULL},
+	    {0, "10.0.0.6", NULL}, /* of UDP */
 	    {4, "10.0.0.1", NULL},
 	    {0, "2001:db8::1",
 	     "expected an address of the VIP's family: forward: nat cannot change the family"},
@@ -286,6 +316,7 @@ int main(void)
 	    cmocka_unit_test(ports_of_backends_are_their_own_the_services_or_the_vips),
 	    cmocka_unit_test(an_inherited_check_to_the_vip_goes_to_the_backend),
 	    cmocka_unit_test(two_services_do_not_share_a_real),
+	    cmocka_unit_test(each_port_that_meets_any_port_is_named),
 	    cmocka_unit_test(other_ports_protocols_and_tunnels_share_an_address),
 	    cmocka_unit_test(a_backend_that_is_added_is_refused_with_the_other_service),
 	    cmocka_unit_test(a_service_that_is_added_is_refused_in_the_words_of_a_file),
