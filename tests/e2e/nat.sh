@@ -365,6 +365,44 @@ test_a_narrow_link_to_the_backend_is_told_to_the_client() {
 	client ip -6 route flush cache
 }
 
+# b4 is behind the router, on a narrow link. What it sends, and the router's own errors, go to clients
+# by way of the balancer: the errors name the backend's address, which no client knows.
+behind_router() {
+	lab_host b4
+	lab_cable b4 10.66.0.11/24 2001:db8:66::11/64 1400
+	ip -n "$(ns router)" addr add 10.66.0.1/24 dev to-b4
+	ip -n "$(ns router)" addr add 2001:db8:66::1/64 dev to-b4 nodad
+	ip -n "$(ns b4)" route add default via 10.66.0.1
+	ip -n "$(ns b4)" -6 route add default via 2001:db8:66::1
+	in_ns router ip route add default via 10.0.0.2 table 66
+	in_ns router ip -6 route add default via 2001:db8:b::2 table 66
+	in_ns router ip rule add from 10.66.0.0/24 to 198.51.100.0/24 lookup 66
+	in_ns router ip rule add iif lo to 198.51.100.0/24 ipproto icmp lookup 66
+	in_ns router ip -6 rule add from 2001:db8:66::/64 to 2001:db8:c::/64 lookup 66
+	in_ns router ip -6 rule add iif lo to 2001:db8:c::/64 ipproto ipv6-icmp lookup 66
+	# its errors come back to it on their way to the client
+	in_ns router sysctl -qw net.ipv4.conf.br0.accept_local=1
+	lab_spawn echo-b4 in_ns b4 python3 "$WORK/peer.py" echo 7001
+	lbctl service add behind4 $VIP4:7100/udp --forward nat --backend 10.66.0.11,port=7001 >/dev/null
+	lbctl service add behind6 "[$VIP6]:7100/udp" --forward nat --backend 2001:db8:66::11,port=7001 \
+		>/dev/null
+}
+test_a_narrow_link_behind_a_router_is_told_by_its_error() {
+	local family answer
+	behind_router || return 1
+	lab_wait_for 10 "next hops" backends_up 19 || return 1
+	for family in $BOTH; do
+		answer=$(peer ask "$(vip "$family")" 7100 1450)
+		expect "a datagram of 1450 bytes and its answer over IPv$family" "${answer% *}" = "${answer#* }"
+		contains "$(client ip "-$family" route get "$(vip "$family")")" "mtu 1400"
+	done
+	for family in $BOTH; do
+		lbctl service remove "behind$family" --force >/dev/null || FAILED=1
+		while in_ns router ip "-$family" rule del lookup 66 2>/dev/null; do :; done
+		client ip "-$family" route flush cache
+	done
+}
+
 # ---- what is not for a VIP ----
 
 test_the_balancers_own_connections_are_not_changed() {
