@@ -29,31 +29,36 @@ static __always_inline bool same_address_v6(const void *a, const void *b)
 	return x[0] == y[0] && x[1] == y[1];
 }
 
-/* The field of a TCP or UDP packet's sum; NULL: it is not readable. */
 static __always_inline __u16 *transport_check(const struct packet *p)
 {
-	__u16 *check = p->l4 + (p->protocol == IPPROTO_TCP ? offsetof(struct tcphdr, check)
-							   : offsetof(struct udphdr, check));
-
-	return (void *)(check + 1) > p->end ? NULL : check;
+	return p->l4 + (p->protocol == IPPROTO_TCP ? offsetof(struct tcphdr, check)
+						   : offsetof(struct udphdr, check));
 }
 
 /* The sum in a TCP or UDP header after a change of what it covers. UDP has a sum of zero for none,
  * and never one that is zero. */
-static __always_inline void transport_shift(const struct packet *p, __u32 delta)
+static __always_inline void transport_shift(const struct packet *p, __u16 *check, __u32 delta)
 {
-	__u16 *check = transport_check(p), shifted;
+	__u16 shifted;
 
-	if (!check || (!*check && p->protocol == IPPROTO_UDP))
+	if (p->protocol == IPPROTO_TCP) {
+		*check = csum_shift(*check, delta);
+		return;
+	}
+	if (!*check)
 		return;
 	shifted = csum_shift(*check, delta);
-	*check = shifted || p->protocol != IPPROTO_UDP ? shifted : 0xffff;
+	*check = shifted ? shifted : 0xffff;
 }
 
-/* The verifier has forgotten what parse_ports tested. */
-static __always_inline bool ports_are_readable(const struct packet *p)
+/* transport_check, tested anew: the verifier has forgotten what parse_ports found. NULL: it is not
+ * readable. */
+static __always_inline __u16 *transport_check_again(const struct packet *p)
 {
-	return p->l4 + sizeof(struct udphdr) <= p->end;
+	__u16 *check = transport_check(p);
+
+	return (void *)(check + 1) > p->end || p->l4 + sizeof(struct udphdr) > p->end ? NULL
+										      : check;
 }
 
 /* ---- unfinished checksums ---- */
@@ -82,7 +87,7 @@ static __always_inline __u16 pseudo_fold(const struct packet *p, __u32 header)
 static __always_inline __u16 *unfinished_check(struct packet *p)
 {
 	const __u32 header = p->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
-	__u16 *check = parse_plain(p) ? transport_check(p) : NULL;
+	__u16 *check = parse_plain(p) ? transport_check_again(p) : NULL;
 
 	return check && *check == pseudo_fold(p, header) ? check : NULL;
 }
@@ -238,41 +243,66 @@ static __always_inline void destination_write(const struct packet *p, const stru
 	}
 }
 
-/* p->l4: readable to the header's fixed length. */
-static __always_inline void destination_port_write(const struct packet *p,
+/* check: where the sum is; the ports are readable. */
+static __always_inline void destination_port_write(const struct packet *p, __u16 *check,
 						   const struct lb_backend *b)
 {
 	if (b->nat.port)
 		((__be16 *)p->l4)[1] = b->nat.port;
-	transport_shift(p, b->nat.delta4);
+	transport_shift(p, check, b->nat.delta4);
 }
 
-/* A plain packet without tags to a backend without tag. p->family is a constant here. */
-static __always_inline int nat_plain_in(struct packet *p, const struct lb_backend *b)
+/* What the straight path knows of a plain packet, as one number: its length (bits 0-15), protocol
+ * (16-23), TCP flags (24-31). */
+#define PLAIN(p) ((p)->length | (__u32)(p)->protocol << 16 | (__u32)(p)->tcp_flags << 24)
+
+/* An untagged packet with so many bytes of headers, as the straight path had it; false: it has
+ * not. */
+static __always_inline bool plain_again(struct packet *p, __u32 plain, __u8 family, __u32 headers)
 {
-	if (!parse_plain(p) || lb_backend_kind(b) != LB_BACKEND_STRAIGHT(p->family) ||
-	    p->length > b->mtu || hop_limit(p) <= 1 || unlikely(is_hairpin(p, b)))
+	void *data = (void *)(long)p->ctx->data;
+
+	p->end = (void *)(long)p->ctx->data_end;
+	p->l3 = data + ETH_HLEN;
+	p->l4 = p->l3 + headers - sizeof(struct tcphdr);
+	p->l3_offset = ETH_HLEN;
+	p->length = plain & 0xffff;
+	p->protocol = plain >> 16;
+	p->tcp_flags = plain >> 24;
+	p->family = family;
+	return p->l3 + headers <= p->end;
+}
+
+static __always_inline int nat_plain_in(const struct packet *p, __u32 backend)
+{
+	const struct lb_backend *b = backend_at(backend);
+
+	if (lb_backend_kind(b) != LB_BACKEND_STRAIGHT(p->family) || p->length > b->mtu ||
+	    hop_limit(p) <= 1 || unlikely(is_hairpin(p, b)))
 		return LB_CONTINUE;
 	destination_write(p, b);
-	destination_port_write(p, b);
+	destination_port_write(p, transport_check(p), b);
 	return direct(p, b, ETH_HLEN);
 }
 
-/* Sends what almost all packets are; LB_CONTINUE: nat_in has to. A function of its own, in which
- * the headers are read again: it costs the packets of other services nothing. */
-LB_NOINLINE int nat_straight_in(struct xdp_md *ctx, __u32 backend)
+/* Send what almost all packets are to a backend; LB_CONTINUE: nat_in has to. Functions of their
+ * own: they cost the packets of other services no register. plain: PLAIN. */
+LB_NOINLINE int nat_plain_in_v4(struct xdp_md *ctx, __u32 backend, __u32 plain)
 {
-	struct packet p = {.ctx = ctx, .l3_offset = ETH_HLEN};
-	const struct lb_backend *b = backend_at(backend);
+	struct packet p = {.ctx = ctx};
 
-	if (!parse_untagged(&p))
+	if (!plain_again(&p, plain, 4, sizeof(struct iphdr) + sizeof(struct tcphdr)))
 		return LB_CONTINUE;
-	if (p.family == 4) {
-		p.family = 4;
-		return nat_plain_in(&p, b);
-	}
-	p.family = 6;
-	return nat_plain_in(&p, b);
+	return nat_plain_in(&p, backend);
+}
+
+LB_NOINLINE int nat_plain_in_v6(struct xdp_md *ctx, __u32 backend, __u32 plain)
+{
+	struct packet p = {.ctx = ctx};
+
+	if (!plain_again(&p, plain, 6, sizeof(struct ipv6hdr) + sizeof(struct tcphdr)))
+		return LB_CONTINUE;
+	return nat_plain_in(&p, backend);
 }
 
 #endif

@@ -35,13 +35,16 @@ static __always_inline bool is_transport(const struct packet *p)
 static __always_inline int nat_behind_in(const struct packet *p, const struct lb_backend *b,
 					 __u32 backend)
 {
+	__u16 *check;
+
 	if (p->kind == PACKET_LATER_FRAGMENT)
 		return LB_CONTINUE;
 	if (!is_transport(p))
 		return nat_error_in(p->ctx, backend);
-	if (!ports_are_readable(p))
+	check = transport_check_again(p);
+	if (!check)
 		return LB_REASON_vip_malformed;
-	destination_port_write(p, b);
+	destination_port_write(p, check, b);
 	return LB_CONTINUE;
 }
 

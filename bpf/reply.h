@@ -105,12 +105,13 @@ static __always_inline void source_write(const struct packet *p, const struct lb
 	}
 }
 
-/* p->l4: readable to the header's fixed length. */
-static __always_inline void source_port_write(const struct packet *p, const struct lb_return *line)
+/* check: where the sum is; the ports are readable. */
+static __always_inline void source_port_write(const struct packet *p, __u16 *check,
+					      const struct lb_return *line)
 {
 	if (line->vip_port)
 		*(__be16 *)p->l4 = line->vip_port;
-	transport_shift(p, line->delta4);
+	transport_shift(p, check, line->delta4);
 }
 
 /* ---- sending them ---- */
@@ -137,7 +138,7 @@ static __always_inline int reply_egress(const struct packet *p, __u32 ifindex)
 }
 
 /* A plain packet without tags. LB_CONTINUE: reply_rare has to look at it; nothing has been
- * changed. p->family is a constant here. */
+ * changed. Else the reason with which it ends. p->family is a constant here. */
 static __always_inline int reply_plain(struct packet *p)
 {
 	struct lb_return *line;
@@ -163,26 +164,37 @@ static __always_inline int reply_plain(struct packet *p)
 	if (!settings.finished)
 		sum_finish(p->ctx);
 	source_write(p, line);
-	source_port_write(p, line);
+	source_port_write(p, transport_check(p), line);
 	count_returned(id, p->length);
 	link_write(p->l3 - ETH_HLEN, (const void *)&s->hop, inner_ethertype(p), ETH_HLEN);
 	return reason;
 }
 
-/* A packet that is not to a VIP, while there are reals. The reason with which it ends;
- * LB_CONTINUE: it takes the long path. */
-LB_NOINLINE int reply(struct xdp_md *ctx)
+/* plain: the length, as in PLAIN; the protocol is not known yet. */
+static __always_inline int reply_end(struct packet *p, __u32 plain, __u8 family, __u32 headers)
 {
-	struct packet p = {.ctx = ctx, .l3_offset = ETH_HLEN};
+	int reason;
 
-	if (!parse_untagged(&p))
+	if (!plain_again(p, plain, family, headers))
 		return LB_CONTINUE;
-	if (p.family == 4) {
-		p.family = 4;
-		return reply_plain(&p);
-	}
-	p.family = 6;
-	return reply_plain(&p);
+	reason = reply_plain(p);
+	return continues(reason) ? LB_CONTINUE : end(reason, p);
+}
+
+/* A packet that is not to a VIP, while there are reals. The XDP action; LB_CONTINUE: it takes the
+ * long path. */
+LB_NOINLINE int reply_v4(struct xdp_md *ctx, __u32 length)
+{
+	struct packet p = {.ctx = ctx};
+
+	return reply_end(&p, length, 4, sizeof(struct iphdr) + sizeof(struct tcphdr));
+}
+
+LB_NOINLINE int reply_v6(struct xdp_md *ctx, __u32 length)
+{
+	struct packet p = {.ctx = ctx};
+
+	return reply_end(&p, length, 6, sizeof(struct ipv6hdr) + sizeof(struct tcphdr));
 }
 
 #endif

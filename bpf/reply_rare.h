@@ -148,6 +148,7 @@ LB_NOINLINE int reply_write(struct xdp_md *ctx, __u32 backend)
 {
 	const struct lb_return *line = return_of(backend);
 	struct packet p = {.ctx = ctx};
+	__u16 *check;
 
 	if (!line || !continues(parse_link(&p)) || !continues(parse_transport(&p)))
 		return 0;
@@ -157,10 +158,11 @@ LB_NOINLINE int reply_write(struct xdp_md *ctx, __u32 backend)
 	}
 	if (p.protocol != IPPROTO_TCP && p.protocol != IPPROTO_UDP)
 		return reply_error_write(&p, line);
-	if (!ports_are_readable(&p))
+	check = transport_check_again(&p);
+	if (!check)
 		return 0;
 	source_write(&p, line);
-	source_port_write(&p, line);
+	source_port_write(&p, check, line);
 	return 1;
 }
 

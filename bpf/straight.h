@@ -176,7 +176,8 @@ static __always_inline int straight_nat(const struct packet *p, __u32 backend)
 {
 	if (!settings.finished)
 		sum_finish(p->ctx);
-	return nat_straight_in(p->ctx, backend);
+	return p->family == 4 ? nat_plain_in_v4(p->ctx, backend, PLAIN(p))
+			      : nat_plain_in_v6(p->ctx, backend, PLAIN(p));
 }
 
 static __always_inline int straight_forward(const struct packet *p, const struct route *r,
@@ -286,16 +287,11 @@ static __always_inline int straight_serve(const struct packet *p, struct route *
 
 static __always_inline int straight_not_vip(const struct packet *p, const struct route *r)
 {
-	int reason = LB_REASON_not_vip;
-
 	if (unlikely(is_icmp(p)))
 		return LB_CONTINUE;
-	if (unlikely(r->tables->reals)) {
-		reason = reply(p->ctx);
-		if (continues(reason))
-			return LB_CONTINUE;
-	}
-	return end(reason, p);
+	if (likely(!r->tables->reals))
+		return end(LB_REASON_not_vip, p);
+	return p->family == 4 ? reply_v4(p->ctx, p->length) : reply_v6(p->ctx, p->length);
 }
 
 /* p->family is a constant here. */
