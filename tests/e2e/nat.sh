@@ -15,7 +15,7 @@ CLIENT4=198.51.100.2 CLIENT6=2001:db8:c::2
 DIRECT4=198.51.100.200         # of the client too: one that talks to backends past the VIPs
 REALS="10.0.0.11 10.0.0.12"    # of web4
 BOTH="4 6"
-MODE=native                    # auto would leave it when it sees an unfinished checksum
+MODE=${MODE:-native}           # auto would leave it when it sees an unfinished checksum
 COPY_MB=${NAT_COPY_MB:-20}     # through PostgreSQL's COPY, in each direction
 PG_BIN=$(find /usr/lib/postgresql -name initdb -printf '%h\n' 2>/dev/null | sort -V | tail -n 1)
 

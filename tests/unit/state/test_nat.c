@@ -233,8 +233,16 @@ static void a_reload_that_ends_connections_is_warned_of(void **unused)
 	expect_warnings(
 	    &scene,
 	    "services:\n" SERVICE("a", "192.0.2.1", "{ address: 10.0.0.1, port: 81 }, " TWO),
-	    (const char *const[]){"service a: backend 10.0.0.1: port 8080 -> 81: its connections "
-				  "end, as their packets go to the new port",
+	    (const char *const[]){"service a: backend 10.0.0.1: port 8080 -> 81: connections end, "
+				  "as their packets go to the new port",
+				  NULL});
+	expect_warnings(
+	    &scene,
+	    "services:\n" SERVICE(
+		"a", "192.0.2.1",
+		"{ address: 10.0.0.1, port: 81 }, { address: 10.0.0.2, port: 82 }"),
+	    (const char *const[]){"service a: backend 10.0.0.1 and 1 more: port 8080 -> 81: "
+				  "connections end, as their packets go to the new port",
 				  NULL});
 	expect_warnings(
 	    &scene,

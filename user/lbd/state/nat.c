@@ -161,24 +161,35 @@ void nat_stop(struct state *state)
 
 /* ---- what a reload ends ---- */
 
+/* One line for a service, however many backends it has. */
 static void warn_of_ports(const struct state *state, const struct config_service *was,
 			  const struct config_service *service)
 {
+	const struct config_backend *first = NULL;
+	char text[CONFIG_BACKEND_LABEL], more[32] = "";
+	uint16_t from = 0, to = 0;
+	unsigned count = 0;
+
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct config_backend *backend = &service->backends[i],
 					    *before = config_find_backend(was, &backend->address);
-		uint16_t from = config_real_port(was, before),
-			 to = config_real_port(service, backend);
-		char text[CONFIG_BACKEND_LABEL];
 
-		if (!before || from == to)
+		if (!before ||
+		    config_real_port(was, before) == config_real_port(service, backend) || count++)
 			continue;
-		state_warn(state,
-			   "service %s: backend %s: port %u -> %u: its connections end, as their "
-			   "packets go to the new port",
-			   service->name,
-			   config_backend_label(backend->tag, &backend->address, text), from, to);
+		first = backend;
+		from = config_real_port(was, before);
+		to = config_real_port(service, backend);
 	}
+	if (!count)
+		return;
+	if (count > 1)
+		snprintf(more, sizeof(more), " and %u more", count - 1);
+	state_warn(state,
+		   "service %s: backend %s%s: port %u -> %u: connections end, as their packets go "
+		   "to the new port",
+		   service->name, config_backend_label(first->tag, &first->address, text), more,
+		   from, to);
 }
 
 void nat_warn_of_change(const struct state *state, const struct config *config)
