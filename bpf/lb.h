@@ -136,8 +136,11 @@ static __always_inline int not_vip(const struct packet *p)
 /* A packet without a backend. Most are not to a VIP: they need no call. */
 static __always_inline int end_refused(int reason, const struct packet *p, const struct route *r)
 {
-	if (likely(reason == LB_REASON_not_vip))
-		return end(not_vip(p), p);
+	if (likely(reason == LB_REASON_not_vip)) {
+		reason = not_vip(p);
+		/* without a counter, as in reply.h */
+		return reason == LB_REASON_returned_tx ? XDP_TX : end(reason, p);
+	}
 	OPAQUE(reason);
 	return end(refuse(p->ctx, reason, r->service ? r->service->id : 0), p);
 }

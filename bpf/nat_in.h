@@ -11,18 +11,17 @@
 #include "send.h"
 
 /* An ICMP error to the VIP, about a reply: it quotes the VIP as source. */
-LB_NOINLINE int nat_error_in(struct xdp_md *ctx, __u32 backend)
+static __always_inline int nat_error_in(const struct packet *p, __u32 backend)
 {
 	const struct lb_return *line = return_of(backend);
-	struct packet p = {.ctx = ctx};
 	struct quote q = {};
 	__u32 change;
 
-	if (!line || !continues(parse_link(&p)) || !continues(parse_transport(&p)) || !p.l4 ||
-	    p.l4 + ICMP_HEADER > p.end || !quote_find(&p, bytes_left(&p, p.l4), &q) || q.later)
+	if (!line || p->l4 + ICMP_HEADER > p->end || !quote_find(p, bytes_left(p, p->l4), &q) ||
+	    q.later)
 		return LB_REASON_vip_malformed;
-	change = quote_change(&p, &q, false, line->vip, line->real, line->port);
-	icmp_shift(&p, change, address_change(p.family, line->vip, line->real));
+	change = quote_change(p, &q, false, line->vip, line->real, line->port);
+	icmp_shift(p, change, address_change(p->family, line->vip, line->real));
 	return LB_CONTINUE;
 }
 
@@ -40,7 +39,7 @@ static __always_inline int nat_behind_in(const struct packet *p, const struct lb
 	if (p->kind == PACKET_LATER_FRAGMENT)
 		return LB_CONTINUE;
 	if (!is_transport(p))
-		return nat_error_in(p->ctx, backend);
+		return nat_error_in(p, backend);
 	check = transport_check_again(p);
 	if (!check)
 		return LB_REASON_vip_malformed;

@@ -137,12 +137,13 @@ static __always_inline int reply_egress(const struct packet *p, __u32 ifindex)
 	return LB_REASON_returned_redirect;
 }
 
-/* A plain packet without tags. LB_CONTINUE: reply_rare has to look at it; nothing has been
- * changed. Else the reason with which it ends. p->family is a constant here. */
+/* A plain packet without tags. LB_CONTINUE: reply_rare has to look at it, as for any
+ * whose way the kernel has to be asked for; nothing has been changed. Else the reason with which it
+ * ends. p->family is a constant here. */
 static __always_inline int reply_plain(struct packet *p)
 {
-	struct lb_return *line;
-	struct scratch *s;
+	const struct lb_return *line;
+	const struct lb_hop *hop;
 	int reason;
 	__u32 id;
 
@@ -154,11 +155,10 @@ static __always_inline int reply_plain(struct packet *p)
 	reason = reply_judge(p);
 	if (!continues(reason))
 		return reason;
-	s = scratch_of();
-	if (hop_limit(p) <= 1 || !hop_find(p->ctx, ETH_HLEN, p->family, id) || !s ||
-	    p->length > s->hop.mtu || s->hop.vlan_tci)
+	hop = hop_known(p);
+	if (!hop || hop_limit(p) <= 1 || p->length > hop->mtu || hop->vlan_tci)
 		return LB_CONTINUE;
-	reason = reply_egress(p, s->hop.ifindex);
+	reason = reply_egress(p, hop->ifindex);
 	if (continues(reason))
 		return LB_CONTINUE;
 	if (!settings.finished)
@@ -166,7 +166,7 @@ static __always_inline int reply_plain(struct packet *p)
 	source_write(p, line);
 	source_port_write(p, transport_check(p), line);
 	count_returned(id, p->length);
-	link_write(p->l3 - ETH_HLEN, (const void *)&s->hop, inner_ethertype(p), ETH_HLEN);
+	link_write(p->l3 - ETH_HLEN, (const void *)hop, inner_ethertype(p), ETH_HLEN);
 	return reason;
 }
 
@@ -178,7 +178,10 @@ static __always_inline int reply_end(struct packet *p, __u32 plain, __u8 family,
 	if (!plain_again(p, plain, family, headers))
 		return LB_CONTINUE;
 	reason = reply_plain(p);
-	return continues(reason) ? LB_CONTINUE : end(reason, p);
+	if (continues(reason))
+		return LB_CONTINUE;
+	/* it has no counter: lbd derives it from what all backends have returned */
+	return likely(reason == LB_REASON_returned_tx) ? XDP_TX : end(reason, p);
 }
 
 /* A packet that is not to a VIP, while there are reals. The XDP action; LB_CONTINUE: it takes the

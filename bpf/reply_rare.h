@@ -100,6 +100,11 @@ static __always_inline __u32 from_quote(const struct packet *p)
 	return judged(p, id);
 }
 
+static __always_inline bool is_icmp_of_family(const struct packet *p)
+{
+	return p->protocol == (p->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+}
+
 LB_NOINLINE __u32 reply_from(struct xdp_md *ctx)
 {
 	struct packet p = {.ctx = ctx};
@@ -108,19 +113,9 @@ LB_NOINLINE __u32 reply_from(struct xdp_md *ctx)
 		return FROM_NONE(LB_REASON_not_vip);
 	if (p.kind == PACKET_LATER_FRAGMENT)
 		return from_fragment(&p);
-	return p.protocol == IPPROTO_TCP || p.protocol == IPPROTO_UDP
-		   ? from_ports(&p)
-		   : FROM_NONE(LB_REASON_not_vip);
-}
-
-LB_NOINLINE __u32 reply_quoted(struct xdp_md *ctx)
-{
-	struct packet p = {.ctx = ctx};
-
-	if (!continues(parse_link(&p)) || is_cut_short(&p) || !continues(parse_transport(&p)) ||
-	    !p.l4 || p.protocol != (p.family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
-		return FROM_NONE(LB_REASON_not_vip);
-	return from_quote(&p);
+	if (p.protocol == IPPROTO_TCP || p.protocol == IPPROTO_UDP)
+		return from_ports(&p);
+	return is_icmp_of_family(&p) ? from_quote(&p) : FROM_NONE(LB_REASON_not_vip);
 }
 
 /* ---- changing it ---- */
@@ -250,7 +245,7 @@ LB_NOINLINE int reply_leave(struct xdp_md *ctx, __u32 backend)
 /* Any packet that is not to a VIP, while there are reals. The reason with which it ends. */
 static __always_inline int reply_rare(const struct packet *p)
 {
-	__u32 from = is_icmp(p) ? reply_quoted(p->ctx) : reply_from(p->ctx);
+	__u32 from = reply_from(p->ctx);
 	struct scratch *s = scratch_of();
 	int reason;
 

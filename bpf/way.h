@@ -50,17 +50,6 @@ static __always_inline const struct lb_hop *hop_in_v6(const struct lb_hop_list *
 	return NULL;
 }
 
-/* All but the prefix. */
-static __always_inline void hop_copy(struct lb_hop *to, const struct lb_hop *from)
-{
-	__u64 *word = (void *)to;
-	const __u64 *source = (const void *)from;
-
-	word[0] = source[0];
-	word[1] = source[1];
-	to->ifindex = from->ifindex;
-}
-
 /* The kernel's answer for a packet from the VIP to the client. False: the packet is the kernel's to
  * send: it has to resolve a neighbour, to answer, or to drop it. */
 LB_NOINLINE int hop_ask(struct xdp_md *ctx, __u32 l3_offset, __u32 family, __u32 backend)
@@ -103,35 +92,47 @@ LB_NOINLINE int hop_ask(struct xdp_md *ctx, __u32 l3_offset, __u32 family, __u32
 	return 1;
 }
 
+/* The next hop that lbd knows; NULL: the kernel is to be asked. */
+static __always_inline const struct lb_hop *hop_known(const struct packet *p)
+{
+	__u32 part = p->family == 4 ? settings.hops4 : settings.hops6, place = LB_LIST_PLACE(part);
+	const struct lb_hop_list *list = bpf_map_lookup_elem(&hops, &place);
+	const struct lb_hop *hop;
+
+	if (!list)
+		return NULL;
+	hop = p->family == 4 ? hop_in_v4(list, part, ((const struct iphdr *)p->l3)->daddr)
+			     : hop_in_v6(list, part, &((const struct ipv6hdr *)p->l3)->daddr);
+	return hop && hop->ifindex ? hop : NULL;
+}
+
+/* All but the prefix. */
+static __always_inline void hop_copy(struct lb_hop *to, const struct lb_hop *from)
+{
+	__u64 *word = (void *)to;
+	const __u64 *source = (const void *)from;
+
+	word[0] = source[0];
+	word[1] = source[1];
+	to->ifindex = from->ifindex;
+}
+
 /* Puts the next hop of a reply of this backend into scratch->hop; false: there is none. */
 LB_NOINLINE int hop_find(struct xdp_md *ctx, __u32 l3_offset, __u32 family, __u32 backend)
 {
-	const void *l3 = (void *)(long)ctx->data + (l3_offset & 31);
-	const void *end = (void *)(long)ctx->data_end;
-	__u32 part = family == 4 ? settings.hops4 : settings.hops6, place = LB_LIST_PLACE(part);
-	const struct lb_hop_list *list = bpf_map_lookup_elem(&hops, &place);
-	const struct lb_hop *hop = NULL;
+	struct packet p = {.end = (void *)(long)ctx->data_end,
+			   .l3 = (void *)(long)ctx->data + (l3_offset & 31),
+			   .family = family};
 	struct scratch *s = scratch_of();
+	const struct lb_hop *hop = NULL;
 
-	if (!s || !list)
-		return 0;
-	if (family == 4) {
-		const struct iphdr *ip = l3;
-
-		if ((const void *)(ip + 1) > end)
-			return 0;
-		hop = hop_in_v4(list, part, ip->daddr);
-	} else {
-		const struct ipv6hdr *ip = l3;
-
-		if ((const void *)(ip + 1) > end)
-			return 0;
-		hop = hop_in_v6(list, part, &ip->daddr);
-	}
-	if (!hop || !hop->ifindex)
+	if (family == 4 ? header_v4(&p) != NULL : header_v6(&p) != NULL)
+		hop = hop_known(&p);
+	if (!hop)
 		return hop_ask(ctx, l3_offset, family, backend);
-	hop_copy(&s->hop, hop);
-	return 1;
+	if (s)
+		hop_copy(&s->hop, hop);
+	return s != NULL;
 }
 
 #endif

@@ -753,8 +753,9 @@ struct lb_backend_count {
 	__u64 pad;
 };
 
-/* reason_counts[cpu * LB_COUNTERS + counter]: enum lb_reason, then enum lb_event. The counter of
- * forwarded_tx is not used: all that backend_counts and totals have, less forwarded_redirect. */
+/* reason_counts[cpu * LB_COUNTERS + counter]: enum lb_reason, then enum lb_event. The counters
+ * of forwarded_tx and returned_tx are not used: all that backend_counts, or return_counts, and
+ * totals have, less forwarded_redirect, or returned_redirect and returned_kernel. */
 struct lb_reason_count {
 	__u64 packets;
 	__u64 bytes;

@@ -231,6 +231,27 @@ static struct lb_reason_count forwarded_tx(const struct fixture *f)
 	return sum;
 }
 
+/* The same of replies. */
+static struct lb_reason_count returned_tx(const struct fixture *f)
+{
+	struct lb_reason_count sum = {0};
+
+	for (unsigned cpu = 0; cpu < f->cpus; cpu++) {
+		const struct lb_return_count *row = &f->map.return_counts[cpu * FIXTURE_BACKENDS];
+		const struct lb_reason_count *counts = &f->map.reason_counts[cpu * LB_COUNTERS];
+
+		for (unsigned id = 1; id < FIXTURE_BACKENDS; id++) {
+			sum.packets += row[id].packets;
+			sum.bytes += row[id].bytes;
+		}
+		sum.packets -= counts[LB_REASON_returned_redirect].packets +
+			       counts[LB_REASON_returned_kernel].packets;
+		sum.bytes -= counts[LB_REASON_returned_redirect].bytes +
+			     counts[LB_REASON_returned_kernel].bytes;
+	}
+	return sum;
+}
+
 static void read_counts(struct fixture *f)
 {
 	int reasons = 0;
@@ -245,6 +266,8 @@ static void read_counts(struct fixture *f)
 		}
 		if (i == LB_REASON_forwarded_tx)
 			sum = forwarded_tx(f);
+		if (i == LB_REASON_returned_tx)
+			sum = returned_tx(f);
 		f->count[i] = sum.packets - f->before[i].packets;
 		f->bytes[i] = sum.bytes - f->before[i].bytes;
 		f->before[i] = sum;

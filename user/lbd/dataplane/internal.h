@@ -241,8 +241,9 @@ struct dataplane {
 	uint32_t clock;       /* tests: the current tick; 0: read the clock */
 	/* tests: do not wait in grace periods, as no packets are in flight */
 	bool skip_grace;
-	uint64_t other_bytes;                /* size of the maps that are not in dp_maps */
-	struct lb_reason_count forwarded_tx; /* the most that was derived so far */
+	uint64_t other_bytes; /* size of the maps that are not in dp_maps */
+	/* the most that was derived so far */
+	struct lb_reason_count forwarded_tx, returned_tx;
 	bool adopted;
 	bool loaded; /* the program */
 };

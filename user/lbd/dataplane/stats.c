@@ -245,6 +245,21 @@ static struct dp_counts all_forwarded(const struct dataplane *dp)
 	return sum;
 }
 
+/* The same of replies. */
+static struct dp_returned all_returned(const struct dataplane *dp)
+{
+	struct dp_returned sum = {0};
+
+	for (uint32_t id = 0; id < dp->maps.service_slots; id++) {
+		sum.packets += dp->maps.totals[id].returned_packets;
+		sum.bytes += dp->maps.totals[id].returned_bytes;
+	}
+	for (uint32_t id = 1; id < dp->backend_ids.count; id++)
+		if (dp->maps.returns[id].family)
+			add_returned(dp, id, &sum);
+	return sum;
+}
+
 /* Also right for a value below 0. */
 static __u64 raised(__u64 last, __u64 value)
 {
@@ -264,9 +279,24 @@ static void derive_forwarded_tx(struct dataplane *dp, const struct dp_counts *fo
 	counts[LB_REASON_forwarded_tx] = *last;
 }
 
+/* The same of replies: less what was redirected, and what the kernel got. */
+static void derive_returned_tx(struct dataplane *dp, const struct dp_returned *returned,
+			       struct lb_reason_count counts[LB_COUNTERS])
+{
+	const struct lb_reason_count *redirected = &counts[LB_REASON_returned_redirect];
+	const struct lb_reason_count *passed = &counts[LB_REASON_returned_kernel];
+	struct lb_reason_count *last = &dp->returned_tx;
+
+	last->packets =
+	    raised(last->packets, returned->packets - redirected->packets - passed->packets);
+	last->bytes = raised(last->bytes, returned->bytes - redirected->bytes - passed->bytes);
+	counts[LB_REASON_returned_tx] = *last;
+}
+
 void dataplane_reason_counts(struct dataplane *dp, struct lb_reason_count ret[LB_COUNTERS])
 {
 	const struct dp_counts forwarded = all_forwarded(dp);
+	const struct dp_returned returned = all_returned(dp);
 
 	for (unsigned i = 0; i < LB_COUNTERS; i++) {
 		ret[i] = (struct lb_reason_count){0};
@@ -279,6 +309,7 @@ void dataplane_reason_counts(struct dataplane *dp, struct lb_reason_count ret[LB
 		}
 	}
 	derive_forwarded_tx(dp, &forwarded, ret);
+	derive_returned_tx(dp, &returned, ret);
 }
 
 void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
