@@ -37,17 +37,17 @@ static __always_inline __u16 *transport_check(const struct packet *p)
 
 /* The sum in a TCP or UDP header after a change of what it covers. UDP has a sum of zero for none,
  * and never one that is zero. */
-static __always_inline void transport_shift(const struct packet *p, __u16 *check, __u32 delta)
+static __always_inline void transport_shift(const struct packet *p, __u16 *check, __u16 delta)
 {
 	__u16 shifted;
 
 	if (p->protocol == IPPROTO_TCP) {
-		*check = csum_shift(*check, delta);
+		*check = csum_shift_16(*check, delta);
 		return;
 	}
 	if (!*check)
 		return;
-	shifted = csum_shift(*check, delta);
+	shifted = csum_shift_16(*check, delta);
 	*check = shifted ? shifted : 0xffff;
 }
 
@@ -191,6 +191,16 @@ static __always_inline const void *source_of(const struct packet *p)
 			      : (const void *)&((const struct ipv6hdr *)p->l3)->saddr;
 }
 
+/* Whether the source is not that of a real. False: it may be. */
+static __always_inline bool is_from_no_real(const struct packet *p)
+{
+	const __be32 *word = source_of(p);
+	__u32 bit = p->family == 4 ? lb_address_bit(word[0], 0, 0, 0)
+				   : lb_address_bit(word[0], word[1], word[2], word[3]);
+
+	return !(settings.real[bit / 64 & 3] >> (bit & 63) & 1);
+}
+
 /* ---- hairpins: a backend as client of a VIP ---- */
 
 static __always_inline bool is_itself(const struct packet *p, const struct lb_backend *b)
@@ -233,7 +243,7 @@ static __always_inline void destination_write(const struct packet *p, const stru
 		struct iphdr *ip = p->l3;
 
 		ip->ttl--;
-		ip->check = csum_shift(ip->check, b->nat.delta3);
+		ip->check = csum_shift_16(ip->check, b->nat.delta3);
 		ip->daddr = b->outer_dst[0];
 	} else {
 		struct ipv6hdr *ip = p->l3;

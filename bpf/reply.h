@@ -23,9 +23,9 @@ static __always_inline __u32 local_bit(const struct packet *p)
 	const __be32 *word;
 
 	if (p->family == 4)
-		return lb_local_bit(((const struct iphdr *)p->l3)->daddr, 0, 0, 0);
+		return lb_address_bit(((const struct iphdr *)p->l3)->daddr, 0, 0, 0);
 	word = (const void *)&((const struct ipv6hdr *)p->l3)->daddr;
-	return lb_local_bit(word[0], word[1], word[2], word[3]);
+	return lb_address_bit(word[0], word[1], word[2], word[3]);
 }
 
 /* Whether the destination is not an address of this host. False: it may be one. */
@@ -95,7 +95,7 @@ static __always_inline void source_write(const struct packet *p, const struct lb
 		struct iphdr *ip = p->l3;
 
 		ip->ttl--;
-		ip->check = csum_shift(ip->check, line->delta3);
+		ip->check = csum_shift_16(ip->check, line->delta3);
 		ip->saddr = line->vip[0];
 	} else {
 		struct ipv6hdr *ip = p->l3;

@@ -73,10 +73,11 @@ struct lb_hash_key {
 #define LB_LIST_LENGTH(list)          ((list)&0xff)
 #define LB_LIST_PLACES                8
 
-#define LB_LOCAL_BITS                 256
+#define LB_ADDRESS_BITS               256
 
 /* address: IPv4: one word, the rest zero. */
-static inline __attribute__((always_inline)) __u32 lb_local_bit(__u32 a, __u32 b, __u32 c, __u32 d)
+static inline __attribute__((always_inline)) __u32 lb_address_bit(__u32 a, __u32 b, __u32 c,
+								  __u32 d)
 {
 	return ((a ^ b ^ c ^ d) * 0x9e3779b1u) >> 24;
 }
@@ -121,13 +122,17 @@ struct lb_settings {
 	__be32 encap6[4], encap6_spread;
 	union lb_flow_masks flow_masks; /* by both; the program only enlarges */
 	__u8 pad1[8];
-	/* A line for replies: LB_FORWARD_NAT. A bit for each address of this host, at
-	 * lb_local_bit: where it is not set, the destination is none of them. */
-	__u64 local[LB_LOCAL_BITS / 64];
+	/* A line for replies: LB_FORWARD_NAT. A bit for each address of this host, in the same
+	 * way. */
+	__u64 local[LB_ADDRESS_BITS / 64];
 	__u32 direct4, direct6; /* prefixes in map `directs`: LB_LIST */
 	__u32 hops4, hops6;     /* ways in map `hops`: LB_LIST */
 	__u8 finished;          /* no packet's checksum is left to an interface */
 	__u8 pad2[15];
+	/* A line for what is not to a VIP, while there are reals: a bit for each address of a real,
+	 * at lb_address_bit. Where it is not set, the source is none of them. */
+	__u64 real[LB_ADDRESS_BITS / 64];
+	__u64 pad3[4];
 };
 
 /* ---- links: the MAC addresses that are this host's, for each interface with the program ---- */
@@ -900,7 +905,7 @@ _Static_assert(sizeof(struct lb_limit) == 64, "layout");
 _Static_assert(sizeof(struct lb_source_bucket) == 64, "layout");
 _Static_assert(sizeof(struct lb_offender) == 64, "layout");
 _Static_assert(sizeof(struct lb_tables) == 32, "layout");
-_Static_assert(sizeof(struct lb_settings) == 256, "layout");
+_Static_assert(sizeof(struct lb_settings) == 320, "layout");
 _Static_assert(sizeof(struct lb_link) == 64, "layout");
 _Static_assert(sizeof(struct lb_vip_bucket) == 64, "layout");
 _Static_assert(sizeof(struct lb_port_bucket) == 64, "layout");

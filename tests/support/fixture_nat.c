@@ -99,6 +99,14 @@ static void rebuild_reals(struct fixture *f)
 	for (uint16_t id = 1; id < f->backends; id++)
 		if (f->map.returns[id].family && !f->map.returns[id].port)
 			any = LB_REALS_ANY;
+	memset(f->map.settings->real, 0, sizeof(f->map.settings->real));
+	for (uint16_t id = 1; id < f->backends; id++) {
+		const __be32 *real = f->map.returns[id].real;
+		uint32_t bit = lb_address_bit(real[0], real[1], real[2], real[3]);
+
+		if (f->map.returns[id].family)
+			f->map.settings->real[bit / 64] |= 1ull << bit % 64;
+	}
 	f->map.settings->tables[1].reals = LB_REALS(0, FIXTURE_REALS / 2, seed) | any;
 }
 
@@ -211,7 +219,7 @@ void fixture_local(struct fixture *f, const char *address)
 	uint32_t one = 1, bit;
 
 	memcpy(key.addr, parsed.bytes, sizeof(key.addr));
-	bit = lb_local_bit(key.addr[0], key.addr[1], key.addr[2], key.addr[3]);
+	bit = lb_address_bit(key.addr[0], key.addr[1], key.addr[2], key.addr[3]);
 	f->map.settings->local[bit / 64] |= 1ull << bit % 64;
 	assert_int_equal(
 	    bpf_map_update_elem(bpf_map__fd(f->skel->maps.locals), &key, &one, BPF_ANY), 0);

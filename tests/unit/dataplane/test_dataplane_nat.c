@@ -600,9 +600,9 @@ TEST(addresses_of_this_host_have_their_bits)
 
 	assert_int_equal(dataplane_set_local(dp, addresses, 2), 0);
 	memcpy(&word, addresses[0].bytes, 4);
-	bit = lb_local_bit(word, 0, 0, 0);
+	bit = lb_address_bit(word, 0, 0, 0);
 	assert_true(bits[bit / 64] >> bit % 64 & 1);
-	for (unsigned i = 0; i < LB_LOCAL_BITS; i++)
+	for (unsigned i = 0; i < LB_ADDRESS_BITS; i++)
 		set += bits[i / 64] >> i % 64 & 1;
 	assert_int_equal(set, 2);
 	assert_int_equal(dataplane_set_local(dp, addresses, 0), 0);

@@ -495,7 +495,8 @@ int tables_walk(const struct dataplane *dp,
 struct reals_plan {
 	bool changed;
 	struct lb_real_bucket *buckets;
-	uint64_t word; /* LB_REALS without the base, which reals_apply sets */
+	uint64_t word;                       /* LB_REALS without the base, which reals_apply sets */
+	uint64_t bits[LB_ADDRESS_BITS / 64]; /* lb_settings.real */
 	/* of the backends that it adds */
 	struct lb_return *lines;
 	uint16_t *ids;

@@ -349,6 +349,13 @@ static int make_table(const struct dataplane *dp, const struct real *reals, size
 	}
 }
 
+static void set_bit(uint64_t bits[LB_ADDRESS_BITS / 64], const __be32 address[4])
+{
+	uint32_t bit = lb_address_bit(address[0], address[1], address[2], address[3]);
+
+	bits[bit / 64] |= 1ull << bit % 64;
+}
+
 static int plan_make(struct dataplane *dp, struct real *reals, size_t count, struct reals_plan *ret,
 		     struct error *err)
 {
@@ -360,6 +367,8 @@ static int plan_make(struct dataplane *dp, struct real *reals, size_t count, str
 		return rc;
 	ret->changed = true;
 	ret->word = 0;
+	for (size_t i = 0; i < count; i++)
+		set_bit(ret->bits, reals[i].line.real);
 	if (!count)
 		return 0;
 	ret->buckets = calloc(dp->maps.real_buckets / 2, sizeof(*ret->buckets));
@@ -419,6 +428,9 @@ void reals_apply(struct dataplane *dp, const struct reals_plan *plan)
 	if (word)
 		memcpy(&dp->maps.reals[spare], plan->buckets,
 		       LB_REALS_BUCKETS(word) * sizeof(*plan->buckets));
+	/* those of the former table that are not in this one are gone */
+	for (unsigned i = 0; i < LB_ADDRESS_BITS / 64; i++)
+		dp_update(&settings->real[i], plan->bits[i]);
 	dp_store(&settings->tables[settings->active & 1].reals, word);
 	dp_store(&settings->tables[!(settings->active & 1)].reals, word);
 	dp->grace_owed = dp->reals_owed = true;

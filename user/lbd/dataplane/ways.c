@@ -106,10 +106,10 @@ static struct lb_path_key key_of(const struct addr *address)
 	return key;
 }
 
-static void set_bit(uint64_t bits[LB_LOCAL_BITS / 64], const struct addr *address)
+static void set_bit(uint64_t bits[LB_ADDRESS_BITS / 64], const struct addr *address)
 {
 	const struct lb_path_key key = key_of(address);
-	uint32_t bit = lb_local_bit(key.addr[0], key.addr[1], key.addr[2], key.addr[3]);
+	uint32_t bit = lb_address_bit(key.addr[0], key.addr[1], key.addr[2], key.addr[3]);
 
 	bits[bit / 64] |= 1ull << bit % 64;
 }
@@ -143,7 +143,7 @@ static void remove_others(const struct dataplane *dp, const struct addr *address
  * goes before the element does. */
 int dataplane_set_local(struct dataplane *dp, const struct addr *addresses, size_t count)
 {
-	uint64_t bits[LB_LOCAL_BITS / 64] = {0};
+	uint64_t bits[LB_ADDRESS_BITS / 64] = {0};
 	const __u32 one = 1;
 	int rc = 0;
 
@@ -154,7 +154,7 @@ int dataplane_set_local(struct dataplane *dp, const struct addr *addresses, size
 		if (dp->locals_fd >= 0 && bpf_map_update_elem(dp->locals_fd, &key, &one, BPF_ANY))
 			rc = -errno;
 	}
-	for (unsigned i = 0; i < LB_LOCAL_BITS / 64; i++)
+	for (unsigned i = 0; i < LB_ADDRESS_BITS / 64; i++)
 		dp_update(&dp->maps.settings->local[i], bits[i]);
 	if (dp->locals_fd >= 0)
 		remove_others(dp, addresses, count);
