@@ -262,11 +262,12 @@ static size_t add_made(const struct dataplane *dp, const struct service_plan *se
 		     services[i].want.forward == LB_FORWARD_NAT && j < services[i].count; j++) {
 			const struct member *member = &services[i].members[j];
 
-			if (!dp->maps.returns[member->id].family)
-				reals[made++] =
-				    (struct real){.line = line_of(&services[i].want, &member->want),
-						  .id = member->id,
-						  .made = true};
+			if (dp->maps.returns[member->id].family)
+				continue;
+			reals[made].line = line_of(&services[i].want, &member->want);
+			reals[made].id = member->id;
+			reals[made].made = true;
+			made++;
 		}
 	return made;
 }
