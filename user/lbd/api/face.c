@@ -372,6 +372,7 @@ static void refuse_request(struct face_call *call, int status, enum face_refusal
 static void take_head(struct face_call *call, size_t length)
 {
 	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+	struct face *face = call->face;
 	const char *why = "";
 	int status = http_parse(call->in, length, &call->request, &why);
 
@@ -379,7 +380,11 @@ static void take_head(struct face_call *call, size_t length)
 		refuse_request(call, status, FACE_REFUSED_malformed, why);
 		return;
 	}
-	if (call->request.content_length > call->face->options.limits.body) {
+	if (face->options.admit && !face->options.admit(face->options.arg, call)) {
+		face->counts.requests++;
+		return;
+	}
+	if (call->request.content_length > face->options.limits.body) {
 		refuse_request(call, 413, FACE_REFUSED_malformed, "the body is too large");
 		return;
 	}
@@ -704,6 +709,11 @@ int face_peer(const struct face_call *call, uid_t *ret)
 void face_subject(const struct face_call *call, char *ret, size_t size)
 {
 	stream_subject(&call->stream, ret, size);
+}
+
+bool face_was_greeted_with(const struct face_call *call, const struct ssl_ctx_st *tls)
+{
+	return call->stream.ssl && SSL_get_SSL_CTX(call->stream.ssl) == tls;
 }
 
 int face_local(const struct face_call *call, struct sockaddr *ret, socklen_t *length)
