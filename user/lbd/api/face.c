@@ -532,6 +532,18 @@ static void turn_away(const struct face *face, int fd)
 	close(fd);
 }
 
+/* The oldest without a request. What has been greeted may ask, and stays before what has not; but
+ * without a certificate anybody is greeted, and then age alone counts. */
+static struct face_call *oldest_idle(const struct face *face)
+{
+	struct face_call *greets = TAILQ_FIRST(&face->lists[GREETING]),
+			 *read = TAILQ_FIRST(&face->lists[READING]);
+
+	if (!greets || !read)
+		return greets ? greets : read;
+	return stream_is_known(&read->stream) || greets->since_ms < read->since_ms ? greets : read;
+}
+
 /* Room for one more connection: of those without a request the oldest gives way, then one that has
  * stopped taking its answer. An idle or slow client so never keeps out one that asks. */
 static bool room_for_one(struct face *face)
@@ -543,9 +555,7 @@ static bool room_for_one(struct face *face)
 	count_refusal(face, FACE_REFUSED_connections);
 	oldest = TAILQ_FIRST(&face->lists[LINGERING]);
 	if (!oldest)
-		oldest = TAILQ_FIRST(&face->lists[GREETING]);
-	if (!oldest)
-		oldest = TAILQ_FIRST(&face->lists[READING]);
+		oldest = oldest_idle(face);
 	if (!oldest)
 		return cut_stalled(face);
 	close_call(oldest);
