@@ -296,6 +296,7 @@ void api_on_call(void *arg, struct face_call *call)
 	struct error err = {0};
 	int rc;
 
+	/* again: a reload may have come between the head and the body */
 	if (asked.door->remote && !remote_admit(asked.door, call, &asked.actor))
 		return;
 	uri = evhttp_uri_parse(face_request(call)->target);
