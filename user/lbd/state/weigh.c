@@ -591,12 +591,17 @@ static uint64_t ramped(const struct backend *backend, uint64_t amount, uint64_t 
 
 typedef bool takes_fn(const struct backend *backend, uint64_t now_ms);
 
+static uint64_t capacity_of(const struct backend *backend)
+{
+	return (uint64_t)as_share(backend, backend->weight) * RAMP_STEPS;
+}
+
 /* Capacity is what the config gives, health what is there of it. So one that drains or is
  * maintained is missed, and what an agent or a weight of 0 says is not. */
 static void count_backend(const struct backend *backend, bool takes, uint64_t now_ms,
 			  struct level *level)
 {
-	uint64_t weight = (uint64_t)as_share(backend, backend->weight) * RAMP_STEPS;
+	uint64_t weight = capacity_of(backend);
 
 	level->capacity += weight;
 	if (is_leaving(backend) || !backend_agreed_weight(backend))
@@ -609,16 +614,22 @@ static void count_backend(const struct backend *backend, bool takes, uint64_t no
 	level->healthy += ramped(backend, weight, now_ms);
 }
 
+/* One without results does not count, unless it was there and down already when this lbd took over:
+ * else what is left of its level would get all new flows until the first checks end. */
 static void count_levels(const struct service *service, takes_fn *takes, uint64_t now_ms,
 			 struct level ret[LEVELS])
 {
 	memset(ret, 0, LEVELS * sizeof(*ret));
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *backend = service->backends[i];
+		struct level *level = &ret[backend_level(backend)];
 
-		if (is_decided(backend) && !backend->removed)
-			count_backend(backend, takes(backend, now_ms), now_ms,
-				      &ret[backend_level(backend)]);
+		if (backend->removed)
+			continue;
+		if (is_decided(backend))
+			count_backend(backend, takes(backend, now_ms), now_ms, level);
+		else if (backend->missed)
+			level->capacity += capacity_of(backend);
 	}
 }
 
@@ -702,6 +713,7 @@ static void update_eligible(struct backend *backend, uint64_t now_ms)
 			backend_agreed_weight(backend) > 0;
 	uint32_t slow_start_ms = backend->service->config->slow_start_ms;
 
+	backend->missed &= !is_decided(backend);
 	if (backend->frozen)
 		return;
 	if (eligible && !backend->eligible) {
