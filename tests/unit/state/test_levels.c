@@ -489,6 +489,9 @@ LB_TEST(a_frozen_ring_keeps_its_proportions)
 	assert_true(scene.service.blind);
 	for (unsigned i = 0; i < 4; i++)
 		assert_int_equal(scene.backends[i].effective_weight, before[i]);
+	/* 30 %, but for what rounding of weights makes of it */
+	assert_in_range(service_spill(&scene.service), 30 * PPM - 100, 30 * PPM + 100);
+	assert_false(scene.service.panic);
 }
 
 /* ---- random health ---- */

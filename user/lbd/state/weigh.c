@@ -812,15 +812,22 @@ static uint32_t backend_ramped(const struct backend *backend, uint64_t now_ms)
 	return weight ? (uint32_t)weight : 1;
 }
 
+/* Its weight in the ring of a service that is blind. */
+static uint32_t frozen_weight(const struct backend *backend)
+{
+	return backend->frozen && !is_leaving(backend) && !is_told_off(backend) &&
+		       backend_agreed_weight(backend)
+		   ? backend->before_loss.weight
+		   : 0;
+}
+
 /* Among the backends of its level. */
 static uint32_t backend_weigh(const struct backend *backend, uint64_t now_ms)
 {
 	if (is_leaving(backend))
 		return 0;
 	if (backend->service->blind)
-		return backend->frozen && !is_told_off(backend) && backend_agreed_weight(backend)
-			   ? backend->before_loss.weight
-			   : 0;
+		return frozen_weight(backend);
 	if (is_used_in_panic(backend))
 		return backend_share(backend);
 	if (!backend->eligible || !backend->service->levels[backend_level(backend)].share)
@@ -876,6 +883,21 @@ static bool frozen_on_backups(const struct service *service)
 	return false;
 }
 
+/* What the frozen ring gives each level, for users: they ask how much spills just then. */
+static void share_as_frozen(struct service *service)
+{
+	uint64_t sums[LEVELS] = {0}, all = 0;
+
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct backend *backend = service->backends[i];
+
+		sums[backend_level(backend)] += frozen_weight(backend);
+		all += frozen_weight(backend);
+	}
+	for (unsigned i = 0; i < LEVELS && all; i++)
+		service->levels[i].share = (uint32_t)(sums[i] * LEVEL_WHOLE / all);
+}
+
 /* Backups take all, and only when no other backend can take anything. */
 static void service_share(struct service *service, uint64_t now_ms)
 {
@@ -885,6 +907,7 @@ static void service_share(struct service *service, uint64_t now_ms)
 	count_levels(service, is_eligible, now_ms, levels);
 	if (service->blind) {
 		service->backups_active = frozen_on_backups(service);
+		share_as_frozen(service);
 		return;
 	}
 	service->backups_active =
