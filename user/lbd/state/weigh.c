@@ -597,7 +597,7 @@ static uint64_t capacity_of(const struct backend *backend)
 }
 
 /* Capacity is what the config gives, health what is there of it. So one that drains or is
- * maintained is missed, and what an agent or a weight of 0 says is not. */
+ * maintained, or whose agent says 0 %, is missed; what it lacks at more percent is not. */
 static void count_backend(const struct backend *backend, bool takes, uint64_t now_ms,
 			  struct level *level)
 {
