@@ -105,6 +105,7 @@ struct backend {
 	bool hop_found;   /* it has a next hop; has_hop also demands that packets arrive */
 	bool eligible;    /* healthy, reachable, wanted: may take new flows */
 	bool first_start; /* there since lbd's first start: comes up without a ramp */
+	bool missed;      /* the lbd before this one did not use it, and nothing is known yet */
 	bool drained;     /* by the data plane's count no flow depends on it */
 	bool removed_now; /* removed without draining */
 	enum backend_condition reported; /* the condition last logged */
