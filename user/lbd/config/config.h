@@ -71,12 +71,13 @@ struct config_from {
 	char *prefix;          /* of the keys there */
 	char *ca, *cert, *key; /* paths of PEM files; NULL: none */
 	uint32_t min;          /* a list with fewer is not believed; default 1 */
+	char *node; /* not of `backends-from`: who this node is to its fleet; NULL: nobody */
 };
 
 enum config_record { CONFIG_RECORD_A, CONFIG_RECORD_AAAA, CONFIG_RECORD_SRV };
 
 #define CONFIG_FROM_TEXT  1023 /* bytes of each text: as CONFIG_MAX_TEXT */
-#define CONFIG_FROM_TEXTS 8    /* that it has */
+#define CONFIG_FROM_TEXTS 9    /* that it has */
 #define CONFIG_FROM_MAX   1024 /* backends that a source names at most */
 
 struct config_service {
@@ -259,5 +260,7 @@ bool config_checks_lack_port(const struct config_service *service);
  * the end of a sentence that begins with the address in err. */
 int config_check_backend(const struct config *config, const struct config_service *service,
 			 const struct addr *address, struct error *err);
+
+#include "remote.h" /* needs config_from */
 
 #endif

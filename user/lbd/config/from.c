@@ -100,7 +100,7 @@ static bool are_servers(const char *text)
 	return are_all(text, is_server, SERVERS_MAX);
 }
 
-static bool are_urls(const char *text)
+bool config_from_urls_fit(const char *text)
 {
 	return are_all(text, is_url, URLS_MAX);
 }
@@ -111,7 +111,7 @@ static bool is_prefix(const char *text)
 }
 
 static const struct config_text_key from_texts[] = {
-    CONFIG_TEXT("etcd", raw_from, etcd, config_from, etcd, are_urls,
+    CONFIG_TEXT("etcd", raw_from, etcd, config_from, etcd, config_from_urls_fit,
 		"1 to 8 URLs such as http://10.0.0.5:2379, separated by blanks"),
     CONFIG_TEXT("prefix", raw_from, prefix, config_from, prefix, is_prefix, "1 to 255 bytes"),
     CONFIG_TEXT("ca", raw_from, ca, config_from, ca, is_path, "a path from /"),
@@ -223,6 +223,7 @@ static const size_t owned[] = {
     offsetof(struct config_from, server), offsetof(struct config_from, etcd),
     offsetof(struct config_from, prefix), offsetof(struct config_from, ca),
     offsetof(struct config_from, cert),   offsetof(struct config_from, key),
+    offsetof(struct config_from, node),
 };
 #define OWNED (sizeof(owned) / sizeof(owned[0]))
 
