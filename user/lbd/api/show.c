@@ -132,7 +132,7 @@ json_t *api_status_json(const struct api *api)
 	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, "
 	    "s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I, s:i}, s:s, "
 	    "s:s, "
-	    "s:o, s:o, s:o, s:s, s:i, s:i}",
+	    "s:o, s:o, s:o, s:s, s:i, s:i, s:o}",
 	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
 	    number((clock_monotonic_ms() - api->start_ms) / 1000), "config",
 	    state_config_path(api->state), "adopted", dataplane_adopted(api->dp), "starting",
@@ -150,7 +150,8 @@ json_t *api_status_json(const struct api *api)
 	    number(state_flows_without_place(api->state)), "limited_services",
 	    limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "loop",
 	    loop_json(api), "probe_process", probe_process_json(api), "node", api_node_json(api),
-	    "kernel", system.release, "sources", sources, "sources_failed", failed);
+	    "kernel", system.release, "sources", sources, "sources_failed", failed, "shared_config",
+	    api_shared_config_json(api));
 }
 
 int api_status(struct api_call *call, json_t **ret, struct error *err)
