@@ -289,10 +289,10 @@ bench: ## ns per packet beside two floors, then requests a second end to end; ta
 	@$(MAKE) -j2 all tools bench-programs
 	@PLOT=$(PLOT) tools/bench $(BENCH)
 
-floods: ## 8 million forged SYNs, ACKs, datagrams and fragments beside 1000 open and many new connections (root; FLOOD=, RATE=)
+floods: ## 8 million forged SYNs, ACKs, datagrams and fragments beside 1000 open and many new connections (root; FLOOD=, RATE=, CONTROL=)
 	@tools/deps build demo test
 	@$(MAKE) -j2 tests
-	@FLOOD=$(or $(FLOOD),8000000) RATE=$(or $(RATE),60000) QUIET=60 FLOOD_EVEN=yes tests/e2e/floods.sh
+	@FLOOD=$(or $(FLOOD),8000000) RATE=$(or $(RATE),60000) CONTROL=$(or $(CONTROL),1000000) QUIET=60 FLOOD_EVEN=yes tests/e2e/floods.sh
 
 fleet: ## two balancers that tell each other of their flows, 100 fail-overs at random times (root; ROUNDS=)
 	@tools/deps build demo test

@@ -120,7 +120,8 @@ LB_TEST(a_tuple_that_was_closed_stays_while_its_backend_takes_new_flows)
 
 	rig_set_slots(&r, C, B, T);
 	rig_tcp(&r, 1, ACK);
-	entry_age(rig_only_entry(&r), 40);
+	entry_set_state(rig_only_entry(&r), LB_FLOW_FIN);
+	entry_age(rig_only_entry(&r), 120);
 	assert_int_equal(rig_tcp(&r, 1, SYN), B);
 }
 

@@ -281,11 +281,11 @@ one_announces() { pair_paths_are 1 "${VIPS[@]}"; }
 # FLOOD_EVEN=yes: the sender stands for other machines, whose packets come when they come: no process
 # here makes it late, so it owes nothing that it would have to send at one go. They all come to one
 # CPU, as those of one queue of a NIC do.
-flood() { # PORT COUNT RATE [mix]
+flood() { # PORT COUNT RATE [mix]; to the VIP, or to FLOOD_TO
 	# It looks up the router's MAC address in the neighbour table.
 	in_ns client ping -qc 1 -W 5 198.51.100.1 >/dev/null || return 1
-	in_ns client ${FLOOD_EVEN:+chrt -f 10 taskset -c 0} "$BUILD/tests/e2e/flood" eth0 $VIP4 "$1" "$2" \
-		$(($3 / LAB_SLOWDOWN)) "${@:4}"
+	in_ns client ${FLOOD_EVEN:+chrt -f 10 taskset -c 0} "$BUILD/tests/e2e/flood" eth0 \
+		"${FLOOD_TO:-$VIP4}" "$1" "$2" $(($3 / LAB_SLOWDOWN)) "${@:4}"
 }
 # N backends drop what a flood sends them once it has arrived: what they would do with it costs CPU
 # time of machines that are others than the balancer.

@@ -10,8 +10,8 @@
 #include "common/clock.h"
 #include "lbd/health/health.h"
 
-#define HANG_MS    60000 /* a wait that long means that the test hangs */
-#define PATIENT_MS 30000 /* a timeout that no probe reaches */
+#define HANG_MS    240000 /* a wait that long means that the test hangs */
+#define PATIENT_MS 30000  /* a timeout that no probe reaches */
 
 static struct event_base *base;
 static struct lateness *lateness;

@@ -268,6 +268,19 @@ static void one_that_forks_without_end_is_ended(void **unused)
 	assert_int_equal(ended.result.status, 0);
 }
 
+/* The same, and none is in the group of another. */
+static void one_that_forks_into_sessions_of_their_own_is_ended(void **unused)
+{
+	struct ended ended = run("echo 'echo $$ >>pids; setsid sh f & setsid sh f &' >f\n"
+				 "sh f; sleep 1000",
+				 1000);
+
+	assert_true(ended.result.timed_out);
+	assert_int_equal(alive_of("pids"), 0);
+	ended = run("exit 0", LONG_MS);
+	assert_int_equal(ended.result.status, 0);
+}
+
 /* ---- it holds up nothing ---- */
 
 static void what_it_prints_without_end_is_not_read(void **unused)
@@ -306,6 +319,7 @@ int main(int argc, char **argv)
 	    TEST(none_is_left_when_their_owner_ends),
 	    TEST(one_that_ignores_signals_ends_too),
 	    TEST(one_that_forks_without_end_is_ended),
+	    TEST(one_that_forks_into_sessions_of_their_own_is_ended),
 	    TEST(what_it_prints_without_end_is_not_read),
 	    TEST(no_descriptor_is_left),
 	};

@@ -24,9 +24,9 @@
 
 #define OUTPUT_MAX 65536 /* bytes that it may print; then nobody reads */
 #define READ_MAX   4096  /* in one turn of the loop */
-/* The keeper kills what it keeps within a second; then it is killed itself, and with it what is in
- * its reach. */
-#define KEEPER_MS 3000
+/* The keeper kills what it keeps within some seconds; then it is killed itself, and with it what is
+ * in its reach. */
+#define KEEPER_MS 10000
 
 struct command {
 	LIST_ENTRY(command) link;

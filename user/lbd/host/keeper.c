@@ -2,6 +2,7 @@
 /* The keeper of a command: a process between lbd and the command, without rights, that leaves
  * nothing of the command behind. A process that has left the command's group and session, or lost
  * its parent, is still a descendant of the keeper, as that is a subreaper. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -22,8 +23,10 @@
 #define OPEN_FILES 1024 /* lbd's own limit is far above, and some programs close all of them */
 /* Of the user of all commands, so that one which forks without end leaves room on this host. */
 #define PROCESSES 512
-#define ROUNDS    200 /* of killing, each followed by a wait */
-#define ROUND_NS  5000000
+#define ROUNDS    1000 /* of killing, each followed by a wait: on a busy host many take long to end \
+			*/
+#define ROUND_NS 5000000
+#define STOPS    100
 
 bool command_is_process(int argc, char *const *argv)
 {
@@ -127,39 +130,103 @@ static void wait_for_end(pid_t command, const sigset_t *signals)
 
 /* ---- the end of all descendants ---- */
 
-/* Of this process, which has one thread. */
-static void kill_children(void)
-{
-	char path[64], text[4096], *at = text;
-	ssize_t length;
-	int fd;
+/* Processes that descend from this one. */
+struct family {
+	pid_t pid[PROCESSES];
+	unsigned count;
+};
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return;
-	length = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[length > 0 ? length : 0] = 0;
-	/* the last number may be cut off: those that are left come in the next round */
-	while (length == sizeof(text) - 1 && length && text[length - 1] != ' ')
-		text[--length] = 0;
-	for (char *word; (word = strsep(&at, " "));)
-		if (atoi(word) > 1)
-			kill(atoi(word), SIGKILL);
+static bool family_has(const struct family *family, pid_t pid)
+{
+	for (unsigned i = 0; i < family->count; i++)
+		if (family->pid[i] == pid)
+			return true;
+	return false;
 }
 
-/* The children of those that die become this process's own, and are killed in the next round. */
+/* Those of one thread. What does not fit is found once others have ended. */
+static void family_read(struct family *family, pid_t parent, const char *thread)
+{
+	char path[64];
+	FILE *file;
+	int pid;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/children", parent, thread);
+	file = fopen(path, "re");
+	if (!file)
+		return;
+	while (family->count < PROCESSES && fscanf(file, "%d", &pid) == 1)
+		if (pid > 1 && !family_has(family, pid))
+			family->pid[family->count++] = pid;
+	fclose(file);
+}
+
+static void family_add_children(struct family *family, pid_t parent)
+{
+	char path[32];
+	DIR *threads;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", parent);
+	threads = opendir(path);
+	if (!threads)
+		return;
+	for (struct dirent *thread; (thread = readdir(threads));)
+		if (thread->d_name[0] != '.')
+			family_read(family, parent, thread->d_name);
+	closedir(threads);
+}
+
+static void family_find(struct family *family)
+{
+	family->count = 0;
+	family_add_children(family, getpid());
+	for (unsigned i = 0; i < family->count; i++)
+		family_add_children(family, family->pid[i]);
+}
+
+static bool family_is_within(const struct family *family, const struct family *other)
+{
+	for (unsigned i = 0; i < family->count; i++)
+		if (!family_has(other, family->pid[i]))
+			return false;
+	return true;
+}
+
+static void family_signal(const struct family *family, int number)
+{
+	for (unsigned i = 0; i < family->count; i++)
+		kill(family->pid[i], number);
+}
+
+/* Stops all there are before any is killed: what is stopped starts no other process, and still
+ * counts for the limit of processes, so one that forks faster than it can be stopped soon cannot
+ * fork. Those returned were stopped, so their numbers are still theirs. */
+static void family_stop(struct family *family)
+{
+	struct family stopped = {.count = 0};
+
+	for (unsigned i = 0; i < STOPS; i++) {
+		family_find(family);
+		if (family_is_within(family, &stopped))
+			return;
+		family_signal(family, SIGSTOP);
+		stopped = *family;
+	}
+}
+
+/* The children of those that die become this process's own, and are found in the next round. */
 static void kill_all(pid_t command, int *status)
 {
 	const struct timespec wait = {.tv_nsec = ROUND_NS};
+	struct family family;
 	sigset_t child;
 
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	kill(-command, SIGKILL);
 	for (unsigned i = 0; i < ROUNDS && reap(command, status); i++) {
-		kill_children();
+		family_stop(&family);
+		family_signal(&family, SIGKILL);
 		sigtimedwait(&child, NULL, &wait);
 	}
 }
