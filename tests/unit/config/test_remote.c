@@ -155,6 +155,20 @@ static void a_key_of_the_node_takes_the_place_of_the_same_key(void **unused)
 	config_free(config);
 }
 
+static void where_a_node_is_and_how_it_is_reached_is_its_own(void **unused)
+{
+	load_well("zone: all\nservices: []\n", "zone: eu-1a\n");
+	assert_string_equal(config->zone, "eu-1a");
+	config_free(config);
+	load_well("zone: all\nservices: []\n", "mode: auto\n");
+	assert_string_equal(config->zone, "all");
+	config_free(config);
+	refuse_texts("api: { listen: x }\nservices: []\n",
+		     "\napi: { listen: '10.0.0.5:9470', certificate: /nonexistent/c, key: /k }\n",
+		     ":2: api: certificate: /nonexistent/c: ");
+	assert_non_null(strstr(err.text, local));
+}
+
 /* Of what is not read no mistake counts. */
 static void what_a_node_overrules_is_not_read(void **unused)
 {
@@ -214,6 +228,7 @@ int main(void)
 	    cmocka_unit_test(what_names_no_config_is_refused),
 	    cmocka_unit_test(without_a_file_the_text_is_all_there_is),
 	    cmocka_unit_test(a_key_of_the_node_takes_the_place_of_the_same_key),
+	    cmocka_unit_test(where_a_node_is_and_how_it_is_reached_is_its_own),
 	    cmocka_unit_test(what_a_node_overrules_is_not_read),
 	    cmocka_unit_test(mistakes_name_the_text_that_they_are_in),
 	    cmocka_unit_test(a_file_that_was_named_must_be_there),

@@ -196,6 +196,14 @@ static void the_state_of_the_config_is_one_line(void **unused)
 	expect_in(run.out, "etcd cannot be read: timed out; what it had last stays in force\n");
 }
 
+static void before_etcd_has_answered_the_copy_is_named(void **unused)
+{
+	fleet_of("{\"fleet\":null,\"config\":{\"key\":\"/k\",\"node\":\"lb1\",\"why\":\"\","
+		 "\"revision\":null,\"in_force\":false,\"copy\":true,\"refused\":\"\","
+		 "\"waits\":\"\",\"rollout\":null}}");
+	expect_in(run.out, "etcd has not answered yet; the copy on disk is in force\n");
+}
+
 static void a_rollout_is_a_table_of_nodes(void **unused)
 {
 	fleet_of(CONFIG("", "", "", "true",
@@ -217,6 +225,7 @@ int main(void)
 	    cmocka_unit_test(options_are_handed_on_and_checked),
 	    cmocka_unit_test(a_wait_has_a_limit),
 	    cmocka_unit_test(the_state_of_the_config_is_one_line),
+	    cmocka_unit_test(before_etcd_has_answered_the_copy_is_named),
 	    cmocka_unit_test(a_rollout_is_a_table_of_nodes),
 	};
 	int fd = mkstemp(path), rc;

@@ -22,7 +22,8 @@ void rollout_describe(const json_t *config, char text[ROLLOUT_LINE], bool *ret_i
 			 json_flag(config, "copy") ? "the copy on disk is in force"
 						   : "what it had last stays in force");
 	else if (!revision)
-		snprintf(text, ROLLOUT_LINE, "etcd has not answered yet");
+		snprintf(text, ROLLOUT_LINE, "etcd has not answered yet%s",
+			 json_flag(config, "copy") ? "; the copy on disk is in force" : "");
 	else if (*refused)
 		snprintf(text, ROLLOUT_LINE,
 			 "revision %" PRIu64 " was refused, an earlier one is in force: %s",

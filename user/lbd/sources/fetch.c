@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "prepare.h"
 #include "process.h"
 
 #define LIMIT_MS 8000
@@ -90,18 +91,21 @@ int config_fetch(const struct config_remote *where, struct config_fetched *ret, 
 {
 	struct fetch fetch = {
 	    .base = loop_new(), .where = where, .left = servers_of(where->from.etcd)};
-	struct config_from from = {0};
-	int rc = fetch.base && !config_from_copy(&where->from, &from)
-		     ? source_kind_find(SOURCE_KIND_FLEET)->prepare(&from, err)
-		     : error_set(err, -ENOMEM, "out of memory");
+	struct source_prepared prepared;
+	int rc;
 
-	free(from.node); /* the node is not there yet */
-	from.node = NULL;
-	if (!rc)
-		rc = run(&fetch, &from, err);
+	source_prepare(source_kind_find(SOURCE_KIND_FLEET), &where->from, false, &prepared);
+	free(prepared.from.node); /* the node is not there yet */
+	prepared.from.node = NULL;
+	if (!fetch.base)
+		rc = error_set(err, -ENOMEM, "out of memory");
+	else if (prepared.rc)
+		rc = error_set(err, prepared.rc, "%s", prepared.err.text);
+	else
+		rc = run(&fetch, &prepared.from, err);
 	if (!rc)
 		*ret = fetch.fetched;
-	config_from_done(&from);
+	config_from_done(&prepared.from);
 	if (fetch.base)
 		event_base_free(fetch.base);
 	return rc;

@@ -14,6 +14,7 @@
 #include "common/printable.h"
 #include "lbd/events/events.h"
 #include "documents.h"
+#include "prepare.h"
 #include "process.h"
 
 #define AGAIN_MS  5000         /* what was missing on this machine may be there */
@@ -29,6 +30,8 @@ struct config_follower {
 	struct config_from used; /* as the kind has prepared it */
 	void *run;
 	struct event *again, *soon;
+	uint64_t prepared_ms; /* CLOCK_MONOTONIC: its files were looked at */
+	bool prepare_waits;   /* the task that does so has not ended */
 	/* what etcd has */
 	struct source_list heard;
 	uint64_t digest; /* of its config; 0: not heard yet */
@@ -404,36 +407,58 @@ static void on_report(void *arg, struct source_list *list, const char *why)
 
 /* ---- following ---- */
 
-/* The machine's files may say something else than when it was started. */
-static void prepare(struct config_follower *follower)
+/* The machine's files may say something else than when it was started: a certificate is replaced
+ * before it expires. While it works with what they said, that counts. */
+static void prepare(struct config_follower *follower, bool beside)
 {
 	const struct source_kind *kind = source_kind_find(SOURCE_KIND_FLEET);
-	struct config_from from = {0};
-	struct error err;
-	int rc = config_from_copy(&follower->options.where->from, &from);
+	struct source_prepared prepared;
 
-	rc = rc ? error_set(&err, rc, "out of memory") : kind->prepare(&from, &err);
-	if (rc)
-		fail(follower, err.text);
-	if (rc || (follower->run && config_from_equal(&from, &follower->used))) {
-		config_from_done(&from);
+	source_prepare(kind, &follower->options.where->from, beside, &prepared);
+	if (prepared.rc) {
+		if (!follower->run || follower->failed_ms)
+			fail(follower, prepared.err.text);
+		return;
+	}
+	if (follower->run && config_from_equal(&prepared.from, &follower->used)) {
+		config_from_done(&prepared.from);
 		return;
 	}
 	if (follower->run)
 		source_process_stop(follower->run);
 	config_from_done(&follower->used);
-	follower->used = from;
+	follower->used = prepared.from;
 	follower->run = source_process_start(follower->process, kind, &follower->used, follower);
 	if (follower->ordered) /* nobody will say how it has ended */
 		on_done(follower, 0, SOURCE_LOST, "the connection to etcd was replaced");
+}
+
+/* A task, as files may keep it waiting. */
+static void run_prepare(void *arg)
+{
+	struct config_follower *follower = arg;
+
+	prepare(follower, true);
+	follower->prepare_waits = false;
+}
+
+static void begin_prepare(struct config_follower *follower)
+{
+	if (follower->prepare_waits)
+		return;
+	follower->prepare_waits = true;
+	if (!follower->options.tasks)
+		run_prepare(follower);
+	else if (tasks_add(follower->options.tasks, run_prepare, follower))
+		follower->prepare_waits = false; /* memory is short: the next time */
 }
 
 static void on_again(int fd, short what, void *arg)
 {
 	struct config_follower *follower = arg;
 
-	if (follower->failed_ms || !follower->run)
-		prepare(follower);
+	if (log_is_due(&follower->prepared_ms, PREPARE_MS) || follower->failed_ms || !follower->run)
+		begin_prepare(follower);
 	look(follower);
 }
 
@@ -562,7 +587,8 @@ void config_follower_begin(struct config_follower *follower)
 	const struct timeval again = clock_span_ms(AGAIN_MS);
 
 	event_add(follower->again, &again);
-	prepare(follower);
+	follower->prepared_ms = clock_monotonic_ms();
+	prepare(follower, false);
 }
 
 void config_follower_free(struct config_follower *follower)
