@@ -9,24 +9,22 @@
 #include "packet.h"
 
 /* The reasons of each outcome, as bit sets. */
-enum {
-#define X(name, outcome, help) | (LB_##outcome == LB_SENT ? 1u << LB_REASON_##name : 0)
-	LB_SENT_SET = 0 LB_REASONS(X),
+#define X(name, outcome, help) | (LB_##outcome == LB_SENT ? 1ULL << LB_REASON_##name : 0)
+static const __u64 sent_set = 0 LB_REASONS(X);
 #undef X
-#define X(name, outcome, help) | (LB_##outcome == LB_PASSED ? 1u << LB_REASON_##name : 0)
-	LB_PASSED_SET = 0 LB_REASONS(X),
+#define X(name, outcome, help) | (LB_##outcome == LB_PASSED ? 1ULL << LB_REASON_##name : 0)
+static const __u64 passed_set = 0 LB_REASONS(X);
 #undef X
-};
 
-_Static_assert(LB_REASON_COUNT <= 31, "the sets of reasons are 32-bit words");
+_Static_assert(LB_REASON_COUNT <= 63, "the sets of reasons are 64-bit words");
 
 static __always_inline int reason_action(int reason)
 {
-	if (reason == LB_REASON_forwarded_redirect)
+	if (reason == LB_REASON_forwarded_redirect || reason == LB_REASON_returned_redirect)
 		return XDP_REDIRECT;
-	if (LB_SENT_SET >> reason & 1)
+	if (sent_set >> reason & 1)
 		return XDP_TX;
-	return LB_PASSED_SET >> reason & 1 ? XDP_PASS : XDP_DROP;
+	return passed_set >> reason & 1 ? XDP_PASS : XDP_DROP;
 }
 
 static __always_inline struct lb_service_count *service_count_of(__u32 service)

@@ -37,6 +37,20 @@ static inline __attribute__((always_inline)) __u16 csum_replace(__u16 check, __u
 	return (__u16)~csum_fold((__u16)~check + (__u32)(__u16)~before + after);
 }
 
+/* The same after changes whose sum is `delta`: for each word ~before + after, up to 2^31. */
+static inline __attribute__((always_inline)) __u16 csum_shift(__u16 check, __u32 delta)
+{
+	return (__u16)~csum_fold((__u16)~check + delta);
+}
+
+/* The same for a change of 16 bits. */
+static inline __attribute__((always_inline)) __u16 csum_shift_16(__u16 check, __u16 delta)
+{
+	__u32 sum = (__u32)(__u16)~check + delta;
+
+	return (__u16) ~(sum + (sum >> 16));
+}
+
 /* The checksum of an IPv4 header whose TTL was decreased by one: the header's sum decreases by
  * 0x0100, so the checksum increases by it. 0xffff is not a valid IPv4 header checksum, and becomes
  * 0. */

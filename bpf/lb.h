@@ -18,6 +18,7 @@
 #include "rare.h"
 #include "refuse.h"
 #include "forward.h"
+#include "reply_rare.h"
 #include "count.h"
 #include "straight.h"
 
@@ -122,11 +123,24 @@ static __always_inline int route(struct packet *p, struct route *r)
 	return likely(parse_plain(p)) ? route_flow(p, r) : route_rare(p, r);
 }
 
+/* A packet that is not to a VIP: about a tunnel packet, a reply, or none of ours. */
+static __always_inline int not_vip(const struct packet *p)
+{
+	int reason = unlikely(is_icmp(p)) ? path_report(p->ctx) : LB_REASON_not_vip;
+
+	if (reason != LB_REASON_not_vip || likely(!reals_word()))
+		return reason;
+	return reply_rare(p);
+}
+
 /* A packet without a backend. Most are not to a VIP: they need no call. */
 static __always_inline int end_refused(int reason, const struct packet *p, const struct route *r)
 {
-	if (likely(reason == LB_REASON_not_vip))
-		return end(unlikely(is_icmp(p)) ? path_report(p->ctx) : LB_REASON_not_vip, p);
+	if (likely(reason == LB_REASON_not_vip)) {
+		reason = not_vip(p);
+		/* without a counter, as in reply.h */
+		return reason == LB_REASON_returned_tx ? XDP_TX : end(reason, p);
+	}
 	OPAQUE(reason);
 	return end(refuse(p->ctx, reason, r->service ? r->service->id : 0), p);
 }

@@ -42,6 +42,11 @@ const volatile __u32 connect_mask = ~0u;
 LB_ARRAY(links, struct lb_link, LB_LINKS);
 LB_ARRAY(ports, struct lb_port_bucket, 2);
 LB_ARRAY(services, struct lb_service, 2);
+LB_ARRAY(reals, struct lb_real_bucket, 2);
+LB_ARRAY(returns, struct lb_return, 2);
+LB_ARRAY(return_counts, struct lb_return_count, 2);
+LB_ARRAY(directs, struct lb_direct_list, LB_LIST_PLACES);
+LB_ARRAY(hops, struct lb_hop_list, LB_LIST_PLACES);
 LB_ARRAY(arena, struct lb_arena_line, 2);
 LB_ARRAY(stamps, struct lb_stamp_line, 1);
 LB_ARRAY(loads, struct lb_load, 2);
@@ -138,6 +143,14 @@ struct {
 	__type(key, struct lb_path_key);
 	__type(value, struct lb_path);
 } paths SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct lb_path_key);
+	__type(value, __u32);
+} locals SEC(".maps");
 
 /* What a VIP itself sends, by kind: a flood of one kind leaves the others their rates. */
 enum answer_kind {

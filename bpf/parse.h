@@ -99,6 +99,25 @@ static __always_inline int parse_link(struct packet *p)
 	return parse_ip_fixed(p, ethertype);
 }
 
+/* So many bytes after the Ethernet header are readable: all of the headers of IPv4 and TCP, tested
+ * once. Ethernet has no shorter frames. */
+#define UNTAGGED_LEAST (sizeof(struct iphdr) + sizeof(struct tcphdr))
+
+/* parse_link for a frame without tags that is at least so long; false: it may be another. l3_offset
+ * must be set. */
+static __always_inline bool parse_untagged(struct packet *p)
+{
+	void *data = (void *)(long)p->ctx->data;
+
+	p->end = (void *)(long)p->ctx->data_end;
+	if (data + ETH_HLEN + UNTAGGED_LEAST > p->end)
+		return false;
+	p->l3 = data + ETH_HLEN;
+	if (!continues(parse_ip_fixed(p, *(__be16 *)(data + 2 * ETH_ALEN))))
+		return false;
+	return p->family == 4 || p->l3 + sizeof(struct ipv6hdr) + sizeof(struct tcphdr) <= p->end;
+}
+
 /* ---- IPv6 extension headers: the result is packed into one number ---- */
 
 /* Extensions: protocol (bits 0-7), kind (8-9), length of all extension headers (16-31),

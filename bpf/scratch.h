@@ -6,6 +6,8 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "lb_abi.h"
+
 /* What parse_rare has found; the common path copies it. */
 struct transport {
 	__u32 ports;
@@ -33,6 +35,7 @@ struct follower_way {
 struct scratch {
 	struct transport transport;
 	struct follower_way way;
+	struct lb_hop hop; /* of a reply; its prefix is not set */
 	/* a part of the frame, for chunk_sum. The verifier takes the length, rounded up to words,
 	 * for three more than it can be */
 	__u8 bytes[SCRATCH_BYTES + 8];

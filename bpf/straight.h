@@ -15,10 +15,12 @@
 #include "flow.h"
 #include "forward.h"
 #include "maps.h"
+#include "nat.h"
 #include "open.h"
 #include "packet.h"
 #include "parse.h"
 #include "path.h"
+#include "reply.h"
 #include "select.h"
 #include "service.h"
 #include "slot.h"
@@ -27,10 +29,6 @@
 #ifndef LB_STRAIGHT_ON
 #define LB_STRAIGHT_ON 1
 #endif
-
-/* So many bytes after the Ethernet header are readable: all of the headers of IPv4 and TCP, tested
- * once. Ethernet has no shorter frames. */
-#define STRAIGHT_LEAST (sizeof(struct iphdr) + sizeof(struct tcphdr))
 
 /* ---- the service ---- */
 
@@ -173,6 +171,15 @@ static __always_inline int straight_direct(const struct packet *p, const struct 
 	return direct(p, b, ETH_HLEN);
 }
 
+/* A sum that is finished here stays so, also where the long path sends the packet. */
+static __always_inline int straight_nat(const struct packet *p, __u32 backend)
+{
+	if (!settings.finished)
+		sum_finish(p->ctx);
+	return p->family == 4 ? nat_plain_in_v4(p->ctx, backend, PLAIN(p))
+			      : nat_plain_in_v6(p->ctx, backend, PLAIN(p));
+}
+
 static __always_inline int straight_forward(const struct packet *p, const struct route *r,
 					    __u32 forward)
 {
@@ -182,23 +189,9 @@ static __always_inline int straight_forward(const struct packet *p, const struct
 		return straight_tunnel(p, r, LB_FORWARD_GUE);
 	if (forward == LB_FORWARD_GRE)
 		return straight_tunnel(p, r, LB_FORWARD_GRE);
+	if (forward == LB_FORWARD_NAT)
+		return straight_nat(p, r->backend_id);
 	return straight_direct(p, r->backend);
-}
-
-/* ---- the headers ---- */
-
-/* False: the long path. */
-static __always_inline bool straight_parse(struct packet *p)
-{
-	void *data = (void *)(long)p->ctx->data;
-
-	p->end = (void *)(long)p->ctx->data_end;
-	if (data + ETH_HLEN + STRAIGHT_LEAST > p->end)
-		return false;
-	p->l3 = data + ETH_HLEN;
-	if (!continues(parse_ip_fixed(p, *(__be16 *)(data + 2 * ETH_ALEN))))
-		return false;
-	return p->family == 4 || p->l3 + sizeof(struct ipv6hdr) + sizeof(struct tcphdr) <= p->end;
 }
 
 /* ---- a new flow of a service that tracks always ---- */
@@ -229,7 +222,7 @@ LB_NOINLINE int straight_open(struct xdp_md *ctx, __u64 hash, __u64 word)
 	struct packet p = {.ctx = ctx, .l3_offset = ETH_HLEN};
 	struct route r = {.hash = hash};
 
-	if (!straight_parse(&p))
+	if (!parse_untagged(&p))
 		return LB_CONTINUE;
 	if (p.family == 4) {
 		p.family = 4;
@@ -292,13 +285,22 @@ static __always_inline int straight_serve(const struct packet *p, struct route *
 			     LB_STRAIGHT_FORWARD(word));
 }
 
+static __always_inline int straight_not_vip(const struct packet *p, const struct route *r)
+{
+	if (unlikely(is_icmp(p)))
+		return LB_CONTINUE;
+	if (likely(!r->tables->reals) || is_from_no_real(p))
+		return end(LB_REASON_not_vip, p);
+	return p->family == 4 ? reply_v4(p->ctx, p->length) : reply_v6(p->ctx, p->length);
+}
+
 /* p->family is a constant here. */
 static __always_inline int straight_ip(struct packet *p)
 {
 	struct route r = {};
 
 	if (!continues(vip_find(p, &r)))
-		return likely(!is_icmp(p)) ? end(LB_REASON_not_vip, p) : LB_CONTINUE;
+		return straight_not_vip(p, &r);
 	return parse_plain(p) ? straight_serve(p, &r) : LB_CONTINUE;
 }
 
@@ -307,7 +309,7 @@ static __always_inline int straight(struct xdp_md *ctx)
 {
 	struct packet p = {.ctx = ctx, .l3_offset = ETH_HLEN};
 
-	if (!LB_STRAIGHT_ON || !straight_parse(&p))
+	if (!LB_STRAIGHT_ON || !parse_untagged(&p))
 		return LB_CONTINUE;
 	if (p.family == 4) {
 		p.family = 4;

@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define LB_ABI_VERSION 8
+#define LB_ABI_VERSION 9
 
 /* ---- limits ---- */
 
@@ -16,6 +16,9 @@
 #define LB_MAX_SERVICES 16384 /* service ids are 1..; 0 is "none" */
 /* least-cost search is exact up to here; above, the better of two that are drawn at random */
 #define LB_EXACT_MEMBERS 16
+
+#define LB_DIRECTS       16 /* prefixes of clients that reach backends past the VIPs */
+#define LB_HOPS          64 /* ways to clients, of both families together */
 
 /* ---- settings: one element, mmapable ---- */
 
@@ -45,7 +48,7 @@ struct lb_tables {
 	__u32 port_base; /* first bucket of map `ports` */
 	__u32 port_mask;
 	__u64 multiplier; /* of both hashes; chosen so that no bucket overflows */
-	__u64 pad;
+	__u64 reals;      /* LB_REALS, the same in both; 0: no service is LB_FORWARD_NAT */
 };
 
 /* The key of the flow hash (lb_hash.h), derived from flow_seed. */
@@ -60,6 +63,24 @@ struct lb_hash_key {
 #define LB_MAC_MASK 0xffffffffffff0000ULL
 #endif
 #define LB_MAC_NONE (~0ULL) /* no frame's */
+
+/* A part of a list, as one word: the list's element of its map, the part's first entry, and its
+ * length. A changed list is put into another element, in turn: by the time one is used again, no
+ * packet that found the former list there is left. */
+#define LB_LIST(place, first, length) ((__u32)(place) << 16 | (__u32)(first) << 8 | (__u32)(length))
+#define LB_LIST_PLACE(list)           ((list) >> 16)
+#define LB_LIST_FIRST(list)           ((list) >> 8 & 0xff)
+#define LB_LIST_LENGTH(list)          ((list)&0xff)
+#define LB_LIST_PLACES                8
+
+#define LB_ADDRESS_BITS               256
+
+/* address: IPv4: one word, the rest zero. */
+static inline __attribute__((always_inline)) __u32 lb_address_bit(__u32 a, __u32 b, __u32 c,
+								  __u32 d)
+{
+	return ((a ^ b ^ c ^ d) * 0x9e3779b1u) >> 24;
+}
 
 /* Which part of the flow table is in use: a mask of bucket numbers, twice. `look`: where an entry
  * is looked for first; `put`: where it is looked for next, and where new ones go. They differ only
@@ -101,6 +122,17 @@ struct lb_settings {
 	__be32 encap6[4], encap6_spread;
 	union lb_flow_masks flow_masks; /* by both; the program only enlarges */
 	__u8 pad1[8];
+	/* A line for replies: LB_FORWARD_NAT. A bit for each address of this host, in the same
+	 * way. */
+	__u64 local[LB_ADDRESS_BITS / 64];
+	__u32 direct4, direct6; /* prefixes in map `directs`: LB_LIST */
+	__u32 hops4, hops6;     /* ways in map `hops`: LB_LIST */
+	__u8 finished;          /* no packet's checksum is left to an interface */
+	__u8 pad2[15];
+	/* A line for what is not to a VIP, while there are reals: a bit for each address of a real,
+	 * at lb_address_bit. Where it is not set, the source is none of them. */
+	__u64 real[LB_ADDRESS_BITS / 64];
+	__u64 pad3[4];
 };
 
 /* ---- links: the MAC addresses that are this host's, for each interface with the program ---- */
@@ -215,6 +247,8 @@ enum lb_forward {
 	LB_FORWARD_GUE,  /* UDP + 4-byte GUE header (variant 0), port lb_settings.gue_port */
 	LB_FORWARD_L2,   /* MAC rewrite only */
 	LB_FORWARD_GRE,  /* IP + 4-byte GRE header (RFC 2784: no checksum, no key) */
+	/* destination address and port become the backend's; replies come back through here */
+	LB_FORWARD_NAT,
 };
 
 /* A region of the arena, read and written as one word: base (high 32 bits, in slots) and length. 0:
@@ -280,17 +314,17 @@ _Static_assert(__builtin_offsetof(struct lb_service, select) == 24 &&
  * other question; or, tracked, if one of an established flow goes to the backend in its entry. The
  * word follows from the service's line alone.
  *   base of the ring, or the service's id if it is tracked (63-32) | open 1 (31) | tracked 1 (30) |
- *   limited 1 (29): new flows have a rate | enum lb_forward 2 (28-27) | size of the ring (26-0), or
+ *   limited 1 (29): new flows have a rate | enum lb_forward 3 (28-26) | size of the ring (25-0), or
  *   if it is tracked, 1 or 0: whether a new flow goes to the backend that is next, with no other
  *   question */
 #define LB_STRAIGHT_OPEN       (1u << 31)
 #define LB_STRAIGHT_TRACKED    (1u << 30)
 #define LB_STRAIGHT_LIMITED    (1u << 29)
-#define LB_STRAIGHT_SIZE       ((1u << 27) - 1)
+#define LB_STRAIGHT_SIZE       ((1u << 26) - 1)
 #define LB_STRAIGHT_NEW        1u
 #define LB_STRAIGHT_UPPER(w)   ((__u32)((w) >> 32))
-#define LB_STRAIGHT_KIND(w)    ((__u32)(w) >> 27) /* all but the ring: of IP in IP, OPEN alone */
-#define LB_STRAIGHT_FORWARD(w) ((__u32)(w) >> 27 & 3)
+#define LB_STRAIGHT_KIND(w)    ((__u32)(w) >> 26) /* all but the ring: of IP in IP, OPEN alone */
+#define LB_STRAIGHT_FORWARD(w) ((__u32)(w) >> 26 & 7)
 
 /* lb_vip.main. port: wire order. */
 #define LB_VIP_MAIN(port, protocol) ((__u32)(port) << 16 | (__u32)(protocol))
@@ -313,7 +347,7 @@ static inline __u64 lb_straight(const struct lb_service *s, __u8 family)
 	const int whole =
 	    rules.hash == LB_HASH_FULL && (family == 4 ? rules.mask4 == 32 : rules.mask6 == 128);
 	const __u8 apart = LB_SERVICE_TRACKING | LB_SERVICE_LIMIT;
-	__u32 low = LB_STRAIGHT_OPEN | (__u32)(rules.forward & 3) << 27;
+	__u32 low = LB_STRAIGHT_OPEN | (__u32)(rules.forward & 7) << 26;
 
 	if (rules.flags & LB_SERVICE_FILTERED || !LB_REGION_SIZE(ring) ||
 	    LB_REGION_SIZE(ring) > LB_STRAIGHT_SIZE)
@@ -446,7 +480,18 @@ struct lb_backend {
 	__u8 family; /* of the outer header: 4 or 6 */
 	/* mask of the bits in the last 32 of outer_src that vary with the flow: zero there */
 	__be32 spread;
-	__be32 outer_src[4]; /* IPv4: [0] */
+	union {
+		__be32 outer_src[4]; /* IPv4: [0] */
+		/* LB_FORWARD_NAT: the backend's address is outer_dst */
+		struct lb_nat {
+			__be16 port; /* 0: the destination port stays */
+			/* what becomes of the sums in the IP header, TTL - 1 included, and in the
+			 * TCP or UDP header */
+			__u16 delta3, delta4;
+			__u8 on_link; /* no router is between: it is reached without a gateway */
+			__u8 pad;
+		} nat;
+	};
 	__be32 outer_dst[4]; /* IPv4: [0]; also the backend's identity */
 };
 
@@ -457,6 +502,93 @@ static inline __u32 lb_backend_kind(const struct lb_backend *b)
 {
 	return b->flags | (__u32)b->family << 8;
 }
+
+/* ---- replies: LB_FORWARD_NAT ---- */
+
+/* A real is (address, protocol, port) of a backend. It belongs to one service, so the source of a
+ * reply says which VIP and port it gets: no flow is looked up. */
+
+/* reals: buckets of one cache line, in two halves, as `ports`; but which half is in use is in
+ * lb_tables.reals: a real must be known before a packet is sent to it. A word: fingerprint 32
+ * (63-32) | backend 15 (14-0); 0: empty. The line in `returns` says whether it is the real that it
+ * looks like. A port of 0: of a service that takes any. A protocol of 0, with port 0: some real has
+ * this address. */
+#define LB_REAL_WAYS         8
+#define LB_REAL_BUCKETS_MOST (1u << 16) /* in a half */
+#define LB_REAL(hash, id)    ((hash) >> 32 << 32 | (__u32)(id))
+#define LB_REAL_BACKEND(w)   ((__u32)(w)&LB_MAX_BACKENDS)
+#define LB_REAL_BUCKET(hash) ((__u32)(hash) >> 16)
+
+struct lb_real_bucket {
+	__u64 real[LB_REAL_WAYS];
+};
+
+/* The first bucket (63-32) | seed of the hash 8 (31-24) | some service takes any port 1 (23) |
+ * number of buckets, a power of two (22-0). */
+#define LB_REALS(base, buckets, seed) ((__u64)(base) << 32 | (__u32)(seed) << 24 | (__u32)(buckets))
+#define LB_REALS_BASE(w)              ((__u32)((w) >> 32))
+#define LB_REALS_SEED(w)              ((__u32)(w) >> 24)
+#define LB_REALS_ANY                  (1u << 23)
+#define LB_REALS_BUCKETS(w)           ((__u32)(w) & (LB_REALS_ANY - 1))
+#define LB_REALS_MULTIPLIER(w)        LB_TABLE_MULTIPLIER(LB_REALS_SEED(w))
+
+/* high, low: of the address, as loaded from a packet; IPv4: 0 and the address. port: wire order. */
+static inline __attribute__((always_inline)) __u64 lb_real_hash(__u64 high, __u64 low, __be16 port,
+								__u8 protocol, __u64 multiplier)
+{
+	__u64 h = (low ^ (__u64)port << 48 ^ (__u64)protocol << 40) * multiplier;
+
+	h = (h ^ h >> 32 ^ high) * 0xbf58476d1ce4e5b9ULL;
+	h = (h ^ h >> 32) * multiplier;
+	return h ^ h >> 32;
+}
+
+/* returns: what a reply gets, by backend: one line each. It stays when the backend is removed,
+ * until no reply can come any more. */
+struct lb_return {
+	__be32 real[4]; /* IPv4: [0] */
+	__be32 vip[4];
+	__be16 port, vip_port; /* 0: any; the port stays */
+	__u16 delta3, delta4;  /* as in struct lb_nat */
+	__u8 protocol;
+	__u8 family; /* 4 or 6; 0: the backend gets no replies here. Written last */
+	__u8 pad[2];
+	__u32 idle; /* ticks without a packet after which a flow is over */
+	__u32 left; /* tick in which the backend was removed; 0: it was not */
+	__u32 pad1[3];
+};
+
+/* return_counts[cpu * backends + id] */
+struct lb_return_count {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* directs: prefixes of clients who reach reals past the VIPs. */
+struct lb_prefix {
+	__be32 addr[4], mask[4]; /* IPv4: [0], the rest zero */
+};
+
+/* hops: the ways to clients, most specific first. The first fields as in struct lb_backend. */
+struct lb_hop {
+	__u8 dst_mac[6];
+	__u8 src_mac[6];
+	__be16 vlan_tci;
+	__u16 mtu;
+	__u32 ifindex; /* 0: the kernel is asked */
+	struct lb_prefix prefix;
+	__u32 pad[3];
+};
+
+struct lb_direct_list {
+	struct lb_prefix prefix[LB_DIRECTS];
+};
+
+struct lb_hop_list {
+	struct lb_hop hop[LB_HOPS];
+};
+
+/* locals: the addresses of this host. The key is a struct lb_path_key. */
 
 /* ---- paths: path MTUs that routers have reported about tunnel packets ---- */
 
@@ -626,8 +758,9 @@ struct lb_backend_count {
 	__u64 pad;
 };
 
-/* reason_counts[cpu * LB_COUNTERS + counter]: enum lb_reason, then enum lb_event. The counter of
- * forwarded_tx is not used: all that backend_counts and totals have, less forwarded_redirect. */
+/* reason_counts[cpu * LB_COUNTERS + counter]: enum lb_reason, then enum lb_event. The counters
+ * of forwarded_tx and returned_tx are not used: all that backend_counts, or return_counts, and
+ * totals have, less forwarded_redirect, or returned_redirect and returned_kernel. */
 struct lb_reason_count {
 	__u64 packets;
 	__u64 bytes;
@@ -639,7 +772,7 @@ struct lb_total {
 	__u64 packets;
 	__u64 bytes;
 	__u64 flows;
-	__u64 pad;
+	__u64 returned_packets, returned_bytes; /* replies */
 };
 
 /* service_counts[cpu * services + id]: packets dropped, by reason */
@@ -651,7 +784,7 @@ struct lb_service_count {
 
 /* frags: where the first fragment of a datagram went. Direct-mapped, one word: fingerprint 32
  * (63-32) | used 1 (31) | dropped 1 (30) | backend 15 (28-14), 0: to the kernel, or dropped |
- * tick 14 (13-0) */
+ * tick 14 (13-0). Of a reply: which backend it came from, 0: none of LB_FORWARD_NAT. */
 #define LB_FRAG_USED          (1ULL << 31)
 #define LB_FRAG_DROPPED       (1ULL << 30)
 #define LB_FRAG_BACKEND_SHIFT LB_FLOW_TICK_BITS
@@ -772,7 +905,7 @@ _Static_assert(sizeof(struct lb_limit) == 64, "layout");
 _Static_assert(sizeof(struct lb_source_bucket) == 64, "layout");
 _Static_assert(sizeof(struct lb_offender) == 64, "layout");
 _Static_assert(sizeof(struct lb_tables) == 32, "layout");
-_Static_assert(sizeof(struct lb_settings) == 192, "layout");
+_Static_assert(sizeof(struct lb_settings) == 320, "layout");
 _Static_assert(sizeof(struct lb_link) == 64, "layout");
 _Static_assert(sizeof(struct lb_vip_bucket) == 64, "layout");
 _Static_assert(sizeof(struct lb_port_bucket) == 64, "layout");
@@ -781,6 +914,12 @@ _Static_assert(sizeof(struct lb_filter_block) == 64, "layout");
 _Static_assert(sizeof(struct lb_filter_head) == sizeof(struct lb_filter_block), "layout");
 _Static_assert(sizeof(struct lb_filter_bound) == 16, "layout");
 _Static_assert(sizeof(struct lb_backend) == 64, "layout");
+_Static_assert(sizeof(struct lb_real_bucket) == 64, "layout");
+_Static_assert(sizeof(struct lb_return) == 64, "layout");
+_Static_assert(sizeof(struct lb_hop) == 64, "layout");
+_Static_assert(__builtin_offsetof(struct lb_hop, ifindex) ==
+		   __builtin_offsetof(struct lb_backend, ifindex),
+	       "layout");
 _Static_assert(sizeof(struct lb_path_key) == 20, "layout");
 _Static_assert(sizeof(struct lb_path) == 24, "layout");
 _Static_assert(sizeof(struct lb_load) == 8, "layout");

@@ -18,7 +18,7 @@
  * is answered in the same form with 400, 411, 413, 431, 501, 503 or 505, or closed.
  *
  * GET  /v1/status
- *      { "version", "abi": 8, "pid", "uptime_s", "config": PATH,
+ *      { "version", "abi": 9, "pid", "uptime_s", "config": PATH,
  *        "adopted": bool (took over the pinned maps of a previous lbd),
  *        "starting": bool (the takeover is under way: an earlier program forwards, changes wait),
  *        "overrides": number of run-time changes, "interfaces": [ INTERFACE ],
@@ -43,7 +43,9 @@
  *        "kernel": "6.1.0-...",
  *        "sources", "sources_failed": services with `backends-from`, and those whose source fails,
  *        "zone": null or text, of this node,
- *        "shared_config": null (the config is in files of this node) or CONFIG, see GET /v1/fleet }
+ *        "shared_config": null (the config is in files of this node) or CONFIG, see GET
+ *        /v1/fleet,
+ *        "backends_silent": of services with `forward: nat`, those without replies (see "hint") }
  *      NODE:
  *      { "state": "starting"|"syncing"|"up"|"draining"|"blind"|"withdrawn", "why": "sentence" or "",
  *        "since_s" (since the state began), "table", "metric" (of the routes), "vips",
@@ -126,7 +128,8 @@
  *        "source": null (the service has no `backends-from`) or SOURCE,
  *        "levels": [ { "priority": 0 to 7 or null (backups), "local": bool (in the node's zone, or it has none),
  *                      "backends", "backends_up", "share": of new flows, 0 to 1, "panic": bool } ], in the
- *                  order in which they take new flows; only those with backends }
+ *                  order in which they take new flows; only those with backends,
+ *        "returned_packets", "returned_bytes": replies that came back through lbd (`forward: nat`) }
  *      SOURCE:
  *      { "kind": "file"|"dns"|"etcd"|"kubernetes"|"consul", "what": path, name or URLs, "min": as configured, "named": backends in the last list that was
  *        taken over, "listed_s": null (none yet) or since then, "failed_s": null or since when it has
@@ -167,7 +170,10 @@
  *        "connects": null (they are not timed) or CONNECTS,
  *        "from": "config", "runtime" (added by hand), "lease" (registered) or "source" (`backends-from`),
  *        "lease": null or LEASE, "zone": null or text, "priority": 0 to 7,
- *        "local": bool (in the node's zone, or it has none), "health": null (as the service says) or TARGET }
+ *        "local": bool (in the node's zone, or it has none), "health": null (as the service says) or TARGET,
+ *        "port": null or, with `forward: nat`, where it gets its packets (0: any),
+ *        "returned_packets", "returned_bytes": replies that came back through lbd (`forward: nat`),
+ *        "hint": what is to be looked at, though it is up ("120 SYNs in, nothing back in 10 s: ..."), or "" }
  *      TARGET, where it is checked, each only if the backend has one of its own:
  *      { "port", "agent-port", "address" }
  *      LEASE:
@@ -198,7 +204,8 @@
  *      { "time_ms" (CLOCK_MONOTONIC), "status": { ... }, "services": [ ... ], "backends": [ ... ],
  *        "reasons": [ ... ], "events": [ ... ] }
  *      lbctl top --once --json makes two of them "interval_ms" apart, and adds to the second "rates"
- *      (of all, of each SERVICE and BACKEND: null or { "packets", "bits", "flows" } a second) and
+ *      (of all, of each SERVICE and BACKEND: null or { "packets", "bits", "flows", "returned_packets",
+ *      "returned_bits" } a second) and
  *      "rate" (of each reason and event: null or a number a second).
  *
  * GET  /v1/events?after=SEQ&since_s=SECONDS&service=NAME&wait_s=SECONDS, each optional
@@ -225,8 +232,9 @@
  * POST /v1/attach          { "interface", "mode": "auto"|"native"|"generic" (default: that of the
  *                            config) }
  *                          -> { "interface": INTERFACE }
- * POST /v1/detach          { "interface" } -> {}. An interface of the config stays detached, also
- *                          over reloads, until it is attached by hand
+ * POST /v1/detach          { "interface", "force": bool (default false) } -> {}. An interface of the
+ *                          config stays detached, also over reloads, until it is attached by hand.
+ *                          force: also while replies of services with `forward: nat` come in there
  * POST /v1/reload          { "lists", "dry_run", "keep": bool (default false) }
  *                          -> { "services", "backends",
  *                          "kept_overrides", "dropped_overrides": numbers of run-time changes,
@@ -249,7 +257,7 @@
  *                          Nothing is written
  * POST /v1/service/add     a service as the config has it in `services`, with the same keys:
  *                          { "vip", "protocol", "port", "backends": [ { "address" } ], and if
- *                          wanted "name", "slots", "algorithm", "hash", "forward", "no-backend",
+ *                          wanted "name", "backend-port", "slots", "algorithm", "hash", "forward", "no-backend",
  *                          "fragments", "tracking", "affinity", "affinity-timeout",
  *                          "affinity-mask", "allow", "deny", "idle-timeout", "limit", "slow-start",
  *                          "flap-damping",

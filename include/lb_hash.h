@@ -77,6 +77,7 @@ LB_HASH_INLINE __u64 lb_hash_v6(const struct lb_hash_key *key, __u64 client_high
 #define LB_HASH_DOMAIN_CLIENT   (1u << 8) /* affinity entries */
 #define LB_HASH_DOMAIN_FRAGMENT (1u << 9)
 #define LB_HASH_DOMAIN_SOURCE   (1u << 10) /* source prefixes of a service */
+#define LB_HASH_DOMAIN_REPLY    (1u << 11) /* fragments of replies */
 
 /* The input of a hash. IPv4: both addresses are in [0], the rest is not read. */
 struct lb_tuple {

@@ -4,12 +4,17 @@
 #ifndef LB_REASONS_H
 #define LB_REASONS_H
 
-/* outcome: SENT (to a backend, or answered), PASSED (to the kernel, untouched), DROPPED.
+/* outcome: SENT (to a backend or client, or answered), PASSED (to the kernel), DROPPED.
  * X(name, outcome, help) */
 #define LB_REASONS(X)                                                                             \
 	/* sent */                                                                                \
 	X(forwarded_tx, SENT, "sent to a backend through the interface it came in on")            \
 	X(forwarded_redirect, SENT, "sent to a backend through another interface")                \
+	X(returned_tx, SENT,                                                                      \
+	  "reply of a backend (`forward: nat`), sent to the client through the interface it "     \
+	  "came in on")                                                                           \
+	X(returned_redirect, SENT,                                                                \
+	  "reply of a backend (`forward: nat`), sent to the client through another interface")    \
 	X(echo_answered, SENT, "echo request to a VIP, answered")                                 \
 	X(too_big_answered, SENT, "too long for the tunnel; answered with ICMP packet too big")   \
 	X(time_exceeded_answered, SENT, "TTL or hop limit exceeded; answered with ICMP")          \
@@ -20,6 +25,11 @@
 	/* passed */                                                                              \
 	X(not_ip, PASSED, "neither IPv4 nor IPv6")                                                \
 	X(not_vip, PASSED, "destination is not a VIP")                                            \
+	X(returned_kernel, PASSED,                                                                \
+	  "reply of a backend (`forward: nat`), given its VIP and left to the kernel to send")    \
+	X(nat_direct, PASSED,                                                                     \
+	  "from a backend (`forward: nat`) to a client that reaches it past the VIP "             \
+	  "(`nat: direct`)")                                                                      \
 	X(malformed, PASSED, "truncated header or impossible lengths")                            \
 	X(vip_other_mac, PASSED,                                                                  \
 	  "to a VIP, but the frame is for another host's MAC address, broadcast or multicast")    \
@@ -45,6 +55,9 @@
 	  "echo request to a VIP with a wrong checksum, or above the rate limit")                 \
 	X(fragment_unknown, DROPPED, "later fragment to a VIP whose first fragment was not seen") \
 	X(fragment_refused, DROPPED, "fragment to a service with `fragments: drop`")              \
+	X(nat_hairpin, DROPPED,                                                                   \
+	  "from a backend to a VIP whose backend would reply to it past the balancer "            \
+	  "(`forward: nat`): the same host, or one on the same link")                             \
 	X(path_mtu, DROPPED,                                                                      \
 	  "ICMP packet too big about a tunnel packet to a backend: for lbd, which lowers the "    \
 	  "path MTU")                                                                             \

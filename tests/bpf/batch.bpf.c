@@ -86,7 +86,12 @@ static __always_inline int write_packet(struct xdp_md *ctx, const struct shot *s
 		return -1;
 	t = &c->templates[shot->template & (BATCH_TEMPLATES - 1)];
 	__builtin_memcpy(data, t->frame, BATCH_FRAME);
-	if (t->family == 4) {
+	if (shot->real) {
+		*(__be32 *)(data + 26) = shot->real;
+		*(__be32 *)(data + 30) = shot->client;
+		*(__be16 *)(data + 34) = shot->real_port;
+		*(__be16 *)(data + 36) = shot->port;
+	} else if (t->family == 4) {
 		*(__be32 *)(data + 26) = shot->client;
 		*(__be16 *)(data + 34) = shot->port;
 		if (t->is_tcp)
@@ -105,7 +110,12 @@ static __always_inline void note(struct xdp_md *ctx, struct shot *shot, __u32 ve
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 
 	shot->verdict = verdict;
-	shot->outer_dst = data + 34 <= end ? *(__be32 *)(data + 30) : 0;
+	if (data + BATCH_FRAME > end)
+		return;
+	shot->outer_dst = *(__be32 *)(data + 30);
+	shot->source = *(__be32 *)(data + 26);
+	shot->ports[0] = *(__be16 *)(data + 34);
+	shot->ports[1] = *(__be16 *)(data + 36);
 }
 
 /* The next packet starts where this one did. */

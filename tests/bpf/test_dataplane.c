@@ -105,7 +105,8 @@ static int teardown(void **state)
 	    "links",  "vips",     "ports",          "services",      "arena",          "fronts",
 	    "stamps", "backends", "loads",          "turns",         "flows",          "frags",
 	    "dirty",  "totals",   "backend_counts", "reason_counts", "service_counts", "filters",
-	    "egress", "paths",    "limits",         "sources",       "offenders",      "settings"};
+	    "egress", "paths",    "limits",         "sources",       "offenders",      "reals",
+	    "hops",   "returns",  "return_counts",  "directs",       "locals",         "settings"};
 	char path[128];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)

@@ -113,6 +113,66 @@ static void check_backends(const struct config *config, const struct config_serv
 	}
 }
 
+/* With `forward: nat`; 0: any. */
+static unsigned real_of(const struct config_service *service, const struct config_backend *backend)
+{
+	unsigned of_all = service->backend_port ? service->backend_port : service->port;
+
+	return backend->port ? backend->port : of_all;
+}
+
+/* No other NAT has a backend with its address, protocol and port. */
+static void check_real(const struct config *config, const struct config_service *service,
+		       const struct config_backend *backend)
+{
+	unsigned port = real_of(service, backend);
+
+	for (unsigned i = 0; i < config->services_count; i++) {
+		const struct config_service *other = &config->services[i];
+		const struct config_backend *same = config_find_backend(other, &backend->address);
+
+		if (other == service || other->forward != LB_FORWARD_NAT || !same ||
+		    other->protocol != service->protocol)
+			continue;
+		require(port && real_of(other, same) && port != real_of(other, same),
+			"%s and %s share port %u", service->name, other->name, port);
+	}
+}
+
+static void check_nat(const struct config *config, const struct config_service *service)
+{
+	bool nat = service->forward == LB_FORWARD_NAT;
+
+	require((nat && service->port) || !service->backend_port, "%s: port %u", service->name,
+		service->backend_port);
+	require(!nat || !health_spec_to_vip(&service->health), "%s: checked by the VIP",
+		service->name);
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct config_backend *backend = &service->backends[i];
+
+		require((nat && service->port) || !backend->port, "port %u", backend->port);
+		require(config_real_port(service, backend) == (nat ? real_of(service, backend) : 0),
+			"%s: real %u", service->name, i);
+		if (!nat)
+			continue;
+		require(backend->address.family == service->vip.family, "family of %u", i);
+		check_real(config, service, backend);
+	}
+}
+
+static void check_direct(const struct config_nat *nat)
+{
+	require(nat->direct_count <= 16, "%u prefixes", nat->direct_count);
+	for (unsigned i = 0; i < nat->direct_count; i++) {
+		struct addr prefix = nat->direct[i].addr;
+
+		require(within(nat->direct[i].length, 1, prefix.family == 4 ? 32 : 128),
+			"length %u", nat->direct[i].length);
+		require(!addr_clear_beyond(&prefix, nat->direct[i].length), "bits beyond %u",
+			nat->direct[i].length);
+	}
+}
+
 static void check_service(const struct config *config, const struct config_service *service)
 {
 	check_name(service->name);
@@ -137,6 +197,7 @@ static void check_service(const struct config *config, const struct config_servi
 	check_times(service);
 	check_health(service);
 	check_backends(config, service);
+	check_nat(config, service);
 }
 
 static void check_limits(const struct config *config)
@@ -212,6 +273,7 @@ static void check_config(const struct config *config)
 	check_announce(&config->announce);
 	check_peers(&config->peers);
 	check_api(config->api);
+	check_direct(&config->nat);
 	for (unsigned i = 0; i < config->services_count; i++)
 		check_service(config, &config->services[i]);
 }

@@ -143,8 +143,8 @@ static void read_counts_before(const struct expectation *e, struct lb_backend_co
 static int check_out(const struct view *v, const struct expectation *e)
 {
 	require(f->reason >= 0, "no reason was counted, or several");
-	require(e->reasons >> f->reason & 1, "reason %s, expected one of %08x",
-		fixture_reason_name(f->reason), e->reasons);
+	require(e->reasons >> f->reason & 1, "reason %s, expected one of %010llx",
+		fixture_reason_name(f->reason), (unsigned long long)e->reasons);
 	require(f->verdict == fixture_action_of(f->reason), "%s: action %d",
 		fixture_reason_name(f->reason), f->verdict);
 	if (is_forwarded(f->reason))

@@ -87,8 +87,8 @@ static bool draws_error(const struct model *model, const struct view *v)
 }
 
 /* answered and silent: reasons with and without an answer. */
-static uint32_t rejected(const struct model *model, const struct view *v, uint32_t answered,
-			 uint32_t silent)
+static reason_set rejected(const struct model *model, const struct view *v, reason_set answered,
+			   reason_set silent)
 {
 	if (v->part == PART_LATER || view_is_icmp(v))
 		return silent;
@@ -102,7 +102,7 @@ static uint32_t rejected(const struct model *model, const struct view *v, uint32
 				      : answered;
 }
 
-static uint32_t unserved(const struct model *model, const struct view *v)
+static reason_set unserved(const struct model *model, const struct view *v)
 {
 	if (model->settings.unserved == LB_REFUSE_PASS)
 		return REASON(vip_no_service);
@@ -111,15 +111,15 @@ static uint32_t unserved(const struct model *model, const struct view *v)
 	return rejected(model, v, REASON(unserved_rejected), REASON(unserved));
 }
 
-static uint32_t unserved_icmp(const struct model *model)
+static reason_set unserved_icmp(const struct model *model)
 {
 	return model->settings.unserved == LB_REFUSE_PASS ? REASON(vip_icmp_other)
 							  : REASON(unserved);
 }
 
 /* While a service has no backend, only new connections are reset (docs/config.md). */
-static uint32_t without_backend(const struct model *model, const struct view *v,
-				const struct world_service *service)
+static reason_set without_backend(const struct model *model, const struct view *v,
+				  const struct world_service *service)
 {
 	if (service->plan->no_backend == LB_REFUSE_PASS)
 		return REASON(no_backend_passed);
@@ -150,7 +150,7 @@ size_t model_overhead(const struct world_service *service)
 	}
 }
 
-static uint32_t leaves(const struct world_service *service)
+static reason_set leaves(const struct world_service *service)
 {
 	switch (service->plan->egress) {
 	case EGRESS_SAME:
@@ -168,8 +168,8 @@ size_t model_mtu(const struct world_service *service)
 }
 
 /* Through the backend's link, unless it is out of hops. */
-static uint32_t sent_on(const struct model *model, const struct view *v,
-			const struct world_service *service)
+static reason_set sent_on(const struct model *model, const struct view *v,
+			  const struct world_service *service)
 {
 	if (!model_overhead(service) || v->ttl > 1)
 		return leaves(service);
@@ -178,13 +178,13 @@ static uint32_t sent_on(const struct model *model, const struct view *v,
 
 /* The same, unless it is too long. What only a router's report refuses is sent if its sender cannot
  * be told (SECURITY.md); that nobody has an address of class E leaves open whether one is. */
-static uint32_t sent_to(const struct model *model, const struct view *v,
-			const struct world_service *service)
+static reason_set sent_to(const struct model *model, const struct view *v,
+			  const struct world_service *service)
 {
 	const size_t overhead = model_overhead(service), mtu = model_mtu(service);
 	const size_t length = v->ip_length + overhead;
 	const bool told = draws_error(model, v) && (v->family == 4 || mtu - overhead >= LEAST_MTU6);
-	uint32_t reasons = sent_on(model, v, service);
+	reason_set reasons = sent_on(model, v, service);
 
 	if (length <= mtu)
 		return reasons;
@@ -355,12 +355,12 @@ static struct bucket bucket_of(const struct model *model, const struct view *v,
 }
 
 /* passed: the reasons for which a packet within the rates ends. The source's rate comes first. */
-static uint32_t limited(const struct model *model, const struct view *v, struct expectation *e,
-			uint32_t passed)
+static reason_set limited(const struct model *model, const struct view *v, struct expectation *e,
+			  reason_set passed)
 {
 	const struct bucket source = bucket_of(model, v, e->service, true),
 			    all = bucket_of(model, v, e->service, false);
-	uint32_t reasons = 0;
+	reason_set reasons = 0;
 
 	e->opening = opening_of(model, v, e);
 	if (e->opening == OPENS_NOTHING)
@@ -432,7 +432,7 @@ static bool is_neighbour_discovery(const struct view *v)
 	return v->family == 6 && v->ttl == 255 && v->l4[0] >= 133 && v->l4[0] <= 137;
 }
 
-static uint32_t echo(const struct model *model, const struct view *v)
+static reason_set echo(const struct model *model, const struct view *v)
 {
 	if (model->settings.no_echoes || view_transport_sum(v) != 0xffff || !may_be_answered(v))
 		return REASON(echo_refused);

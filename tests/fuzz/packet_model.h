@@ -10,7 +10,8 @@
 
 #define MODEL_PACKETS 8
 
-#define REASON(name)  (1u << LB_REASON_##name)
+typedef uint64_t reason_set;
+#define REASON(name) ((reason_set)1 << LB_REASON_##name)
 
 /* A flow of which a packet came to its service. */
 struct model_flow {
@@ -56,7 +57,7 @@ struct model {
 enum opening { OPENS_NOTHING, OPENS_PERHAPS, OPENS_FLOW };
 
 struct expectation {
-	uint32_t reasons;                    /* set of REASON */
+	reason_set reasons;                  /* of REASON */
 	const struct world_service *service; /* that it may be forwarded for */
 	unsigned backends;                   /* set of 1 << index */
 	/* of the flow that it belongs to */

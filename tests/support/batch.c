@@ -153,6 +153,9 @@ void batch_clear(struct batch *batch, uint64_t dice)
 	memset(m->vips, 0, m->vip_buckets * sizeof(*m->vips));
 	memset(m->ports, 0, m->port_buckets * sizeof(*m->ports));
 	memset(m->services, 0, m->service_slots * sizeof(*m->services));
+	memset(m->reals, 0, m->real_buckets * sizeof(*m->reals));
+	memset(m->returns, 0, m->backend_slots * sizeof(*m->returns));
+	memset(m->return_counts, 0, (size_t)m->cpus * m->backend_slots * sizeof(*m->return_counts));
 	memset(m->arena, 0, m->arena_slots * sizeof(*m->arena));
 	memset(m->fronts, 0, m->arena_slots * sizeof(*m->fronts));
 	memset(m->stamps, 0, m->arena_slots * sizeof(*m->stamps));

@@ -27,7 +27,14 @@ struct shot {
 	__be32 outer_dst; /* IPv4: where it was sent to */
 	__u32 verdict;    /* enum xdp_action */
 	__be32 seq;       /* of TCP templates */
-	__u32 pad;        /* elements of a map are whole 64-bit words */
+	/* A reply, IPv4: from this address and port, to `client` and `port`. 0: no reply. */
+	__be32 real;
+	__be16 real_port;
+	/* outcome: what was sent has these ports, and this source */
+	__be16 ports[2];
+	__u16 pad;
+	__be32 source;
+	__u32 pad1; /* elements of a map are whole 64-bit words */
 };
 
 struct template

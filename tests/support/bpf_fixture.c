@@ -36,6 +36,9 @@ void fixture_size_maps(struct bpf_object *object, unsigned cpus)
 	} sizes[] = {
 	    {"ports", FIXTURE_VIP_BUCKETS},
 	    {"services", FIXTURE_SERVICES},
+	    {"reals", FIXTURE_REALS},
+	    {"returns", FIXTURE_BACKENDS},
+	    {"return_counts", cpus * FIXTURE_BACKENDS},
 	    {"arena", FIXTURE_SLOTS / 2},
 	    {"stamps", FIXTURE_SLOTS / 4},
 	    {"loads", FIXTURE_BACKENDS},
@@ -84,6 +87,11 @@ static int map_maps(struct fixture *f)
 	m->vips = map_memory(f->skel->maps.data_wide_vips);
 	m->ports = map_memory(f->skel->maps.ports);
 	m->services = map_memory(f->skel->maps.services);
+	m->reals = map_memory(f->skel->maps.reals);
+	m->returns = map_memory(f->skel->maps.returns);
+	m->return_counts = map_memory(f->skel->maps.return_counts);
+	m->directs = map_memory(f->skel->maps.directs);
+	m->hops = map_memory(f->skel->maps.hops);
 	m->arena = map_memory(f->skel->maps.arena);
 	m->fronts = map_memory(f->skel->maps.data_wide_fronts);
 	m->stamps = map_memory(f->skel->maps.stamps);
@@ -104,7 +112,8 @@ static int map_maps(struct fixture *f)
 	return m->settings && m->links && m->vips && m->ports && m->services && m->arena &&
 		       m->fronts && m->stamps && m->backends && m->loads && m->turns && m->flows &&
 		       m->frags && m->backend_counts && m->reason_counts && m->service_counts &&
-		       m->limits && m->sources && m->offenders && m->connects && m->probes
+		       m->limits && m->sources && m->offenders && m->connects && m->probes &&
+		       m->reals && m->returns && m->return_counts && m->directs && m->hops
 		   ? 0
 		   : -errno;
 }
@@ -222,6 +231,27 @@ static struct lb_reason_count forwarded_tx(const struct fixture *f)
 	return sum;
 }
 
+/* The same of replies. */
+static struct lb_reason_count returned_tx(const struct fixture *f)
+{
+	struct lb_reason_count sum = {0};
+
+	for (unsigned cpu = 0; cpu < f->cpus; cpu++) {
+		const struct lb_return_count *row = &f->map.return_counts[cpu * FIXTURE_BACKENDS];
+		const struct lb_reason_count *counts = &f->map.reason_counts[cpu * LB_COUNTERS];
+
+		for (unsigned id = 1; id < FIXTURE_BACKENDS; id++) {
+			sum.packets += row[id].packets;
+			sum.bytes += row[id].bytes;
+		}
+		sum.packets -= counts[LB_REASON_returned_redirect].packets +
+			       counts[LB_REASON_returned_kernel].packets;
+		sum.bytes -= counts[LB_REASON_returned_redirect].bytes +
+			     counts[LB_REASON_returned_kernel].bytes;
+	}
+	return sum;
+}
+
 static void read_counts(struct fixture *f)
 {
 	int reasons = 0;
@@ -236,6 +266,8 @@ static void read_counts(struct fixture *f)
 		}
 		if (i == LB_REASON_forwarded_tx)
 			sum = forwarded_tx(f);
+		if (i == LB_REASON_returned_tx)
+			sum = returned_tx(f);
 		f->count[i] = sum.packets - f->before[i].packets;
 		f->bytes[i] = sum.bytes - f->before[i].bytes;
 		f->before[i] = sum;
@@ -282,9 +314,9 @@ void fixture_clear_rates(struct fixture *f)
 	free(zeros);
 }
 
-static void clear_paths(struct fixture *f)
+static void clear_hash(const struct bpf_map *map)
 {
-	int fd = bpf_map__fd(f->skel->maps.paths);
+	int fd = bpf_map__fd(map);
 	struct lb_path_key key;
 
 	for (int i = 0; i < FIXTURE_PATHS && !bpf_map_get_next_key(fd, NULL, &key); i++)
@@ -299,6 +331,8 @@ int fixture_clear(void **state)
 		return 0; /* the test itself skips */
 	memset(f->map.links, 0, map_bytes(f->skel->maps.links));
 	memset(f->map.services, 0, map_bytes(f->skel->maps.services));
+	memset(f->map.reals, 0, map_bytes(f->skel->maps.reals));
+	memset(f->map.returns, 0, map_bytes(f->skel->maps.returns));
 	memset(f->map.arena, 0, f->slots * sizeof(*f->map.arena));
 	memset(f->map.fronts, 0, f->slots * sizeof(*f->map.fronts));
 	memset(f->map.stamps, 0, f->slots * sizeof(*f->map.stamps));
@@ -321,7 +355,8 @@ int fixture_clear(void **state)
 	f->sampled = false;
 	write_settings(f);
 	fixture_clear_rates(f);
-	clear_paths(f);
+	clear_hash(f->skel->maps.paths);
+	clear_hash(f->skel->maps.locals);
 	read_counts(f);
 	return 0;
 }
@@ -608,7 +643,7 @@ int fixture_action_of(int reason)
 #undef X
 	};
 
-	if (reason == LB_REASON_forwarded_redirect)
+	if (reason == LB_REASON_forwarded_redirect || reason == LB_REASON_returned_redirect)
 		return XDP_REDIRECT;
 	return outcomes[reason] == LB_SENT     ? XDP_TX
 	       : outcomes[reason] == LB_PASSED ? XDP_PASS

@@ -28,6 +28,7 @@
 #define FIXTURE_VIPS        32
 #define FIXTURE_PORTS       256
 #define FIXTURE_PATHS       16
+#define FIXTURE_REALS       64 /* buckets, of both halves */
 
 /* The maps as memory. */
 struct fixture_maps {
@@ -36,6 +37,11 @@ struct fixture_maps {
 	struct lb_vip_bucket *vips;
 	struct lb_port_bucket *ports;
 	struct lb_service *services; /* [id] */
+	struct lb_real_bucket *reals;
+	struct lb_return *returns;             /* [id] */
+	struct lb_return_count *return_counts; /* [cpu][id] */
+	struct lb_direct_list *directs;
+	struct lb_hop_list *hops;
 	uint32_t *arena;             /* [slot] */
 	uint16_t *fronts;            /* [slot] */
 	uint16_t *stamps;            /* [slot] */

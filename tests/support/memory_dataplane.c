@@ -30,7 +30,7 @@ struct dataplane *dataplane_on(const struct dp_maps *maps, const struct dataplan
 	if (!dp)
 		abort();
 	dp->maps = *maps;
-	dp->egress_fd = dp->paths_fd = dp->filters_fd = -1;
+	dp->egress_fd = dp->paths_fd = dp->locals_fd = dp->filters_fd = -1;
 	dp->skip_grace = true;
 	dp->clock = clock;
 	if (dp_start(dp, options, &err))
@@ -48,6 +48,7 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
 	maps = &memory->maps;
 	maps->vip_buckets = 2 * tables_vip_buckets(limits.services);
 	maps->port_buckets = 2 * tables_port_buckets(limits.services);
+	maps->real_buckets = 2 * reals_buckets(limits.backends);
 	maps->service_slots = limits.services + 1;
 	maps->backend_slots = limits.backends + 1;
 	maps->arena_slots = maps->front_count = limits.slots;
@@ -60,6 +61,12 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
 	maps->vips = lines(maps->vip_buckets, sizeof(*maps->vips));
 	maps->ports = lines(maps->port_buckets, sizeof(*maps->ports));
 	maps->services = lines(maps->service_slots, sizeof(*maps->services));
+	maps->reals = lines(maps->real_buckets, sizeof(*maps->reals));
+	maps->returns = lines(maps->backend_slots, sizeof(*maps->returns));
+	maps->return_counts =
+	    lines((size_t)CPUS * maps->backend_slots, sizeof(*maps->return_counts));
+	maps->directs = lines(LB_LIST_PLACES, sizeof(*maps->directs));
+	maps->hops = lines(LB_LIST_PLACES, sizeof(*maps->hops));
 	maps->arena = lines(maps->arena_slots, sizeof(*maps->arena));
 	maps->fronts = lines(maps->arena_slots, sizeof(*maps->fronts));
 	maps->stamps = lines(maps->arena_slots, sizeof(*maps->stamps));
@@ -103,6 +110,11 @@ void memory_dataplane_free(struct memory_dataplane *memory)
 	free(maps->vips);
 	free(maps->ports);
 	free(maps->services);
+	free(maps->reals);
+	free(maps->returns);
+	free(maps->return_counts);
+	free(maps->directs);
+	free(maps->hops);
 	free(maps->arena);
 	free(maps->fronts);
 	free(maps->stamps);

@@ -68,7 +68,8 @@ struct packet_case {
 	const char *name;
 	int reason; /* enum lb_reason: also says the XDP action */
 	const struct layer *in;
-	const struct layer *out; /* SENT: what leaves. PASSED: NULL; the packet must be unchanged */
+	/* SENT: what leaves. PASSED: what the kernel gets; NULL: the packet is unchanged */
+	const struct layer *out;
 };
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -84,6 +85,9 @@ void expect_built(struct fixture *f, int reason, const struct layer *out);
 
 /* Runs the cases and then the registered tests, each with world_setup. Returns what main does. */
 int run_packet_tests(const char *group, const struct packet_case *cases, size_t count);
+/* The same with another setup. */
+int run_packet_tests_in(const char *group, int (*setup)(void **state),
+			const struct packet_case *cases, size_t count);
 
 #define PACKET_TEST_MAIN(group, cases)                                    \
 	int main(void)                                                    \

@@ -17,7 +17,7 @@
 #include "lb.skel.h"
 #include "long.skel.h"
 
-#define TWIN_MAPS 32
+#define TWIN_MAPS 40
 #define WHAT      256
 
 /* An array of the fixture, mapped; the twin's; and what it was. */
@@ -132,6 +132,19 @@ static void paths_copy(const struct fixture *f, const struct twin *t)
 	}
 }
 
+/* Which addresses are this host's: the program only reads them. */
+static void locals_copy(const struct fixture *f, const struct twin *t)
+{
+	int from = bpf_map__fd(f->skel->maps.locals), to = bpf_map__fd(t->skel->maps.locals);
+	struct lb_path_key key, *last = NULL;
+	__u32 one = 1;
+
+	while (!bpf_map_get_next_key(to, NULL, &key))
+		assert_int_equal(bpf_map_delete_elem(to, &key), 0);
+	for (; !bpf_map_get_next_key(from, last, &key); last = &key)
+		assert_int_equal(bpf_map_update_elem(to, &key, &one, BPF_ANY), 0);
+}
+
 static bool paths_same(const struct fixture *f, const struct twin *t)
 {
 	int one = bpf_map__fd(f->skel->maps.paths), other = bpf_map__fd(t->skel->maps.paths);
@@ -177,6 +190,7 @@ void twin_begin(struct fixture *f)
 	}
 	rates_move(f, t, true);
 	paths_copy(f, t);
+	locals_copy(f, t);
 	if (f->map.settings->filters)
 		filters_share(f, t);
 }

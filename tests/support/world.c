@@ -2,6 +2,7 @@
 /* Runs a sequence step by step, and checks at the end that everything has settled. */
 #include "world.h"
 
+#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,6 +30,8 @@ static void add_backend(struct world *w, unsigned service, unsigned backend, uin
 	    want_add(&w->want[service], service * SEQUENCE_BACKENDS + backend, weight);
 
 	added->hop.ifindex = LOOPBACK;
+	if (w->nat[service])
+		added->port = htons(world_real_port(w, service * SEQUENCE_BACKENDS + backend));
 }
 
 static void change_present(struct world *w, const struct step *step, struct dp_backend *backend)
@@ -289,6 +292,11 @@ static void begin_service(struct world *w, unsigned number)
 	want->service.track_always = s->always;
 	want->service.affinity = s->affinity;
 	want->service.slots = s->slots;
+	/* half of those that can: the other half has tunnels; ids of former backends are kept for
+	 * their replies, of which the smallest tables have too few */
+	w->nat[number] =
+	    !s->v6 && (w->sequence->seed + number) % 2 && w->sequence->table != TABLE_TIGHT;
+	want->service.forward = w->nat[number] ? LB_FORWARD_NAT : LB_FORWARD_IPIP;
 	for (unsigned i = 0; i < s->backends; i++)
 		add_backend(w, number, i, 1 + i % 3);
 	batch_template(w->batch, number, &want->service.vip, protocol, 80 + number);
@@ -299,6 +307,7 @@ static void begin(struct world *w)
 	batch_clear(w->batch, w->sequence->seed);
 	w->now = w->sequence->tick;
 	begin_lbd(w);
+	world_set_ways(w);
 	for (unsigned i = 0; i < w->sequence->services; i++)
 		begin_service(w, i);
 	w->changed = true;

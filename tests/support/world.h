@@ -18,13 +18,19 @@
  * - Where all flows are tracked and nothing changed, a flow that was silent for longer is still on
  *   its backend.
  *
+ * - Of a service with `forward: nat`, every reply of a backend that got a packet within an idle
+ *   timeout leaves with the VIP and the port that it came by, whatever became of the backend:
+ *   dead, draining, removed, added again with another port; also while there is no lbd. What goes
+ *   to this host or to a direct client, and what another port of the backend sends, is not changed
+ *   (world_reply.c).
+ *
  * The exceptions are in world_model.c, each at its check, marked "Excused:".
  *
  * What it does not cover:
  * - Real sequence numbers. A real end can tell a forged RST from a true one, and so can the model.
  *   A forged RST that hits the window does end a flow, and is not among the packets.
- * - Replies, which do not pass the balancer. That a server goes on sending to a half-closed client
- *   shows in the client's ACKs.
+ * - Replies of tunnels, which do not pass the balancer. That a server goes on sending to a
+ *   half-closed client shows in the client's ACKs.
  * - Several CPUs: there is one packet at a time, and none while lbd writes. test_tracking_counts.c
  *   has two CPUs on one flow table.
  * - Fragments, ICMP errors, tracking `never`, hashes of fewer fields other than source-hash, more
@@ -96,6 +102,16 @@ struct pending {
 	uint8_t service;
 };
 
+/* What a reply must become. */
+struct reply {
+	uint8_t number; /* of the backend */
+	uint8_t port;   /* which of its two */
+	bool changed;   /* gets VIP and port; else it stays as it is */
+};
+
+/* One for each port of each backend, and three that are none for each backend. */
+#define WORLD_REPLIES (5 * WORLD_BACKENDS)
+
 struct world {
 	struct batch *batch;
 	const struct sequence *sequence;
@@ -119,13 +135,18 @@ struct world {
 	uint32_t full_tick, evicted_tick; /* the last ticks with such events; 0: none */
 	uint32_t dropped_tick; /* in which the sweep last removed a dormant entry for its place */
 	uint32_t at;           /* tick of the packet that is checked */
-	FILE *trace;           /* a readable trace of the run; NULL: none */
-	unsigned traced;       /* the flow whose packets are in the trace */
+	bool nat[SEQUENCE_SERVICES];
+	/* the tick in which a packet last went to this port of the backend; 0: none yet */
+	uint32_t got[WORLD_BACKENDS][2];
+	struct reply replies[WORLD_REPLIES]; /* after the pending packets */
+	unsigned replies_count;
+	FILE *trace;     /* a readable trace of the run; NULL: none */
+	unsigned traced; /* the flow whose packets are in the trace */
 
 	/* results */
 	char failure[512]; /* empty: none */
 	unsigned guilty;   /* the flow that the failure is about */
-	uint64_t packets, checked, to_keepers, forged, woken, returned;
+	uint64_t packets, checked, to_keepers, forged, woken, returned, replied;
 	unsigned live_most;
 };
 
@@ -166,6 +187,18 @@ void world_flood(struct world *w, const struct step *step, uint32_t tick, uint32
 		 uint32_t to);
 /* Lone packets from tuples that no flow has, to all services. */
 void world_trickle(struct world *w, uint64_t seed, uint32_t count);
+
+/* world_reply.c */
+/* Sets what the data plane knows beside services: addresses of this host, direct clients, ways. */
+void world_set_ways(struct world *w);
+/* The port of a backend, as it is added now. */
+uint16_t world_real_port(const struct world *w, int number);
+/* A packet of a flow went to the backend. */
+void world_note_sent(struct world *w, int number, const struct shot *shot);
+/* Puts replies behind the queued packets. */
+void world_add_replies(struct world *w);
+/* Checks what became of them. */
+void world_check_replies(struct world *w);
 
 /* world_model.c */
 bool world_acts(const struct world *w, enum actor actor);

@@ -487,6 +487,8 @@ static int destination(struct world *w, const struct pending *pending, const str
 	else if (!is_usable(w, number))
 		world_fail(w, "tick %u: flow %u went to backend %d, which is dead or removed",
 			   w->at, pending->flow, number % SEQUENCE_BACKENDS);
+	if (!w->failure[0])
+		world_note_sent(w, number, shot);
 	return w->failure[0] ? -1 : number;
 }
 
@@ -506,7 +508,8 @@ void world_fire(struct world *w)
 
 	if (!w->pending_count)
 		return;
-	batch_fire(w->batch, w->pending_count);
+	world_add_replies(w);
+	batch_fire(w->batch, w->pending_count + w->replies_count);
 	note_event(w, LB_EVENT_flow_table_full, &w->full, &w->full_tick);
 	note_event(w, LB_EVENT_flow_evicted, &w->evicted, &w->evicted_tick);
 	for (unsigned i = 0; i < w->sequence->services; i++)
@@ -523,6 +526,7 @@ void world_fire(struct world *w)
 		world_trace_packet(w, pending, &w->batch->shots[i]);
 		check(w, pending, w->batch->shots[i].tcp_flags, to, learning);
 	}
-	w->packets += w->pending_count;
+	world_check_replies(w);
+	w->packets += w->pending_count + w->replies_count;
 	w->pending_count = 0;
 }

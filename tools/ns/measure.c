@@ -195,7 +195,9 @@ static int measure(struct measurement *m, const struct plan *plan)
 	const struct scenario *scenario = m->bench.scenario;
 	struct lb_reason_count before[LB_COUNTERS], after[LB_COUNTERS];
 	struct dp_memory memory;
-	int reason = scenario->not_vip ? LB_REASON_not_vip : LB_REASON_forwarded_tx;
+	int reason = scenario->not_vip ? LB_REASON_not_vip
+		     : scenario->reply ? LB_REASON_returned_tx
+				       : LB_REASON_forwarded_tx;
 	bool right = bench_verify(&m->bench);
 
 	m->sent = m->right = 0;

@@ -4,8 +4,10 @@
 
 #include "tools/ns/ns.h"
 
-#define K 1000u
-#define M 1000000u
+#define K                 1000u
+#define M                 1000000u
+
+#define PORTS_OF_A_CLIENT 8 /* BENCH_PORT */
 
 const struct scenario scenarios[] = {
     {"tcp4-1", "established TCP over IPv4, 1 flow", .flows = 1},
@@ -23,6 +25,26 @@ const struct scenario scenarios[] = {
 
     {"not-vip", "not for a VIP, 10 000 flows", .flows = 10 * K, .not_vip = true},
     {"not-vip-v6", "the same over IPv6", .flows = 10 * K, .not_vip = true, .ipv6 = true},
+
+    {"not-vip-nat", "not for a VIP, no reply, beside a service with forward: nat", .flows = 10 * K,
+     .not_vip = true, .nat = true},
+    {"not-vip-nat-v6", "the same over IPv6", .flows = 10 * K, .not_vip = true, .nat = true,
+     .ipv6 = true},
+    {"nat4-10k", "forward: nat, TCP over IPv4, 10 000 flows", .flows = 10 * K, .nat = true},
+    {"nat4-1m", "1 000 000 flows", .flows = M, .nat = true},
+    {"nat4-new", "every packet a new flow (SYN)", .traffic = SYN, .flows = 1, .fresh = true,
+     .nat = true},
+    {"nat6-10k", "over IPv6, 10 000 flows", .flows = 10 * K, .nat = true, .ipv6 = true},
+    {"nat-udp4-10k", "UDP, 10 000 flows", .traffic = DATAGRAM, .flows = 10 * K, .nat = true},
+    {"nat-round-robin-hit", "10 000 tracked flows", "round-robin", .flows = 10 * K, .warm = true,
+     .nat = true},
+    {"reply4", "replies of 10 backends of 8 services each", .flows = 80, .nat = true,
+     .reply = true},
+    {"reply4-10k", "replies of 1 250 backends of 8 services each", .flows = 10 * K, .nat = true,
+     .reply = true},
+    {"reply6", "replies over IPv6", .flows = 80, .nat = true, .reply = true, .ipv6 = true},
+    {"reply-udp4", "replies over UDP", .traffic = DATAGRAM, .flows = 80, .nat = true,
+     .reply = true},
 
     {"services-64", "64 services x 10 backends, all busy, 1 000 000 flows", .flows = M,
      .services = 64},
@@ -114,17 +136,18 @@ const size_t scenarios_count = sizeof(scenarios) / sizeof(*scenarios);
 
 uint32_t scenario_services(const struct scenario *scenario)
 {
-	return scenario->services ?: 1;
+	return scenario->reply ? PORTS_OF_A_CLIENT : scenario->services ?: 1;
 }
 
 uint32_t scenario_backends(const struct scenario *scenario)
 {
-	return scenario->backends ?: 10;
+	/* the clients of other scenarios are the backends here */
+	return scenario->reply ? scenario_clients(scenario) : scenario->backends ?: 10;
 }
 
 uint32_t scenario_clients(const struct scenario *scenario)
 {
-	return (scenario->flows + 7) / 8;
+	return (scenario->flows + PORTS_OF_A_CLIENT - 1) / PORTS_OF_A_CLIENT;
 }
 
 uint32_t scenario_source_step(const struct scenario *scenario)

@@ -13,6 +13,7 @@
 #define FIRST_VIP     0xc0000000u /* 192.0.0.0: service i is at 192.0.0.0 + i */
 #define NO_VIP        0xc6120000u /* 198.18.0.0 (RFC 2544) */
 #define FIRST_BACKEND 0x0a00000bu /* 10.0.0.11: those of service i begin 256 * i later */
+#define REAL_PORT     8080
 /* New flows a minute and at once: more than the program can take; costs of 10 ns, 600 ns */
 #define UNREACHED  4000000000u
 #define FLOOD      (8 << 20) /* SYNs: four for each place in the flow table */
@@ -77,7 +78,7 @@ static void frame_ipv4(struct bench_job *job, const struct scenario *scenario)
 	ip[8] = 64;
 	ip[9] = scenario->traffic == DATAGRAM ? 17 : 6;
 	put32(ip + 12, BENCH_FIRST_SOURCE);
-	put32(ip + 16, scenario->not_vip ? NO_VIP : FIRST_VIP);
+	put32(ip + 16, scenario->not_vip || scenario->reply ? NO_VIP : FIRST_VIP);
 	put16(ip + 10, 0xffffu ^ sum16(ip, 20));
 	frame_layer4(ip + 20, scenario, job->length - 34);
 }
@@ -93,7 +94,8 @@ static void frame_ipv6(struct bench_job *job, const struct scenario *scenario)
 	ip[6] = scenario->traffic == DATAGRAM ? 17 : 6;
 	ip[7] = 64;
 	inet_pton(AF_INET6, "2001:db8:c::2", ip + 8);
-	inet_pton(AF_INET6, scenario->not_vip ? "2001:db8:6::" : "2001:db8:5::", ip + 24);
+	inet_pton(AF_INET6,
+		  scenario->not_vip || scenario->reply ? "2001:db8:6::" : "2001:db8:5::", ip + 24);
 	frame_layer4(ip + 40, scenario, job->length - 54);
 }
 
@@ -144,12 +146,17 @@ static void backends_fill(struct dp_backend *backends, const struct scenario *sc
 {
 	for (uint32_t i = 0; i < scenario_backends(scenario) * 2; i++) {
 		struct dp_backend *backend = &backends[i];
-		uint32_t number = FIRST_BACKEND + service * 256 + i;
+		uint32_t number =
+		    scenario->reply ? BENCH_FIRST_SOURCE + i : FIRST_BACKEND + service * 256 + i;
+		uint16_t port = scenario->reply ? BENCH_PORT(service) : REAL_PORT;
 
 		*backend = (struct dp_backend){
 		    .weight = weight_of(scenario, i, changed), .usable = true, .latency_us = 1000};
+		if (scenario->nat)
+			backend->port = htons(port);
 		if (scenario->ipv6)
-			addr_parse("2001:db8:b::", &backend->address);
+			addr_parse(scenario->reply ? "2001:db8:c::" : "2001:db8:b::",
+				   &backend->address);
 		else
 			backend->address.family = 4;
 		put32(backend->address.bytes + (scenario->ipv6 ? 12 : 0), number);
@@ -234,6 +241,7 @@ static void service_fill(struct dp_service *service, const struct scenario *scen
 		service->vip.family = 4;
 		put32(service->vip.bytes, FIRST_VIP + i);
 	}
+	service->forward = scenario->nat ? LB_FORWARD_NAT : LB_FORWARD_IPIP;
 	if (scenario->limited)
 		service->limit = (struct dp_limit){.service = {UNREACHED, UNREACHED},
 						   .source = {UNREACHED / 60, UNREACHED},
@@ -312,6 +320,24 @@ static bool outer_is_right(const struct bench *bench, const uint8_t *outer, uint
 	       is_backend(bench->scenario, service, get32(outer + 16));
 }
 
+/* A packet of `forward: nat`, but for the checksum of TCP and UDP: the tests have that. in, out:
+ * from the IP header on. */
+static bool nat_is_right(const struct bench *bench, const uint8_t *in, const uint8_t *out,
+			 uint32_t service)
+{
+	const bool ipv6 = bench->scenario->ipv6, reply = bench->scenario->reply;
+	const uint32_t l4 = ipv6 ? 40 : 20, address = ipv6 ? (reply ? 20 : 36) : (reply ? 12 : 16);
+	const uint32_t port = l4 + (reply ? 0 : 2), wanted = reply ? 80 : REAL_PORT;
+
+	if ((uint32_t)(out[port] << 8 | out[port + 1]) != wanted ||
+	    out[ipv6 ? 7 : 8] != in[ipv6 ? 7 : 8] - 1 ||
+	    (!ipv6 && sum16(in, 20) % 0xffff != sum16(out, 20) % 0xffff))
+		return false;
+	if (!reply)
+		return is_backend(bench->scenario, service, get32(out + address));
+	return get32(out + address) == (ipv6 ? service : FIRST_VIP + service);
+}
+
 static bool packet_is_right(const struct bench *bench, const uint8_t *frame, uint32_t service)
 {
 	uint32_t length = bench->job->length, out_length = 256,
@@ -321,6 +347,9 @@ static bool packet_is_right(const struct bench *bench, const uint8_t *frame, uin
 
 	if (bench->scenario->not_vip)
 		return verdict == 2 && out_length == length && !memcmp(out, frame, length);
+	if (bench->scenario->nat)
+		return verdict == 3 && out_length == length &&
+		       nat_is_right(bench, frame + 14, out + 14, service);
 	return verdict == 3 && out_length == length + extra &&
 	       !memcmp(out, "\x02\x00\x00\x00\x01", 5) &&
 	       outer_is_right(bench, out + 14, length - 14, service) &&
@@ -335,7 +364,9 @@ bool bench_verify(const struct bench *bench)
 		    i * 2654435761u % (bench->scenario->fresh ? 1u << 20 : bench->scenario->flows);
 
 		frame_of(bench, flow, frame);
-		if (!packet_is_right(bench, frame, BENCH_SERVICE(bench->job, flow))) {
+		if (!packet_is_right(bench, frame,
+				     bench->scenario->reply ? flow & 7
+							    : BENCH_SERVICE(bench->job, flow))) {
 			fprintf(stderr, "bench_ns: %s: packet of flow %u came out wrong\n",
 				bench->scenario->name, flow);
 			return false;
@@ -445,11 +476,18 @@ static int dataplane_make(struct bench *bench)
 						  .encap_source6_len = 64,
 						  .has_peers = bench->scenario->peers};
 	struct dp_mac ingress = {.ifindex = INGRESS};
+	const struct next_hop router = {
+	    .ifindex = INGRESS, .mtu = 1600, .dst_mac = {2, 0, 0, 0, 1, 1}};
+	const struct neigh_way ways[] = {{.prefix = {4}, .ready = true, .hop = router},
+					 {.prefix = {6}, .ready = true, .hop = router}};
 	struct error err = {0};
 
 	memcpy(ingress.mac, FRAME_MACS, sizeof(ingress.mac));
-	if (!dataplane_open(&options, &bench->dp, &err))
+	if (!dataplane_open(&options, &bench->dp, &err)) {
+		dataplane_set_hops(bench->dp, ways, 2);
+		dataplane_set_unfinished(bench->dp, false);
 		return dataplane_set_macs(bench->dp, &ingress, 1);
+	}
 	fprintf(stderr, "bench_ns: %s\n", err.text);
 	return -1;
 }

@@ -3,6 +3,8 @@
 #include "rtnl.h"
 
 #include <errno.h>
+#include <linux/fib_rules.h>
+#include <linux/if_addr.h>
 #include <linux/if_arp.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
@@ -333,6 +335,142 @@ int rtnl_route(struct rtnl *rtnl, const struct addr *address, struct rtnl_route 
 	if (!rc)
 		*ret = route;
 	return rc;
+}
+
+/* ---- routes, rules and addresses: all of them ---- */
+
+static int dump(struct rtnl *rtnl, uint16_t type, uint8_t family,
+		void (*answer)(void *arg, const struct nlmsghdr *message), void *arg)
+{
+	_Alignas(struct nlmsghdr) char buffer[256];
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
+	struct rtmsg *header;
+
+	message->nlmsg_type = type;
+	message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	/* the headers of all three kinds begin with the family and are no longer */
+	header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
+	header->rtm_family = family == 4 ? AF_INET : family == 6 ? AF_INET6 : AF_UNSPEC;
+	return netlink_request(&rtnl->netlink, message, answer, arg);
+}
+
+struct way_answer {
+	void (*way)(void *arg, const struct rtnl_way *way);
+	void *arg;
+};
+
+static uint32_t read_table(const struct nlmsghdr *message, const struct rtmsg *header, int type)
+{
+	uint32_t table = header->rtm_table;
+	const struct nlattr *attr;
+
+	mnl_attr_for_each(attr, message, sizeof(*header))
+	{
+		if (mnl_attr_get_type(attr) == type && mnl_attr_get_payload_len(attr) >= 4)
+			table = mnl_attr_get_u32(attr);
+	}
+	return table;
+}
+
+static void answer_way(void *arg, const struct nlmsghdr *message)
+{
+	const struct rtmsg *header = mnl_nlmsg_get_payload(message);
+	const struct way_answer *answer = arg;
+	struct rtnl_way way = {0};
+	const struct nlattr *attr;
+
+	if (!rtnl_read_prefix(message, &way.prefix) || !rtnl_read_route(message, &way.route) ||
+	    header->rtm_flags & RTM_F_CLONED ||
+	    read_table(message, header, RTA_TABLE) != RT_TABLE_MAIN)
+		return;
+	way.plain = !header->rtm_src_len && !header->rtm_tos && way.route.ifindex;
+	mnl_attr_for_each(attr, message, sizeof(*header))
+	{
+		if (mnl_attr_get_type(attr) == RTA_PRIORITY && mnl_attr_get_payload_len(attr) >= 4)
+			way.metric = mnl_attr_get_u32(attr);
+		if (mnl_attr_get_type(attr) == RTA_MULTIPATH ||
+		    mnl_attr_get_type(attr) == RTA_ENCAP_TYPE)
+			way.plain = false;
+	}
+	answer->way(answer->arg, &way);
+}
+
+int rtnl_ways(struct rtnl *rtnl, uint8_t family, void (*way)(void *arg, const struct rtnl_way *way),
+	      void *arg)
+{
+	struct way_answer answer = {way, arg};
+
+	return dump(rtnl, RTM_GETROUTE, family, answer_way, &answer);
+}
+
+/* The kernel makes a rule for each of these tables: fib_default_rules_init. */
+static void answer_rule(void *arg, const struct nlmsghdr *message)
+{
+	const struct rtmsg *header = mnl_nlmsg_get_payload(message);
+	bool *others = arg;
+	const struct nlattr *attr;
+	uint32_t table;
+
+	if (message->nlmsg_type != RTM_NEWRULE ||
+	    mnl_nlmsg_get_payload_len(message) < sizeof(*header))
+		return;
+	table = read_table(message, header, FRA_TABLE);
+	if (header->rtm_src_len || header->rtm_dst_len || header->rtm_tos ||
+	    (table != RT_TABLE_LOCAL && table != RT_TABLE_MAIN && table != RT_TABLE_DEFAULT))
+		*others = true;
+	mnl_attr_for_each(attr, message, sizeof(*header))
+	{
+		uint16_t type = mnl_attr_get_type(attr);
+
+		if (type == FRA_IIFNAME || type == FRA_OIFNAME || type == FRA_FWMARK ||
+		    type == FRA_UID_RANGE || type == FRA_IP_PROTO)
+			*others = true;
+	}
+}
+
+int rtnl_has_rules(struct rtnl *rtnl, uint8_t family, bool *ret)
+{
+	bool others = false;
+	int rc = dump(rtnl, RTM_GETRULE, family, answer_rule, &others);
+
+	if (!rc)
+		*ret = others;
+	return rc;
+}
+
+struct address_answer {
+	void (*address)(void *arg, const struct addr *address);
+	void *arg;
+};
+
+/* Of a point-to-point interface IFA_ADDRESS is the other end's. */
+static void answer_address(void *arg, const struct nlmsghdr *message)
+{
+	const struct ifaddrmsg *header = mnl_nlmsg_get_payload(message);
+	const struct address_answer *answer = arg;
+	struct addr found = {0}, local = {0};
+	const struct nlattr *attr;
+
+	if (message->nlmsg_type != RTM_NEWADDR ||
+	    mnl_nlmsg_get_payload_len(message) < sizeof(*header))
+		return;
+	mnl_attr_for_each(attr, message, sizeof(*header))
+	{
+		if (mnl_attr_get_type(attr) == IFA_LOCAL)
+			read_addr(attr, header->ifa_family, &local);
+		if (mnl_attr_get_type(attr) == IFA_ADDRESS)
+			read_addr(attr, header->ifa_family, &found);
+	}
+	if (local.family || found.family)
+		answer->address(answer->arg, local.family ? &local : &found);
+}
+
+int rtnl_addresses(struct rtnl *rtnl, void (*address)(void *arg, const struct addr *address),
+		   void *arg)
+{
+	struct address_answer answer = {address, arg};
+
+	return dump(rtnl, RTM_GETADDR, 0, answer_address, &answer);
 }
 
 static struct nlmsghdr *put_neighbour(char *buffer, uint16_t type, uint16_t flags, uint32_t ifindex,

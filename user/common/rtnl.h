@@ -49,6 +49,14 @@ struct rtnl_prefix {
 	unsigned length;
 };
 
+/* A route of a table. */
+struct rtnl_way {
+	struct rtnl_prefix prefix;
+	struct rtnl_route route;
+	uint32_t metric;
+	bool plain; /* for all packets to the prefix, with one next hop, and nothing else to do */
+};
+
 /* ---- messages. False: another kind of message; *ret is undefined then ---- */
 
 bool rtnl_read_link(const struct nlmsghdr *message, struct rtnl_link *ret);
@@ -69,6 +77,15 @@ int rtnl_link(struct rtnl *rtnl, uint32_t ifindex, struct rtnl_link *ret);
 /* The route of this host to address: one next hop, also of a multipath route. -ENETUNREACH: no
  * route. */
 int rtnl_route(struct rtnl *rtnl, const struct addr *address, struct rtnl_route *ret);
+/* Calls way for each route of the main table; family: 4 or 6. -EINTR: they changed meanwhile, ask
+ * again. */
+int rtnl_ways(struct rtnl *rtnl, uint8_t family, void (*way)(void *arg, const struct rtnl_way *way),
+	      void *arg);
+/* Whether there are policy rules beside those that every host has. */
+int rtnl_has_rules(struct rtnl *rtnl, uint8_t family, bool *ret);
+/* Calls address for each address of every interface. -EINTR: as above. */
+int rtnl_addresses(struct rtnl *rtnl, void (*address)(void *arg, const struct addr *address),
+		   void *arg);
 /* -ENOENT: the kernel has no such entry. */
 int rtnl_neighbour(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address,
 		   struct rtnl_neighbour *ret);

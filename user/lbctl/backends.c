@@ -11,17 +11,26 @@
 #include "lbctl/drain/progress.h"
 #include "lbctl/list/list.h"
 
-static const struct list_column columns[] = {
-    {{.title = "SERVICE", .shrinks = true}, NULL},
-    {{.title = "BACKEND", .shrinks = true}, NULL},
-    {{.title = "CONDITION"}, NULL},
-    {{.title = "SINCE", .right = true, .spare = 3}, NULL},
-    {{.title = "WEIGHT", .right = true, .spare = 1}, "weight"},
-    {{.title = "LATENCY", .right = true, .spare = 4}, "latency"},
-    {{.title = "ACTIVE", .right = true, .spare = 2}, "active"},
-    {{.title = "FLOWS", .right = true, .spare = 5}, "flows"},
-    {{.title = "PACKETS", .right = true, .spare = 7}, "packets"},
-    {{.title = "BYTES", .right = true, .spare = 6}, "bytes"},
+/* clang-format off */
+#define COLUMNS \
+    {{.title = "SERVICE", .shrinks = true}, NULL}, \
+    {{.title = "BACKEND", .shrinks = true}, NULL}, \
+    {{.title = "CONDITION"}, NULL}, \
+    {{.title = "SINCE", .right = true, .spare = 3}, NULL}, \
+    {{.title = "WEIGHT", .right = true, .spare = 1}, "weight"}, \
+    {{.title = "LATENCY", .right = true, .spare = 4}, "latency"}, \
+    {{.title = "ACTIVE", .right = true, .spare = 2}, "active"}, \
+    {{.title = "FLOWS", .right = true, .spare = 5}, "flows"}, \
+    {{.title = "PACKETS", .right = true, .spare = 7}, "packets"}, \
+    {{.title = "BYTES", .right = true, .spare = 6}, "bytes"}
+/* clang-format on */
+
+static const struct list_column columns[] = {COLUMNS, {{0}, NULL}};
+/* With services that are NAT. */
+static const struct list_column both_ways[] = {
+    COLUMNS,
+    {{.title = "REPLIES", .right = true, .spare = 8}, NULL},
+    {{.title = "REPLY BYTES", .right = true, .spare = 6}, NULL},
     {{0}, NULL},
 };
 
@@ -76,6 +85,31 @@ static void add_backend(struct table *table, const json_t *backend, const struct
 	table_add(table, TONE_PLAIN, list_count(style, json_number(backend, "bytes"), text));
 }
 
+/* "-": of another service, whose replies do not come this way. */
+static void add_both_ways(struct table *table, const json_t *backend,
+			  const struct list_style *style)
+{
+	bool nat = json_is_integer(json_object_get(backend, "port"));
+	uint64_t packets = json_number(backend, "returned_packets"),
+		 bytes = json_number(backend, "returned_bytes");
+	char text[FORMAT_TEXT];
+
+	add_backend(table, backend, style);
+	table_add(table, TONE_PLAIN, nat ? list_count(style, packets, text) : "-");
+	table_add(table, TONE_PLAIN, nat ? list_count(style, bytes, text) : "-");
+}
+
+static bool any_nat(const json_t *backends)
+{
+	const json_t *backend;
+	size_t i;
+
+	json_array_foreach (backends, i, backend)
+		if (json_is_integer(json_object_get(backend, "port")))
+			return true;
+	return false;
+}
+
 /* "web 10.0.0.11 down: connect: timed out" */
 static void print_sentence(const struct list_style *style, const json_t *backend, enum tone tone,
 			   const char *condition, const char *sentence)
@@ -107,6 +141,22 @@ static void print_reasons(const json_t *backends, const struct list_style *style
 	}
 }
 
+/* What is to be looked at of backends that are up. */
+static void print_hints(const json_t *backends, const struct list_style *style)
+{
+	const json_t *backend;
+	size_t i, shown = 0;
+
+	json_array_foreach (backends, i, backend) {
+		const char *hint = json_text(backend, "hint");
+
+		if (!*hint)
+			continue;
+		fputs(shown++ ? "" : "\n", style->out);
+		print_sentence(style, backend, TONE_WARN, json_text(backend, "condition"), hint);
+	}
+}
+
 /* What still holds each drain. */
 static void print_drains(const json_t *backends, const struct list_style *style)
 {
@@ -131,11 +181,14 @@ static void print_drains(const json_t *backends, const struct list_style *style)
 
 static int print_backends(const json_t *backends, const struct list_style *style)
 {
-	int rc = list_table(backends, columns, add_backend, style);
+	bool nat = any_nat(backends);
+	int rc = list_table(backends, nat ? both_ways : columns, nat ? add_both_ways : add_backend,
+			    style);
 
 	if (rc)
 		return rc;
 	print_reasons(backends, style);
+	print_hints(backends, style);
 	print_drains(backends, style);
 	return 0;
 }
@@ -157,7 +210,9 @@ REGISTER(verb, backends) = {
 	       "packets would be "
 	       "lost on the way). WEIGHT is "
 	       "EFFECTIVE/CONFIGURED where the two differ. ACTIVE counts only tracked flows: "
-	       "flows in stable slots need no tracking. LATENCY is that of health checks.\n\n"
+	       "flows in stable slots need no tracking. LATENCY is that of health checks. PACKETS "
+	       "and BYTES are of clients; REPLIES and REPLY BYTES, shown with services that have "
+	       "forward: nat, are what their backends sent back.\n\n"
 	       "On a terminal too narrow for all columns some are left out; --json has all.",
     .arguments = {LIST_BACKENDS_ARGUMENT},
     .options = {LIST_BACKENDS_OPTIONS},

@@ -24,9 +24,12 @@ static void print_detached(const char *name)
 
 static int detach_one(struct call *call, const char *name, json_t **ret_answer, struct error *err)
 {
-	int rc =
-	    call_post(call, "/v1/detach", json_pack("{s:s}", "interface", name), ret_answer, err);
+	json_t *body = json_pack("{s:s}", "interface", name);
+	int rc;
 
+	if (body && call_option(call, "--force")) /* an lbd from before it knows no such field */
+		json_object_set_new(body, "force", json_true());
+	rc = call_post(call, "/v1/detach", body, ret_answer, err);
 	if (!rc && !call->json)
 		print_detached(name);
 	return rc;
@@ -275,6 +278,9 @@ static int run_detach(struct call *call, struct error *err)
 	if (call_option(call, "--pin") && !offline)
 		return error_set(err, -EINVAL,
 				 "detach: --pin: only with --offline: lbd knows its directory");
+	if (call_option(call, "--force") && offline)
+		return error_set(err, -EINVAL,
+				 "detach: --force: not with --offline, which asks for nothing");
 	if (call_option(call, "--dry-run") && !offline)
 		return error_set(err, -EINVAL,
 				 "detach: --dry-run: only with --offline: lbctl status says where "
@@ -291,7 +297,8 @@ REGISTER(verb, detach) = {
     .summary = "detach the load balancer from an interface",
     .details =
 	"Packets that arrive on IFACE are no longer forwarded. Forwarding on other interfaces "
-	"continues.\n\n"
+	"continues. Replies of backends of services with forward: nat that come in there are no "
+	"longer given their VIP: without --force such an interface stays.\n\n"
 	"The program stays attached when lbd ends, and forwards without health checks. With "
 	"--offline lbctl detaches it by itself, as root and while no lbd runs. It turns on the "
 	"receive offloads that lbd turned off, and with the last interface it removes the pinned "
@@ -300,6 +307,8 @@ REGISTER(verb, detach) = {
 	"directory of their lbd. lbctl status says where the program is still attached.",
     .arguments = {OPTIONAL("IFACE", WORDS_INTERFACE)},
     .options = {{.name = "--all", .help = "from every interface"},
+		{.name = "--force",
+		 .help = "also while replies of services with forward: nat come in there"},
 		{.name = "--offline", .help = "without lbd, after it has ended"},
 		{.name = "--dry-run",
 		 .help = "with --offline: only say what would be detached, and what would stay"},

@@ -375,7 +375,7 @@ REGISTER(verb, service_add) = {
 	 {.name = "--algorithm", .value = "NAME", .help = "default: maglev"},
 	 {.name = "--forward",
 	  .value = "HOW",
-	  .help = "how packets reach a backend: ipip (default), gue, gre or l2"},
+	  .help = "how packets reach a backend: ipip (default), gue, gre, l2 or nat"},
 	 {.name = "--set",
 	  .value = "KEY=VALUE",
 	  .help = "any other key of a service; KEY:=JSON: as JSON",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* lbctl services: one row per service. */
 #include <stdio.h>
+#include <string.h>
 
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
@@ -9,24 +10,32 @@
 #include "lbctl/list/list.h"
 #include "lbctl/list/why.h"
 
-static const struct list_column columns[] = {
-    {{.title = "SERVICE", .shrinks = true}, NULL},
-    {{.title = "VIP", .shrinks = true, .spare = 1}, NULL},
-    {{.title = "STATUS"}, NULL},
-    {{.title = "UP", .right = true}, NULL},
-    {{.title = "UP 24H", .right = true, .spare = 8}, NULL},
-    {{.title = "ANSWERED 24H", .right = true, .spare = 10}, NULL},
-    {{.title = "NEW/S", .right = true, .spare = 5}, NULL},
-    {{.title = "P50", .right = true, .spare = 11}, NULL},
-    {{.title = "P95", .right = true, .spare = 3}, NULL},
-    {{.title = "P99", .right = true, .spare = 12}, NULL},
-    {{.title = "FAIL %", .right = true, .spare = 2}, NULL},
-    {{.title = "ALGORITHM", .spare = 7}, NULL},
-    {{.title = "FORWARD", .spare = 14}, NULL},
-    {{.title = "RING", .spare = 9}, NULL},
-    {{.title = "FLOWS", .right = true, .spare = 4}, "flows"},
-    {{.title = "PACKETS", .right = true, .spare = 13}, "packets"},
-    {{.title = "BYTES", .right = true, .spare = 6}, "bytes"},
+/* clang-format off */
+#define COLUMNS \
+    {{.title = "SERVICE", .shrinks = true}, NULL}, \
+    {{.title = "VIP", .shrinks = true, .spare = 1}, NULL}, \
+    {{.title = "STATUS"}, NULL}, \
+    {{.title = "UP", .right = true}, NULL}, \
+    {{.title = "UP 24H", .right = true, .spare = 8}, NULL}, \
+    {{.title = "ANSWERED 24H", .right = true, .spare = 10}, NULL}, \
+    {{.title = "NEW/S", .right = true, .spare = 5}, NULL}, \
+    {{.title = "P50", .right = true, .spare = 11}, NULL}, \
+    {{.title = "P95", .right = true, .spare = 3}, NULL}, \
+    {{.title = "P99", .right = true, .spare = 12}, NULL}, \
+    {{.title = "FAIL %", .right = true, .spare = 2}, NULL}, \
+    {{.title = "ALGORITHM", .spare = 7}, NULL}, \
+    {{.title = "FORWARD", .spare = 14}, NULL}, \
+    {{.title = "RING", .spare = 9}, NULL}, \
+    {{.title = "FLOWS", .right = true, .spare = 4}, "flows"}, \
+    {{.title = "PACKETS", .right = true, .spare = 13}, "packets"}, \
+    {{.title = "BYTES", .right = true, .spare = 6}, "bytes"}
+/* clang-format on */
+
+static const struct list_column columns[] = {COLUMNS, {{0}, NULL}};
+/* With services that are NAT. */
+static const struct list_column both_ways[] = {
+    COLUMNS,
+    {{.title = "REPLY BYTES", .right = true, .spare = 6}, NULL},
     {{0}, NULL},
 };
 
@@ -80,6 +89,33 @@ static void add_service(struct table *table, const json_t *service, const struct
 	table_add(table, TONE_PLAIN, list_count(style, json_number(service, "flows"), text));
 	table_add(table, TONE_PLAIN, list_count(style, json_number(service, "packets"), text));
 	table_add(table, TONE_PLAIN, list_count(style, json_number(service, "bytes"), text));
+}
+
+static bool is_nat(const json_t *service)
+{
+	return !strcmp(json_text(service, "forward"), "nat");
+}
+
+static void add_both_ways(struct table *table, const json_t *service,
+			  const struct list_style *style)
+{
+	char text[FORMAT_TEXT];
+
+	add_service(table, service, style);
+	table_add(table, TONE_PLAIN,
+		  is_nat(service) ? list_count(style, json_number(service, "returned_bytes"), text)
+				  : "-");
+}
+
+static bool any_nat(const json_t *services)
+{
+	const json_t *service;
+	size_t i;
+
+	json_array_foreach (services, i, service)
+		if (is_nat(service))
+			return true;
+	return false;
 }
 
 static void print_changing(const json_t *services, const struct list_style *style)
@@ -233,7 +269,9 @@ static void print_over_rate(const json_t *services, const struct list_style *sty
 
 static int print_services(const json_t *services, const struct list_style *style)
 {
-	int rc = list_table(services, columns, add_service, style);
+	bool nat = any_nat(services);
+	int rc = list_table(services, nat ? both_ways : columns, nat ? add_both_ways : add_service,
+			    style);
 
 	if (rc)
 		return rc;

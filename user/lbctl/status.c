@@ -300,6 +300,21 @@ static void print_node(const json_t *node, unsigned columns)
 	}
 }
 
+/* Of services with forward: nat. */
+static void print_silent(const json_t *status, unsigned columns)
+{
+	uint64_t silent = json_number(status, "backends_silent");
+	char line[256], backends[64];
+
+	if (!silent)
+		return;
+	snprintf(line, sizeof(line),
+		 "Warning: no replies come back from %s with forward: nat: is its route to clients "
+		 "through this machine? lbctl backends says which",
+		 format_plural(silent, "backend", backends));
+	print_unlabelled(line, columns);
+}
+
 /* The seed is shown in full: load balancers that share traffic must have the same. */
 static void print_seed(const json_t *status, unsigned columns)
 {
@@ -335,6 +350,7 @@ static void print_status(const json_t *status)
 	printf("%-*s%llu, %llu up\n", LABEL, "Backends",
 	       (unsigned long long)json_number(status, "backends"),
 	       (unsigned long long)json_number(status, "backends_up"));
+	print_silent(status, columns);
 	printf("%-*s%s of %s (flows in stable slots need no entry)\n", LABEL, "Tracked flows",
 	       format_count(json_number(flows, "entries"), entries),
 	       format_limit(json_number(flows, "limit"), limit));

@@ -74,7 +74,7 @@ class World:
         return {"name": self.text(name), "status": self.text(status) if self.options.hostile else status,
                 "vip": f"192.0.{2 + i // 250}.{i % 250 + 1}" if i % 4 != 3 else f"2001:db8:5::{i + 1:x}",
                 "port": (80, 443, 53, 0)[i % 4], "protocol": "udp" if i % 10 == 2 else "tcp", "list": backends,
-                "rate": 10 ** pick.uniform(0, 3.4), "phase": pick.uniform(0, 6), "hours": "".join(hours)}
+                "nat": i % 5 == 3, "rate": 10 ** pick.uniform(0, 3.4), "phase": pick.uniform(0, 6), "hours": "".join(hours)}
 
     def backend(self, i, j, status):
         condition = "up"
@@ -127,7 +127,11 @@ class World:
                 self.connects(1 + service["phase"] % 4, "degraded" in status),
                 "availability": {"1h": 1.0 if "down" not in status else 0.9055,
                                  "24h": 0.98713 if "6" in service["hours"] else 0.98602 if "down" in status else 1.0, "30d": 0.99961},
-                "hours": service["hours"]}
+                "hours": service["hours"], **self.returned(service, packets, size)}
+
+    def returned(self, service, packets, size):
+        """Replies, which are seen where the service is a NAT."""
+        return {"returned_packets": int(packets * 1.6 * service["nat"]), "returned_bytes": int(size * 9 * service["nat"])}
 
     def backend_json(self, service, backend, now):
         share = 0 if backend["condition"] in ("down", "no-next-hop") else 1 / len(service["list"])
@@ -140,7 +144,10 @@ class World:
                 "slots": int(1009 * share), "kept_slots": 0, "passed": int(now - self.begun), "failed": 0 if share else 150,
                 "losses": 0 if share else 1, "latency_us": self.times(backend["slow"], now) if share else None,
                 "connects": self.connects(backend["slow"], False) if share and service["protocol"] != "udp" else None,
-                "from": "config"}
+                "from": "config", "port": 8080 if service["nat"] else None, **self.returned(service, packets, size),
+                "hint": self.text("120 SYNs in, nothing back in 10 s: is its route to clients through this machine, "
+                                  "or another of its balancers?")
+                        if service["nat"] and share and not self.options.well and backend["slow"] == 4 else ""}
 
     def reasons(self, now):
         list_ = []

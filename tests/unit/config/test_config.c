@@ -60,15 +60,15 @@ static const struct refusal refusals[] = {
     {"an_empty_document", "---\n",
      "2: nothing: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, zone, encap, limits, telemetry, "
-     "announce, peers, api, defaults or services"},
+     "announce, peers, api, nat, defaults or services"},
     {"a_scalar", "hello\n",
      "1: hello: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, zone, encap, limits, telemetry, "
-     "announce, peers, api, defaults or services"},
+     "announce, peers, api, nat, defaults or services"},
     {"a_list_at_the_top", "- a\n",
      "1: a list: expected a mapping with the keys include, interfaces, mode, unserved, pin, socket, "
      "state, group, metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, zone, encap, limits, telemetry, "
-     "announce, peers, api, defaults or services"},
+     "announce, peers, api, nat, defaults or services"},
     {"a_tab_as_indentation", WEB "\tbackends: []\n",
      "6: not YAML: found a tab character that violates indentation: indent with spaces, not tabs"},
     {"an_unclosed_quote", WEB "    algorithm: \"maglev\n" BACKENDS,
@@ -90,7 +90,7 @@ static const struct refusal refusals[] = {
     {"an_unknown_key", "services: []\nfoo: 1\n",
      "2: foo: unknown key: expected include, interfaces, mode, unserved, pin, socket, state, group, "
      "metrics, metrics-hosts, metrics-token-file, page, notify, hash-seed, zone, encap, limits, telemetry, announce, "
-     "peers, api, defaults or services"},
+     "peers, api, nat, defaults or services"},
     {"an_unknown_key_with_the_nearest", WEB "    protocoll: tcp\n" BACKENDS,
      "6: service web: protocoll: unknown key: did you mean protocol?"},
     {"an_underscore_for_a_hyphen", "hash_seed: 1\nservices: []\n",
@@ -100,8 +100,8 @@ static const struct refusal refusals[] = {
     {"the_beginning_of_a_key", WEB "    algo: maglev\n" BACKENDS,
      "6: service web: algo: unknown key: did you mean algorithm?"},
     {"an_unknown_key_of_a_backend",
-     WEB "    backends:\n      - address: 10.0.0.1\n        port: 80\n",
-     "8: service web: backend 10.0.0.1: port: unknown key: expected address, name, weight, zone, priority, backup, drain, health or labels"},
+     WEB "    backends:\n      - address: 10.0.0.1\n        cookie: a\n",
+     "8: service web: backend 10.0.0.1: cookie: unknown key: expected address, name, port, weight, zone, priority, backup, drain, health or labels"},
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
      "6: service web: health: uri: unknown key: expected type, port, to, path, host, "
      "status, interval, timeout, rise, fall, method, headers, body, send, send-hex, expect, "
@@ -238,7 +238,7 @@ static const struct refusal refusals[] = {
      "path, host, status, interval, timeout, rise, fall, method, headers, body, send, send-hex, "
      "expect, expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, passive, match or checks"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
-     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, weight, zone, priority, backup, drain, health or labels"},
+     "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, port, weight, zone, priority, backup, drain, health or labels"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
      "1: interfaces: a mapping: expected a single value"},
     {"interfaces_that_are_a_word", "interfaces: eth0\nservices: []\n",
@@ -480,8 +480,8 @@ static const struct refusal refusals[] = {
 	 "    hash: [source-port]\n" BACKENDS,
      "7: service web: hash: has no meaning for source-hash, which hashes only the "
      "client address: expected another algorithm"},
-    {"an_unknown_forward", WEB "    forward: nat\n" BACKENDS,
-     "6: service web: forward: nat: expected ipip, gue, gre or l2"},
+    {"an_unknown_forward", WEB "    forward: dsr\n" BACKENDS,
+     "6: service web: forward: dsr: expected ipip, gue, gre, l2 or nat"},
     {"an_unknown_no_backend", WEB "    no-backend: reset\n" BACKENDS,
      "6: service web: no-backend: reset: expected reject, drop or pass"},
     {"unknown_fragments", WEB "    fragments: reject\n" BACKENDS,

@@ -88,6 +88,19 @@ LB_TEST(the_zone_of_the_node_counts_where_backends_have_zones)
 	assert_false(digest_in("a", zones) == digest_in(NULL, zones));
 }
 
+/* A reply that comes to another node must be known there. */
+LB_TEST(nat_and_its_ports_count)
+{
+	uint64_t nat = digest_with(BACKENDS ", forward: nat");
+
+	assert_false(nat == digest_with(BACKENDS));
+	assert_true(digest_with(BACKENDS ", forward: gre") == digest_with(BACKENDS));
+	assert_true(nat == digest_with(BACKENDS ", forward: nat, backend-port: 80"));
+	assert_false(nat == digest_with(BACKENDS ", forward: nat, backend-port: 81"));
+	assert_false(nat == digest_with("forward: nat, backends: [{ address: 10.0.0.1 }, "
+					"{ address: 10.0.0.2, port: 81 }]"));
+}
+
 #define CONSUL     SOURCE "{ consul: 'http://127.0.0.1:8500', "
 #define KUBERNETES SOURCE "{ kubernetes: 'http://127.0.0.1:8001', namespace: shop, "
 

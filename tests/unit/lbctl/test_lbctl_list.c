@@ -109,6 +109,37 @@ static void down_shows_what_is_down_alone(void **state)
 	assert_null(strstr(run.out, "s1"));
 }
 
+/* Of a service with forward: nat both directions are counted. */
+static void replies_are_shown_beside_what_goes_to_backends(void **state)
+{
+	const struct fake_answer nat[] = {
+	    {"GET /v1/backends", 200,
+	     "{\"backends\":[" BACKEND("web", "10.0.0.9", "up", 100, 100, 300, 50, 12345, ",\"port\":8080,\"returned_packets\":4711,\"returned_bytes\":9000,\"hint\":\"\"") "," BACKEND(
+		 "web", "2001:db8::9", "up", 100, 100, 300, 50, 12345,
+		 ",\"port\":8080,\"returned_packets\":0,\"returned_bytes\":0,"
+		 "\"hint\":\"120 SYNs in, nothing back in 10 s\"") "," BACKEND("dsr", "10.0.0.10",
+									       "up", 100, 100, 0,
+									       700, 3,
+									       ",\"port\":null,\"returned_packets\":0,\"returned_bytes\":0,\"hint\":\"\"") "]}"},
+	    {"GET /v1/services", 200,
+	     "{\"services\":[{\"name\":\"web\",\"vip\":\"192.0.2.10\",\"port\":80,\"protocol\":"
+	     "\"tcp\",\"status\":\"up\",\"forward\":\"nat\",\"returned_bytes\":9000,\"why\":"
+	     "\"\"},{\"name\":\"dsr\",\"vip\":\"192.0.2.11\",\"port\":80,\"protocol\":\"tcp\","
+	     "\"status\":\"up\",\"forward\":\"gre\",\"returned_bytes\":0,\"why\":\"\"}]}"},
+	    {NULL}};
+
+	run_with(nat, (const char *const[]){"backends", "--exact", NULL});
+	IN_ORDER("REPLIES", "REPLY BYTES", "10.0.0.9:8080", " 4711", " 9000", "[2001:db8::9]:8080",
+		 "10.0.0.10 ", " - ", " -\n",
+		 "web [2001:db8::9]:8080 up: 120 SYNs in, nothing back in 10 s");
+	run_with(nat, (const char *const[]){"services", "--exact", NULL});
+	IN_ORDER("REPLY BYTES", "web", " 9000\n", "dsr", " -\n");
+	RUN("backends");
+	assert_null(strstr(run.out, "REPLIES"));
+	RUN("services");
+	assert_null(strstr(run.out, "REPLY BYTES"));
+}
+
 #define CHECKS(failure)                                                                           \
 	",\"checks\":{\"passed\":12345,\"failed\":7,\"losses\":2,\"p50_us\":420,\"p95_us\":1100," \
 	"\"p99_us\":null,\"last_failure\":" failure "}"
@@ -402,6 +433,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(each_word_of_a_filter_must_occur),
 	    cmocka_unit_test(down_shows_what_is_down_alone),
+	    cmocka_unit_test(replies_are_shown_beside_what_goes_to_backends),
 	    cmocka_unit_test(health_shows_what_checks_found_and_availability),
 	    cmocka_unit_test(backends_are_sorted_by_number_or_name),
 	    cmocka_unit_test(availability_is_rounded_down),

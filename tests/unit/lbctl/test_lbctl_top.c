@@ -303,6 +303,42 @@ static void the_column_that_is_sorted_by_is_shown_also_on_a_narrow_terminal(void
 	has("CHECK^");
 }
 
+#define NAT_SAMPLE                                                                               \
+	"{\"time_ms\":%d,\"status\":{},\"services\":[{\"name\":\"web\",\"vip\":\"192.0.2.10\","  \
+	"\"port\":80,\"protocol\":\"tcp\",\"status\":\"up\",\"forward\":\"nat\",\"packets\":%d," \
+	"\"bytes\":0,\"flows\":0,\"returned_packets\":%d,\"returned_bytes\":%d},{\"name\":"      \
+	"\"dsr\",\"vip\":\"192.0.2.11\",\"port\":80,\"protocol\":\"tcp\",\"status\":\"up\","     \
+	"\"forward\":\"gre\",\"packets\":0,\"bytes\":0,\"flows\":0,\"returned_packets\":0,"      \
+	"\"returned_bytes\":0}],\"backends\":[],\"reasons\":[],\"events\":[]}"
+
+/* With forward: nat both directions are shown, and only then. */
+static void replies_have_columns_where_they_are_counted(void **state)
+{
+	struct top_options options = {.columns = 100, .view = TOP_VIEW_SERVICES};
+	struct top_model model;
+	char before[1024], now[1024];
+	json_t *first, *second;
+
+	snprintf(before, sizeof(before), NAT_SAMPLE, 1000, 0, 0, 0);
+	snprintf(now, sizeof(now), NAT_SAMPLE, 2000, 100, 250, 250000);
+	first = json_loads(before, 0, NULL);
+	second = json_loads(now, 0, NULL);
+	assert_int_equal(top_model_read(first, second, &model), 0);
+	assert_int_equal(model.services[0].rates.returned_packets, 250);
+	assert_int_equal(model.services[0].rates.returned_bits, 2000000);
+	render(&model, &options);
+	has("RPKT/S");
+	has("RBIT/S");
+	has(" 2.00M");
+	has("Replies 250/s");
+	top_model_done(&model);
+	json_decref(first);
+	json_decref(second);
+	render_example(&options);
+	has_not("RPKT/S");
+	has_not("Replies");
+}
+
 static void connects_have_columns_and_orders(void **state)
 {
 	static const enum top_sort sorts[] = {TOP_SORT_P95, TOP_SORT_FAIL};
@@ -721,6 +757,7 @@ int main(void)
 	    cmocka_unit_test(names_are_whole_where_there_is_room_and_cut_in_the_middle_else),
 	    cmocka_unit_test(the_reason_is_in_its_column_or_below_its_row),
 	    cmocka_unit_test(the_column_that_is_sorted_by_is_shown_also_on_a_narrow_terminal),
+	    cmocka_unit_test(replies_have_columns_where_they_are_counted),
 	    cmocka_unit_test(connects_have_columns_and_orders),
 	    cmocka_unit_test(the_head_has_totals_and_the_reasons_of_drops),
 	    cmocka_unit_test(a_small_terminal_has_one_line_above_the_titles),

@@ -179,6 +179,7 @@ static void wrong_usage_exits_with_2_and_shows_the_usage_line(void **state)
 	    {"detach"},
 	    {"detach", "--offline"},
 	    {"detach", "eth0", "--all"},
+	    {"detach", "eth0", "--offline", "--force"},
 	    {"detach", "eth0", "--pin", "/sys/fs/bpf/lbd"},
 	    {"detach", "--json=yes", "eth0"},
 	    {"backend", "add", "web", "10.0.0"},

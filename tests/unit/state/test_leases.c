@@ -28,6 +28,15 @@
 	"  - { name: one, vip: 192.0.2.2, protocol: tcp, port: 80, health: { type: none }, " \
 	"backends: [{ address: 10.0.0.1 }] }\n"
 
+/* A reply from 10.0.1.1:8080 is of "first". */
+#define NAT_CONFIG                                                                          \
+	"metrics: off\nlimits: { backends: 8 }\n"                                           \
+	"defaults: { forward: nat, health: { type: none } }\nservices:\n"                   \
+	"  - { name: first, vip: 192.0.2.1, protocol: tcp, port: 80, backend-port: 8080, "  \
+	"backends: [{ address: 10.0.1.1 }] }\n"                                             \
+	"  - { name: second, vip: 192.0.2.2, protocol: tcp, port: 80, backend-port: 8080, " \
+	"backends: [{ address: 10.0.1.2 }] }\n"
+
 static const struct state_put plain = {.weight = 1};
 static struct event_base *base;
 static struct neigh *neigh;
@@ -35,7 +44,7 @@ static struct memory_dataplane *memory;
 static struct state *state;
 static char directory[64], path[96];
 
-static void start(void)
+static void start_with(const char *config)
 {
 	struct state_options options = {.base = base,
 					.config_path = "lbd.yaml",
@@ -44,9 +53,14 @@ static void start(void)
 					.neigh = neigh};
 	struct error err = {0};
 
-	if (config_parse(CONFIG, strlen(CONFIG), "lbd.yaml", &options.config, &err) ||
+	if (config_parse(config, strlen(config), "lbd.yaml", &options.config, &err) ||
 	    state_new(&options, &state, &err))
 		fail_msg("%s", err.text);
+}
+
+static void start(void)
+{
+	start_with(CONFIG);
 }
 
 static int set_up(void **unused)
@@ -627,6 +641,67 @@ static void none_is_added_without_a_port_to_be_checked_at(void **unused)
 	assert_int_equal(put("one", "10.0.0.2", 1, 0), 0);
 }
 
+static void nat_puts(struct state_registration *list, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		list[i].put = (struct state_put){.weight = 1, .ttl_ms = 30000};
+	state_backends_put(state, list, count);
+	for (unsigned i = 0; i < count; i++)
+		sentences_done(&list[i].warnings);
+}
+
+static void expect_taken(const struct state_registration *each, const char *service)
+{
+	char taken[64];
+
+	snprintf(taken, sizeof(taken), "8080/tcp is of service %s", service);
+	assert_int_equal(each->rc, -EINVAL);
+	if (!strstr(each->err.text, taken))
+		fail_msg("\"%s\", expected \"%s\"", each->err.text, taken);
+}
+
+/* Also where two that are registered at the same moment meet. The others are one change. */
+static void a_real_is_of_one_service_among_several_too(void **unused)
+{
+	struct state_registration list[] = {
+	    {.service = "first", .address = test_addr("10.0.1.3")},
+	    {.service = "second", .address = test_addr("10.0.1.3")},
+	    {.service = "second", .address = test_addr("10.0.1.1")},
+	    {.service = "second", .address = test_addr("10.0.1.4")},
+	};
+	uint64_t generation;
+
+	state_free(state);
+	start_with(NAT_CONFIG);
+	generation = state_generation(state);
+	nat_puts(list, 4);
+	assert_int_equal(list[0].rc, 0);
+	expect_taken(&list[1], "first");
+	expect_taken(&list[2], "first");
+	assert_int_equal(list[3].rc, 0);
+	assert_int_equal(state_generation(state), generation + 1);
+	assert_int_equal(backend_of("second", "10.0.1.4")->port, 8080);
+	assert_null(backend_of("second", "10.0.1.3"));
+	assert_null(entry_of("second", "10.0.1.1"));
+}
+
+static void a_real_of_another_service_is_refused_to_one_alone(void **unused)
+{
+	struct addr address = test_addr("10.0.1.1");
+	struct error err;
+
+	state_free(state);
+	start_with(NAT_CONFIG);
+	assert_int_equal(state_backend_add(state, "second", &address, &plain, &err), -EINVAL);
+	assert_non_null(
+	    strstr(err.text, "backend 10.0.1.1: 10.0.1.1:8080/tcp is of service first"));
+	assert_int_equal(put("second", "10.0.1.1", 1, 30000), -EINVAL);
+	assert_int_equal(put("second", "10.0.1.3", 1, 30000), 0);
+	address = test_addr("10.0.1.3");
+	assert_int_equal(state_backend_add(state, "first", &address, &plain, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "10.0.1.3:8080/tcp is of service second"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -658,6 +733,8 @@ int main(void)
 	    TEST(a_drain_outlives_a_start_with_a_file_that_has_the_backend_now),
 	    TEST(a_state_outlives_a_start_with_a_file_that_has_the_backend_now),
 	    TEST(a_reload_keeps_what_is_registered_and_says_nothing_of_it),
+	    TEST(a_real_is_of_one_service_among_several_too),
+	    TEST(a_real_of_another_service_is_refused_to_one_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

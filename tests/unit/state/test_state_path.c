@@ -68,6 +68,7 @@ static void no_report_leaves_less_than_1280_bytes_to_ipv6(void **unused)
 static void reports_are_about_tunnels(void **unused)
 {
 	assert_int_equal(mtu("192.0.2.10", "10.0.0.11", LB_FORWARD_L2, 1500, 1400), 1500);
+	assert_int_equal(mtu("192.0.2.10", "10.0.0.11", LB_FORWARD_NAT, 1500, 1400), 1500);
 }
 
 /* ---- a state on a data plane with a map of reports ---- */

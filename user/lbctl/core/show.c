@@ -39,10 +39,12 @@ void show_backend_name(const json_t *backend, char *text, size_t size)
 
 const char *show_backend(const json_t *backend, char text[SHOW_BACKEND])
 {
-	const char *name = json_text(backend, "name");
+	const char *name = json_text(backend, "name"), *address = json_text(backend, "address");
+	uint64_t port = json_number(backend, "port");
+	char endpoint[96];
 
-	snprintf(text, SHOW_BACKEND, "%.63s%s%.45s", name, *name ? " " : "",
-		 json_text(backend, "address"));
+	snprintf(text, SHOW_BACKEND, "%.63s%s%.55s", name, *name ? " " : "",
+		 port ? format_endpoint(address, port, "", endpoint) : address);
 	return text;
 }
 

@@ -354,15 +354,16 @@ static void note_nat(struct import *im, const struct import_service *service)
 	if (first)
 		import_left(
 		    im, first->at,
-		    "masquerading (NAT) to %s: lbd has none: they become backends of forward: "
-		    "ipip, and need the VIP and the decapsulator: lbctl backend-host setup",
+		    "masquerading (NAT) to %s: they become backends of forward: ipip, and need the "
+		    "VIP and the decapsulator: lbctl backend-host setup. To leave them as they "
+		    "are: forward: nat (docs/nat.md)",
 		    name_some(im, first, count));
 	first = find_backends(service, has_other_port, &count);
 	if (first)
 		import_left(
 		    im, first->at,
-		    "port %u of %s: lbd does not change ports: their servers must listen on "
-		    "port %u of the VIP",
+		    "port %u of %s: their servers must listen on port %u of the VIP; with forward: "
+		    "nat they stay where they are (docs/nat.md)",
 		    first->port, name_some(im, first, count), service->port);
 }
 

@@ -79,6 +79,8 @@ const char *why_backend(const json_t *backend, char text[WHY_TEXT])
 		snprintf(text, WHY_TEXT, "%s", why);
 	else
 		describe(backend, text);
+	if (!*text)
+		snprintf(text, WHY_TEXT, "%s", json_text(backend, "hint"));
 	return text;
 }
 

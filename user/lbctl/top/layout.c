@@ -23,6 +23,8 @@ static const struct {
     [TOP_FIELD_FAIL] = {"FAIL %", 6, false, TOP_SORT_FAIL},
     [TOP_FIELD_PACKETS] = {"PKT/S", 6, false, TOP_SORT_PACKETS},
     [TOP_FIELD_BITS] = {"BIT/S", 6, false, TOP_SORT_BITS},
+    [TOP_FIELD_RETURNED_PACKETS] = {"RPKT/S", 6, false, TOP_SORTS},
+    [TOP_FIELD_RETURNED_BITS] = {"RBIT/S", 6, false, TOP_SORTS},
     [TOP_FIELD_FLOWS] = {"NEW/S", 6, false, TOP_SORT_FLOWS},
     [TOP_FIELD_ACTIVE] = {"ACTIVE", 6, false, TOP_SORT_ACTIVE},
     [TOP_FIELD_WHY] = {"WHY", WHY_MIN, true, TOP_SORTS},
@@ -98,8 +100,14 @@ static const char *weight_text(const struct top_row *row, char text[64])
 	return text;
 }
 
+static const struct top_rates *rates_of(const struct top_row *row)
+{
+	return row->backend ? &row->backend->rates : &row->service->rates;
+}
+
 struct wanted {
 	unsigned name, whole_name, weight; /* the widest of all rows */
+	bool nat;                          /* some have replies */
 };
 
 static void widen(unsigned *widest, unsigned width)
@@ -122,6 +130,7 @@ static struct wanted wanted_by(const struct top_rows *rows, const struct top_opt
 		widen(&wanted.name, width);
 		widen(&wanted.whole_name, whole);
 		widen(&wanted.weight, (unsigned)strlen(weight_text(&rows->rows[i], text)));
+		wanted.nat |= rates_of(&rows->rows[i])->nat;
 	}
 	return wanted;
 }
@@ -144,11 +153,18 @@ static unsigned name_least(const struct wanted *wanted, unsigned columns)
 	return wanted->name < least ? wanted->name : least;
 }
 
+static bool is_returned(enum top_field field)
+{
+	return field == TOP_FIELD_RETURNED_PACKETS || field == TOP_FIELD_RETURNED_BITS;
+}
+
 struct top_layout layout_of(const struct top_rows *rows, const struct top_options *options)
 {
 	static const enum top_field order[] = {
-	    TOP_FIELD_STATUS, TOP_FIELD_PACKETS, TOP_FIELD_FLOWS,  TOP_FIELD_P95,  TOP_FIELD_FAIL,
-	    TOP_FIELD_ACTIVE, TOP_FIELD_BITS,    TOP_FIELD_WEIGHT, TOP_FIELD_CHECK};
+	    TOP_FIELD_STATUS, TOP_FIELD_PACKETS,       TOP_FIELD_FLOWS,
+	    TOP_FIELD_P95,    TOP_FIELD_FAIL,          TOP_FIELD_ACTIVE,
+	    TOP_FIELD_BITS,   TOP_FIELD_RETURNED_BITS, TOP_FIELD_RETURNED_PACKETS,
+	    TOP_FIELD_WEIGHT, TOP_FIELD_CHECK};
 	struct wanted wanted = wanted_by(rows, options);
 	unsigned name = name_least(&wanted, options->columns), room;
 	struct top_layout layout = {0};
@@ -158,7 +174,9 @@ struct top_layout layout_of(const struct top_rows *rows, const struct top_option
 		if (fields[f].sort == options->sort)
 			take_in(&layout, f, f == TOP_FIELD_WEIGHT ? wanted.weight : 0, &room);
 	for (size_t i = 0; i < sizeof(order) / sizeof(*order); i++)
-		take_in(&layout, order[i], order[i] == TOP_FIELD_WEIGHT ? wanted.weight : 0, &room);
+		if (wanted.nat || !is_returned(order[i]))
+			take_in(&layout, order[i], order[i] == TOP_FIELD_WEIGHT ? wanted.weight : 0,
+				&room);
 	room += options->columns > name ? name : options->columns;
 	layout.name = room < wanted.whole_name ? room : wanted.whole_name;
 	room -= layout.name;
@@ -219,6 +237,15 @@ static void put_rate(struct top_line *line, const struct top_rates *rates, doubl
 		    rates->known ? format_rate(value, text) : "-", columns);
 }
 
+/* "-": not of a NAT, replies do not come this way. */
+static void put_returned(struct top_line *line, const struct top_rates *rates, double value,
+			 unsigned columns)
+{
+	const struct top_rates none = {0};
+
+	put_rate(line, rates->nat ? rates : &none, value, columns);
+}
+
 static void put_latency(struct top_line *line, uint64_t us, unsigned columns)
 {
 	char text[FORMAT_TEXT];
@@ -229,7 +256,7 @@ static void put_latency(struct top_line *line, uint64_t us, unsigned columns)
 static void put_field(struct top_line *line, const struct top_row *row, enum top_field field,
 		      unsigned width)
 {
-	const struct top_rates *rates = row->backend ? &row->backend->rates : &row->service->rates;
+	const struct top_rates *rates = rates_of(row);
 	const char *status = row->backend ? row->backend->condition : row->service->status;
 	uint64_t latency_us = row->backend ? row->backend->latency_us : row->service->latency_us;
 	const struct top_connects *connects =
@@ -260,6 +287,12 @@ static void put_field(struct top_line *line, const struct top_row *row, enum top
 		break;
 	case TOP_FIELD_BITS:
 		put_rate(line, rates, rates->bits, width);
+		break;
+	case TOP_FIELD_RETURNED_PACKETS:
+		put_returned(line, rates, rates->returned_packets, width);
+		break;
+	case TOP_FIELD_RETURNED_BITS:
+		put_returned(line, rates, rates->returned_bits, width);
 		break;
 	case TOP_FIELD_FLOWS:
 		put_rate(line, rates, rates->flows, width);

@@ -62,6 +62,18 @@ static double rate(const json_t *before, const json_t *now, const char *name, do
 	return *known ? (double)(new - old) / seconds : 0;
 }
 
+/* Of a service, or of a backend: null is the port of one whose service is no NAT. An lbd of before
+ * counts no replies. */
+static bool is_nat(const json_t *of)
+{
+	const char *forward = json_text(of, "forward");
+
+	if (!json_object_get(of, "returned_packets"))
+		return false;
+	return *forward ? strcmp(forward, "nat") == 0
+			: json_is_integer(json_object_get(of, "port"));
+}
+
 static struct top_rates rates(const json_t *before, const json_t *now, double seconds)
 {
 	struct top_rates rates = {.known = true, .active = json_number(now, "active")};
@@ -69,8 +81,12 @@ static struct top_rates rates(const json_t *before, const json_t *now, double se
 	rates.packets = rate(before, now, "packets", seconds, &rates.known);
 	rates.bits = rate(before, now, "bytes", seconds, &rates.known) * 8;
 	rates.flows = rate(before, now, "flows", seconds, &rates.known);
+	rates.returned_packets = rate(before, now, "returned_packets", seconds, &rates.known);
+	rates.returned_bits = rate(before, now, "returned_bytes", seconds, &rates.known) * 8;
 	if (!rates.known)
-		rates.packets = rates.bits = rates.flows = 0;
+		rates.packets = rates.bits = rates.flows = rates.returned_packets =
+		    rates.returned_bits = 0;
+	rates.nat = is_nat(now);
 	return rates;
 }
 
@@ -90,6 +106,9 @@ static void add_rates(struct top_rates *to, const struct top_rates *more)
 	to->packets += more->packets;
 	to->bits += more->bits;
 	to->flows += more->flows;
+	to->returned_packets += more->returned_packets;
+	to->returned_bits += more->returned_bits;
+	to->nat |= more->nat;
 }
 
 static int read_service(const json_t *before, const json_t *now, size_t at, struct top_model *model)
@@ -313,8 +332,9 @@ static json_t *rates_json(const struct top_rates *of)
 {
 	if (!of->known)
 		return json_null();
-	return json_pack("{s:f, s:f, s:f}", "packets", of->packets, "bits", of->bits, "flows",
-			 of->flows);
+	return json_pack("{s:f, s:f, s:f, s:f, s:f}", "packets", of->packets, "bits", of->bits,
+			 "flows", of->flows, "returned_packets", of->returned_packets,
+			 "returned_bits", of->returned_bits);
 }
 
 /* Adds "rate" to each counter of a list; null: not known. */

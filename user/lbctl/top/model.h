@@ -10,7 +10,9 @@
 
 struct top_rates {
 	bool known;                  /* false: not in the earlier sample, or counted anew since */
+	bool nat;                    /* replies come back this way, and are counted */
 	double packets, bits, flows; /* a second */
+	double returned_packets, returned_bits;
 	uint64_t active;
 };
 

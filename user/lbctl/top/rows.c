@@ -190,6 +190,7 @@ static const char *const help[][2] = {
      "eighth: from the SYN to the client's next packet. TCP only"},
     {"FAIL %", "of these connects those whose SYN was sent again, or that had no answer"},
     {"PKT/S, BIT/S", "forwarded to backends, per second"},
+    {"RPKT/S, RBIT/S", "replies that came back through lbd, per second: with forward: nat"},
     {"NEW/S", "new flows per second"},
     {"ACTIVE", "tracked flows; flows in stable slots need no tracking"},
     {"WHY", "why the last check failed, or why it takes no flows or few; below the row if the line "

@@ -196,6 +196,9 @@ static void put_totals(struct flow *flow, const struct top_model *model)
 	char text[FORMAT_TEXT];
 
 	item(flow, "Packets", TONE_BOLD, "%s/s", format_rate(model->total.packets, text));
+	if (model->total.nat)
+		item(flow, "Replies", TONE_BOLD, "%s/s",
+		     format_rate(model->total.returned_packets, text));
 	item(flow, "Traffic", TONE_BOLD, "%sbit/s", format_rate(model->total.bits, text));
 	item(flow, "New flows", TONE_BOLD, "%s/s", format_rate(model->total.flows, text));
 	item(flow, "Active", TONE_BOLD, "%s", format_count(model->total.active, text));

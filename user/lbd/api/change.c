@@ -31,13 +31,15 @@ int api_attach(struct api_call *call, json_t **ret, struct error *err)
 
 int api_detach(struct api_call *call, json_t **ret, struct error *err)
 {
-	static const char *const fields[] = {"interface", NULL};
+	static const char *const fields[] = {"interface", "force", NULL};
 	const char *name;
+	bool force;
 	int rc;
 
 	if ((rc = api_arg_only(call->body, fields, err)) ||
 	    (rc = api_arg_name(call->body, "interface", &name, err)) ||
-	    (rc = state_detach(call->api->state, name, err)))
+	    (rc = api_arg_bool(call->body, "force", false, &force, err)) ||
+	    (rc = state_detach(call->api->state, name, force, err)))
 		return rc;
 	*ret = json_object();
 	return 0;

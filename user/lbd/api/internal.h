@@ -144,6 +144,7 @@ json_t *api_age_json(uint64_t at_ms);
 json_t *api_service_json(const struct api *api, const struct service *service);
 json_t *api_availability_json(const struct service *service);
 json_t *api_labels_json(const struct config_tag *tag);
+json_t *api_port_json(const struct backend *backend); /* null: of no NAT */
 json_t *api_reasons_json(const struct lb_reason_count counts[LB_COUNTERS]);
 json_t *api_events_json(const struct lb_reason_count counts[LB_COUNTERS]);
 json_t *api_backend_json(struct api *api, const struct backend *backend);

@@ -38,6 +38,16 @@ static double service_bytes(const struct service_view *of)
 	return (double)of->stats.counts.bytes;
 }
 
+static double service_returned_packets(const struct service_view *of)
+{
+	return (double)of->stats.returned.packets;
+}
+
+static double service_returned_bytes(const struct service_view *of)
+{
+	return (double)of->stats.returned.bytes;
+}
+
 static double service_flows(const struct service_view *of)
 {
 	return (double)of->stats.counts.flows;
@@ -196,6 +206,11 @@ static const struct {
      service_p50},
     {"lbd_service_connect_p95_seconds", "gauge", "The same, 95th percentile.", service_p95},
     {"lbd_service_connect_p99_seconds", "gauge", "The same, 99th percentile.", service_p99},
+    {"lbd_service_returned_packets_total", "counter",
+     "Replies of backends, present and past, that came back through lbd: of forward: nat.",
+     service_returned_packets},
+    {"lbd_service_returned_bytes_total", "counter", "Bytes of IP packets of these replies.",
+     service_returned_bytes},
     {"lbd_service_denied_packets_total", "counter",
      "Packets of clients that the allow and deny lists do not admit.", service_denied},
     {"lbd_service_allow_prefixes", "gauge", "Prefixes of the allow list; 0: none, or no list.",
@@ -283,6 +298,23 @@ static double backend_packets(const struct backend_view *of)
 static double backend_bytes(const struct backend_view *of)
 {
 	return (double)of->stats.counts.bytes;
+}
+
+static double backend_returned_packets(const struct backend_view *of)
+{
+	return (double)of->stats.returned.packets;
+}
+
+static double backend_returned_bytes(const struct backend_view *of)
+{
+	return (double)of->stats.returned.bytes;
+}
+
+static double backend_silent(const struct backend_view *of)
+{
+	char hint[BACKEND_HINT];
+
+	return *backend_hint(of->backend, hint) != 0;
 }
 
 static double backend_flows(const struct backend_view *of)
@@ -374,6 +406,14 @@ static const struct {
      "Bytes of IP packets sent to the backend, before encapsulation.", backend_bytes},
     {"lbd_backend_new_flows_total", "counter", "TCP SYNs, and UDP flows where they are tracked.",
      backend_flows},
+    {"lbd_backend_returned_packets_total", "counter",
+     "Replies of the backend that came back through lbd: of forward: nat.",
+     backend_returned_packets},
+    {"lbd_backend_returned_bytes_total", "counter", "Bytes of IP packets of these replies.",
+     backend_returned_bytes},
+    {"lbd_backend_silent", "gauge",
+     "1 if TCP connects go to it and nothing has come back for 10 s: of forward: nat.",
+     backend_silent},
     {"lbd_backend_up", "gauge", "1 if its health check passes and it has a next hop.", backend_up},
     {"lbd_backend_draining", "gauge", "1 if it is draining: it takes no new flows.",
      backend_draining},

@@ -201,7 +201,7 @@ static json_t *service_json(const struct metrics_source *source, const struct se
 	dataplane_service_connects(source->dp, &key, &connects);
 	return json_pack(
 	    "{s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:b, s:I, s:I, s:o, s:o, s:o, s:o}",
+	    "s:b, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "port", config->port,
 	    "protocol", config->protocol == CONFIG_TCP ? "tcp" : "udp", "algorithm",
 	    config->algorithm->name, "status", service_status_name(service->status), "why",
@@ -213,7 +213,9 @@ static json_t *service_json(const struct metrics_source *source, const struct se
 	    number(stats.over_source_rate), "limited", stats.limited, "failed",
 	    number(sums->failed), "losses", number(sums->losses), "latency_us",
 	    quantiles_json(&sums->latencies), "connects", connects_json(&connects), "availability",
-	    api_availability_json(service), "hours", spans_json(service->uptime, UPTIME_DAY));
+	    api_availability_json(service), "hours", spans_json(service->uptime, UPTIME_DAY),
+	    "returned_packets", number(stats.returned.packets), "returned_bytes",
+	    number(stats.returned.bytes));
 }
 
 static json_t *wrong_json(const struct backend *backend)
@@ -253,7 +255,7 @@ static json_t *backend_json(struct dataplane *dp, const struct backend *backend)
 	struct dp_backend_stats stats = {0};
 	struct dp_connects connects;
 	struct dp_service key;
-	char address[ADDR_TEXT];
+	char address[ADDR_TEXT], hint[BACKEND_HINT];
 
 	service_key(backend->service, &key);
 	dataplane_backend_stats(dp, &key, &backend->address, &stats);
@@ -261,7 +263,7 @@ static json_t *backend_json(struct dataplane *dp, const struct backend *backend)
 	latencies_sum(&backend->latencies, clock_monotonic_ms(), &latencies);
 	return json_pack(
 	    "{s:s, s:s?, s:o, s:s, s:s, s:I, s:I, s:I, s:b, s:s?, s:i, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:I, s:I, s:I, s:o, s:o, s:s}",
+	    "s:I, s:I, s:I, s:o, s:o, s:s, s:o, s:I, s:I, s:s}",
 	    "address", addr_format(&backend->address, address), "name",
 	    config_tag_name(backend->tag), "labels", api_labels_json(backend->tag), "condition",
 	    backend_condition_name(backend->condition), "why", backend->why, "since_ms",
@@ -273,7 +275,9 @@ static json_t *backend_json(struct dataplane *dp, const struct backend *backend)
 	    number(stats.slots), "kept_slots", number(stats.kept_slots), "passed",
 	    number(backend->passed), "failed", number(backend->failed), "losses",
 	    number(backend->losses), "latency_us", quantiles_json(&latencies), "connects",
-	    connects_json(&connects), "from", origin_name(backend->origin));
+	    connects_json(&connects), "from", origin_name(backend->origin), "port",
+	    api_port_json(backend), "returned_packets", number(stats.returned.packets),
+	    "returned_bytes", number(stats.returned.bytes), "hint", backend_hint(backend, hint));
 }
 
 /* ---- events ---- */

@@ -132,7 +132,7 @@ json_t *api_status_json(const struct api *api)
 	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, "
 	    "s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I, s:i}, s:s, "
 	    "s:s, "
-	    "s:o, s:o, s:o, s:s, s:i, s:i, s:s?, s:o}",
+	    "s:o, s:o, s:o, s:s, s:i, s:i, s:s?, s:o, s:i}",
 	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
 	    number((clock_monotonic_ms() - api->start_ms) / 1000), "config",
 	    state_config_path(api->state), "adopted", dataplane_adopted(api->dp), "starting",
@@ -151,7 +151,8 @@ json_t *api_status_json(const struct api *api)
 	    limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "loop",
 	    loop_json(api), "probe_process", probe_process_json(api), "node", api_node_json(api),
 	    "kernel", system.release, "sources", sources, "sources_failed", failed, "zone",
-	    state_zone(api->state), "shared_config", api_shared_config_json(api));
+	    state_zone(api->state), "shared_config", api_shared_config_json(api), "backends_silent",
+	    summary.backends_silent);
 }
 
 int api_status(struct api_call *call, json_t **ret, struct error *err)
@@ -167,7 +168,8 @@ static const char *forward_name(uint8_t forward)
 	static const char *const names[] = {[LB_FORWARD_IPIP] = "ipip",
 					    [LB_FORWARD_GUE] = "gue",
 					    [LB_FORWARD_L2] = "l2",
-					    [LB_FORWARD_GRE] = "gre"};
+					    [LB_FORWARD_GRE] = "gre",
+					    [LB_FORWARD_NAT] = "nat"};
 
 	return names[forward];
 }
@@ -336,7 +338,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
 	return json_pack(
 	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I, "
-	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:o, s:f, s:o, s:b, s:o, s:o}",
+	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:o, s:f, s:o, s:b, s:o, s:o, s:I, s:I}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
 	    config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
 	    config->algorithm->name, "forward", forward_name(config->forward), "tracking",
@@ -352,7 +354,8 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    api_availability_json(service), "answered", answered_json(service), "flows_per_s",
 	    service_flows_per_s(service), "connects", service_connects_json(api->dp, &key),
 	    "runtime", config->file == CONFIG_RUNTIME, "source", source_json(api, config), "levels",
-	    levels_json(service));
+	    levels_json(service), "returned_packets", number(stats.returned.packets),
+	    "returned_bytes", number(stats.returned.bytes));
 }
 
 /* ---- backends ---- */
@@ -494,18 +497,25 @@ static json_t *target_json(const struct config_target *target)
 	return json_null();
 }
 
+/* null: the service is no NAT; 0: any. */
+json_t *api_port_json(const struct backend *backend)
+{
+	return backend->service->config->forward == LB_FORWARD_NAT ? json_integer(backend->port)
+								   : json_null();
+}
+
 json_t *api_backend_json(struct api *api, const struct backend *backend)
 {
 	uint64_t now = clock_wall_ms();
 	struct dp_backend_stats stats = {0};
 	struct dp_service key;
-	char address[ADDR_TEXT];
+	char address[ADDR_TEXT], hint[BACKEND_HINT];
 
 	service_key(backend->service, &key);
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
 	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:s?, s:i, s:b, s:o}",
+	    "s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:s?, s:i, s:b, s:o, s:o, s:I, s:I, s:s}",
 	    "service", backend->service->config->name, "address",
 	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
 	    "labels", api_labels_json(backend->tag), "weight", number(backend->weight),
@@ -522,7 +532,9 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    response_json(backend), "connects", backend_connects_json(api->dp, &key, backend),
 	    "from", origin_name(backend->origin), "lease", lease_json(backend), "zone",
 	    config_tag_zone(backend->tag), "priority", backend->priority, "local",
-	    !backend->elsewhere, "health", target_json(&backend->target));
+	    !backend->elsewhere, "health", target_json(&backend->target), "port",
+	    api_port_json(backend), "returned_packets", number(stats.returned.packets),
+	    "returned_bytes", number(stats.returned.bytes), "hint", backend_hint(backend, hint));
 }
 
 #define FILTER_MAX 256 /* bytes */

@@ -139,7 +139,8 @@ static int remember(struct attach *attach, const char *name, uint32_t ifindex, b
 						  .dispatcher = dispatcher,
 						  .automatic = native && attach->automatic,
 						  .veth = device_is_veth(name),
-						  .bond = device_is_bond(name)};
+						  .bond = device_is_bond(name),
+						  .card = device_is_card(name)};
 	snprintf(list[attach->count].name, sizeof(list->name), "%s", name);
 	if (native && list[attach->count].veth)
 		device_veth_counts(name, &list[attach->count].counts);

@@ -22,7 +22,7 @@ struct attachment {
 	bool native;     /* else generic */
 	bool dispatcher; /* in libxdp's dispatcher, beside other programs; else alone */
 	bool automatic;  /* native mode was lbd's choice: it falls back if that loses packets */
-	bool veth, bond; /* what it is */
+	bool veth, bond, card; /* what it is */
 	/* Frames that the program on it sent and no device took, since this lbd attached it or took
 	 * it over. lost_ms: CLOCK_MONOTONIC of the last; 0: none. */
 	uint64_t lost, lost_ms;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/ethtool.h"
@@ -37,6 +38,19 @@ bool device_is_veth(const char *name)
 bool device_is_bond(const char *name)
 {
 	return driver_is(name, "bonding");
+}
+
+bool device_is_card(const char *name)
+{
+	/* they have a device of the bus, but the host at the other end may be in this machine */
+	static const char *const paravirtual[] = {"virtio_net", "vif", "hv_netvsc", "vmxnet3"};
+	char path[64];
+
+	for (size_t i = 0; i < sizeof(paravirtual) / sizeof(paravirtual[0]); i++)
+		if (driver_is(name, paravirtual[i]))
+			return false;
+	snprintf(path, sizeof(path), "/sys/class/net/%s/device", name);
+	return !access(path, F_OK);
 }
 
 bool device_is_ethernet(const char *name)

@@ -26,6 +26,9 @@ bool device_is_veth(const char *name);
 /* A bond: in native mode the program runs on its ports, and each frame is redirected to the bond.
  */
 bool device_is_bond(const char *name);
+/* A card, whose packets come from a wire, with the checksums they were sent with: no host beside
+ * this one left them to it, as on a veth, a tap or virtio. False: perhaps. */
+bool device_is_card(const char *name);
 /* Has the device an Ethernet header? */
 bool device_is_ethernet(const char *name);
 /* The other end of a veth, if it is in this network namespace; else 0. */

@@ -232,10 +232,105 @@ static void check_members(const struct config_sources *sources, const struct con
 	check_member_names(sources, members, count);
 }
 
+/* ---- reals ---- */
+
+/* A backend of a service with `forward: nat`, where it gets its packets. */
+struct real {
+	struct member member;
+	uint16_t port;
+};
+
+static int compare_host(const struct real *a, const struct real *b)
+{
+	int rc = addr_compare(&a->member.backend->address, &b->member.backend->address);
+
+	return rc ? rc : a->member.service->protocol - b->member.service->protocol;
+}
+
+/* One of any port comes before those that it meets. */
+static int by_real(const void *a, const void *b)
+{
+	const struct real *first = a, *second = b;
+	int rc = compare_host(first, second);
+
+	if (!rc)
+		rc = first->port - second->port;
+	if (!rc)
+		rc = by_position(first->member.service, second->member.service);
+	return rc ? rc : by_position(first->member.backend, second->member.backend);
+}
+
+static size_t list_reals(const struct config *config, struct real *reals)
+{
+	size_t count = 0;
+
+	for (unsigned i = 0; i < config->services_count; i++) {
+		const struct config_service *service = &config->services[i];
+
+		for (unsigned j = 0;
+		     service->forward == LB_FORWARD_NAT && j < service->backends_count; j++) {
+			const struct config_backend *backend = &service->backends[j];
+
+			reals[count++] =
+			    (struct real){{service, backend}, config_real_port(service, backend)};
+		}
+	}
+	return count;
+}
+
+/* A reply has nothing but its source that tells which service it is of. */
+static void complain_of_real(const struct config_sources *sources, const struct real *before,
+			     const struct real *real)
+{
+	const struct config_service *service = real->member.service;
+	const struct addr *address = &real->member.backend->address;
+	char text[ADDR_TEXT], shared[CONFIG_REAL_TEXT], where[CONFIG_WHERE];
+	struct config_place at, other;
+
+	member_place(sources, &real->member, &at);
+	service_place(sources, before->member.service, &other);
+	config_complain(&at, "address", addr_format(address, text),
+			"%s in %s has %s too: a reply from there is of one service with `forward: "
+			"nat` alone, so expected another address or port",
+			other.object, config_place_where(&at, &other, where),
+			config_real_text(address, before->port, service->protocol, shared));
+}
+
+static void check_reals(const struct config_sources *sources, const struct config *config,
+			size_t backends)
+{
+	_cleanup_free_ struct real *reals = calloc(backends + 1, sizeof(*reals));
+	size_t count, first = 0;
+
+	if (!reals) {
+		config_source_oom(&sources->list[0]);
+		return;
+	}
+	count = list_reals(config, reals);
+	qsort(reals, count, sizeof(*reals), by_real);
+	for (size_t i = 1; i < count; i++) {
+		const struct real *before = &reals[i - 1];
+
+		if (compare_host(&reals[first], &reals[i])) {
+			first = i;
+			continue;
+		}
+		if (!reals[first].port)
+			before = &reals[first];
+		if (before->member.service != reals[i].member.service &&
+		    (!before->port || before->port == reals[i].port))
+			complain_of_real(sources, before, &reals[i]);
+	}
+}
+
+/* ---- one more backend ---- */
+
 int config_check_address(const struct config_service *service, const struct addr *address,
-			 const struct config_service *has_as_vip, struct error *err)
+			 const struct config_service *has_as_vip,
+			 const struct config_service *has_as_real, struct error *err)
 {
 	const char *why = addr_why_no_host(address);
+	char real[CONFIG_REAL_TEXT];
 
 	if (why)
 		return error_set(err, -EINVAL, "%s: expected the address of one host", why);
@@ -243,8 +338,20 @@ int config_check_address(const struct config_service *service, const struct addr
 		return error_set(err, -EINVAL,
 				 "expected an address of the VIP's family: forward: l2 cannot "
 				 "change the family");
-	return has_as_vip ? error_set(err, -EINVAL, "is a VIP: expected the address of a backend")
-			  : 0;
+	if (service->forward == LB_FORWARD_NAT && address->family != service->vip.family)
+		return error_set(err, -EINVAL,
+				 "expected an address of the VIP's family: forward: nat cannot "
+				 "change the family");
+	if (has_as_vip)
+		return error_set(err, -EINVAL, "is a VIP: expected the address of a backend");
+	if (!has_as_real)
+		return 0;
+	config_real_text(address, config_real_port(service, config_find_backend(service, address)),
+			 service->protocol, real);
+	return error_set(err, -EINVAL,
+			 "%s is of service %s already: with forward: nat a reply from there is of "
+			 "one service alone, so expected another address or port",
+			 real, has_as_real->name);
 }
 
 int config_check_backend(const struct config *config, const struct config_service *service,
@@ -255,7 +362,8 @@ int config_check_backend(const struct config *config, const struct config_servic
 	for (unsigned i = 0; i < config->services_count && !of_vip; i++)
 		if (addr_equal(&config->services[i].vip, address))
 			of_vip = &config->services[i];
-	return config_check_address(service, address, of_vip, err);
+	return config_check_address(service, address, of_vip,
+				    config_find_real(config, service, address), err);
 }
 
 /* ---- sizes ---- */
@@ -356,6 +464,7 @@ void config_check(const struct config_sources *sources, const struct config *con
 	check_addresses(sources, config, sorted);
 	check_names(sources, config, sorted);
 	check_members(sources, config, sorted, backends);
+	check_reals(sources, config, backends);
 	check_limits(sources, config, backends);
 	check_announce(sources, config);
 }

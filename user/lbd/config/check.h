@@ -9,8 +9,10 @@
 
 /* Records complaints in the sources. config must have been read from them without a complaint. */
 void config_check(const struct config_sources *sources, const struct config *config);
-/* As config_check_backend. has_as_vip: a service whose VIP the address is; NULL: there is none. */
+/* As config_check_backend. has_as_vip: a service whose VIP the address is; has_as_real: another one
+ * that has the same real; NULL: there is none. */
 int config_check_address(const struct config_service *service, const struct addr *address,
-			 const struct config_service *has_as_vip, struct error *err);
+			 const struct config_service *has_as_vip,
+			 const struct config_service *has_as_real, struct error *err);
 
 #endif

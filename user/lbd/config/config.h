@@ -44,6 +44,7 @@ struct config_backend {
 	uint8_t priority; /* 0..CONFIG_MAX_PRIORITY; 0, the default, is used first */
 	bool backup;      /* used when no other can be, whatever their priorities */
 	bool drain; /* takes no new flow, until the file or a run-time change says otherwise */
+	uint16_t port;    /* of its own, with `forward: nat`; 0: that of the service */
 	struct config_tag *tag; /* name, zone and labels; NULL: none of them */
 	struct config_target target;
 };
@@ -107,7 +108,9 @@ struct config_service {
 	const struct algo *algorithm;
 	uint8_t hash; /* enum lb_hash_fields; `hash: [source-port, destination-port]`; the algorithm
 			 has the default */
-	uint8_t forward;    /* enum lb_forward */
+	uint8_t forward; /* enum lb_forward */
+	/* with `forward: nat`: of backends that name none; 0: the service's */
+	uint16_t backend_port;
 	uint8_t no_backend; /* enum lb_refusal; `no-backend: reject`, the default */
 	bool no_fragments;  /* `fragments: drop`; the default is `pass` */
 	uint8_t tracking; /* enum config_tracking; auto is always for algorithms that pick a backend
@@ -201,6 +204,21 @@ struct config_api {
 struct config_api *config_api_ref(struct config_api *api); /* NULL is fine */
 void config_api_unref(struct config_api *api);             /* NULL is fine */
 
+/* Of `nat: { direct }`. */
+#define CONFIG_DIRECT_MAX 16
+
+struct config_prefix {
+	struct addr addr;
+	uint8_t length; /* 1.. */
+};
+
+/* `nat:`: what holds for all services with `forward: nat`. */
+struct config_nat {
+	/* Clients that reach the backends past the VIPs. */
+	struct config_prefix direct[CONFIG_DIRECT_MAX];
+	unsigned direct_count;
+};
+
 struct config {
 	char *include;        /* the directory and pattern; NULL: the main file is all there is */
 	unsigned files_count; /* with the main one */
@@ -235,6 +253,7 @@ struct config {
 	struct config_announce announce;
 	struct config_peers peers;
 	struct config_api *api; /* NULL: there is no such listener */
+	struct config_nat nat;
 	struct config_service *services;
 	unsigned services_count;
 };
@@ -310,6 +329,23 @@ void config_from_done(struct config_from *from);
 char **config_from_text(struct config_from *from, unsigned index);
 /* A service of any port of which each backend must say at which port it is checked. */
 bool config_checks_lack_port(const struct config_service *service);
+/* The port at which a backend gets the packets of a service with `forward: nat`; backend: NULL is
+ * one that names none. 0: that which the client sent them to. */
+uint16_t config_real_port(const struct config_service *service,
+			  const struct config_backend *backend);
+/* Do two services with `forward: nat` that have a backend at one address, with these ports there,
+ * share a real? A reply of it would be of either. */
+bool config_reals_meet(const struct config_service *a, uint16_t a_port,
+		       const struct config_service *b, uint16_t b_port);
+/* Another service of config that has a real which address would have as a backend of service, whose
+ * ports the config knows; NULL: none. */
+const struct config_service *config_find_real(const struct config *config,
+					      const struct config_service *service,
+					      const struct addr *address);
+/* "10.0.0.11:8080/tcp", "[2001:db8::11]:any/udp" */
+#define CONFIG_REAL_TEXT (ADDR_TEXT + 16)
+const char *config_real_text(const struct addr *address, uint16_t port, uint8_t protocol,
+			     char text[CONFIG_REAL_TEXT]);
 /* Could a file name address as a backend of service, which belongs to config? 0, or -EINVAL with
  * the end of a sentence that begins with the address in err. */
 int config_check_backend(const struct config *config, const struct config_service *service,

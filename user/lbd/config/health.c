@@ -681,6 +681,33 @@ static void check_passive(const struct config_place *at, const struct raw_health
 	service->health.passive = 0;
 }
 
+static bool names_vip(const struct raw_health *raw)
+{
+	return raw->to && !strcmp(raw->to, "vip");
+}
+
+/* Such a backend has no VIP, and is sent packets to its own address: so is its check. One that is
+ * inherited has no meaning there. */
+static void check_to_nat(const struct config_place *at, const struct raw_health *own,
+			 struct health_spec *health)
+{
+	static const char no_vip[] =
+	    "has no meaning with `forward: nat`, whose backends do not have the VIP: expected "
+	    "backend";
+	struct config_place item;
+
+	if (own && names_vip(own))
+		config_complain(at, "to", own->to, no_vip);
+	for (unsigned i = 0; own && i < own->checks_count; i++) {
+		config_place_item(at, "checks", i, &item);
+		if (names_vip(&own->checks[i]))
+			config_complain(&item, "to", own->checks[i].to, no_vip);
+	}
+	health->to_vip = false;
+	for (unsigned i = 0; i < health->checks_count; i++)
+		health->checks[i].to_vip = false;
+}
+
 static void set_timeout(struct health_spec *health)
 {
 	if (health->timeout_ms)
@@ -705,6 +732,8 @@ void config_finish_health(const struct config_place *service_at, const struct ra
 	set_timeout(health);
 	check_fast(&at, own->health, health);
 	check_passive(&at, own->health, service);
+	if (service->forward == LB_FORWARD_NAT)
+		check_to_nat(&at, own->health, health);
 	if (health->checks_count)
 		finish_checks(&at, own, service);
 	else

@@ -27,6 +27,11 @@ static uint64_t hash_of_tag(uint32_t service, const char *name)
 	return lookup_hash_text(lookup_hash_number(LOOKUP_START, service), name);
 }
 
+static uint64_t hash_of_real(uint8_t protocol, const struct addr *address)
+{
+	return lookup_hash_addr(lookup_hash_number(LOOKUP_START, protocol), address);
+}
+
 static uint32_t number_of(const struct config_index *index, const struct config_service *service)
 {
 	return (uint32_t)(service - index->config->services);
@@ -36,7 +41,7 @@ static uint32_t number_of(const struct config_index *index, const struct config_
 
 static int make_room(const struct config *config, struct config_index *index)
 {
-	uint32_t backends = 0, tags = 0, services = config->services_count;
+	uint32_t backends = 0, tags = 0, reals = 0, services = config->services_count;
 
 	index->first = calloc(services + 1, sizeof(*index->first));
 	if (!index->first)
@@ -44,13 +49,15 @@ static int make_room(const struct config *config, struct config_index *index)
 	for (uint32_t i = 0; i < services; i++) {
 		index->first[i] = backends;
 		backends += config->services[i].backends_count;
+		if (config->services[i].forward == LB_FORWARD_NAT)
+			reals += config->services[i].backends_count;
 		for (unsigned j = 0; j < config->services[i].backends_count; j++)
 			tags += !!config_tag_name(config->services[i].backends[j].tag);
 	}
 	return lookup_reserve(&index->names, services) || lookup_reserve(&index->keys, services) ||
 		       lookup_reserve(&index->vips, services) ||
 		       lookup_reserve(&index->backends, backends) ||
-		       lookup_reserve(&index->tags, tags)
+		       lookup_reserve(&index->tags, tags) || lookup_reserve(&index->reals, reals)
 		   ? -ENOMEM
 		   : 0;
 }
@@ -90,6 +97,9 @@ static void add_backends(struct config_index *index, uint32_t number)
 
 		lookup_add(&index->backends, hash_of_backend(number, &backend->address),
 			   index->first[number] + i);
+		if (service->forward == LB_FORWARD_NAT)
+			lookup_add(&index->reals,
+				   hash_of_real(service->protocol, &backend->address), number);
 		if (name)
 			lookup_add(&index->tags, hash_of_tag(number, name),
 				   index->first[number] + i);
@@ -119,6 +129,7 @@ void config_index_done(struct config_index *index)
 	lookup_done(&index->vips);
 	lookup_done(&index->backends);
 	lookup_done(&index->tags);
+	lookup_done(&index->reals);
 	free(index->first);
 	*index = (struct config_index){0};
 }
@@ -200,9 +211,34 @@ const struct config_backend *config_index_named(const struct config_index *index
 	return NULL;
 }
 
+const struct config_service *config_index_real(const struct config_index *index,
+					       const struct config_service *service,
+					       const struct addr *address)
+{
+	struct lookup_walk walk;
+	uint16_t port;
+	uint32_t at;
+
+	if (service->forward != LB_FORWARD_NAT)
+		return NULL;
+	port = config_real_port(service, config_index_backend(index, service, address));
+	lookup_walk(&index->reals, hash_of_real(service->protocol, address), &walk);
+	while (lookup_next(&walk, &at)) {
+		const struct config_service *other = &index->config->services[at];
+		const struct config_backend *backend =
+		    other != service ? config_index_backend(index, other, address) : NULL;
+
+		if (backend &&
+		    config_reals_meet(service, port, other, config_real_port(other, backend)))
+			return other;
+	}
+	return NULL;
+}
+
 int config_index_check_backend(const struct config_index *index,
 			       const struct config_service *service, const struct addr *address,
 			       struct error *err)
 {
-	return config_check_address(service, address, find_vip(index, address), err);
+	return config_check_address(service, address, find_vip(index, address),
+				    config_index_real(index, service, address), err);
 }

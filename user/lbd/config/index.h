@@ -19,8 +19,9 @@ struct config_backend;
 struct config_index {
 	const struct config *config;
 	/* Of services: by name, by VIP, protocol and port, and the first of each VIP. Of backends,
-	 * in the order of the config: by service and address, by service and name. */
-	struct lookup names, keys, vips, backends, tags;
+	 * in the order of the config: by service and address, by service and name; of services
+	 * with `forward: nat`: by protocol and address of each backend. */
+	struct lookup names, keys, vips, backends, tags, reals;
 	unsigned *first; /* of each service: the number of its first backend */
 };
 
@@ -41,6 +42,10 @@ const struct config_backend *config_index_backend(const struct config_index *ind
 const struct config_backend *config_index_named(const struct config_index *index,
 						const struct config_service *service,
 						const char *name);
+/* As config_find_real. */
+const struct config_service *config_index_real(const struct config_index *index,
+					       const struct config_service *service,
+					       const struct addr *address);
 /* As config_check_backend. */
 int config_index_check_backend(const struct config_index *index,
 			       const struct config_service *service, const struct addr *address,

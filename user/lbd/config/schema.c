@@ -16,11 +16,13 @@
 
 #define MAX_INTERFACES 64
 #define MAX_HOSTS      64
-#define MAX_NODES      64 /* that are loaded: value.c says how many there may be */
-#define MAX_HEADERS    16
+/* that are loaded: value.c says how many there may be */
+#define MAX_NODES   64
+#define MAX_DIRECT  1024
+#define MAX_HEADERS 16
 
-#define OPTIONAL       CYAML_FLAG_OPTIONAL
-#define STRICT         CYAML_FLAG_STRICT /* the words only, not their numbers */
+#define OPTIONAL    CYAML_FLAG_OPTIONAL
+#define STRICT      CYAML_FLAG_STRICT /* the words only, not their numbers */
 /* clang-format off */
 #define TEXT(key, type, member)         CYAML_FIELD_STRING_PTR(key, OPTIONAL, struct type, member, 0, CONFIG_MAX_TEXT)
 #define WORD(key, type, member, words) \
@@ -37,7 +39,8 @@ static const cyaml_strval_t mode_words[] = {
 	{"auto", CONFIG_MODE_AUTO}, {"native", CONFIG_MODE_NATIVE}, {"generic", CONFIG_MODE_GENERIC}};
 static const cyaml_strval_t protocol_words[] = {{"tcp", CONFIG_TCP}, {"udp", CONFIG_UDP}};
 static const cyaml_strval_t forward_words[] = {
-	{"ipip", LB_FORWARD_IPIP}, {"gue", LB_FORWARD_GUE}, {"gre", LB_FORWARD_GRE}, {"l2", LB_FORWARD_L2}};
+	{"ipip", LB_FORWARD_IPIP}, {"gue", LB_FORWARD_GUE}, {"gre", LB_FORWARD_GRE}, {"l2", LB_FORWARD_L2},
+	{"nat", LB_FORWARD_NAT}};
 static const cyaml_strval_t refusal_words[] = {
 	{"reject", LB_REFUSE_REJECT}, {"drop", LB_REFUSE_DROP}, {"pass", LB_REFUSE_PASS}};
 static const cyaml_strval_t fragment_words[] = {{"pass", 1}, {"drop", 0}};
@@ -152,6 +155,7 @@ static const cyaml_schema_field_t agent_keys[] = {
 static const cyaml_schema_field_t backend_keys[] = {
 	TEXT("address", raw_backend, address),
 	TEXT("name", raw_backend, name),
+	TEXT("port", raw_backend, port),
 	TEXT("weight", raw_backend, weight),
 	TEXT("zone", raw_backend, zone),
 	TEXT("priority", raw_backend, priority),
@@ -217,6 +221,7 @@ static const cyaml_schema_field_t service_keys[] = {
 	TEXT("port", raw_service, port),
 	INHERITED_KEYS,
 	TEXT("slots", raw_service, slots),
+	TEXT("backend-port", raw_service, backend_port),
 	CYAML_FIELD_SEQUENCE("backends", OPTIONAL | CYAML_FLAG_POINTER, struct raw_service, backends, &backend_schema,
 			     1, LB_MAX_BACKENDS),
 	GROUP("backends-from", raw_service, from, from_keys),
@@ -267,6 +272,11 @@ static const cyaml_schema_field_t api_keys[] = {
 	WORD("offers", raw_api, offers, offer_words),
 	CYAML_FIELD_END};
 
+static const cyaml_schema_field_t nat_keys[] = {
+	CYAML_FIELD_SEQUENCE("direct", OPTIONAL | CYAML_FLAG_POINTER, struct raw_nat, direct, &text_schema, 0,
+			     MAX_DIRECT),
+	CYAML_FIELD_END};
+
 /* Required, so that a truncated file does not silently remove every service. */
 #define SERVICES \
 	CYAML_FIELD_SEQUENCE("services", CYAML_FLAG_POINTER, struct raw_config, services, &service_schema, 0, \
@@ -299,7 +309,8 @@ static const cyaml_schema_field_t api_keys[] = {
 	GROUP("telemetry", raw_config, telemetry, telemetry_keys), \
 	GROUP("announce", raw_config, announce, announce_keys), \
 	GROUP("peers", raw_config, peers, peers_keys), \
-	GROUP("api", raw_config, api, api_keys)
+	GROUP("api", raw_config, api, api_keys), \
+	GROUP("nat", raw_config, nat, nat_keys)
 
 #define DEFAULTS GROUP("defaults", raw_config, defaults, defaults_keys)
 

@@ -56,13 +56,13 @@ struct raw_from {
 };
 
 struct raw_backend {
-	char *address, *name, *zone, *weight, *priority;
+	char *address, *name, *port, *weight, *zone, *priority;
 	uint8_t *backup, *drain; /* 0 or 1 */
 	struct raw_target *health;
 };
 
 struct raw_service { /* also for `defaults`, which has the keys below the line */
-	char *name, *vip, *port, *slots;
+	char *name, *vip, *port, *slots, *backend_port;
 	uint8_t protocol; /* enum config_protocol */
 	struct raw_backend *backends;
 	unsigned backends_count;
@@ -102,6 +102,11 @@ struct raw_api {
 	uint8_t *offers; /* enum config_offers */
 };
 
+struct raw_nat {
+	char **direct;
+	unsigned direct_count;
+};
+
 struct raw_limits {
 	char *services, *backends, *slots, *flows;
 };
@@ -127,6 +132,7 @@ struct raw_config {
 	struct raw_announce *announce;
 	struct raw_peers *peers;
 	struct raw_api *api;
+	struct raw_nat *nat;
 	struct raw_service *defaults;
 	struct raw_service *services;
 	unsigned services_count;

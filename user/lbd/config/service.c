@@ -72,6 +72,8 @@ static const struct config_text_key service_texts[] = {
 static const struct config_number_key service_numbers[] = {
     CONFIG_NUMBER("port", raw_service, port, config_service, port, count, 1, 65535, .word = "any"),
     CONFIG_NUMBER("slots", raw_service, slots, config_service, slots, count, 3, MAX_SLOTS),
+    CONFIG_NUMBER("backend-port", raw_service, backend_port, config_service, backend_port, count, 1,
+		  65535),
     {.key = NULL},
 };
 
@@ -124,6 +126,7 @@ static const struct config_number_key backend_numbers[] = {
 		  CONFIG_MAX_WEIGHT),
     CONFIG_NUMBER("priority", raw_backend, priority, config_backend, priority, count, 0,
 		  CONFIG_MAX_PRIORITY),
+    CONFIG_NUMBER("port", raw_backend, port, config_backend, port, count, 1, 65535),
     {.key = NULL},
 };
 
@@ -208,10 +211,36 @@ void config_read_defaults(const struct config_defaults *defaults)
 
 /* ---- backends ---- */
 
+/* The port of backends, which only `forward: nat` can change. text: NULL: not given. */
+static void check_backend_port(const struct config_place *at, const char *key, const char *text,
+			       const struct raw_service *own, const struct config_service *service)
+{
+	if (!text)
+		return;
+	if (service->forward != LB_FORWARD_NAT)
+		config_complain(
+		    at, key, text,
+		    "has no meaning without `forward: nat`: a backend gets packets at the "
+		    "VIP's port");
+	else if (own->port && !strcmp(own->port, "any"))
+		config_complain(at, key, text,
+				"has no meaning with `port: any`: packets keep the port that the "
+				"client sent them to");
+}
+
+/* Which way of forwarding cannot change the family of addresses; NULL: this one can. */
+static const char *one_family(const struct config_service *service)
+{
+	return service->forward == LB_FORWARD_L2    ? "l2"
+	       : service->forward == LB_FORWARD_NAT ? "nat"
+						    : NULL;
+}
+
 static void read_backend(const struct config_place *service_at, unsigned index,
-			 const struct raw_backend *raw, const struct config_service *service,
+			 const struct raw_service *own, const struct config_service *service,
 			 struct config_backend *backend)
 {
+	const struct raw_backend *raw = &own->backends[index];
 	struct config_place at;
 
 	config_place_item(service_at, "backends", index, &at);
@@ -223,6 +252,7 @@ static void read_backend(const struct config_place *service_at, unsigned index,
 	config_read_tag(&at, raw->name, raw->zone, &backend->tag);
 	if (backend->backup && backend->priority)
 		config_complain(&at, "priority", raw->priority, CONFIG_BACKUP_PRIORITY);
+	check_backend_port(&at, "port", raw->port, own, service);
 	if (raw->health)
 		config_read_target(&at, raw->health, &backend->target);
 	if (!backend->address.family || !service->vip.family)
@@ -230,12 +260,11 @@ static void read_backend(const struct config_place *service_at, unsigned index,
 	if (addr_equal(&backend->address, &service->vip))
 		config_complain(&at, "address", raw->address,
 				"is the VIP itself: expected the backend's own address");
-	else if (service->forward == LB_FORWARD_L2 &&
-		 backend->address.family != service->vip.family)
+	else if (one_family(service) && backend->address.family != service->vip.family)
 		config_complain(
 		    &at, "address", raw->address,
-		    "expected an IPv%u address like the VIP: `forward: l2` cannot change the family",
-		    service->vip.family);
+		    "expected an IPv%u address like the VIP: `forward: %s` cannot change the family",
+		    service->vip.family, one_family(service));
 }
 
 static void read_backends(const struct config_place *at, const struct raw_service *raw,
@@ -252,7 +281,7 @@ static void read_backends(const struct config_place *at, const struct raw_servic
 	}
 	service->backends_count = raw->backends_count;
 	for (unsigned i = 0; i < raw->backends_count; i++)
-		read_backend(at, i, &raw->backends[i], service, &service->backends[i]);
+		read_backend(at, i, raw, service, &service->backends[i]);
 }
 
 static void finish_backends(const struct config_place *service_at,
@@ -425,6 +454,7 @@ void config_read_service(const struct config_place *root, unsigned index,
 		read_inherited(&defaults_at, defaults->raw, service);
 	}
 	read_inherited(&at, own, service);
+	check_backend_port(&at, "backend-port", own->backend_port, own, service);
 	read_backends(&at, own, service);
 	finish_hash(&at, defaults->raw, own, service);
 	config_finish_health(&at, own, service);

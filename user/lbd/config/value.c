@@ -371,6 +371,43 @@ static void read_peers(const struct config_place *root, const struct raw_peers *
 		read_node(&at, raw, i, peers);
 }
 
+static void read_direct(const struct config_place *at, const char *text, unsigned index,
+			struct config_nat *nat)
+{
+	struct config_prefix *prefix = &nat->direct[index];
+	unsigned length;
+
+	if (addr_parse_prefix(text, &prefix->addr, &length) || !length) {
+		config_complain_item(
+		    at, "direct", index, text,
+		    "expected a prefix of /1 or longer with no bits beyond it, such "
+		    "as 10.9.0.0/16 or 2001:db8:9::/64");
+		return;
+	}
+	prefix->length = (uint8_t)length;
+	for (unsigned i = 0; i < index; i++)
+		if (nat->direct[i].length == length &&
+		    addr_equal(&nat->direct[i].addr, &prefix->addr))
+			config_complain_item(at, "direct", index, text,
+					     "listed twice: expected once");
+}
+
+static void read_nat(const struct config_place *root, const struct raw_nat *raw,
+		     struct config_nat *nat)
+{
+	struct config_place at;
+
+	config_place_field(root, "nat", &at);
+	if (raw->direct_count > CONFIG_DIRECT_MAX) {
+		config_complain(&at, "direct", NULL, "%u prefixes: expected at most %d",
+				raw->direct_count, CONFIG_DIRECT_MAX);
+		return;
+	}
+	nat->direct_count = raw->direct_count;
+	for (unsigned i = 0; i < raw->direct_count; i++)
+		read_direct(&at, raw->direct[i], i, nat);
+}
+
 static void read_interfaces(const struct config_place *root, const struct raw_config *raw,
 			    struct config *config)
 {
@@ -461,6 +498,8 @@ static void read_given(const struct config_place *root, const struct raw_config 
 		read_peers(root, raw->peers, &config->peers);
 	if (raw->api)
 		config_read_api(root, raw->api, &config->api);
+	if (raw->nat)
+		read_nat(root, raw->nat, &config->nat);
 	if (raw->interfaces || !config->interfaces)
 		read_interfaces(root, raw, config);
 }

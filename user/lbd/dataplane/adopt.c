@@ -67,6 +67,7 @@ static int adopt_backend(struct dataplane *dp, struct record *record, uint32_t i
 	members[record->count].want.address.family = line->family;
 	memcpy(members[record->count].want.address.bytes, line->outer_dst, sizeof(line->outer_dst));
 	members[record->count].want.usable = line->flags & LB_BACKEND_USABLE;
+	members[record->count].want.port = dp->maps.returns[id].port;
 	record->count++;
 	dp->backend_ids.state[id] = ID_USED;
 	dp->died_at[id] = 1; /* if it is dead: since when is not known */
@@ -82,6 +83,7 @@ static void abandon_backend(struct dataplane *dp, uint32_t id)
 	if (line->service >= dp->maps.service_slots)
 		line->service = 0;
 	dp_update(&line->flags, 0);
+	reals_leave(dp, (uint16_t)id);
 	ids_leave(&dp->backend_ids, id);
 	dp->grace_owed = true;
 }
@@ -98,7 +100,7 @@ static int adopt_backends(struct dataplane *dp)
 
 		if (record && line->flags & LB_BACKEND_USED)
 			rc = adopt_backend(dp, record, id);
-		else if (memcmp(line, &unused, sizeof(unused)))
+		else if (memcmp(line, &unused, sizeof(unused)) || dp->maps.returns[id].family)
 			abandon_backend(dp, id);
 	}
 	return rc;

@@ -34,6 +34,7 @@ unsigned dataplane_adopted_backends(const struct dataplane *dp, const struct dp_
 
 		list[i].address = member->want.address;
 		list[i].usable = member->want.usable;
+		list[i].port = member->want.port;
 		list[i].weight = dp->slots_of[member->id];
 		list[i].hop = hop_of(&dp->maps.backends[member->id]);
 	}

@@ -61,8 +61,12 @@ static void set_path(const struct dataplane *dp, const struct dp_service *servic
 	line->link_mtu = want->hop.mtu;
 	line->mtu = want->path_mtu ? want->path_mtu : want->hop.mtu;
 	line->ifindex = want->hop.ifindex;
-	set_source(dp, want, line);
 	line->csum = 0;
+	if (service->forward == LB_FORWARD_NAT) {
+		line->nat = reals_nat(service, want);
+		return;
+	}
+	set_source(dp, want, line);
 	if (want->address.family == 4)
 		line->csum = (__u16)csum_of_constants(line->outer_dst[0], OUTER_TTL,
 						      outer_protocol(service));
@@ -96,7 +100,14 @@ static void write_member(struct dataplane *dp, const struct service_plan *plan,
 			line.flags |= LB_BACKEND_TAGGED;
 		set_path(dp, &plan->want, &member->want, &line);
 	}
+	reals_set_idle(dp, &plan->want, member->id);
 	write_line(at, &line);
+}
+
+/* Whether what is sent this way goes through tunnels. */
+static bool is_tunnel(uint8_t forward)
+{
+	return forward != LB_FORWARD_L2 && forward != LB_FORWARD_NAT;
 }
 
 /* The interface must be in the egress map before packets are redirected to it. */
@@ -121,9 +132,9 @@ static void open_path(struct dataplane *dp, const struct service_plan *plan,
 		      const struct member *member)
 {
 	const struct lb_backend *line = &dp->maps.backends[member->id];
-	bool was_tunnel = dp->maps.services[plan->record->id].forward != LB_FORWARD_L2;
+	bool was_tunnel = is_tunnel(dp->maps.services[plan->record->id].forward);
 
-	if (plan->want.forward == LB_FORWARD_L2 || (line->flags & LB_BACKEND_USABLE && was_tunnel))
+	if (!is_tunnel(plan->want.forward) || (line->flags & LB_BACKEND_USABLE && was_tunnel))
 		return;
 	path_open(dp, &member->want.address);
 }
@@ -165,6 +176,7 @@ void backend_retire(struct dataplane *dp, uint16_t id)
 	dp->slots_of[id] = dp->kept_of[id] = 0;
 	dp->dropped -= !!(dp->traits[id] & BACKEND_DROPPED);
 	dp->traits[id] = 0;
+	reals_leave(dp, id);
 	ids_leave(&dp->backend_ids, id);
 	path_close(dp);
 	dp->grace_owed = true;

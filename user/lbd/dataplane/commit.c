@@ -22,6 +22,7 @@ struct plan {
 	size_t removed_count;
 	struct tables_plan tables;
 	bool tables_change;
+	struct reals_plan reals;
 	struct filters_plan filters;
 };
 
@@ -30,7 +31,7 @@ struct plan {
 static bool backends_equal(const struct dp_backend *a, const struct dp_backend *b)
 {
 	return addr_equal(&a->address, &b->address) && a->weight == b->weight &&
-	       a->usable == b->usable && a->latency_us == b->latency_us &&
+	       a->usable == b->usable && a->latency_us == b->latency_us && a->port == b->port &&
 	       (!a->usable || (a->path_mtu == b->path_mtu && next_hop_equal(&a->hop, &b->hop)));
 }
 
@@ -63,7 +64,8 @@ static bool is_unchanged(const struct service_plan *plan)
 /* ---- planning one service ---- */
 
 /* The wanted backends, sorted, with the ids that they already have. */
-static int plan_members(struct service_plan *plan, const struct dp_service *want, struct error *err)
+static int plan_members(const struct dataplane *dp, struct service_plan *plan,
+			const struct dp_service *want, struct error *err)
 {
 	char key[DP_KEY_TEXT], address[ADDR_TEXT];
 
@@ -82,7 +84,7 @@ static int plan_members(struct service_plan *plan, const struct dp_service *want
 			return error_set(err, -EEXIST, "%s: backend %s: given twice, expected once",
 					 dp_key_text(want, key),
 					 addr_format(&plan->members[i].want.address, address));
-		if (before) {
+		if (before && reals_keep(dp, want, &plan->members[i].want, before->id)) {
 			plan->members[i].id = before->id;
 			plan->members[i].drain_round = before->drain_round;
 		}
@@ -169,7 +171,7 @@ static int plan_service(struct dataplane *dp, struct service_plan *plan,
 	plan->record = record;
 	rc = record ? 0 : plan_record(dp, plan, err);
 	if (!rc)
-		rc = plan_members(plan, want, err);
+		rc = plan_members(dp, plan, want, err);
 	if (rc || is_unchanged(plan))
 		return rc;
 	plan->changed = true;
@@ -190,13 +192,22 @@ static void service_plan_done(struct dataplane *dp, struct service_plan *plan)
 	plan->members = NULL;
 }
 
+/* Whether the service has the backend already, with this id. */
+static bool has_member(const struct service_plan *plan, const struct member *member)
+{
+	const struct member *before =
+	    plan->made ? NULL : record_find(plan->record, &member->want.address);
+
+	return before && before->id == member->id;
+}
+
 /* Frees what a plan that is not applied has taken. */
 static void service_plan_cancel(struct dataplane *dp, struct service_plan *plan)
 {
 	for (unsigned i = 0; plan->members && i < plan->count; i++) {
 		const struct member *member = &plan->members[i];
 
-		if (member->id && (plan->made || !record_find(plan->record, &member->want.address)))
+		if (member->id && !has_member(plan, member))
 			ids_untake(&dp->backend_ids, member->id);
 	}
 	if (plan->made) {
@@ -303,7 +314,9 @@ static int plan_make(struct dataplane *dp, const struct dp_service *services, si
 		return rc;
 	if (dp_retire_room(dp, 3 * (count + dp->records_count)))
 		return error_set(err, -ENOMEM, "out of memory");
-	rc = filters_plan_make(dp, plan->services, plan->count, &plan->filters, err);
+	rc = reals_plan_make(dp, plan->services, plan->count, &plan->reals, err);
+	if (!rc)
+		rc = filters_plan_make(dp, plan->services, plan->count, &plan->filters, err);
 	return rc ? rc : plan_tables(dp, plan, err);
 }
 
@@ -316,6 +329,7 @@ static void plan_done(struct dataplane *dp, struct plan *plan, bool cancel)
 			service_plan_done(dp, &plan->services[i]);
 	}
 	tables_plan_done(&plan->tables);
+	reals_plan_done(&plan->reals);
 	filters_plan_done(dp, &plan->filters);
 	free(plan->services);
 	free(plan->records);
@@ -394,6 +408,14 @@ static void set_traits(struct dataplane *dp, struct service_plan *plan)
 	}
 }
 
+static bool plan_keeps(const struct service_plan *plan, const struct member *member)
+{
+	const struct member *after =
+	    bsearch(member, plan->members, plan->count, sizeof(*member), member_compare);
+
+	return after && after->id == member->id;
+}
+
 /* Drops the members that are not in the plan. The slot rules treat them as gone from now on, but
  * their map values stay until no slot and no list names them. Returns whether packets in flight may
  * be on their way to one. */
@@ -406,8 +428,7 @@ static bool drop_members(struct dataplane *dp, struct record *record,
 		const struct member *member = &record->members[i];
 		bool alive = dp->traits[member->id] & BACKEND_ALIVE;
 
-		if (plan &&
-		    bsearch(member, plan->members, plan->count, sizeof(*member), member_compare))
+		if (plan && plan_keeps(plan, member))
 			continue;
 		in_use |= alive && (dp->slots_of[member->id] || dp->maps.loads[member->id].cost);
 		if (alive)
@@ -513,6 +534,7 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 	size_t leaving_count = 0, first;
 	bool in_use = false;
 
+	reals_apply(dp, &plan->reals);
 	filters_install(dp, &plan->filters);
 	for (size_t i = 0; i < plan->count; i++) {
 		struct service_plan *service = &plan->services[i];
@@ -604,7 +626,7 @@ void dp_resize(struct dataplane *dp, struct record *record)
 	int rc = record_to_wanted(record, &want);
 
 	if (!rc) {
-		rc = plan_members(&plan, &want, &err);
+		rc = plan_members(dp, &plan, &want, &err);
 		free(want.backends);
 	}
 	if (!rc)

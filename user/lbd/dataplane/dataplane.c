@@ -29,6 +29,11 @@ enum map_index {
 	MAP_VIPS,
 	MAP_PORTS,
 	MAP_SERVICES,
+	MAP_REALS,
+	MAP_RETURNS,
+	MAP_RETURN_COUNTS,
+	MAP_DIRECTS,
+	MAP_HOPS,
 	MAP_ARENA,
 	MAP_FRONTS,
 	MAP_STAMPS,
@@ -48,15 +53,17 @@ enum map_index {
 	MAP_OFFENDERS,
 	MAP_EGRESS,
 	MAP_PATHS,
+	MAP_LOCALS,
 	MAP_SETTINGS,
 	MAPS,
 };
 
 static const char *const map_names[MAPS] = {
-    "links",  "vips",           "ports",         "services",       "arena",  "fronts",
-    "stamps", "backends",       "loads",         "turns",          "flows",  "dirty",
-    "frags",  "backend_counts", "reason_counts", "service_counts", "totals", "filters",
-    "limits", "sources",        "offenders",     "egress",         "paths",  "settings",
+    "links",          "vips",          "ports",          "services", "reals",   "returns",
+    "return_counts",  "directs",       "hops",           "arena",    "fronts",  "stamps",
+    "backends",       "loads",         "turns",          "flows",    "dirty",   "frags",
+    "backend_counts", "reason_counts", "service_counts", "totals",   "filters", "limits",
+    "sources",        "offenders",     "egress",         "paths",    "locals",  "settings",
 };
 
 /* The names that libbpf knows those by that are variables of the program. */
@@ -165,6 +172,9 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 	const uint32_t entries[MAPS] = {
 	    [MAP_PORTS] = 2 * tables_port_buckets(options->services),
 	    [MAP_SERVICES] = services,
+	    [MAP_REALS] = 2 * reals_buckets(options->backends),
+	    [MAP_RETURNS] = backends,
+	    [MAP_RETURN_COUNTS] = cpus * backends,
 	    [MAP_ARENA] = lines * (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line)),
 	    [MAP_STAMPS] = lines * (ARENA_ALIGN * sizeof(uint16_t) / sizeof(struct lb_stamp_line)),
 	    [MAP_LOADS] = backends,
@@ -458,6 +468,11 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	    .vips = dp->mappings[MAP_VIPS].at,
 	    .ports = dp->mappings[MAP_PORTS].at,
 	    .services = dp->mappings[MAP_SERVICES].at,
+	    .reals = dp->mappings[MAP_REALS].at,
+	    .returns = dp->mappings[MAP_RETURNS].at,
+	    .return_counts = dp->mappings[MAP_RETURN_COUNTS].at,
+	    .directs = dp->mappings[MAP_DIRECTS].at,
+	    .hops = dp->mappings[MAP_HOPS].at,
 	    .arena = dp->mappings[MAP_ARENA].at,
 	    .fronts = dp->mappings[MAP_FRONTS].at,
 	    .stamps = dp->mappings[MAP_STAMPS].at,
@@ -476,6 +491,7 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	    .offenders = dp->mappings[MAP_OFFENDERS].at,
 	    .vip_buckets = entries_of(dp, MAP_VIPS),
 	    .port_buckets = entries_of(dp, MAP_PORTS),
+	    .real_buckets = entries_of(dp, MAP_REALS),
 	    .service_slots = entries_of(dp, MAP_SERVICES),
 	    .backend_slots = entries_of(dp, MAP_LOADS),
 	    .arena_slots =
@@ -488,8 +504,10 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	};
 	dp->egress_fd = bpf_map__fd(dp->mappings[MAP_EGRESS].map);
 	dp->paths_fd = bpf_map__fd(dp->mappings[MAP_PATHS].map);
+	dp->locals_fd = bpf_map__fd(dp->mappings[MAP_LOCALS].map);
 	dp->paths_unused = true; /* an earlier lbd may have left some */
 	dp->filters_fd = bpf_map__fd(dp->mappings[MAP_FILTERS].map);
+	/* locals allocates as elements are made: few */
 	dp->other_bytes = dp->mappings[MAP_EGRESS].bytes + dp->mappings[MAP_PATHS].bytes;
 }
 
@@ -593,7 +611,8 @@ int dataplane_open_maps(const struct dataplane_options *options, struct dataplan
 		free(dp);
 		return error_set(err, -ENOMEM, "out of memory");
 	}
-	dp->egress_fd = dp->paths_fd = dp->filters_fd = dp->grace_map_fd = -1;
+	dp->egress_fd = dp->paths_fd = dp->locals_fd = -1;
+	dp->filters_fd = dp->grace_map_fd = -1;
 	dp->sample = options->sample;
 	rc = open_all(dp, options, err);
 	if (rc)

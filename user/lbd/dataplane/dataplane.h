@@ -45,6 +45,9 @@ struct dp_backend {
 	struct next_hop hop; /* valid when usable */
 	uint16_t path_mtu;   /* as routers have reported, at most hop.mtu; 0: as hop.mtu */
 	uint32_t latency_us; /* for LB_SELECT_COST algorithms */
+	/* LB_FORWARD_NAT: the port at the backend; 0: the service takes any port. Another port is
+	 * another backend, with another id. */
+	__be16 port;
 };
 
 /* A rate of new flows. */
@@ -82,11 +85,16 @@ struct dp_counts {
 	uint64_t packets, bytes, flows;
 };
 
+struct dp_returned {
+	uint64_t packets, bytes;
+};
+
 struct dp_backend_stats {
 	struct dp_counts counts;
-	int32_t active;      /* tracked live flows */
-	uint32_t slots;      /* slots that have it as current */
-	uint32_t kept_slots; /* slots in transition that may still send older flows to it */
+	struct dp_returned returned; /* replies that came back through here: LB_FORWARD_NAT */
+	int32_t active;              /* tracked live flows */
+	uint32_t slots;              /* slots that have it as current */
+	uint32_t kept_slots;         /* slots in transition that may still send older flows to it */
 	/* since the last packet that holds the drain; UINT32_MAX: no packet holds it */
 	uint32_t held_ms;
 	/* weight 0, and no live flow depends on it (docs/tracking.md, "lbd: settling") */
@@ -121,7 +129,8 @@ struct dp_handshakes {
 };
 
 struct dp_service_stats {
-	struct dp_counts counts; /* of its backends, including removed ones */
+	struct dp_counts counts;     /* of its backends, including removed ones */
+	struct dp_returned returned; /* the same */
 	uint32_t slots, slots_in_transition;
 	/* of the wanted ring: the same configuration and seed give the same digest */
 	uint64_t ring_digest;
@@ -202,6 +211,29 @@ int dataplane_set_macs(struct dataplane *dp, const struct dp_mac *macs, size_t c
 /* What becomes of packets to ports of a VIP that no service has. */
 void dataplane_set_unserved(struct dataplane *dp, enum lb_refusal refusal);
 
+/* ---- replies of backends of LB_FORWARD_NAT services ---- */
+
+struct dp_prefix {
+	struct addr address;
+	uint8_t length;
+};
+
+/* All of these lists may be set at any time, like the MAC addresses, and replace the former one. */
+
+/* Clients that reach the backends past the VIPs: what goes to them is not changed. At most
+ * LB_DIRECTS; else -ENOSPC, and nothing changes. */
+int dataplane_set_direct(struct dataplane *dp, const struct dp_prefix *prefixes, size_t count);
+/* The addresses of this host, which get replies of their own (to health checks, to ssh): to be set
+ * before the first commit. 0 or -errno: replies to those that are missing would be lost. */
+int dataplane_set_local(struct dataplane *dp, const struct addr *addresses, size_t count);
+/* The ways to clients: all that the kernel has, or none. A destination that matches none of them,
+ * and one whose way is to be asked for, costs the program a look-up in the kernel's tables. More
+ * than LB_HOPS count as none. */
+void dataplane_set_hops(struct dataplane *dp, const struct neigh_way *ways, size_t count);
+/* Whether packets may come in whose checksum is left to the interface: on veth, tap and virtio.
+ * True until it is set. */
+void dataplane_set_unfinished(struct dataplane *dp, bool possible);
+
 /* What a router on the way to this address has reported last about the path MTU. */
 struct dp_path {
 	struct addr address, router;
@@ -219,7 +251,9 @@ void dataplane_read_paths(struct dataplane *dp, dp_path_fn *changed, void *arg);
 const struct dp_path *dataplane_path(const struct dataplane *dp, const struct addr *address);
 
 /* Makes the maps hold exactly these services. All or nothing: limits are checked before the first
- * write; with -ENOSPC, err names the limit. Services (matched by VIP, protocol and port) and
+ * write; with -ENOSPC, err names the limit. -EBUSY: an address and port of a backend of
+ * LB_FORWARD_NAT belonged to another service until less than an idle timeout ago, and replies may
+ * still come; err names both. Services (matched by VIP, protocol and port) and
  * backends (matched by address) keep their ids, also across a takeover. Unchanged services are only
  * compared. As a task it pauses (host/tasks.h): in between, and while dataplane_sweep pauses, only
  * functions that read may be called, and those of interfaces, MAC addresses and paths. */

@@ -59,7 +59,8 @@ void frag_purge(struct dataplane *dp, uint64_t *at)
 	uint64_t word = dp_load(at);
 	uint32_t id = LB_FRAG_BACKEND(word);
 
-	if (id && (id >= dp->maps.backend_slots || dp->backend_ids.state[id] != ID_USED))
+	if (id && (id >= dp->maps.backend_slots ||
+		   (dp->backend_ids.state[id] != ID_USED && !dp->maps.returns[id].family)))
 		__atomic_compare_exchange_n(at, &word, 0, false, __ATOMIC_ACQ_REL,
 					    __ATOMIC_RELAXED);
 }

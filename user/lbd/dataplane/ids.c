@@ -117,6 +117,21 @@ static void fold_counts(struct dataplane *dp, uint32_t id)
 	}
 }
 
+/* Replies come until the id is free; by then the service may be gone, and its id another's. */
+static void fold_returned(struct dataplane *dp, uint32_t id)
+{
+	struct lb_total *total = &dp->maps.totals[dp_returned_to(dp, id)];
+
+	for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++) {
+		struct lb_return_count *count =
+		    &dp->maps.return_counts[(size_t)cpu * dp->maps.backend_slots + id];
+
+		total->returned_packets += count->packets;
+		total->returned_bytes += count->bytes;
+		*count = (struct lb_return_count){0};
+	}
+}
+
 /* What the service had forwarded stays in totals[0]. */
 static void clear_service_counts(struct dataplane *dp, uint32_t id)
 {
@@ -125,6 +140,8 @@ static void clear_service_counts(struct dataplane *dp, uint32_t id)
 	all->packets += total->packets;
 	all->bytes += total->bytes;
 	all->flows += total->flows;
+	all->returned_packets += total->returned_packets;
+	all->returned_bytes += total->returned_bytes;
 	memset(total, 0, sizeof(*total));
 	for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++)
 		dp->maps.service_counts[(size_t)cpu * dp->maps.service_slots + id] =
@@ -159,6 +176,7 @@ void dp_grace(struct dataplane *dp)
 	quarantine(dp, &dp->service_ids);
 	dp->grace_owed = false;
 	dp->half_owed = false;
+	dp->reals_owed = false;
 }
 
 static void release(struct dataplane *dp, struct ids *ids, uint32_t before_round)
@@ -167,6 +185,10 @@ static void release(struct dataplane *dp, struct ids *ids, uint32_t before_round
 		if (ids->state[id] != ID_QUARANTINED || ids->since[id] >= before_round)
 			continue;
 		if (ids == &dp->backend_ids) {
+			if (reals_wait(dp, id))
+				continue;
+			fold_returned(dp, id);
+			reals_release(dp, id);
 			memset(&dp->maps.backends[id], 0, sizeof(struct lb_backend));
 			memset(&dp->maps.loads[id], 0, sizeof(struct lb_load));
 			connects_forget(dp, id);
@@ -184,6 +206,7 @@ void dp_release_quarantine(struct dataplane *dp, uint32_t before_round)
 {
 	release(dp, &dp->backend_ids, before_round);
 	release(dp, &dp->service_ids, before_round);
+	reals_refresh(dp);
 }
 
 /* ---- regions of the arena ---- */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Shared by the files of this folder: dataplane.c and start.c (opening), adopt.c (takeover),
- * commit.c (changes; uses rings.c, picks.c, tables.c, straight.c, backends.c, filters.c, ids.c,
- * limits.c, paths.c, connects.c), links.c, sweep.c (uses flows.c), stats.c; for other nodes
- * claims.c, share.c, merge.c. */
+ * commit.c (changes; uses rings.c, picks.c, tables.c, reals.c, straight.c, backends.c, filters.c,
+ * ids.c, limits.c, paths.c, connects.c), links.c, ways.c, sweep.c (uses flows.c), stats.c; for
+ * other nodes claims.c, share.c, merge.c. */
 #ifndef LBD_DATAPLANE_INTERNAL_H
 #define LBD_DATAPLANE_INTERNAL_H
 
@@ -17,6 +17,11 @@ struct dp_maps {
 	struct lb_vip_bucket *vips;
 	struct lb_port_bucket *ports;
 	struct lb_service *services;
+	struct lb_real_bucket *reals;
+	struct lb_return *returns; /* by backend */
+	struct lb_return_count *return_counts;
+	struct lb_direct_list *directs; /* LB_LIST_PLACES elements, as of hops */
+	struct lb_hop_list *hops;
 	uint32_t *arena;
 	uint16_t *fronts; /* of the slots; written by dp_slot_store */
 	uint16_t *stamps;
@@ -36,8 +41,8 @@ struct dp_maps {
 	struct lb_connects *connects; /* by backend; NULL: there is no sample, or no program yet */
 	uint64_t *probes;             /* LB_PROBES */
 
-	uint32_t vip_buckets, port_buckets;    /* in both halves */
-	uint32_t service_slots, backend_slots; /* highest id + 1 */
+	uint32_t vip_buckets, port_buckets, real_buckets; /* in both halves */
+	uint32_t service_slots, backend_slots;            /* highest id + 1 */
 	uint32_t arena_slots, front_count, flow_words, frag_words, cpus;
 	uint32_t flow_shift; /* lb_flow_shift; tests have others */
 };
@@ -203,6 +208,8 @@ struct dataplane {
 
 	bool grace_owed;  /* something waits for the next grace period */
 	bool half_owed;   /* so does the half of the tables that is not in use */
+	bool reals_owed;  /* and that of the table of reals */
+	bool reals_stale; /* that has reals of backends that are gone */
 	int grace_map_fd; /* see dp_grace */
 
 	struct sweep sweep;
@@ -233,7 +240,7 @@ struct dataplane {
 	struct lb_bpf *skel;
 	struct mapping *mappings;
 	char *pin;
-	int egress_fd, paths_fd;
+	int egress_fd, paths_fd, locals_fd;
 	int filters_fd;              /* map `filters`; -1: on plain memory */
 	struct filter_image filters; /* in force */
 	/* by chunk: there is one, of an image or of an earlier lbd */
@@ -242,8 +249,9 @@ struct dataplane {
 	uint32_t clock;       /* tests: the current tick; 0: read the clock */
 	/* tests: do not wait in grace periods, as no packets are in flight */
 	bool skip_grace;
-	uint64_t other_bytes;                /* size of the maps that are not in dp_maps */
-	struct lb_reason_count forwarded_tx; /* the most that was derived so far */
+	uint64_t other_bytes; /* size of the maps that are not in dp_maps */
+	/* the most that was derived so far */
+	struct lb_reason_count forwarded_tx, returned_tx;
 	bool adopted;
 	bool loaded; /* the program */
 };
@@ -274,6 +282,9 @@ void dp_free_region(struct dataplane *dp, uint64_t region);
 /* Frees the ids whose quarantine began before this round: by then no packet and no entry uses
  * them. */
 void dp_release_quarantine(struct dataplane *dp, uint32_t before_round);
+
+/* The service that a backend's replies count for; 0: it is gone. */
+uint32_t dp_returned_to(const struct dataplane *dp, uint32_t id);
 
 struct record *dp_find(const struct dataplane *dp, const struct dp_service *key);
 struct member *record_find(const struct record *record, const struct addr *address);
@@ -487,6 +498,44 @@ uint32_t tables_port_buckets(uint32_t services);
  * non-zero result and returns it. -EBADMSG: the tables are inconsistent; -ENOMEM. */
 int tables_walk(const struct dataplane *dp,
 		int (*found)(void *arg, const struct dp_service *key, uint32_t id), void *arg);
+
+/* reals.c */
+struct reals_plan {
+	bool changed;
+	struct lb_real_bucket *buckets;
+	uint64_t word;                       /* LB_REALS without the base, which reals_apply sets */
+	uint64_t bits[LB_ADDRESS_BITS / 64]; /* lb_settings.real */
+	/* of the backends that it adds */
+	struct lb_return *lines;
+	uint16_t *ids;
+	size_t count;
+};
+/* Reals for the members that have none yet, beside all that there are. -EBUSY, -EEXIST (a real of
+ * two services), -ENOSPC, -ENOMEM with err set. */
+int reals_plan_make(struct dataplane *dp, const struct service_plan *services, size_t count,
+		    struct reals_plan *ret, struct error *err);
+/* Before any packet is sent to those backends. */
+void reals_apply(struct dataplane *dp, const struct reals_plan *plan);
+/* Also after an error of reals_plan_make. */
+void reals_plan_done(struct reals_plan *plan);
+/* What the line of a backend has for the way in. */
+struct lb_nat reals_nat(const struct dp_service *service, const struct dp_backend *want);
+/* Whether the backend with this id may go on as the wanted one: replies of its former real, if it
+ * had another, may still come. */
+bool reals_keep(const struct dataplane *dp, const struct dp_service *service,
+		const struct dp_backend *want, uint16_t id);
+/* How long its replies may come, as the service says now. */
+void reals_set_idle(struct dataplane *dp, const struct dp_service *service, uint16_t id);
+/* The backend is removed: its replies may come for an idle timeout. */
+void reals_leave(struct dataplane *dp, uint16_t id);
+/* Whether they may still: the id is not to be given to another. */
+bool reals_wait(const struct dataplane *dp, uint32_t id);
+/* The id is free. */
+void reals_release(struct dataplane *dp, uint32_t id);
+/* Takes those reals out of the table. */
+void reals_refresh(struct dataplane *dp);
+/* Buckets that one half needs for so many backends. */
+uint32_t reals_buckets(uint32_t backends);
 
 /* straight.c */
 /* Packets of this service take the long path from now on, until straight_open. Before a change of

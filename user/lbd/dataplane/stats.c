@@ -3,7 +3,9 @@
  * memory. */
 #include "internal.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <string.h>
 
 uint64_t dp_stores;
 
@@ -29,9 +31,42 @@ static void add_backend(const struct dataplane *dp, uint32_t id, struct dp_count
 	}
 }
 
+static void add_returned(const struct dataplane *dp, uint32_t id, struct dp_returned *sum)
+{
+	for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++) {
+		const struct lb_return_count *count =
+		    &dp->maps.return_counts[(size_t)cpu * dp->maps.backend_slots + id];
+
+		sum->packets += read_count(&count->packets);
+		sum->bytes += read_count(&count->bytes);
+	}
+}
+
+uint32_t dp_returned_to(const struct dataplane *dp, uint32_t id)
+{
+	const struct lb_return *line = &dp->maps.returns[id];
+	struct dp_service key = {.protocol = line->protocol, .port = ntohs(line->vip_port)};
+	const struct record *record;
+
+	key.vip.family = line->family;
+	memcpy(key.vip.bytes, line->vip, sizeof(key.vip.bytes));
+	record = line->family ? dp_find(dp, &key) : NULL;
+	return record ? record->id : 0;
+}
+
 static bool is_removed(const struct dataplane *dp, uint32_t id)
 {
 	return dp->backend_ids.state[id] == ID_LEAVING || dp->traits[id] & BACKEND_DROPPED;
+}
+
+/* Of removed backends whose counts are not in the total yet: their replies may still come. */
+static void add_late_returned(const struct dataplane *dp, uint32_t service, struct dp_returned *sum)
+{
+	for (uint32_t id = 1; id < dp->backend_ids.count; id++)
+		if (dp->maps.returns[id].family &&
+		    (dp->backend_ids.state[id] != ID_USED || is_removed(dp, id)) &&
+		    dp_returned_to(dp, id) == service)
+			add_returned(dp, id, sum);
 }
 
 /* Adds removed backends whose counts are not in the total yet: a counter never decreases. */
@@ -86,6 +121,7 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 	counts = service_counts(dp, record->id);
 	*ret = (struct dp_service_stats){
 	    .counts = {total->packets, total->bytes, total->flows},
+	    .returned = {total->returned_packets, total->returned_bytes},
 	    .slots = LB_REGION_SIZE(dp->maps.services[record->id].ring),
 	    .slots_in_transition = record->in_transition,
 	    .ring_digest = record->digest,
@@ -94,9 +130,13 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 	    .over_rate = counts.over_service,
 	    .over_source_rate = counts.over_source,
 	};
-	for (unsigned i = 0; i < record->count; i++)
+	for (unsigned i = 0; i < record->count; i++) {
 		add_backend(dp, record->members[i].id, &ret->counts);
+		add_returned(dp, record->members[i].id, &ret->returned);
+	}
 	add_removed(dp, record->id, &ret->counts);
+	if (record->want.forward == LB_FORWARD_NAT)
+		add_late_returned(dp, record->id, &ret->returned);
 	return 0;
 }
 
@@ -164,6 +204,7 @@ int dataplane_backend_stats(const struct dataplane *dp, const struct dp_service 
 	    .drained = is_drained(dp, record, member),
 	};
 	add_backend(dp, member->id, &ret->counts);
+	add_returned(dp, member->id, &ret->returned);
 	return 0;
 }
 
@@ -204,6 +245,21 @@ static struct dp_counts all_forwarded(const struct dataplane *dp)
 	return sum;
 }
 
+/* The same of replies. */
+static struct dp_returned all_returned(const struct dataplane *dp)
+{
+	struct dp_returned sum = {0};
+
+	for (uint32_t id = 0; id < dp->maps.service_slots; id++) {
+		sum.packets += dp->maps.totals[id].returned_packets;
+		sum.bytes += dp->maps.totals[id].returned_bytes;
+	}
+	for (uint32_t id = 1; id < dp->backend_ids.count; id++)
+		if (dp->maps.returns[id].family)
+			add_returned(dp, id, &sum);
+	return sum;
+}
+
 /* Also right for a value below 0. */
 static __u64 raised(__u64 last, __u64 value)
 {
@@ -223,9 +279,24 @@ static void derive_forwarded_tx(struct dataplane *dp, const struct dp_counts *fo
 	counts[LB_REASON_forwarded_tx] = *last;
 }
 
+/* The same of replies: less what was redirected, and what the kernel got. */
+static void derive_returned_tx(struct dataplane *dp, const struct dp_returned *returned,
+			       struct lb_reason_count counts[LB_COUNTERS])
+{
+	const struct lb_reason_count *redirected = &counts[LB_REASON_returned_redirect];
+	const struct lb_reason_count *passed = &counts[LB_REASON_returned_kernel];
+	struct lb_reason_count *last = &dp->returned_tx;
+
+	last->packets =
+	    raised(last->packets, returned->packets - redirected->packets - passed->packets);
+	last->bytes = raised(last->bytes, returned->bytes - redirected->bytes - passed->bytes);
+	counts[LB_REASON_returned_tx] = *last;
+}
+
 void dataplane_reason_counts(struct dataplane *dp, struct lb_reason_count ret[LB_COUNTERS])
 {
 	const struct dp_counts forwarded = all_forwarded(dp);
+	const struct dp_returned returned = all_returned(dp);
 
 	for (unsigned i = 0; i < LB_COUNTERS; i++) {
 		ret[i] = (struct lb_reason_count){0};
@@ -238,6 +309,7 @@ void dataplane_reason_counts(struct dataplane *dp, struct lb_reason_count ret[LB
 		}
 	}
 	derive_forwarded_tx(dp, &forwarded, ret);
+	derive_returned_tx(dp, &returned, ret);
 }
 
 void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
@@ -252,18 +324,22 @@ void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
 		maps->service_slots * (uint64_t)(sizeof(struct lb_service) +
 						 sizeof(struct lb_turn) + sizeof(struct lb_limit)) +
 		maps->vip_buckets * (uint64_t)sizeof(struct lb_vip_bucket) +
-		maps->port_buckets * (uint64_t)sizeof(struct lb_port_bucket),
+		maps->port_buckets * (uint64_t)sizeof(struct lb_port_bucket) +
+		maps->real_buckets * (uint64_t)sizeof(struct lb_real_bucket),
 	    .backends = (LB_MAX_BACKENDS + 1) * sizeof(struct lb_backend) +
-			maps->backend_slots * sizeof(struct lb_load),
+			maps->backend_slots * (sizeof(struct lb_load) + sizeof(struct lb_return)),
 	    .counters =
-		maps->cpus * (maps->backend_slots * (uint64_t)sizeof(struct lb_backend_count) +
+		maps->cpus * (maps->backend_slots * (uint64_t)(sizeof(struct lb_backend_count) +
+							       sizeof(struct lb_return_count)) +
 			      LB_COUNTERS * sizeof(struct lb_reason_count) +
 			      maps->service_slots * sizeof(struct lb_service_count) +
 			      LB_OFFENDERS * sizeof(struct lb_offender)) +
 		maps->service_slots * (uint64_t)sizeof(struct lb_total),
 	    .filters = dp->filters.chunks * (uint64_t)FILTER_CHUNK_BYTES,
 	    .other = sizeof(struct lb_settings) + maps->frag_words * sizeof(uint64_t) +
-		     LB_SOURCE_BUCKETS * sizeof(struct lb_source_bucket) + dp->other_bytes,
+		     LB_SOURCE_BUCKETS * sizeof(struct lb_source_bucket) +
+		     LB_LIST_PLACES * (sizeof(struct lb_direct_list) + sizeof(struct lb_hop_list)) +
+		     dp->other_bytes,
 	    .flow_capacity = maps->flow_words,
 	    .flow_entries = dp->sweep.entries_last,
 	    .flow_places = flows_words(dp),

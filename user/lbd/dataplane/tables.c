@@ -231,6 +231,7 @@ void tables_apply(struct dataplane *dp, const struct tables_plan *plan)
 		dp_grace(dp);
 	tables.vip_base = spare * (dp->maps.vip_buckets / 2);
 	tables.port_base = spare * (dp->maps.port_buckets / 2);
+	tables.reals = settings->tables[!spare].reals;
 	memcpy(&dp->maps.vips[tables.vip_base], plan->vips,
 	       (tables.vip_mask + 1) * sizeof(*plan->vips));
 	memcpy(&dp->maps.ports[tables.port_base], plan->ports,

@@ -34,6 +34,8 @@
 	X(backend_damped) /* it flaps, or its connects fail */                   \
 	X(backend_maintenance)                                                   \
 	X(backend_no_next_hop)                                                   \
+	X(backend_silent)  /* `forward: nat`: no replies come back */            \
+	X(backend_replies) /* they do again */                                   \
 	X(backend_down)                                                          \
 	X(backends_changed) /* the sum of those that changed at the same time */ \
 	X(service_added)                                                         \

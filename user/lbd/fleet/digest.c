@@ -33,9 +33,13 @@ static uint64_t add_text(uint64_t digest, const char *text)
 	return text ? add(digest, text, strlen(text) + 1) : digest;
 }
 
-static uint64_t backend_digest(const struct config_backend *backend)
+static uint64_t backend_digest(const struct config_service *service,
+			       const struct config_backend *backend)
 {
-	uint64_t digest = add_address(BEGIN, &backend->address);
+	uint16_t port = config_real_port(service, backend);
+	/* first, so that all that follows mixes it: two digests are added, and at their ends the
+	 * differences of two ports could cancel each other */
+	uint64_t digest = add_address(port ? add_number(BEGIN, port) : BEGIN, &backend->address);
 
 	digest = add_number(digest, backend->weight);
 	digest = add_number(digest, backend->backup);
@@ -87,7 +91,10 @@ static uint64_t service_digest(const struct config_service *service)
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
 		digest = add_number(digest, numbers[i]);
 	for (unsigned i = 0; i < service->backends_count; i++)
-		backends += backend_digest(&service->backends[i]);
+		backends += backend_digest(service, &service->backends[i]);
+	/* any node may get the replies */
+	if (service->forward == LB_FORWARD_NAT)
+		digest = add_number(digest, service->forward);
 	return add_source(add_number(digest, backends), &service->from);
 }
 
@@ -110,5 +117,8 @@ uint64_t config_digest(const struct config *config, const char *zone)
 
 		digest += zone && has_zones(service) ? add_text(own, zone) : own;
 	}
+	for (unsigned i = 0; i < config->nat.direct_count; i++)
+		digest += add_number(add_address(BEGIN, &config->nat.direct[i].addr),
+				     config->nat.direct[i].length);
 	return digest;
 }

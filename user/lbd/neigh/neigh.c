@@ -17,6 +17,7 @@
 #include "entry.h"
 #include "hop.h"
 #include "link.h"
+#include "lists.h"
 
 #define BUCKETS        4096
 #define DEBOUNCE_MS    50   /* route changes come in bursts */
@@ -48,6 +49,7 @@ struct target {
 	struct neigh *neigh;
 	struct addr address;
 	bool dirty;
+	bool pinned; /* `route` is given, and the address may have another target too */
 	struct rtnl_route route;
 	int route_error;
 	uint32_t last_ifindex; /* of the last route there was */
@@ -76,6 +78,7 @@ struct neigh {
 	bool lost; /* messages were lost: everything must be read again */
 	neigh_link_fn *link_changed;
 	void *link_arg;
+	struct neigh_lists *lists;
 	_Alignas(struct nlmsghdr) char buffer[EVENT_BUFFER];
 };
 
@@ -286,7 +289,8 @@ static struct entry *find_entry(struct target *target)
 /* False: the kernel did not answer; a next hop that was reported stays. */
 static bool resolve(struct target *target)
 {
-	int rc = rtnl_route(target->neigh->rtnl, &target->address, &target->route);
+	int rc =
+	    target->pinned ? 0 : rtnl_route(target->neigh->rtnl, &target->address, &target->route);
 	bool answered = rc != -ETIMEDOUT && rc != -ENOBUFS && rc != -ENOMEM;
 
 	if (!answered && target->has_hop)
@@ -294,7 +298,7 @@ static bool resolve(struct target *target)
 	target->route_error = rc;
 	if (rc)
 		target->route = (struct rtnl_route){0};
-	else if (target->route.type == RTN_UNICAST)
+	else if (target->pinned || target->route.type == RTN_UNICAST)
 		target->last_ifindex = target->route.ifindex;
 	set_entry(target, find_entry(target));
 	update_hop(target);
@@ -328,6 +332,7 @@ static bool read_all(struct neigh *neigh)
 	if (link_table_read(neigh->links, neigh->rtnl))
 		return false;
 	neigh->lost = false;
+	lists_lost(neigh->lists);
 	mark_targets(neigh, NULL);
 	entry_table_refresh(neigh->entries);
 	return true;
@@ -353,6 +358,10 @@ static void on_work(int fd, short what, void *arg)
 	notify_pending(neigh);
 	if (!TAILQ_EMPTY(&neigh->pending))
 		work_now(neigh);
+	if (!lists_work(neigh->lists, neigh->rtnl))
+		work_in_ms(neigh, RETRY_MS);
+	else if (!TAILQ_EMPTY(&neigh->dirty)) /* the ways have new gateways */
+		work_now(neigh);
 }
 
 /* Marks a part of the targets dirty every second, so that REREAD_SECONDS cover all. */
@@ -367,6 +376,8 @@ static void on_reread(int fd, short what, void *arg)
 			mark_dirty(target);
 		neigh->reread_bucket = (neigh->reread_bucket + 1) % BUCKETS;
 	}
+	if (neigh->reread_bucket < BUCKETS / REREAD_SECONDS + 1)
+		lists_lost(neigh->lists);
 	if (!TAILQ_EMPTY(&neigh->dirty))
 		work_now(neigh);
 }
@@ -415,10 +426,14 @@ static void take_event(struct neigh *neigh, const struct nlmsghdr *message)
 	case RTM_DELROUTE:
 		if (rtnl_read_prefix(message, &prefix))
 			mark_targets(neigh, &prefix);
+		if (lists_on_route(neigh->lists))
+			work_in_ms(neigh, DEBOUNCE_MS);
 		break;
 	/* addresses (preferred sources), rules and next-hop objects: any route may be affected */
 	default:
 		mark_targets(neigh, NULL);
+		lists_lost(neigh->lists);
+		work_in_ms(neigh, DEBOUNCE_MS);
 		break;
 	}
 }
@@ -474,7 +489,9 @@ static void watch_free(struct neigh_watch *watch)
 	free(watch);
 }
 
-static struct target *target_new(struct neigh *neigh, const struct addr *address)
+/* route: NULL: the kernel's to the address. */
+static struct target *target_new(struct neigh *neigh, const struct addr *address,
+				 const struct rtnl_route *route)
 {
 	struct target *target = calloc(1, sizeof(*target));
 
@@ -483,7 +500,12 @@ static struct target *target_new(struct neigh *neigh, const struct addr *address
 	target->neigh = neigh;
 	target->address = *address;
 	LIST_INIT(&target->watches);
-	LIST_INSERT_HEAD(&neigh->buckets[bucket_of(address)], target, chain);
+	if (route) {
+		target->pinned = true;
+		target->route = *route;
+	} else {
+		LIST_INSERT_HEAD(&neigh->buckets[bucket_of(address)], target, chain);
+	}
 	LIST_INSERT_HEAD(&neigh->targets, target, in_all);
 	mark_dirty(target);
 	return target;
@@ -498,19 +520,21 @@ static void target_free(struct target *target)
 		watch_free(watch);
 	clear_dirty(target);
 	set_entry(target, NULL);
-	LIST_REMOVE(target, chain);
+	if (!target->pinned)
+		LIST_REMOVE(target, chain);
 	LIST_REMOVE(target, in_all);
 	free(target);
 }
 
-struct neigh_watch *neigh_watch(struct neigh *neigh, const struct addr *address,
-				neigh_changed_fn *changed, void *arg)
+struct neigh_watch *neigh_watch_route(struct neigh *neigh, const struct addr *address,
+				      const struct rtnl_route *route, neigh_changed_fn *changed,
+				      void *arg)
 {
 	struct neigh_watch *watch = calloc(1, sizeof(*watch));
-	struct target *target = find_target(neigh, address);
+	struct target *target = route ? NULL : find_target(neigh, address);
 
 	if (watch && !target)
-		target = target_new(neigh, address);
+		target = target_new(neigh, address, route);
 	if (!watch || !target) {
 		free(watch);
 		return NULL;
@@ -523,6 +547,12 @@ struct neigh_watch *neigh_watch(struct neigh *neigh, const struct addr *address,
 		make_pending(watch);
 	work_now(neigh);
 	return watch;
+}
+
+struct neigh_watch *neigh_watch(struct neigh *neigh, const struct addr *address,
+				neigh_changed_fn *changed, void *arg)
+{
+	return neigh_watch_route(neigh, address, NULL, changed, arg);
 }
 
 void neigh_unwatch(struct neigh_watch *watch)
@@ -541,6 +571,17 @@ void neigh_on_link(struct neigh *neigh, neigh_link_fn *changed, void *arg)
 {
 	neigh->link_changed = changed;
 	neigh->link_arg = arg;
+}
+
+int neigh_on_ways(struct neigh *neigh, size_t most, neigh_ways_fn *changed, void *arg)
+{
+	work_now(neigh);
+	return lists_on_ways(neigh->lists, most, changed, arg);
+}
+
+int neigh_on_local(struct neigh *neigh, neigh_local_fn *changed, void *arg)
+{
+	return lists_on_local(neigh->lists, neigh->rtnl, changed, arg);
 }
 
 struct mac_search {
@@ -631,7 +672,8 @@ static int start(struct neigh *neigh, struct error *err)
 		return error_set(err, rc, "rtnetlink: opening a socket: %s", strerror(-rc));
 	neigh->links = link_table_new(on_link_change, neigh);
 	neigh->entries = entry_table_new(neigh->base, neigh->rtnl, on_entry_changed);
-	if (!neigh->links || !neigh->entries || make_events(neigh))
+	neigh->lists = lists_new(neigh);
+	if (!neigh->links || !neigh->entries || !neigh->lists || make_events(neigh))
 		return error_set(err, -ENOMEM, "rtnetlink: out of memory");
 	rc = link_table_read(neigh->links, neigh->rtnl);
 	if (rc)
@@ -670,6 +712,7 @@ void neigh_free(struct neigh *neigh)
 
 	if (!neigh)
 		return;
+	lists_free(neigh->lists);
 	while ((target = LIST_FIRST(&neigh->targets)))
 		target_free(target);
 	free_event(neigh->readable);

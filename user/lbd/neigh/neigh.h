@@ -53,4 +53,25 @@ typedef void neigh_mac_fn(void *arg, uint32_t ifindex, const uint8_t mac[6]);
 void neigh_macs(const struct neigh *neigh, uint32_t ifindex, bool native, neigh_mac_fn *found,
 		void *arg);
 
+/* A route of the main table by which packets leave. */
+struct neigh_way {
+	struct addr prefix;
+	uint8_t length;
+	/* its next hop; false: the kernel is to be asked for each packet, as the destinations are
+	 * on the link, there are several hops, or the gateway does not answer */
+	bool ready;
+	struct next_hop hop;
+};
+
+/* Called from the loop, at least once and after each change, with all routes of both families, most
+ * specific first: the whole list. It is empty if they do not say where a packet goes (policy
+ * rules), or there are more than `most`. changed NULL: no more calls. */
+typedef void neigh_ways_fn(void *arg, const struct neigh_way *ways, size_t count);
+/* 0 or -errno. */
+int neigh_on_ways(struct neigh *neigh, size_t most, neigh_ways_fn *changed, void *arg);
+/* The same with the addresses of this host, of all interfaces. The first call comes before this
+ * returns. */
+typedef void neigh_local_fn(void *arg, const struct addr *addresses, size_t count);
+int neigh_on_local(struct neigh *neigh, neigh_local_fn *changed, void *arg);
+
 #endif

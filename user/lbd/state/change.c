@@ -196,6 +196,23 @@ int change_check_rest(const struct change *change, const struct state_put *put, 
 	return 0;
 }
 
+int change_check_real(const struct state *state, const struct change *change, struct reals *reals,
+		      struct error *err)
+{
+	const struct config_service *service = change->service->config;
+	struct reals of_world = {0};
+	int rc;
+
+	if (service->forward != LB_FORWARD_NAT)
+		return 0;
+	if (!reals && reals_of_world(&state->world, &of_world))
+		return error_set(err, -ENOMEM, "out of memory");
+	rc = reals_admit(reals ? reals : &of_world, service, &change->address,
+			 config_real_port(service, change->file), err);
+	reals_done(&of_world);
+	return rc;
+}
+
 void change_set_added(struct override *entry, const struct state_put *put)
 {
 	config_tag_unref(entry->tag);
@@ -219,7 +236,8 @@ int state_backend_add(struct state *state, const char *service, const struct add
 	if (change.backend && !change.backend->removed)
 		return change_refuse(&change, err, -EEXIST, "already exists");
 	if (change_check_address(state, &change, put, &flaw) ||
-	    change_check_rest(&change, put, &flaw))
+	    change_check_rest(&change, put, &flaw) ||
+	    change_check_real(state, &change, NULL, &flaw))
 		return change_refuse(&change, err, -EINVAL, flaw.text);
 	change_set_added(change.entry, put);
 	change_set_label(&change, change.file ? change.file->tag : put->tag, address);
@@ -476,14 +494,20 @@ static void load(void *arg)
 			  : config_load(state->config_path, &loading->config, &loading->err);
 }
 
-/* Those that have just become VIPs: the others were named before. */
-void state_warn_of_own_vips(const struct state *state, const struct config *config)
+static void look_at_machine(const struct config *config, struct sentences *ret)
+{
+	machine_owns(config, ret);
+	machine_hinders_nat(config, ret);
+}
+
+/* What is new: the rest was named before. */
+void state_warn_of_machine(const struct state *state, const struct config *config)
 {
 	struct sentences now = {0}, before = {0};
 
-	machine_owns(config, &now);
+	look_at_machine(config, &now);
 	if (now.count)
-		machine_owns(state->config, &before);
+		look_at_machine(state->config, &before);
 	for (unsigned i = 0; i < now.count; i++)
 		if (!sentences_have(&before, now.list[i]))
 			state_warn(state, "%s", now.list[i]);
@@ -509,12 +533,14 @@ static int try_config(struct state *state, const struct config *config,
 
 	state->trial = true;
 	warn_of_fixed_keys(state, config);
-	state_warn_of_own_vips(state, config);
+	state_warn_of_machine(state, config);
 	warn_of_command(state, config);
+	nat_warn_of_change(state, config);
 	state_warn_of_interfaces(state, config);
 	state->trial = false;
-	return diff_sides(&now, &next, &report->changes) ? error_set(err, -ENOMEM, "out of memory")
-							 : 0;
+	if (diff_sides(&now, &next, &report->changes))
+		return error_set(err, -ENOMEM, "out of memory");
+	return reals_check_config(&state->world, config, err);
 }
 
 static int apply_config(struct state *state, struct config *config, struct overrides *kept,
@@ -524,8 +550,9 @@ static int apply_config(struct state *state, struct config *config, struct overr
 	int rc;
 
 	warn_of_fixed_keys(state, config);
-	state_warn_of_own_vips(state, config);
+	state_warn_of_machine(state, config);
 	warn_of_command(state, config);
+	nat_warn_of_change(state, config);
 	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u run-time changes, "
 		  "drops %u",
 		  state->config_path, config->services_count, config->interfaces_count,

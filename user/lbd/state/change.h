@@ -5,6 +5,7 @@
 #define LBD_STATE_CHANGE_H
 
 #include "internal.h"
+#include "reals.h"
 
 struct change {
 	struct service *service;
@@ -39,6 +40,10 @@ int change_check_address(const struct state *state, const struct change *change,
 /* The file decides on all but the weight of its backends, and no two of a service have the same
  * name. */
 int change_check_rest(const struct change *change, const struct state_put *put, struct error *err);
+/* No other service has its real. reals: those of the world and of what comes with it, which it is
+ * added to; NULL: it comes alone. */
+int change_check_real(const struct state *state, const struct change *change, struct reals *reals,
+		      struct error *err);
 /* Makes an added backend what put says. */
 void change_set_added(struct override *entry, const struct state_put *put);
 /* A line and an event, also after change_end. */

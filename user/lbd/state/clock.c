@@ -180,6 +180,7 @@ static void run_tick(void *arg)
 		service_count_flows(state->world.services[i], clock_monotonic_ms());
 		for (unsigned j = 0; j < state->world.services[i]->backends_count; j++) {
 			backend_tick(state->world.services[i]->backends[j], &tick);
+			nat_look(state->world.services[i]->backends[j], clock_monotonic_ms());
 			task_pause();
 		}
 	}

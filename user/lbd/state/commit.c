@@ -2,12 +2,14 @@
 /* Commits a world to the data plane, and switches from one world to the next. */
 #include "internal.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "reals.h"
 
 /* ---- to the data plane ---- */
 
@@ -68,6 +70,7 @@ static void service_describe(const struct service *service, struct dp_backend *b
 
 		backends[i] = (struct dp_backend){
 		    .address = backend->address,
+		    .port = htons(backend->port),
 		    .weight = backend->effective_weight,
 		    .usable = backend_usable(backend),
 		    .hop = backend->hop,
@@ -194,12 +197,16 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 		 struct error *err)
 {
 	bool changed = overrides != &state->overrides;
+	struct error again; /* it has worked before */
 	struct world next;
 	int rc = world_build(state, config, overrides, &state->world, &next);
 
 	if (rc)
 		return error_set(err, rc, "out of memory");
-	if (changed)
+	rc = reals_check_world(&state->world, &next, err);
+	if (!rc)
+		rc = nat_prepare(state, config, err);
+	if (!rc && changed)
 		rc = kept_write(state, overrides, err);
 	if (!rc) {
 		rc = commit_with_unserved(state, &next, config, err);
@@ -207,6 +214,7 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 			kept_restore(state);
 	}
 	if (rc) {
+		nat_prepare(state, state->config, &again);
 		world_free(&next);
 		return rc;
 	}
@@ -235,9 +243,14 @@ int state_show_first(struct state *state, struct error *err)
 
 int state_commit_first(struct state *state, struct error *err)
 {
-	int rc = commit_with_unserved(state, &state->world, state->config, err);
+	const struct world none = {0};
 	struct world refused = state->world;
+	int rc = reals_check_world(&none, &state->world, err);
 
+	if (!rc)
+		rc = nat_prepare(state, state->config, err);
+	if (!rc)
+		rc = commit_with_unserved(state, &state->world, state->config, err);
 	if (rc) {
 		state->world = (struct world){0};
 		state->generation++;

@@ -14,6 +14,7 @@
 
 struct member {
 	struct addr address;
+	uint16_t port; /* config_real_port */
 	const struct config_tag *tag;
 	uint32_t weight;
 	uint8_t priority;
@@ -30,9 +31,11 @@ struct members {
 
 /* ---- the backends that config and run-time changes say together ---- */
 
-static struct member member_of(const struct config_backend *file, const struct override *change)
+static struct member member_of(const struct config_service *service,
+			       const struct config_backend *file, const struct override *change)
 {
 	struct member member = {.address = file->address,
+				.port = config_real_port(service, file),
 				.tag = file->tag,
 				.weight = file->weight,
 				.priority = file->priority,
@@ -107,7 +110,7 @@ static int members_of(const struct side *side, const struct config_service *serv
 		const struct override *change =
 		    overrides_find(side->overrides, service->name, &file->address);
 
-		const struct member member = member_of(file, change);
+		const struct member member = member_of(service, file, change);
 
 		if (!change || !change->removed)
 			add_member(&members, &member);
@@ -118,6 +121,7 @@ static int members_of(const struct side *side, const struct config_service *serv
 		if (config_index_backend(&side->index, service, &change->address))
 			continue;
 		add_member(&members, &(struct member){.address = change->address,
+						      .port = config_real_port(service, NULL),
 						      .tag = change->tag,
 						      .weight = change->weight,
 						      .priority = change->priority,
@@ -180,6 +184,8 @@ static void compare_member(const char *service, const struct member *old, const 
 		    new->backup ? ", backup" : "", new->drain ? ", drained" : "");
 		return;
 	}
+	if (old->port && new->port && old->port != new->port)
+		say(ret, service, new, "port %u -> %u", old->port, new->port);
 	if (old->weight != new->weight)
 		say(ret, service, new, "weight %" PRIu32 " -> %" PRIu32, old->weight, new->weight);
 	if (old->drain != new->drain)
@@ -353,6 +359,16 @@ static void compare_listeners(const struct config_api *old, const struct config_
 			sentences_add(ret, "api: token %s removed", old->tokens[i].name);
 }
 
+static bool same_direct(const struct config_nat *a, const struct config_nat *b)
+{
+	bool same = a->direct_count == b->direct_count;
+
+	for (unsigned i = 0; same && i < a->direct_count; i++)
+		same = a->direct[i].length == b->direct[i].length &&
+		       addr_equal(&a->direct[i].addr, &b->direct[i].addr);
+	return same;
+}
+
 static void compare_top(const struct config *old, const struct config *new, struct sentences *ret)
 {
 	for (unsigned i = 0; i < new->interfaces_count; i++)
@@ -366,6 +382,8 @@ static void compare_top(const struct config *old, const struct config *new, stru
 	if (!same_text(old->zone, new->zone))
 		sentences_add(ret, "zone %s -> %s", old->zone ? old->zone : "(none)",
 			      new->zone ? new->zone : "(none)");
+	if (!same_direct(&old->nat, &new->nat))
+		sentences_add(ret, "nat: direct changed");
 	if (old->unserved != new->unserved)
 		sentences_add(ret, "unserved changed");
 	if (old->page != new->page)

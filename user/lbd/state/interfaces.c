@@ -32,7 +32,16 @@ static void warn_of_attached(const struct state *state, const struct config *con
 	bool other = (config->mode == CONFIG_MODE_NATIVE && !there->native) ||
 		     (config->mode == CONFIG_MODE_GENERIC && there->native);
 
-	if (!config_has_interface(config, there->name))
+	char services[256];
+
+	if (!config_has_interface(config, there->name) &&
+	    nat_services_behind(state, there, services))
+		state_warn(state,
+			   "%s: attached, but not in the config's interfaces, and replies of "
+			   "services with forward: nat come in there (%s): once it is detached, or "
+			   "after a reboot, they leave with their backends' own addresses",
+			   there->name, services);
+	else if (!config_has_interface(config, there->name))
 		state_warn(state,
 			   "%s: attached, but not in the config's interfaces; detach it with: "
 			   "lbctl detach %s",
@@ -120,13 +129,42 @@ int state_attach(struct state *state, const char *name, const enum config_mode *
 	return 0;
 }
 
-int state_detach(struct state *state, const char *name, struct error *err)
+static const struct attachment *find_attached(const struct state *state, const char *name)
 {
+	unsigned count;
+	const struct attachment *list = attach_list(state->options.attach, &count);
+
+	for (unsigned i = 0; i < count; i++)
+		if (!strcmp(list[i].name, name))
+			return &list[i];
+	return NULL;
+}
+
+/* 0, or -EBUSY: what the kernel would forward as it is, if it forwards. */
+static int check_leak(const struct state *state, const struct attachment *there, struct error *err)
+{
+	char services[256];
+	unsigned count = nat_services_behind(state, there, services);
+
+	return !count
+		   ? 0
+		   : error_set(err, -EBUSY,
+			       "%s: replies of %u service%s with forward: nat come in here (%s): "
+			       "they would leave with their backends' own addresses, and all "
+			       "their connections end: expected --force",
+			       there->name, count, count == 1 ? "" : "s", services);
+}
+
+int state_detach(struct state *state, const char *name, bool force, struct error *err)
+{
+	const struct attachment *there = find_attached(state, name);
 	unsigned count;
 	int rc = 0;
 
-	if (!attach_has(state->options.attach, name))
+	if (!there)
 		return attach_detach(state->options.attach, name, err);
+	if (!force && check_leak(state, there, err))
+		return -EBUSY;
 	if (config_has_interface(state->config, name))
 		rc = held_add(&state->held, name, err);
 	if (!rc && state->held_path && held_save(&state->held, state->held_path, err))
@@ -212,9 +250,22 @@ static void publish_macs(void *arg)
 	free(list.macs);
 }
 
+/* While none is attached it is as if there were one that they come in by. */
+static void publish_unfinished(const struct state *state)
+{
+	unsigned count;
+	const struct attachment *list = attach_list(state->options.attach, &count);
+	bool possible = !count;
+
+	for (unsigned i = 0; i < count; i++)
+		possible |= !list[i].card;
+	dataplane_set_unfinished(state->options.dataplane, possible);
+}
+
 static void on_attach_changed(void *arg)
 {
 	publish_macs(arg);
+	publish_unfinished(arg);
 	state_reach(arg);
 	state_tell(arg);
 }

@@ -69,8 +69,10 @@ struct state {
 		void (*changed)(void *arg); /* see state_on_change; NULL: a free place */
 		void *arg;
 	} followers[STATE_FOLLOWERS];
-	int way_error;   /* -errno of the last check that got no way to the VIP */
-	uint64_t way_ms; /* CLOCK_MONOTONIC: when that was tried again */
+	bool follows_nat; /* see nat_prepare */
+	int local_error;  /* -errno: not all of this host's addresses are known to the data plane */
+	int way_error;    /* -errno of the last check that got no way to the VIP */
+	uint64_t way_ms;  /* CLOCK_MONOTONIC: when that was tried again */
 	struct path_reports path_reports;
 	struct crowd crowd;
 	struct report report;
@@ -299,8 +301,9 @@ struct backend *service_find_named(const struct service *service, const char *na
 
 /* ---- change.c ---- */
 
-/* Those that become VIPs with the config. */
-void state_warn_of_own_vips(const struct state *state, const struct config *config);
+/* What this machine has that hinders the config, as a VIP of its own, and did not hinder the
+ * present one. */
+void state_warn_of_machine(const struct state *state, const struct config *config);
 
 /* ---- schedule.c ---- */
 

@@ -135,6 +135,82 @@ void machine_owns(const struct config *config, struct sentences *ret)
 	freeifaddrs(all);
 }
 
+/* ---- what the kernel does with replies that are left to it ---- */
+
+/* -1: it cannot be read, or is no number. */
+static int setting(const char *family, const char *group, const char *name)
+{
+	char path[128], text[16] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/%s/%s%s", family, group, name);
+	file = fopen(path, "re");
+	if (!file)
+		return -1;
+	if (!fgets(text, sizeof(text), file))
+		*text = 0;
+	fclose(file);
+	return *text >= '0' && *text <= '9' ? atoi(text) : -1;
+}
+
+static int of_interface(const char *interface, const char *name)
+{
+	char group[64];
+
+	snprintf(group, sizeof(group), "conf/%s/", interface);
+	return setting("ipv4", group, name);
+}
+
+static bool has_nat(const struct config *config, uint8_t family)
+{
+	for (unsigned i = 0; i < config->services_count; i++)
+		if (config->services[i].forward == LB_FORWARD_NAT &&
+		    config->services[i].vip.family == family)
+			return true;
+	return false;
+}
+
+/* The kernel takes the stricter of the two, or the laxer: `all` counts for every interface. */
+static void name_interface_settings(const char *interface, struct sentences *ret)
+{
+	int strict = of_interface(interface, "rp_filter"), all = of_interface("all", "rp_filter");
+
+	if ((strict > all ? strict : all) == 1)
+		sentences_add(
+		    ret,
+		    "forward: nat: rp_filter of %s is 1 (strict): replies that are left to "
+		    "the kernel come from a VIP, and it drops them; expected 0 or 2: sysctl "
+		    "-w net.ipv4.conf.%s.rp_filter=2",
+		    interface, interface);
+	if (of_interface(interface, "send_redirects") == 1 ||
+	    of_interface("all", "send_redirects") == 1)
+		sentences_add(
+		    ret,
+		    "forward: nat: send_redirects of %s is 1: where clients and backends "
+		    "are behind one interface, the kernel tells backends of a shorter way "
+		    "to clients, past lbd; expected 0: sysctl -w "
+		    "net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.%s.send_redirects=0",
+		    interface, interface);
+}
+
+void machine_hinders_nat(const struct config *config, struct sentences *ret)
+{
+	if (has_nat(config, 6) && !setting("ipv6", "conf/all/", "forwarding"))
+		sentences_add(ret,
+			      "forward: nat: net.ipv6.conf.all.forwarding is 0: replies that "
+			      "are left to the kernel, and what else backends send through this "
+			      "host, are lost: sysctl -w net.ipv6.conf.all.forwarding=1");
+	if (!has_nat(config, 4))
+		return;
+	if (!setting("ipv4", "", "ip_forward"))
+		sentences_add(ret,
+			      "forward: nat: net.ipv4.ip_forward is 0: replies that are left to "
+			      "the kernel, and what else backends send through this host, are "
+			      "lost: sysctl -w net.ipv4.ip_forward=1");
+	for (unsigned i = 0; i < config->interfaces_count; i++)
+		name_interface_settings(config->interfaces[i], ret);
+}
+
 void machine_lacks(const struct config *config, struct sentences *ret)
 {
 	name_missing_interfaces(config, ret);

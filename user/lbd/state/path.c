@@ -15,16 +15,24 @@
 #define QUICK_READS 5
 #define READ_MS     2000
 
+/* Has a packet on its way to the backend an outer header, whose source gets the errors about it? */
+static bool is_tunnel(const struct backend *backend)
+{
+	uint8_t forward = backend->service->config->forward;
+
+	return forward != LB_FORWARD_L2 && forward != LB_FORWARD_NAT;
+}
+
 /* Bytes that lbd puts in front of a client's packet. */
 static unsigned outer_length(const struct backend *backend)
 {
 	static const unsigned between[] = {
 	    [LB_FORWARD_IPIP] = 0, [LB_FORWARD_GUE] = 12, [LB_FORWARD_GRE] = 4};
-	uint8_t forward = backend->service->config->forward;
 
-	if (forward == LB_FORWARD_L2)
+	if (!is_tunnel(backend))
 		return 0;
-	return between[forward] + (backend->address.family == 4 ? 20 : 40);
+	return between[backend->service->config->forward] +
+	       (backend->address.family == 4 ? 20 : 40);
 }
 
 static unsigned least_mtu(const struct backend *backend)
@@ -38,7 +46,7 @@ uint16_t path_mtu(const struct backend *backend, uint16_t reported)
 {
 	unsigned least = least_mtu(backend) + outer_length(backend), mtu = backend->hop.mtu;
 
-	if (!reported || backend->service->config->forward == LB_FORWARD_L2)
+	if (!reported || !is_tunnel(backend))
 		return backend->hop.mtu;
 	if (reported > least)
 		least = reported;
@@ -85,8 +93,7 @@ void warn_of_narrow_link(const struct backend *backend, const struct next_hop *h
 
 static bool is_warned_of(const struct backend *backend, const struct dp_path *path)
 {
-	return path->mtu && backend->service->config->forward != LB_FORWARD_L2 &&
-	       is_narrow(backend, path->mtu);
+	return path->mtu && is_tunnel(backend) && is_narrow(backend, path->mtu);
 }
 
 static void warn_of_narrow_path(const struct backend *backend, const struct dp_path *path)

@@ -66,7 +66,8 @@ int state_backend_put(struct state *state, const char *service, const struct add
 		return rc;
 	if ((rc = check_put(&change, change.entry, &flaw)) ||
 	    (rc = change_check_address(state, &change, put, &flaw)) ||
-	    (rc = change_check_rest(&change, put, &flaw)))
+	    (rc = change_check_rest(&change, put, &flaw)) ||
+	    (rc = change_check_real(state, &change, NULL, &flaw)))
 		return change_refuse(&change, err, rc, flaw.text);
 	is_new = !change.backend || change.backend->removed;
 	if (is_new)
@@ -109,6 +110,7 @@ struct group {
 	struct state *state;
 	struct state_registration *all;
 	struct overrides next;
+	struct reals reals; /* of the world, and of the list */
 	struct member *list;
 	unsigned count;
 };
@@ -157,7 +159,8 @@ static void join(struct group *group, struct state_registration *each)
 	if (change_find(group->state, each->service, &each->address, change, &flaw) ||
 	    check_put(change, overrides_find(&group->next, each->service, &each->address), &flaw) ||
 	    change_check_address(group->state, change, &each->put, &flaw) ||
-	    change_check_rest(change, &each->put, &flaw))
+	    change_check_rest(change, &each->put, &flaw) ||
+	    change_check_real(group->state, change, &group->reals, &flaw))
 		return;
 	change->entry = overrides_get(&group->next, each->service, &each->address);
 	if (!change->entry)
@@ -254,9 +257,11 @@ void state_backends_put(struct state *state, struct state_registration *list, un
 	struct group group = {.state = state, .all = list};
 
 	group.list = count > 1 ? calloc(count, sizeof(*group.list)) : NULL;
-	if (group.list && !overrides_copy(&state->overrides, &group.next))
+	if (group.list && !overrides_copy(&state->overrides, &group.next) &&
+	    !reals_of_world(&state->world, &group.reals))
 		put_together(&group, count);
 	overrides_done(&group.next);
+	reals_done(&group.reals);
 	free(group.list);
 	for (unsigned i = 0; i < count; i++)
 		if (!list[i].done)

@@ -286,7 +286,7 @@ int state_service_add(struct state *state, const char *text, const char **ret_na
 		change_done(&change);
 		return rc;
 	}
-	state_warn_of_own_vips(state, change.config);
+	state_warn_of_machine(state, change.config);
 	rc = change_end(state, &change, err);
 	if (rc)
 		return rc;

@@ -11,6 +11,7 @@
 
 #include "common/log.h"
 #include "common/text.h"
+#include "reals.h"
 
 struct note {
 	char *service;
@@ -158,6 +159,7 @@ struct batch {
 	struct state *state;
 	struct overrides next;
 	struct config_index index; /* of the config */
+	struct reals reals;        /* of the world, and those that come */
 };
 
 /* One of them. */
@@ -284,6 +286,9 @@ static bool is_fit(struct applying *applying, const struct source_backend *backe
 	else if (addr_is_own(&backend->address))
 		ignore(applying, backend,
 		       "is an address of this host: expected the address of a backend");
+	else if (reals_admit(&applying->batch->reals, applying->service, &backend->address,
+			     config_real_port(applying->service, NULL), &why))
+		ignore(applying, backend, "%s", why.text);
 	else
 		return true;
 	return false;
@@ -530,7 +535,8 @@ int state_source_apply(struct state *state, struct source_change *changes, unsig
 	int rc;
 
 	if (overrides_copy(&state->overrides, &batch.next) ||
-	    config_index_make(state->config, &batch.index))
+	    config_index_make(state->config, &batch.index) ||
+	    reals_of_world(&state->world, &batch.reals))
 		rc = error_set(&err, -ENOMEM, "out of memory");
 	else
 		rc = apply_changes(&batch, changes, count, &err);
@@ -538,5 +544,6 @@ int state_source_apply(struct state *state, struct source_change *changes, unsig
 		fail_all(changes, count, rc, &err);
 	overrides_done(&batch.next);
 	config_index_done(&batch.index);
+	reals_done(&batch.reals);
 	return rc;
 }

@@ -86,6 +86,7 @@ void state_free(struct state *state)
 	if (!state)
 		return;
 	neigh_on_link(state->options.neigh, NULL, NULL);
+	nat_stop(state);
 	if (state->options.attach)
 		attach_on_change(state->options.attach, NULL, NULL);
 	state_clock_stop(state);
@@ -178,6 +179,7 @@ void state_summarize(const struct state *state, struct state_summary *ret)
 		ret->services_backup += service->status == SERVICE_BACKUP;
 		ret->backends += service->backends_count;
 		ret->backends_up += service->up;
+		ret->backends_silent += nat_count_silent(service);
 	}
 }
 

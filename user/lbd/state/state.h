@@ -18,6 +18,7 @@
 #include "flow_rate.h"
 #include "latencies.h"
 #include "levels.h"
+#include "nat.h"
 #include "node.h"
 #include "origin.h"
 #include "passive.h"
@@ -57,6 +58,7 @@ struct failing {
 struct backend {
 	struct service *service;
 	struct addr address;
+	uint16_t port; /* with `forward: nat`, where it gets its packets; else 0, as for any */
 	struct config_tag *tag; /* name, zone and labels; NULL: none of them */
 	uint32_t weight;        /* configured or set at run time */
 	uint8_t priority;
@@ -121,6 +123,7 @@ struct backend {
 	bool was_reachable;   /* when last weighed */
 	struct damping damping;
 	struct passive passive;
+	struct silence silence;
 	bool held;        /* for its flaps, or as its connects fail: no new flow */
 	uint64_t lost_ms; /* CLOCK_MONOTONIC when it ceased to be reachable; 0: not lost */
 	bool frozen;      /* its service is blind: the values of before_loss stay in force */
@@ -229,7 +232,9 @@ int state_attach_interfaces(struct state *state, struct error *err);
  * attach_interface and attach_detach; -EROFS: that cannot be kept, and nothing has changed. */
 int state_attach(struct state *state, const char *name, const enum config_mode *mode,
 		 struct error *err);
-int state_detach(struct state *state, const char *name, struct error *err);
+/* force: also an interface by which replies of NAT services come in; -EBUSY without it: they would
+ * leave as their backends send them. */
+int state_detach(struct state *state, const char *name, bool force, struct error *err);
 /* lbd ends, and nothing is attached: the next one begins with what its config says. */
 void state_forget_detached(struct state *state); /* NULL is fine */
 
@@ -243,7 +248,7 @@ void state_config_age(const struct state *state, struct config_age *ret);
 unsigned state_overrides_count(const struct state *state);
 struct state_summary {
 	unsigned services, services_down, services_panic, services_backup, services_blind, backends,
-	    backends_up;
+	    backends_up, backends_silent;
 };
 void state_summarize(const struct state *state, struct state_summary *ret);
 /* New flows of the last minute that were sent by slot because the flow table had no room. */
@@ -330,6 +335,8 @@ void machine_lacks(const struct config *config, struct sentences *ret);
 void machine_lacks_commands(const struct config *config, struct sentences *ret);
 /* VIPs that are addresses of this machine. */
 void machine_owns(const struct config *config, struct sentences *ret);
+/* Settings of its kernel by which replies of services with `forward: nat` are lost or go astray. */
+void machine_hinders_nat(const struct config *config, struct sentences *ret);
 
 struct lists_report {
 	unsigned services; /* with lists */
@@ -474,6 +481,10 @@ void state_on_change(struct state *state, void (*changed)(void *arg), void *arg)
  * front. That of the next hop, or less if a router has reported less. */
 uint16_t backend_mtu(const struct backend *backend);
 
+/* What is to be looked at, though it is no fault of the backend's state: of one with `forward:
+ * nat`, that no replies come back. "": nothing. Returns text. */
+#define BACKEND_HINT 160
+const char *backend_hint(const struct backend *backend, char text[BACKEND_HINT]);
 /* The weight with what its agent and an operator say. */
 uint32_t backend_agreed_weight(const struct backend *backend);
 /* How long it takes to answer, in us: of clients' connects where its service goes by that and there

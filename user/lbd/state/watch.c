@@ -120,21 +120,27 @@ void backend_on_next_hop(void *arg, const struct addr *address, const struct nex
 
 /* ---- from one world to the next ---- */
 
+/* That of a check which names none: where clients' packets arrive. real: with `forward: nat`. */
+static uint16_t default_port(const struct config_service *config, uint16_t real)
+{
+	return config->forward == LB_FORWARD_NAT ? real : config->port;
+}
+
 bool service_same_check(const struct config_service *a, const struct config_service *b)
 {
 	struct health_spec x = a->health, y = b->health;
 
 	if (!x.port)
-		x.port = a->port;
+		x.port = default_port(a, config_real_port(a, NULL));
 	if (!y.port)
-		y.port = b->port;
+		y.port = default_port(b, config_real_port(b, NULL));
 	return health_spec_same(&x, &y);
 }
 
 /* Is it checked at the same place, and in the same way? */
 static bool same_check(const struct backend *a, const struct backend *b)
 {
-	return a->target.port == b->target.port &&
+	return a->target.port == b->target.port && a->port == b->port &&
 	       addr_equal(&a->target.address, &b->target.address) &&
 	       service_same_check(a->service->config, b->service->config);
 }
@@ -189,7 +195,8 @@ static struct health_check *add_check(struct backend *backend)
 	if (backend->target.port)
 		spec.port = backend->target.port;
 	return health_add(backend->service->state->options.health, &spec, checked_address(backend),
-			  config->port, backend->health, backend_on_health, backend->handle);
+			  default_port(config, backend->port), backend->health, backend_on_health,
+			  backend->handle);
 }
 
 static bool wants_agent(const struct backend *backend)

@@ -3,6 +3,7 @@
  * had in the present world. */
 #include "internal.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -183,6 +184,7 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->lost_ms = former->lost_ms;
 	backend->damping = former->damping;
 	backend->passive = former->passive;
+	backend->silence = former->silence;
 	backend->frozen = former->frozen;
 	backend->before_loss = former->before_loss;
 	strcpy(backend->health_why, former->health_why);
@@ -282,6 +284,7 @@ static int add_from_file(struct service *service, const struct changes *changes)
 		if (!backend)
 			return -ENOMEM;
 		backend->tag = config_tag_ref(wanted->tag);
+		backend->port = config_real_port(config, wanted);
 		backend_rank(backend, wanted->priority, wanted->backup, changes->zone);
 		backend->target = wanted->target;
 		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
@@ -312,6 +315,7 @@ static int add_from_overrides(struct service *service, const struct changes *cha
 		backend->tag = config_tag_ref(change->tag);
 		backend_rank(backend, change->priority, change->backup, changes->zone);
 		backend->target = change->target;
+		backend->port = config_real_port(service->config, NULL);
 		backend->weight = change->weight;
 		backend->admin = change->admin;
 		backend->origin =
@@ -331,6 +335,14 @@ static bool has_no_flows(const struct backend *backend, uint64_t now_ms)
 		!backend_may_return(backend, now_ms));
 }
 
+/* A service may have become one with `forward: nat` since. */
+static uint16_t leaving_port(const struct service *service, const struct backend *before)
+{
+	if (service->config->forward != LB_FORWARD_NAT)
+		return 0;
+	return before->port ? before->port : config_real_port(service->config, NULL);
+}
+
 /* Backends that are no longer wanted stay while flows depend on them. */
 static int keep_leaving(struct service *service, const struct service *former, const char *zone)
 {
@@ -347,6 +359,7 @@ static int keep_leaving(struct service *service, const struct service *former, c
 		if (!backend)
 			return -ENOMEM;
 		backend->tag = config_tag_ref(before->tag);
+		backend->port = leaving_port(service, before);
 		backend->weight = before->weight;
 		backend->admin = before->admin;
 		backend_rank(backend, before->priority, before->backup, zone);
@@ -409,6 +422,7 @@ static int continue_adopted(struct service *service)
 			if (!backend)
 				return -ENOMEM;
 			backend->removed = true;
+			backend->port = ntohs(adopted[i].port);
 			backend->drain_ms = clock_monotonic_ms();
 		}
 		backend_adopt(backend, &adopted[i]);

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* forward: nat. On the way in the destination becomes the backend's address and port. A backend is
+ * of one service, so the differences of all sums are constants, which lbd has put into its line
+ * (RFC 1624). What is not
+ * plain: nat_in.h; replies: reply.h. */
+#ifndef LB_NAT_H
+#define LB_NAT_H
+
+#include "answer.h"
+#include "csum.h"
+#include "icmp.h"
+#include "maps.h"
+#include "packet.h"
+#include "parse.h"
+#include "send.h"
+
+/* ---- what both directions change ---- */
+
+static __always_inline void copy_address_v6(void *to, const void *from)
+{
+	((__u64 *)to)[0] = ((const __u64 *)from)[0];
+	((__u64 *)to)[1] = ((const __u64 *)from)[1];
+}
+
+static __always_inline bool same_address_v6(const void *a, const void *b)
+{
+	const __u64 *x = a, *y = b;
+
+	return x[0] == y[0] && x[1] == y[1];
+}
+
+static __always_inline __u16 *transport_check(const struct packet *p)
+{
+	return p->l4 + (p->protocol == IPPROTO_TCP ? offsetof(struct tcphdr, check)
+						   : offsetof(struct udphdr, check));
+}
+
+/* The sum in a TCP or UDP header after a change of what it covers. UDP has a sum of zero for none,
+ * and never one that is zero. */
+static __always_inline void transport_shift(const struct packet *p, __u16 *check, __u16 delta)
+{
+	__u16 shifted;
+
+	if (p->protocol == IPPROTO_TCP) {
+		*check = csum_shift_16(*check, delta);
+		return;
+	}
+	if (!*check)
+		return;
+	shifted = csum_shift_16(*check, delta);
+	*check = shifted ? shifted : 0xffff;
+}
+
+/* transport_check, tested anew: the verifier has forgotten what parse_ports found. NULL: it is not
+ * readable. */
+static __always_inline __u16 *transport_check_again(const struct packet *p)
+{
+	__u16 *check = transport_check(p);
+
+	return (void *)(check + 1) > p->end || p->l4 + sizeof(struct udphdr) > p->end ? NULL
+										      : check;
+}
+
+/* ---- unfinished checksums ---- */
+
+/* The sum of the pseudo-header of a packet with this transport header, folded. */
+static __always_inline __u16 pseudo_fold(const struct packet *p, __u32 header)
+{
+	__u64 sum = CSUM_WORD(0, p->protocol) + (__u64)bpf_htons(p->length - header);
+
+	if (p->family == 4) {
+		const struct iphdr *ip = p->l3;
+
+		return csum_fold_words(sum + ip->saddr + ip->daddr);
+	} else {
+		const __be32 *word = (const void *)&((const struct ipv6hdr *)p->l3)->saddr;
+
+		return csum_fold_words(sum + word[0] + word[1] + word[2] + word[3] + word[4] +
+				       word[5] + word[6] + word[7]);
+	}
+}
+
+/* The field of a plain packet whose sum is unfinished, else NULL. What a host beside this one sends
+ * may leave the sum to the interface: the field has the sum of the pseudo-header alone, and XDP is
+ * not told. A finished packet looks like that once in 65 536 times; its sum is made anew as well,
+ * and comes out the same. */
+static __always_inline __u16 *unfinished_check(struct packet *p)
+{
+	const __u32 header = p->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	__u16 *check = parse_plain(p) ? transport_check_again(p) : NULL;
+
+	return check && *check == pseudo_fold(p, header) ? check : NULL;
+}
+
+/* Makes the sum of a packet anew if it is unfinished. */
+LB_NOINLINE int sum_finish(struct xdp_md *ctx)
+{
+	struct packet p = {.ctx = ctx};
+	__u32 header, sum;
+	__u16 *check;
+
+	if (!continues(parse_link(&p)))
+		return 0;
+	check = unfinished_check(&p);
+	if (!check)
+		return 0;
+	header = p.family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	*check = 0;
+	sum = (__u16)~transport_sum(ctx, p.family, p.l3_offset,
+				    TRANSPORT(p.protocol, header, p.length - header));
+	*check = !sum && p.protocol == IPPROTO_UDP ? 0xffff : sum;
+	return 0;
+}
+
+/* ---- reals ---- */
+
+/* Where the reals are; 0: there are none. */
+static __always_inline __u64 reals_word(void)
+{
+	return *(const volatile __u64 *)&settings.tables[settings.active & 1].reals;
+}
+
+/* The number of the backend, 0: none. high, low: as of lb_real_hash. */
+static __always_inline __u32 real_look(__u64 high, __u64 low, __be16 port, __u8 protocol)
+{
+	const __u64 table = reals_word();
+	__u64 hash = lb_real_hash(high, low, port, protocol, LB_REALS_MULTIPLIER(table));
+	__u32 index = LB_REALS_BASE(table) + (LB_REAL_BUCKET(hash) & (LB_REALS_BUCKETS(table) - 1)),
+	      id = 0;
+	struct lb_real_bucket *bucket;
+	int i;
+
+	bucket = bpf_map_lookup_elem(&reals, &index);
+	if (!table || !bucket)
+		return 0;
+#pragma unroll
+	for (i = 0; i < LB_REAL_WAYS; i++) {
+		__u64 word = *(volatile __u64 *)&bucket->real[i];
+
+		if ((word ^ hash) >> 32 == 0) {
+			id = LB_REAL_BACKEND(word);
+			break;
+		}
+	}
+	OPAQUE(id);
+	return id;
+}
+
+static __always_inline struct lb_return *return_of(__u32 id)
+{
+	return bpf_map_lookup_elem(&returns, &id);
+}
+
+/* address: as in a packet. */
+static __always_inline bool is_real(const struct lb_return *line, __u32 family, const void *address)
+{
+	if (line->family != family)
+		return false;
+	return family == 4 ? *(const __be32 *)address == line->real[0]
+			   : same_address_v6(address, line->real);
+}
+
+static __always_inline struct lb_return *real_at(__u32 family, const void *address, __be16 port,
+						 __u8 protocol, __u32 *ret_id)
+{
+	const __u64 *half = address;
+	struct lb_return *line;
+
+	*ret_id = family == 4 ? real_look(0, *(const __be32 *)address, port, protocol)
+			      : real_look(half[0], half[1], port, protocol);
+	line = *ret_id ? return_of(*ret_id) : NULL;
+	if (!line || !is_real(line, family, address))
+		return NULL;
+	return !protocol || (line->protocol == protocol && line->port == port) ? line : NULL;
+}
+
+/* The real with this address and port, else the one that has all ports. */
+static __always_inline struct lb_return *real_find(__u32 family, const void *address, __be16 port,
+						   __u8 protocol, __u32 *ret_id)
+{
+	struct lb_return *line = real_at(family, address, port, protocol, ret_id);
+
+	if (unlikely(!line) && reals_word() & LB_REALS_ANY)
+		line = real_at(family, address, 0, protocol, ret_id);
+	return line;
+}
+
+static __always_inline const void *source_of(const struct packet *p)
+{
+	return p->family == 4 ? (const void *)&((const struct iphdr *)p->l3)->saddr
+			      : (const void *)&((const struct ipv6hdr *)p->l3)->saddr;
+}
+
+/* Whether the source is not that of a real. False: it may be. */
+static __always_inline bool is_from_no_real(const struct packet *p)
+{
+	const __be32 *word = source_of(p);
+	__u32 bit = p->family == 4 ? lb_address_bit(word[0], 0, 0, 0)
+				   : lb_address_bit(word[0], word[1], word[2], word[3]);
+
+	return !(settings.real[bit / 64 & 3] >> (bit & 63) & 1);
+}
+
+/* ---- hairpins: a backend as client of a VIP ---- */
+
+static __always_inline bool is_itself(const struct packet *p, const struct lb_backend *b)
+{
+	if (p->family == 4)
+		return ((const struct iphdr *)p->l3)->saddr == b->outer_dst[0];
+	return same_address_v6(source_of(p), b->outer_dst);
+}
+
+/* Whether the client is a backend on the same link as b, which would reply to it directly, with an
+ * address that it does not know. */
+static __always_inline bool is_beside(const struct packet *p, const struct lb_backend *b)
+{
+	const struct lb_backend *client;
+	__u32 id;
+
+	if (!real_at(p->family, source_of(p), 0, 0, &id))
+		return false;
+	client = backend_at(id);
+	return client->nat.on_link && client->ifindex == b->ifindex &&
+	       client->vlan_tci == b->vlan_tci;
+}
+
+/* Asked for what may open a flow. */
+static __always_inline bool is_hairpin(const struct packet *p, const struct lb_backend *b)
+{
+	if (is_itself(p, b))
+		return true;
+	if (likely(b->ifindex != p->ctx->ingress_ifindex) || !b->nat.on_link ||
+	    (p->protocol == IPPROTO_TCP && p->tcp_flags & LB_TCP_ACK))
+		return false;
+	return is_beside(p, b);
+}
+
+/* ---- the way in ---- */
+
+static __always_inline void destination_write(const struct packet *p, const struct lb_backend *b)
+{
+	if (p->family == 4) {
+		struct iphdr *ip = p->l3;
+
+		ip->ttl--;
+		ip->check = csum_shift_16(ip->check, b->nat.delta3);
+		ip->daddr = b->outer_dst[0];
+	} else {
+		struct ipv6hdr *ip = p->l3;
+
+		ip->hop_limit--;
+		copy_address_v6(&ip->daddr, b->outer_dst);
+	}
+}
+
+/* check: where the sum is; the ports are readable. */
+static __always_inline void destination_port_write(const struct packet *p, __u16 *check,
+						   const struct lb_backend *b)
+{
+	if (b->nat.port)
+		((__be16 *)p->l4)[1] = b->nat.port;
+	transport_shift(p, check, b->nat.delta4);
+}
+
+/* What the straight path knows of a plain packet, as one number: its length (bits 0-15), protocol
+ * (16-23), TCP flags (24-31). */
+#define PLAIN(p) ((p)->length | (__u32)(p)->protocol << 16 | (__u32)(p)->tcp_flags << 24)
+
+/* An untagged packet with so many bytes of headers, as the straight path had it; false: it has
+ * not. */
+static __always_inline bool plain_again(struct packet *p, __u32 plain, __u8 family, __u32 headers)
+{
+	void *data = (void *)(long)p->ctx->data;
+
+	p->end = (void *)(long)p->ctx->data_end;
+	p->l3 = data + ETH_HLEN;
+	p->l4 = p->l3 + headers - sizeof(struct tcphdr);
+	p->l3_offset = ETH_HLEN;
+	p->length = plain & 0xffff;
+	p->protocol = plain >> 16;
+	p->tcp_flags = plain >> 24;
+	p->family = family;
+	return p->l3 + headers <= p->end;
+}
+
+static __always_inline int nat_plain_in(const struct packet *p, __u32 backend)
+{
+	const struct lb_backend *b = backend_at(backend);
+
+	if (lb_backend_kind(b) != LB_BACKEND_STRAIGHT(p->family) || p->length > b->mtu ||
+	    hop_limit(p) <= 1 || unlikely(is_hairpin(p, b)))
+		return LB_CONTINUE;
+	destination_write(p, b);
+	destination_port_write(p, transport_check(p), b);
+	return direct(p, b, ETH_HLEN);
+}
+
+/* Send what almost all packets are to a backend; LB_CONTINUE: nat_in has to. Functions of their
+ * own: they cost the packets of other services no register. plain: PLAIN. */
+LB_NOINLINE int nat_plain_in_v4(struct xdp_md *ctx, __u32 backend, __u32 plain)
+{
+	struct packet p = {.ctx = ctx};
+
+	if (!plain_again(&p, plain, 4, sizeof(struct iphdr) + sizeof(struct tcphdr)))
+		return LB_CONTINUE;
+	return nat_plain_in(&p, backend);
+}
+
+LB_NOINLINE int nat_plain_in_v6(struct xdp_md *ctx, __u32 backend, __u32 plain)
+{
+	struct packet p = {.ctx = ctx};
+
+	if (!plain_again(&p, plain, 6, sizeof(struct ipv6hdr) + sizeof(struct tcphdr)))
+		return LB_CONTINUE;
+	return nat_plain_in(&p, backend);
+}
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Replies of backends of `forward: nat`: what is not to a VIP, but from a real. The source says
+ * which VIP and port it gets; no slot and no flow is asked. What cannot be sent from here gets its
+ * VIP as well, before the kernel has it. */
+#ifndef LB_REPLY_H
+#define LB_REPLY_H
+
+#include "admit.h"
+#include "count.h"
+#include "frag.h"
+#include "icmp.h"
+#include "nat.h"
+#include "packet.h"
+#include "parse.h"
+#include "path.h"
+#include "send.h"
+#include "way.h"
+
+/* ---- which packets are changed ---- */
+
+static __always_inline __u32 local_bit(const struct packet *p)
+{
+	const __be32 *word;
+
+	if (p->family == 4)
+		return lb_address_bit(((const struct iphdr *)p->l3)->daddr, 0, 0, 0);
+	word = (const void *)&((const struct ipv6hdr *)p->l3)->daddr;
+	return lb_address_bit(word[0], word[1], word[2], word[3]);
+}
+
+/* Whether the destination is not an address of this host. False: it may be one. */
+static __always_inline bool is_remote(const struct packet *p)
+{
+	__u32 bit = local_bit(p);
+
+	return !(settings.local[bit / 64 & 3] >> (bit & 63) & 1);
+}
+
+LB_NOINLINE int is_local(struct xdp_md *ctx, __u32 l3_offset, __u32 family)
+{
+	struct packet p = {.end = (void *)(long)ctx->data_end,
+			   .l3 = (void *)(long)ctx->data + (l3_offset & 31)};
+	const struct ipv6hdr *v6 = header_v6(&p);
+	const struct iphdr *v4 = header_v4(&p);
+	struct lb_path_key key = {.family = family};
+
+	if (family == 4 && v4)
+		key.addr[0] = v4->daddr;
+	else if (v6)
+		__builtin_memcpy(key.addr, v6->daddr.in6_u.u6_addr32, sizeof(key.addr));
+	return bpf_map_lookup_elem(&locals, &key) != NULL;
+}
+
+LB_NOINLINE int is_direct(struct xdp_md *ctx, __u32 l3_offset, __u32 family)
+{
+	struct packet p = {.end = (void *)(long)ctx->data_end,
+			   .l3 = (void *)(long)ctx->data + (l3_offset & 31)};
+	const struct ipv6hdr *v6 = header_v6(&p);
+	const struct iphdr *v4 = header_v4(&p);
+	__u32 part = family == 4 ? settings.direct4 : settings.direct6, i;
+	__u32 place = LB_LIST_PLACE(part), first = LB_LIST_FIRST(part);
+	const struct lb_direct_list *list = bpf_map_lookup_elem(&directs, &place);
+
+	if (!list)
+		return 0;
+	for (i = 0; i < LB_DIRECTS && i < LB_LIST_LENGTH(part); i++) {
+		const struct lb_prefix *prefix = &list->prefix[(first + i) & (LB_DIRECTS - 1)];
+
+		if (family == 4 ? v4 && !((v4->daddr ^ prefix->addr[0]) & prefix->mask[0])
+				: v6 && is_within_v6(&v6->daddr, prefix))
+			return 1;
+	}
+	return 0;
+}
+
+/* Whether a packet from a real is a reply to a client of the VIP: LB_CONTINUE, or the reason. A
+ * copy of another host's frame is not for this one to send. */
+static __always_inline int reply_judge(const struct packet *p)
+{
+	if (unlikely(!is_sole_mac(p)) && !is_first_mac(p) && !is_own_mac(p->ctx))
+		return LB_REASON_not_vip;
+	if (unlikely(!is_remote(p)) && is_local(p->ctx, p->l3_offset, p->family))
+		return LB_REASON_not_vip;
+	if (unlikely(p->family == 4 ? settings.direct4 : settings.direct6) &&
+	    is_direct(p->ctx, p->l3_offset, p->family))
+		return LB_REASON_nat_direct;
+	return LB_CONTINUE;
+}
+
+/* ---- changing them ---- */
+
+static __always_inline void source_write(const struct packet *p, const struct lb_return *line)
+{
+	if (p->family == 4) {
+		struct iphdr *ip = p->l3;
+
+		ip->ttl--;
+		ip->check = csum_shift_16(ip->check, line->delta3);
+		ip->saddr = line->vip[0];
+	} else {
+		struct ipv6hdr *ip = p->l3;
+
+		ip->hop_limit--;
+		copy_address_v6(&ip->saddr, line->vip);
+	}
+}
+
+/* check: where the sum is; the ports are readable. */
+static __always_inline void source_port_write(const struct packet *p, __u16 *check,
+					      const struct lb_return *line)
+{
+	if (line->vip_port)
+		*(__be16 *)p->l4 = line->vip_port;
+	transport_shift(p, check, line->delta4);
+}
+
+/* ---- sending them ---- */
+
+static __always_inline void count_returned(__u32 id, __u32 bytes)
+{
+	__u32 index = bpf_get_smp_processor_id() * backend_slots + id;
+	struct lb_return_count *count = bpf_map_lookup_elem(&return_counts, &index);
+
+	if (!count)
+		return;
+	count->packets++;
+	count->bytes += bytes;
+}
+
+/* The reason with which a packet leaves through this interface; LB_CONTINUE: it cannot. */
+static __always_inline int reply_egress(const struct packet *p, __u32 ifindex)
+{
+	if (ifindex == p->ctx->ingress_ifindex)
+		return LB_REASON_returned_tx;
+	if (bpf_redirect_map(&egress, ifindex, XDP_DROP) != XDP_REDIRECT)
+		return LB_CONTINUE;
+	return LB_REASON_returned_redirect;
+}
+
+/* A plain packet without tags. LB_CONTINUE: reply_rare has to look at it, as for any
+ * whose way the kernel has to be asked for; nothing has been changed. Else the reason with which it
+ * ends. p->family is a constant here. */
+static __always_inline int reply_plain(struct packet *p)
+{
+	const struct lb_return *line;
+	const struct lb_hop *hop;
+	int reason;
+	__u32 id;
+
+	if (!parse_plain(p))
+		return LB_CONTINUE;
+	line = real_find(p->family, source_of(p), *(__be16 *)p->l4, p->protocol, &id);
+	if (likely(!line))
+		return LB_REASON_not_vip;
+	reason = reply_judge(p);
+	if (!continues(reason))
+		return reason;
+	hop = hop_known(p);
+	if (!hop || hop_limit(p) <= 1 || p->length > hop->mtu || hop->vlan_tci)
+		return LB_CONTINUE;
+	reason = reply_egress(p, hop->ifindex);
+	if (continues(reason))
+		return LB_CONTINUE;
+	if (!settings.finished)
+		sum_finish(p->ctx);
+	source_write(p, line);
+	source_port_write(p, transport_check(p), line);
+	count_returned(id, p->length);
+	link_write(p->l3 - ETH_HLEN, (const void *)hop, inner_ethertype(p), ETH_HLEN);
+	return reason;
+}
+
+/* plain: the length, as in PLAIN; the protocol is not known yet. */
+static __always_inline int reply_end(struct packet *p, __u32 plain, __u8 family, __u32 headers)
+{
+	int reason;
+
+	if (!plain_again(p, plain, family, headers))
+		return LB_CONTINUE;
+	reason = reply_plain(p);
+	if (continues(reason))
+		return LB_CONTINUE;
+	/* it has no counter: lbd derives it from what all backends have returned */
+	return likely(reason == LB_REASON_returned_tx) ? XDP_TX : end(reason, p);
+}
+
+/* A packet that is not to a VIP, while there are reals. The XDP action; LB_CONTINUE: it takes the
+ * long path. */
+LB_NOINLINE int reply_v4(struct xdp_md *ctx, __u32 length)
+{
+	struct packet p = {.ctx = ctx};
+
+	return reply_end(&p, length, 4, sizeof(struct iphdr) + sizeof(struct tcphdr));
+}
+
+LB_NOINLINE int reply_v6(struct xdp_md *ctx, __u32 length)
+{
+	struct packet p = {.ctx = ctx};
+
+	return reply_end(&p, length, 6, sizeof(struct ipv6hdr) + sizeof(struct tcphdr));
+}
+
+#endif

@@ -1,0 +1,650 @@
+#!/bin/bash
+# `forward: nat`: unmodified servers behind VIPs, on ports of their own. Nothing of lbd's is on the
+# backends; their default route leads through the balancer. docs/nat.md says what must hold.
+# shellcheck disable=SC2154,SC2034
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tools/pair.sh
+. "$(dirname "$0")/../../tools/pair.sh"
+
+skip_all_without pg_ctlcluster postgresql
+skip_all_without iperf3 iperf3
+skip_all_without dnsmasq dnsmasq-base
+
+ANY4=192.0.2.40                # a VIP of any port
+CLIENT4=198.51.100.2 CLIENT6=2001:db8:c::2
+DIRECT4=198.51.100.200         # of the client too: one that talks to backends past the VIPs
+REALS="10.0.0.11 10.0.0.12"    # of web4
+BOTH="4 6"
+MODE=${MODE:-native}           # auto would leave it when it sees an unfinished checksum
+COPY_MB=${NAT_COPY_MB:-20}     # through PostgreSQL's COPY, in each direction
+PG_BIN=$(find /usr/lib/postgresql -name initdb -printf '%h\n' 2>/dev/null | sort -V | tail -n 1)
+
+vip() { if [ "$1" = 4 ]; then echo $VIP4; else echo $VIP6; fi; }               # FAMILY
+url() { if [ "$1" = 4 ]; then echo "http://$VIP4"; else echo "http://[$VIP6]"; fi; } # FAMILY
+client() { in_ns client "$@"; }
+fetch() { client curl -sS -m 20 "$@"; } # CURL-ARGUMENT...
+peer() { client python3 "$WORK/peer.py" "$@"; }
+counted_more() { [ "$(reason_packets "$1")" -gt "$2" ]; } # REASON THAN
+
+# ---- servers of the backends, which know nothing of VIPs ----
+
+# What Debian's servers do not show: datagrams of any length, and what a client's socket says.
+peer_py() {
+	cat >"$WORK/peer.py" <<-'PY'
+		"""echo PORT: answers each datagram with itself, "give N" with N bytes.
+		take HOST PORT LENGTH: asks for so many bytes, prints how many came.
+		ask HOST PORT LENGTH: sends a datagram, prints the sha256 of what it sent and of the answer.
+		refused HOST PORT: prints what a connected socket says after a datagram.
+		lookup HOST NAME: asks a DNS server for an A record, prints the address.
+		hold HOST PORT FILE: a connection that asks each 0.1 s for as long as FILE is there."""
+		import hashlib, os, socket, struct, sys, time
+		def family(host): return socket.AF_INET6 if ":" in host else socket.AF_INET
+		def echo(port):
+		    server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+		    server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+		    server.bind(("::", int(port)))
+		    while True:
+		        data, sender = server.recvfrom(65535)
+		        if data.startswith(b"give "): data = bytes(int(data[5:]))
+		        server.sendto(data, sender)
+		def connected(host, port):
+		    one = socket.socket(family(host), socket.SOCK_DGRAM)
+		    one.settimeout(5)
+		    one.connect((host, int(port)))
+		    return one
+		def ask(host, port, length):
+		    data = os.urandom(int(length))
+		    one = connected(host, port)
+		    for attempt in range(3): # the first of a path may be too long for it
+		        try:
+		            one.send(data)
+		            answer = one.recv(65535)
+		            break
+		        except OSError as error: answer = str(error).encode()
+		    print(hashlib.sha256(data).hexdigest(), hashlib.sha256(answer).hexdigest())
+		def take(host, port, length):
+		    one = connected(host, port)
+		    for attempt in range(3): # the sender learns by the first how long they may be
+		        try:
+		            one.send(b"give " + length.encode())
+		            print(len(one.recv(65535)))
+		            break
+		        except OSError as error: last = error
+		    else: print(last)
+		def refused(host, port):
+		    one = connected(host, port)
+		    one.send(b"anyone?")
+		    try: print("answer:", one.recv(100))
+		    except OSError as error: print(type(error).__name__)
+		def lookup(host, name):
+		    labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
+		    one = connected(host, 53)
+		    one.send(struct.pack("!6H", 4711, 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", 1, 1))
+		    print(socket.inet_ntoa(one.recv(512)[-4:]))
+		def hold(host, port, path):
+		    one = socket.create_connection((host, int(port)), 5)
+		    one.settimeout(20)
+		    print("open", one.getsockname()[1], flush=True)
+		    while os.path.exists(path):
+		        one.sendall(b"GET /who HTTP/1.1\r\nHost: web\r\n\r\n")
+		        if not one.recv(4096): sys.exit("closed")
+		        time.sleep(0.1)
+		    print("still open")
+		globals()[sys.argv[1]](*sys.argv[2:])
+	PY
+}
+
+web_server() { # N
+	lab_nginx_config "$WORK/b$1" <<-CONF
+		server {
+		  listen 8080 backlog=8192; listen [::]:8080 backlog=8192;
+		  listen 8090; listen [::]:8090;
+		  location = /healthz { return 200 "ok\n"; }
+		  location = /who { return 200 "b$1 \$remote_addr \$server_port\n"; }
+		  location /files/ { alias $WORK/files/; }
+		  location /slow/ { alias $WORK/files/; limit_rate 1500k; }
+		}
+	CONF
+	lab_nginx_start "$1"
+}
+
+dns_server() { # N
+	lab_spawn "dnsmasq-b$1" in_ns "b$1" dnsmasq --keep-in-foreground --conf-file=/dev/null --port=5353 \
+		--no-resolv --no-hosts --user=root --pid-file= --address="/who.example/10.9.9.$1"
+}
+
+# It runs as a user of its own, who must reach its files.
+database() { # N
+	local dir=$WORK/pg
+	chmod 711 "$WORK"
+	mkdir "$dir" && chown postgres "$dir"
+	as_postgres "$PG_BIN/initdb" --no-sync --auth=trust -D "$dir/data" >"$dir.log" 2>&1 || return 1
+	cat >>"$dir/data/postgresql.conf" <<-CONF
+		listen_addresses = '*'
+		port = 5433
+		unix_socket_directories = '$dir'
+		fsync = off
+	CONF
+	echo "host all all all trust" >>"$dir/data/pg_hba.conf"
+	lab_spawn postgres in_ns "b$1" setpriv --reuid postgres --regid postgres --clear-groups \
+		"$PG_BIN/postgres" -D "$dir/data"
+}
+as_postgres() { (cd / && setpriv --reuid postgres --regid postgres --clear-groups "$@"); }
+
+servers() {
+	local i
+	mkdir -p "$WORK/files"
+	head -c 12000000 /dev/urandom >"$WORK/files/big"
+	for i in 1 2 3; do
+		web_server "$i"
+		through lb "$i"
+	done
+	for i in 1 2; do dns_server "$i"; done
+	ip -n "$(ns b3)" addr add 10.0.0.33/24 dev eth0
+	lab_spawn echo in_ns b1 python3 "$WORK/peer.py" echo 7001
+	lab_spawn iperf in_ns b2 iperf3 -s -p 5202
+	database 3
+}
+
+# The way of b$2 to clients.
+through() { # NODE N
+	local last=2
+	case $1 in lb2) last=3 ;; router) last=1 ;; esac
+	ip -n "$(ns "b$2")" route replace default via "10.0.0.$last" mtu 1500
+	ip -n "$(ns "b$2")" -6 route replace default via "2001:db8:b::$last" mtu 1500
+}
+
+# ---- the balancer ----
+
+nat_service() { # NAME VIP PROTOCOL PORT HEALTH BACKENDS [LINE]...
+	cat <<-CONF
+		  - name: $1
+		    vip: "$2"
+		    protocol: $3
+		    port: $4
+		    forward: nat
+		    health: { $5 }
+		    backends: [ $6 ]
+	CONF
+	for line in "${@:7}"; do echo "    $line"; done
+}
+
+config_nat() {
+	local family check="type: http, path: /healthz, $CHECK_TIMES"
+	echo "nat: { direct: [ $DIRECT4/32 ] }"
+	echo "services:"
+	for family in $BOTH; do
+		b() { backend_address "$1" "$family"; }
+		nat_service "web$family" "$(vip "$family")" tcp 80 "$check" \
+			"{ address: \"$(b 1)\" }, { address: \"$(b 2)\" }" "backend-port: 8080"
+		nat_service "db$family" "$(vip "$family")" tcp 5432 "$CHECK_TIMES" \
+			"{ address: \"$(b 3)\", port: 5433 }"
+		nat_service "dns$family" "$(vip "$family")" udp 53 \
+			"type: dns, name: who.example, $CHECK_TIMES" \
+			"{ address: \"$(b 1)\" }, { address: \"$(b 2)\" }" "backend-port: 5353"
+		nat_service "big$family" "$(vip "$family")" udp 7000 "type: none" \
+			"{ address: \"$(b 1)\", port: 7001 }"
+		nat_service "closed$family" "$(vip "$family")" udp 9 "type: none" \
+			"{ address: \"$(b 1)\", port: 10009 }"
+	done
+	nat_service iperf-tcp $VIP4 tcp 5201 "type: none" "{ address: 10.0.0.12, port: 5202 }"
+	nat_service iperf-udp $VIP4 udp 5201 "type: none" "{ address: 10.0.0.12, port: 5202 }"
+	nat_service any $ANY4 tcp any "port: 8090, $CHECK_TIMES" "{ address: 10.0.0.33 }"
+}
+
+# As docs/nat.md, "On the balancer", has it.
+forwarding_on() { # NODE
+	in_ns "$1" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 \
+		net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0
+}
+
+set_up() {
+	lab_up 3 1500 || return 1
+	ip -n "$(ns client)" addr add $DIRECT4/24 dev eth0
+	forwarding_on lb
+	peer_py
+	servers || return 1
+	lab_lbd_with 17 config_nat || return 1
+	lab_wait_for 60 "PostgreSQL" database_answers
+}
+database_answers() { as_postgres true && psql_at 4 -c "select 1"; }
+
+# ---- TCP ----
+
+test_an_unmodified_nginx_on_its_own_port_sees_the_client() {
+	local family address
+	for family in $BOTH; do
+		address=CLIENT$family
+		for _ in 1 2 3 4 5 6 7 8; do
+			contains "$(fetch "$(url "$family")/who")" " ${!address} 8080"
+		done
+	done
+}
+
+test_both_backends_get_new_flows() {
+	local answers
+	answers=$(for _ in $(seq 40); do fetch "$(url 4)/who"; done | cut -c1-2 | sort | uniq -c)
+	contains "$answers" b1
+	contains "$answers" b2
+}
+
+test_a_download_arrives_as_it_was_sent() {
+	local family
+	for family in $BOTH; do
+		expect "sha256 over IPv$family" "$(fetch "$(url "$family")/files/big" | sha256sum)" = \
+			"$(sha256sum <"$WORK/files/big")"
+	done
+}
+
+test_replies_are_counted_beside_requests() {
+	local real
+	for _ in $(seq 20); do fetch "$(url 4)/who" >/dev/null; done
+	fetch "$(url 4)/files/big" >/dev/null
+	for real in $REALS; do
+		expect "replies of $real" "$(backend_field web4 "$real" returned_packets)" -gt 0
+		expect "bytes of them" "$(backend_field web4 "$real" returned_bytes)" -gt 1000
+		expect "its port" "$(backend_field web4 "$real" port)" = 8080
+	done
+	expect "replies of web4" "$(service_field web4 returned_bytes)" -gt 12000000
+	expect "the same as a metric" "$(service_metric lbd_service_returned_bytes_total web4)" -gt 12000000
+	expect "returned_tx" "$(reason_packets returned_tx)" -gt 0
+	contains "$(lbctl backends web4)" "REPLY BYTES"
+	contains "$(lbctl backends web4)" "10.0.0.11:8080"
+	contains "$(lbctl top --once)" "RBIT/S"
+}
+
+test_every_port_of_a_vip_of_any_port_arrives_unchanged() {
+	contains "$(fetch http://$ANY4:8080/who)" "b3 $CLIENT4 8080"
+	contains "$(fetch http://$ANY4:8090/who)" "b3 $CLIENT4 8090"
+}
+
+psql_at() { # FAMILY PSQL-ARGUMENT...
+	client psql -X -q -A -t "host=$(vip "$1") port=5432 user=postgres dbname=postgres sslmode=disable" \
+		-v ON_ERROR_STOP=1 "${@:2}"
+}
+
+test_postgresql_copies_in_and_out_through_the_vip() {
+	local family want
+	yes "$(head -c 999 /dev/zero | tr '\0' x)" | head -n $((COPY_MB * 1000)) |
+		nl >"$WORK/rows"
+	want=$(sha256sum <"$WORK/rows")
+	for family in $BOTH; do
+		psql_at "$family" -c "drop table if exists lines" -c "create table lines (number text, line text)" \
+			-c "copy lines from stdin" <"$WORK/rows" || FAILED=1
+		expect "sha256 of what came back over IPv$family" "$(psql_at "$family" -c "copy lines to stdout" |
+			sha256sum)" = "$want"
+	done
+	expect "the client that PostgreSQL sees" "$(psql_at 4 -c "select inet_client_addr()")" = $CLIENT4
+	expect "its own address" "$(psql_at 4 -c "select inet_server_addr()")" = 10.0.0.13
+	rm -f "$WORK/rows"
+}
+
+iperf() { # OPTION...: bytes that arrived
+	client timeout 60 iperf3 -c $VIP4 -p 5201 -J "$@" >"$WORK/iperf.json" || FAILED=1
+	json '.error // (.end | .sum_received // .sum | .bytes)' <"$WORK/iperf.json"
+}
+# The last of what was sent may still be on its way when iperf3 ends: it counts less then.
+test_iperf3_runs_both_ways_over_tcp_and_udp() {
+	expect "bytes sent over TCP" "$(iperf -n 30M)" -gt 10000000
+	expect "bytes received over TCP" "$(iperf -R -n 30M)" -gt 10000000
+	expect "bytes sent over UDP" "$(iperf -u -b 20M -l 1200 -n 2M)" -gt 1000000
+	expect "bytes received over UDP" "$(iperf -u -R -b 20M -l 1200 -n 2M)" -gt 1000000
+}
+
+# ---- UDP, ICMP, fragments ----
+
+test_dnsmasq_answers_from_the_vip() {
+	local family
+	for family in $BOTH; do
+		contains "$(peer lookup "$(vip "$family")" who.example)" 10.9.9.
+	done
+}
+
+test_a_closed_udp_port_is_refused_at_the_client() {
+	local family
+	for family in $BOTH; do
+		expect "a datagram to a closed port over IPv$family" \
+			"$(peer refused "$(vip "$family")" 9)" = ConnectionRefusedError
+	done
+}
+
+asks() { # FAMILY LENGTH
+	local answer
+	answer=$(peer ask "$(vip "$1")" 7000 "$2")
+	expect "a datagram of $2 bytes and its answer over IPv$1" "${answer% *}" = "${answer#* }"
+}
+test_datagrams_of_4000_bytes_pass_in_fragments() {
+	local family
+	for family in $BOTH; do
+		asks "$family" 4000
+		asks "$family" 1472
+		asks "$family" 1
+	done
+}
+
+test_a_ping_of_the_vip_is_answered() {
+	client ping -q -c 2 -i 0.2 -W 2 $VIP4 >/dev/null || FAILED=1
+	client ping -q -c 2 -i 0.2 -W 2 $VIP6 >/dev/null || FAILED=1
+}
+
+# ---- path MTU ----
+
+outside_mtu() { ip -n "$(ns router)" link set to-client mtu "$1"; } # MTU
+test_a_narrow_link_to_the_client_is_found_by_the_backend() {
+	local family
+	outside_mtu 1400
+	for family in $BOTH; do
+		expect "sha256 over IPv$family" "$(fetch "$(url "$family")/files/big" | sha256sum)" = \
+			"$(sha256sum <"$WORK/files/big")"
+	done
+	for family in $BOTH; do
+		expect "bytes of a datagram over IPv$family" "$(peer take "$(vip "$family")" 7000 1450)" = 1450
+	done
+	outside_mtu 1500
+	for i in 1 2; do in_ns "b$i" ip route flush cache && in_ns "b$i" ip -6 route flush cache; done
+}
+
+inside_route() { # MTU
+	in_ns lb ip route replace 10.0.0.11/32 dev eth0 mtu "$1"
+	in_ns lb ip -6 route replace 2001:db8:b::11/128 dev eth0 mtu "$1"
+	lab_wait_for 10 "lbd to know the MTU $1" inside_mtu_is "$1"
+}
+inside_mtu_is() { [ "$(lbctl backends big4 --json | json '.backends[0].next_hop.mtu')" = "$1" ]; }
+test_a_narrow_link_to_the_backend_is_told_to_the_client() {
+	local family before
+	before=$(reason_packets too_big_answered)
+	inside_route 1400 || return 1
+	for family in $BOTH; do asks "$family" 1450; done
+	expect "too_big_answered" "$(reason_packets too_big_answered)" -gt "$before"
+	contains "$(client ip route get $VIP4)" "mtu 1400"
+	contains "$(client ip -6 route get $VIP6)" "mtu 1400"
+	in_ns lb ip route del 10.0.0.11/32 dev eth0
+	in_ns lb ip -6 route del 2001:db8:b::11/128 dev eth0
+	lab_wait_for 10 "lbd to know the MTU again" inside_mtu_is 1500
+	client ip route flush cache
+	client ip -6 route flush cache
+}
+
+# b4 is behind the router, on a narrow link. What it sends, and the router's own errors, go to clients
+# by way of the balancer: the errors name the backend's address, which no client knows.
+behind_router() {
+	lab_host b4
+	lab_cable b4 10.66.0.11/24 2001:db8:66::11/64 1400
+	ip -n "$(ns router)" addr add 10.66.0.1/24 dev to-b4
+	ip -n "$(ns router)" addr add 2001:db8:66::1/64 dev to-b4 nodad
+	ip -n "$(ns b4)" route add default via 10.66.0.1
+	ip -n "$(ns b4)" -6 route add default via 2001:db8:66::1
+	in_ns router ip route add default via 10.0.0.2 table 66
+	in_ns router ip -6 route add default via 2001:db8:b::2 table 66
+	in_ns router ip rule add from 10.66.0.0/24 to 198.51.100.0/24 lookup 66
+	in_ns router ip rule add iif lo to 198.51.100.0/24 ipproto icmp lookup 66
+	in_ns router ip -6 rule add from 2001:db8:66::/64 to 2001:db8:c::/64 lookup 66
+	in_ns router ip -6 rule add iif lo to 2001:db8:c::/64 ipproto ipv6-icmp lookup 66
+	# its errors come back to it on their way to the client
+	in_ns router sysctl -qw net.ipv4.conf.br0.accept_local=1
+	lab_spawn echo-b4 in_ns b4 python3 "$WORK/peer.py" echo 7001
+	lbctl service add behind4 $VIP4:7100/udp --forward nat --backend 10.66.0.11,port=7001 >/dev/null
+	lbctl service add behind6 "[$VIP6]:7100/udp" --forward nat --backend 2001:db8:66::11,port=7001 \
+		>/dev/null
+}
+test_a_narrow_link_behind_a_router_is_told_by_its_error() {
+	local family answer
+	behind_router || return 1
+	lab_wait_for 10 "next hops" backends_up 19 || return 1
+	for family in $BOTH; do
+		answer=$(peer ask "$(vip "$family")" 7100 1450)
+		expect "a datagram of 1450 bytes and its answer over IPv$family" "${answer% *}" = "${answer#* }"
+		contains "$(client ip "-$family" route get "$(vip "$family")")" "mtu 1400"
+	done
+	for family in $BOTH; do
+		lbctl service remove "behind$family" --force >/dev/null || FAILED=1
+		while in_ns router ip "-$family" rule del lookup 66 2>/dev/null; do :; done
+		client ip "-$family" route flush cache
+	done
+}
+
+# ---- what is not for a VIP ----
+
+test_the_balancers_own_connections_are_not_changed() {
+	in_ns lb curl -sS -m 5 http://10.0.0.11:8080/who >"$WORK/own" || FAILED=1
+	contains "$(cat "$WORK/own")" "b1 10.0.0.2 8080"
+	in_ns lb curl -sS -m 5 "http://[2001:db8:b::11]:8080/who" >"$WORK/own" || FAILED=1
+	contains "$(cat "$WORK/own")" "b1 2001:db8:b::2 8080"
+	backends_up 17 || FAILED=1 # health checks are such connections too
+}
+
+test_a_long_connection_of_the_balancer_lives_beside_the_clients() {
+	touch "$WORK/holding"
+	(LAB_EXEC="exec" in_ns lb python3 "$WORK/peer.py" hold 10.0.0.12 8080 "$WORK/holding") \
+		>"$WORK/held" 2>&1 &
+	for _ in $(seq 20); do fetch "$(url 4)/who" >/dev/null || FAILED=1; done
+	rm "$WORK/holding"
+	wait $!
+	contains "$(cat "$WORK/held")" "still open"
+}
+
+test_clients_past_the_vip_get_unchanged_replies_if_they_are_named() {
+	local before
+	before=$(reason_packets nat_direct)
+	contains "$(fetch --interface $DIRECT4 http://10.0.0.11:8080/who)" "b1 $DIRECT4 8080"
+	expect "nat_direct" "$(reason_packets nat_direct)" -gt "$before"
+	! fetch -m 2 --interface $CLIENT4 http://10.0.0.11:8080/who >/dev/null 2>&1 || {
+		echo "# one that is not named got an answer: no reply was changed"
+		FAILED=1
+	}
+}
+
+test_what_backends_send_otherwise_is_forwarded_as_it_is() {
+	in_ns b1 ping -q -c 2 -i 0.2 -W 2 $CLIENT4 >/dev/null || FAILED=1
+	in_ns b1 ping -q -c 2 -i 0.2 -W 2 $CLIENT6 >/dev/null || FAILED=1
+}
+
+test_a_backend_that_is_a_client_on_its_own_link_is_counted() {
+	in_ns b1 curl -s -m 2 "$(url 4)/who" >/dev/null && {
+		echo "# it got an answer"
+		FAILED=1
+	}
+	lab_wait_for 5 "nat_hairpin" counted_more nat_hairpin 0
+}
+
+# ---- operations ----
+
+test_two_services_with_one_real_are_refused_with_both_names() {
+	local said
+	sed "s/address: 10.0.0.12, port: 5202/address: 10.0.0.12, port: 8080/" "$WORK/lbd.yaml" >"$WORK/bad.yaml"
+	said=$("$BUILD/lbd" --check "$WORK/bad.yaml" 2>&1) && FAILED=1
+	contains "$said" "has 10.0.0.12:8080/tcp too"
+	contains "$said" "service iperf-tcp"
+	contains "$said" "service web4"
+	said=$(lbctl backend add db4 10.0.0.33 2>&1) && FAILED=1
+	contains "$said" "10.0.0.33:5432/tcp is of service any"
+	said=$(lbctl service add twin 192.0.2.77:80/tcp --forward nat --backend 10.0.0.13,port=5433 \
+		2>&1) && FAILED=1
+	contains "$said" "service db4"
+	contains "$said" "10.0.0.13:5433/tcp"
+	said=$(lbctl backend add web4 2001:db8:b::13 2>&1) && FAILED=1
+	contains "$said" "expected an address of the VIP's family"
+}
+
+test_a_backend_that_is_added_is_at_the_services_port() {
+	lbctl backend add web4 10.0.0.13 >/dev/null || return 1
+	lab_wait_for 10 "it to be up" condition_is web4 10.0.0.13 up || return 1
+	expect "its port" "$(backend_field web4 10.0.0.13 port)" = 8080
+	lab_wait_for 20 "a flow to it" answered_from b3
+	local said
+	lbctl backend remove web4 10.0.0.13 --now >/dev/null || FAILED=1
+	# replies may still come: no other service gets it at once
+	said=$(lbctl service add next 192.0.2.78:80/tcp --forward nat --backend 10.0.0.13,port=8080 \
+		2>&1) && FAILED=1
+	contains "$said" "10.0.0.13:8080/tcp"
+}
+answered_from() { [[ $(fetch "$(url 4)/who") == "$1 "* ]]; } # BACKEND
+
+test_a_detach_that_leaks_asks_for_force() {
+	local said
+	said=$(lbctl detach eth0 2>&1) && FAILED=1
+	contains "$said" "forward: nat"
+	contains "$said" "--force"
+	contains "$(fetch "$(url 4)/who")" " $CLIENT4 "
+	lbctl detach eth0 --force >/dev/null || FAILED=1
+	lbctl attach eth0 >/dev/null || FAILED=1
+	lab_wait_for 10 "answers again" answered_at_all
+}
+answered_at_all() { fetch -m 1 "$(url 4)/who" | grep -q "$CLIENT4"; }
+
+hinted() { [ -n "$(backend_field web4 10.0.0.11 hint)" ]; }
+not_hinted() { lbctl backends web4 --json | jq -e 'all(.backends[]; .hint == "")'; }
+test_backends_whose_replies_do_not_come_back_are_named() {
+	through router 1
+	through router 2
+	(while [ ! -e "$WORK/enough" ]; do
+		client curl -s -m 0.3 "$(url 4)/who"
+		sleep 0.02
+	done) >/dev/null 2>&1 &
+	lab_wait_for 30 "the hint" hinted || FAILED=1
+	touch "$WORK/enough"
+	wait $!
+	contains "$(lbctl backends web4)" "nothing back in 10 s: is its route to clients through this machine"
+	contains "$(lbctl status)" "no replies come back from"
+	contains "$(lbctl events --since 5m)" "nothing back in 10 s"
+	contains "$(metrics | grep ^lbd_backend_silent)" " 1"
+	through lb 1
+	through lb 2
+	lab_wait_for 40 "the hint to go" answered_and_not_hinted
+	contains "$(lbctl events --since 5m)" "its replies come back"
+}
+answered_and_not_hinted() {
+	for _ in 1 2 3 4 5 6; do fetch -m 1 "$(url 4)/who"; done
+	not_hinted
+}
+
+# ---- two arms: clients are behind eth1, backends behind eth0 ----
+
+second_arm() {
+	lab_link lb eth1 router to-lb-out 1500 || return 1
+	ip -n "$(ns lb)" addr add 10.1.0.2/30 dev eth1
+	ip -n "$(ns lb)" addr add 2001:db8:e::2/64 dev eth1 nodad
+	ip -n "$(ns router)" addr add 10.1.0.1/30 dev to-lb-out
+	ip -n "$(ns router)" addr add 2001:db8:e::1/64 dev to-lb-out nodad
+	lab_takes_xdp_frames to-lb-out
+	lbctl attach eth1 >/dev/null
+}
+arm_to_clients() { # GATEWAY4 GATEWAY6 LB4 LB6
+	in_ns lb ip route replace default via "$1"
+	in_ns lb ip -6 route replace default via "$2"
+	in_ns router ip route replace 192.0.2.0/24 via "$3"
+	in_ns router ip -6 route replace 2001:db8:5::/64 via "$4"
+}
+test_with_two_arms_replies_leave_by_the_other_interface() {
+	local family before
+	second_arm || return 1
+	arm_to_clients 10.1.0.1 2001:db8:e::1 10.1.0.2 2001:db8:e::2
+	before=$(reason_packets returned_redirect)
+	for family in $BOTH; do
+		expect "sha256 over IPv$family" "$(fetch "$(url "$family")/files/big" | sha256sum)" = \
+			"$(sha256sum <"$WORK/files/big")"
+		asks "$family" 4000
+	done
+	lab_wait_for 5 "returned_redirect" counted_more returned_redirect $((before + 1000))
+	arm_to_clients 10.0.0.1 2001:db8:b::1 10.0.0.2 2001:db8:b::2
+	# no backend is behind it: nothing leaks
+	lbctl detach eth1 >/dev/null || FAILED=1
+	ip -n "$(ns lb)" link del eth1
+}
+
+# ---- checksums that a neighbour leaves to its device ----
+
+# In native mode, where nothing else finishes them; segments must not be joined.
+test_unfinished_checksums_of_backends_are_made_anew() {
+	local host
+	for host in client b1 b2; do in_ns $host ethtool -K eth0 tx on tso off gso off >/dev/null 2>&1; done
+	for family in $BOTH; do
+		expect "sha256 over IPv$family" "$(fetch "$(url "$family")/files/big" | sha256sum)" = \
+			"$(sha256sum <"$WORK/files/big")"
+	done
+	for family in $BOTH; do asks "$family" 100; done
+	for host in client b1 b2; do in_ns $host ethtool -K eth0 tx off >/dev/null 2>&1; done
+}
+
+# ---- the daemon dies, and the balancer changes ----
+
+# Four downloads of some seconds, from before ACTION to their end.
+downloads_across() { # ACTION...
+	local n pids=() status=0
+	for n in 1 2 3 4; do
+		client curl -s -m 60 -o "$WORK/got$n" "$(url $((n % 2 ? 4 : 6)))/slow/big" &
+		pids+=($!)
+	done
+	lab_wait_for 10 "the downloads to run" downloads_run || return 1
+	"$@" || FAILED=1
+	for n in "${pids[@]}"; do wait "$n" || status=1; done
+	expect "downloads that ended well" $((4 - status)) = 4
+	for n in 1 2 3 4; do
+		cmp "$WORK/got$n" "$WORK/files/big" || FAILED=1
+		rm -f "$WORK/got$n"
+	done
+}
+downloads_run() { [ "$(find "$WORK" -name 'got?' -size +500k | wc -l)" = 4 ]; }
+
+killed_and_started() { stop_lbd KILL && sleep 1 && lab_lbd_start; }
+test_downloads_survive_the_daemon() { downloads_across killed_and_started; }
+
+second_balancer() {
+	mkdir -p "$WORK/lb2"
+	lab_host lb2
+	lab_cable lb2 10.0.0.3/24 2001:db8:b::3/64 1500
+	lab_join_inside lb2
+	lab_takes_xdp_frames to-lb2
+	forwarding_on lb2
+	sed "s#^pin:.*#pin: /sys/fs/bpf/$LAB/lb2#; s#: $WORK/#: $WORK/lb2/#" "$WORK/lbd.yaml" >"$WORK/lb2/lbd.yaml"
+	pair_lbd_start lb2 || return 1
+	lab_wait_for 20 "its backends" pair_backends_up lb2 17
+}
+sent_by() { # NODE BEGIN-OF-REASON
+	pair_ctl "$1" stats --json |
+		json '[.reasons[] | select(.name | startswith($begin)) | .packets] | add' --arg begin "$2"
+}
+requests_by() { # NODE
+	local last=2
+	[ "$1" = lb ] || last=3
+	in_ns router ip route replace 192.0.2.0/24 via 10.0.0.$last
+	in_ns router ip -6 route replace 2001:db8:5::/64 via 2001:db8:b::$last
+}
+replies_by() { through "$1" 1 && through "$1" 2; } # NODE
+sends_more() { [ "$(sent_by "$1" "$2")" -gt "$3" ]; } # NODE BEGIN THAN
+
+roles_swapped() {
+	local in out
+	in=$(sent_by lb2 forwarded) out=$(sent_by lb returned)
+	requests_by lb2
+	replies_by lb
+	lab_wait_for 10 "requests by lb2" sends_more lb2 forwarded $((in + 20))
+	lab_wait_for 10 "replies by lb" sends_more lb returned $((out + 20))
+}
+test_two_balancers_that_share_nothing_swap_their_roles() {
+	second_balancer || return 1
+	requests_by lb
+	replies_by lb2
+	downloads_across roles_swapped
+}
+
+# Both begin with empty maps. Nothing is forwarded meanwhile: what the kernel let through would be
+# without its VIP.
+everything_lost() {
+	local node
+	for node in lb lb2; do
+		in_ns "$node" sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0
+	done
+	lab_kill lbd KILL
+	lab_kill lbd-lb2 KILL
+	for node in lb lb2; do in_ns "$node" ip link set dev eth0 xdp off; done
+	rm -rf "/sys/fs/bpf/${LAB:?}"
+	lab_lbd_start && pair_lbd_start lb2 || return 1
+	lab_wait_for 30 "the backends on lb" backends_up 17
+	lab_wait_for 30 "the backends on lb2" pair_backends_up lb2 17
+	for node in lb lb2; do forwarding_on "$node"; done
+}
+test_downloads_survive_the_loss_of_every_map_on_both() { downloads_across everything_lost; }
+
+set_up_or_end set_up
+run_tests "$@"

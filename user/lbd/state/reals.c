@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Which service a real is of, and that no other one takes it. */
+#include "reals.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "internal.h"
+
+static uint64_t hash_of(const struct config_service *service, const struct addr *address)
+{
+	return lookup_hash_addr(lookup_hash_number(LOOKUP_START, service->protocol), address);
+}
+
+void reals_done(struct reals *reals)
+{
+	free(reals->list);
+	lookup_done(&reals->lookup);
+	*reals = (struct reals){0};
+}
+
+static int make_room(struct reals *reals)
+{
+	unsigned size = 2 * reals->size + 16;
+	struct real *list;
+
+	if (reals->count < reals->size)
+		return 0;
+	list = reallocarray(reals->list, size, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	reals->list = list;
+	if (lookup_reserve(&reals->lookup, size))
+		return -ENOMEM;
+	reals->size = size;
+	return 0;
+}
+
+static int add(struct reals *reals, const struct real *real)
+{
+	if (make_room(reals))
+		return -ENOMEM;
+	lookup_add(&reals->lookup, hash_of(real->service, &real->address), reals->count);
+	reals->list[reals->count++] = *real;
+	return 0;
+}
+
+/* One that is the same as, or shares a port with, that of a backend of the service. of_others: of
+ * another service. NULL: there is none. */
+static const struct real *find(const struct reals *reals, const struct config_service *service,
+			       const struct addr *address, uint16_t port, bool of_others)
+{
+	struct lookup_walk walk;
+	uint32_t at;
+
+	lookup_walk(&reals->lookup, hash_of(service, address), &walk);
+	while (lookup_next(&walk, &at)) {
+		const struct real *real = &reals->list[at];
+
+		if (addr_equal(&real->address, address) &&
+		    config_reals_meet(real->service, real->port, service, port) &&
+		    config_same_service(real->service, service) != of_others)
+			return real;
+	}
+	return NULL;
+}
+
+static int add_backend(struct reals *reals, const struct backend *backend)
+{
+	const struct real real = {.service = backend->service->config,
+				  .address = backend->address,
+				  .port = backend->port,
+				  .leaves = backend->removed};
+
+	return real.service->forward == LB_FORWARD_NAT ? add(reals, &real) : 0;
+}
+
+int reals_of_world(const struct world *world, struct reals *ret)
+{
+	struct reals reals = {0};
+	int rc = 0;
+
+	for (unsigned i = 0; i < world->count && !rc; i++)
+		for (unsigned j = 0; j < world->services[i]->backends_count && !rc; j++)
+			rc = add_backend(&reals, world->services[i]->backends[j]);
+	if (rc)
+		reals_done(&reals);
+	else
+		*ret = reals;
+	return rc;
+}
+
+int reals_admit(struct reals *reals, const struct config_service *service,
+		const struct addr *address, uint16_t port, struct error *err)
+{
+	const struct real own = {.service = service, .address = *address, .port = port};
+	const struct real *other;
+	char text[CONFIG_REAL_TEXT];
+
+	if (service->forward != LB_FORWARD_NAT)
+		return 0;
+	other = find(reals, service, address, port, true);
+	if (!other)
+		return find(reals, service, address, port, false) || !add(reals, &own)
+			   ? 0
+			   : error_set(err, -ENOMEM, "out of memory");
+	config_real_text(address, other->port, service->protocol, text);
+	if (other->leaves)
+		return error_set(err, -EINVAL,
+				 "%s leaves service %s, and replies to its clients may still come: "
+				 "expected it when lbctl backends %s does not show it any more",
+				 text, other->service->name, other->service->name);
+	return error_set(err, -EINVAL,
+			 "%s is of service %s: with forward: nat a reply from there is of one "
+			 "service alone, so expected another address or port, or that it has left "
+			 "that service before",
+			 text, other->service->name);
+}
+
+static int admit_named(struct reals *reals, const struct config_service *service,
+		       const struct addr *address, uint16_t port, struct error *err)
+{
+	char text[ADDR_TEXT];
+	struct error why;
+	int rc = reals_admit(reals, service, address, port, &why);
+
+	return rc ? error_set(err, rc, "service %s: backend %s: %s", service->name,
+			      addr_format(address, text), why.text)
+		  : 0;
+}
+
+int reals_check_world(const struct world *present, const struct world *next, struct error *err)
+{
+	struct reals reals;
+	int rc = reals_of_world(present, &reals);
+
+	if (rc)
+		return error_set(err, rc, "out of memory");
+	for (unsigned i = 0; i < next->count && !rc; i++) {
+		const struct service *service = next->services[i];
+
+		for (unsigned j = 0; j < service->backends_count && !rc; j++)
+			if (!service->backends[j]->removed)
+				rc = admit_named(&reals, service->config,
+						 &service->backends[j]->address,
+						 service->backends[j]->port, err);
+		task_pause();
+	}
+	reals_done(&reals);
+	return rc;
+}
+
+int reals_check_config(const struct world *present, const struct config *config, struct error *err)
+{
+	struct reals reals;
+	int rc = reals_of_world(present, &reals);
+
+	if (rc)
+		return error_set(err, rc, "out of memory");
+	for (unsigned i = 0; i < config->services_count && !rc; i++) {
+		const struct config_service *service = &config->services[i];
+
+		for (unsigned j = 0; j < service->backends_count && !rc; j++)
+			rc = admit_named(&reals, service, &service->backends[j].address,
+					 config_real_port(service, &service->backends[j]), err);
+	}
+	reals_done(&reals);
+	return rc;
+}
