@@ -43,6 +43,8 @@
  *        "kernel": "6.1.0-...",
  *        "sources", "sources_failed": services with `backends-from`, and those whose source fails,
  *        "zone": null or text, of this node,
+ *        "shared_config": null (the config is in files of this node) or CONFIG, see GET
+ *        /v1/fleet,
  *        "backends_silent": of services with `forward: nat`, those without replies (see "hint") }
  *      NODE:
  *      { "state": "starting"|"syncing"|"up"|"draining"|"blind"|"withdrawn", "why": "sentence" or "",
@@ -69,7 +71,22 @@
  *                   "unplaced": flows of others without a place in this node's flow table,
  *                   "strangers": connections closed, as their addresses are none of the nodes,
  *                   "notes": [ "sentence" ]: nodes with the same name or identity, nodes that are others than before,
- *                   "peers": [ PEER ] } }
+ *                   "peers": [ PEER ] },
+ *        "config": null (the config is in files of this node) or CONFIG }
+ *      CONFIG, of lbd -c etcd://...:
+ *      { "servers" (URLs), "key", "node" (who this node is to the others),
+ *        "heard_s": null or since etcd has answered, "failed_s": null or since when it cannot be read,
+ *        "why": "of that" or "", "revision": null or that of the text in etcd,
+ *        "in_force": bool (that text is, here), "copy": bool (what is in force is of the copy on disk),
+ *        "refused": "why the text was refused here" or "", "waits": "for what" or "",
+ *        "former": bool (etcd has the text before),
+ *        "rollout": null (the text was put there by hand) or
+ *                   { "digest" of the text, "max_unavailable", "limit_ms", "by" (a node), "age_s",
+ *                     "state": "running"|"done"|"stopped", "why": "it is stopped" or "",
+ *                     "nodes": [ { "name", "state": "waiting"|"applying"|"done"|"failed",
+ *                                  "live": bool, "why" } ] },
+ *        "write": null or { "number", "state": "pending"|"made"|"failed", "why" }, the last one of
+ *                 POST /v1/fleet/apply on this node }
  *      PEER:
  *      { "address", "name", "identity", "version" (each "": not heard of yet),
  *        "state": "unreachable"|"greeting"|"syncing"|"synced"|"refused",
@@ -272,6 +289,13 @@
  *                          if there is no such backend
  * POST /v1/node/drain      { "on": bool (default true), "withdraw": bool (default false; with "on":
  *                            the VIPs are not announced any more) } -> { "node": NODE }
+ *
+ * POST /v1/fleet/apply     { "text" or "rollback": true (the text before that in etcd), "max_unavailable"
+ *                            (default 1), "limit": "60s" (until a node must be usable), "dry_run": bool
+ *                            (default false) }
+ *                          -> { "write": null (a dry run) or its number, "digest" of the text, "changed",
+ *                          "changes": as of a reload with "dry_run", on this node }. The text is checked
+ *                          here and on its way to etcd; how that ends is "write" of GET /v1/fleet
  *
  * Each answer to a POST, PUT or DELETE also has "warnings": [ "sentence" ], 100 at most: what is not as it was
  * asked for, or as the config says (keys that only a start reads, interfaces that are not there or

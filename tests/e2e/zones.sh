@@ -138,6 +138,29 @@ test_a_drain_of_half_the_zone_spills_too() {
 	expect_percents 50 50 0 0 0 0
 }
 
+# Nor do all new flows go to b2 until the first checks of the lbd that took over have ended: those of
+# b1, which drops all packets, take three seconds.
+test_what_was_down_before_a_takeover_is_still_missed() {
+	local try share
+	in_ns b1 nft -f - <<-RULES || return 1
+		table inet dead { chain in { type filter hook input priority 0; tcp dport 80 drop; }; }
+	RULES
+	cp "$WORK/lbd.yaml" "$WORK/quick.yaml"
+	lab_wait_for 20 "b1 to be down" condition_is web4 10.0.0.11 down || return 1
+	sed -i 's/interval: 500ms, timeout: 450ms/interval: 4s, timeout: 3s/' "$WORK/lbd.yaml"
+	for try in 1 2 3; do # one that a busy machine starts late has no checks under way any more
+		stop_lbd KILL
+		lab_lbd_start || return 1
+		share=$(level web4 0 .share)
+		condition_is web4 10.0.0.11 checking && break
+	done
+	expect "b1" "$(backend_field web4 10.0.0.11 condition)" = checking
+	expect "share of the zone" "$share" = 0.7
+	in_ns b1 nft delete table inet dead
+	cp "$WORK/quick.yaml" "$WORK/lbd.yaml"
+	lbctl reload >/dev/null && lab_wait_for 20 "all to be up" backends_up 18
+}
+
 # The same config on a node of another zone: its ring is as large, and sends elsewhere.
 test_the_zone_of_the_command_line_comes_first() {
 	local size digest

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* lbctl fleet: the other nodes that serve the same VIPs, and whether they know what this one does.
- */
+/* lbctl fleet: the other nodes that serve the same VIPs, whether they know what this one does, and
+ * the config that all of them have. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,6 +12,7 @@
 #include "lbctl/core/show.h"
 #include "lbctl/core/table.h"
 #include "lbctl/core/verb.h"
+#include "lbctl/rollout/rollout.h"
 
 static enum tone tone_of(const char *state)
 {
@@ -191,16 +192,24 @@ static int check(const json_t *fleet, struct error *err)
 	return 0;
 }
 
+static int print_all(const json_t *fleet, const json_t *config, struct error *err)
+{
+	int rc = print_fleet(fleet, err);
+
+	return rc || !json_is_object(config) ? rc : rollout_print(config, err);
+}
+
 static int run(struct call *call, struct error *err)
 {
 	json_t *answer = NULL;
-	const json_t *fleet;
+	const json_t *fleet, *config;
 	int rc = call_get(call, "/v1/fleet", &answer, err);
 
 	if (rc)
 		return rc;
 	fleet = json_object_get(answer, "fleet");
-	rc = call->json ? show_json(answer, err) : print_fleet(fleet, err);
+	config = json_object_get(answer, "config");
+	rc = call->json ? show_json(answer, err) : print_all(fleet, config, err);
 	if (!rc && call_option(call, "--check"))
 		rc = check(fleet, err);
 	json_decref(answer);
@@ -217,7 +226,9 @@ REGISTER(verb, fleet) = {
 	"that comes to another node stays on its backend. A peer is synced when both have told "
 	"each other everything. LAG is the time until what changes there is known here. CONFIG "
 	"and RINGS say whether the peer has the same services and backends, and chooses the same "
-	"ones at this moment; where they differ flows cost a little more, and none moves.",
+	"ones at this moment; where they differ flows cost a little more, and none moves.\n\n"
+	"If lbd was started with -c etcd://..., the config of the fleet is shown too: whether the "
+	"text in etcd is in force here, and how far its rollout is (`lbctl fleet apply`).",
     .options = {{.name = "--check",
 		 .help = "exit with 1, and say why, unless all peers are synced"}},
     .examples = {{"fleet --check", "before the next node of a fleet is upgraded"}},

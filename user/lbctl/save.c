@@ -48,6 +48,10 @@ static int write_file(const json_t *file, struct error *err)
 	const char *path = json_text(file, "path");
 	int rc;
 
+	if (!strncmp(path, "etcd:", 5))
+		return error_set(err, -EIO,
+				 "the config is in etcd, for all nodes: lbctl save --print > FILE, "
+				 "then lbctl fleet apply FILE");
 	if (*path != '/')
 		return error_set(
 		    err, -EIO,

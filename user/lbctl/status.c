@@ -12,6 +12,7 @@
 #include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 #include "lbctl/offline/leftover.h"
+#include "lbctl/rollout/rollout.h"
 
 #define LABEL   15 /* columns of the labels */
 #define LATE_MS 100
@@ -141,6 +142,19 @@ static void print_config(const json_t *status)
 	if (overrides)
 		printf(", and %s made at run time", format_plural(overrides, "change", changes));
 	putchar('\n');
+}
+
+/* Of a config in etcd. */
+static void print_shared(const json_t *config, unsigned columns)
+{
+	char text[ROLLOUT_LINE], line[ROLLOUT_LINE + 16];
+	bool is_bad;
+
+	if (!json_is_object(config))
+		return;
+	rollout_describe(config, text, &is_bad);
+	snprintf(line, sizeof(line), "%s%s", is_bad ? "Warning: " : "", text);
+	print_unlabelled(line, columns);
 }
 
 /* States other than up and down are shown only if a service is in them. */
@@ -344,6 +358,7 @@ static void print_status(const json_t *status)
 	print_memory(status, columns);
 	print_seed(status, columns);
 	print_config(status);
+	print_shared(json_object_get(status, "shared_config"), columns);
 	printf("%-*s%s, pid %llu, up %s%s\n", LABEL, "lbd", json_text(status, "version"),
 	       (unsigned long long)json_number(status, "pid"),
 	       format_duration(json_number(status, "uptime_s"), uptime),

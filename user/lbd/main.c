@@ -51,13 +51,17 @@ struct daemon {
 	struct fleet *fleet; /* NULL: the config has no `peers` */
 	struct announce *announce;
 	struct source_table *sources;
+	struct config_follower *follower; /* NULL: the config is in files */
 	struct api *api;
 	struct metrics *metrics;
 	struct event *terminate, *interrupt, *hangup, *status, *watchdog;
 	char last_status[256];          /* sent to systemd */
 	const char *config_path, *zone; /* zone: NULL: as the config says */
-	bool reload_waits;              /* a reload that has not begun yet: another is the same */
-	bool check_waits;               /* attach_check has not ended yet */
+	struct config_remote where;     /* of a config in etcd; from.etcd NULL: it is in files */
+	struct state_remote remote;
+	char *copy_path, *text; /* of it */
+	bool reload_waits;      /* a reload that has not begun yet: another is the same */
+	bool check_waits;       /* attach_check has not ended yet */
 	struct kept_file offloads;
 	bool stops;
 	int failure; /* -errno of a start that failed after the loop had begun */
@@ -316,6 +320,11 @@ static int kept_file_name(const struct config *config, const char *name, struct 
 	return 0;
 }
 
+static bool is_remote(const struct daemon *daemon)
+{
+	return daemon->where.from.etcd;
+}
+
 /* Of a file in the directory `state`, which outlives a reboot. Other lbds may have the same
  * directory, so the name has the path of the socket, which is locked. */
 static int state_file_name(const struct config *config, const char *name, const char *suffix,
@@ -330,6 +339,108 @@ static int state_file_name(const struct config *config, const char *name, const 
 			*c = '-';
 	*ret = path;
 	return 0;
+}
+
+/* ---- a config in etcd ---- */
+
+#define COPY_MAX (16u << 20)
+
+static int parse_remote(const struct config_remote *where, const char *text, struct config **ret,
+			struct error *err)
+{
+	struct config_texts texts;
+	int rc = config_remote_texts(where, text, strlen(text), &texts, err);
+
+	if (rc)
+		return rc;
+	rc = config_parse_texts(&texts, ret, err);
+	config_texts_done(&texts);
+	return rc;
+}
+
+static int read_copy(struct daemon *daemon, struct config **ret, struct error *err)
+{
+	ssize_t length = file_read_kept(daemon->copy_path, COPY_MAX, &daemon->text, err);
+
+	if (length == -ENOENT)
+		return error_set(err, -ENOENT, "%s: there is no such file", daemon->copy_path);
+	return length < 0 ? (int)length : parse_remote(&daemon->where, daemon->text, ret, err);
+}
+
+static int fetch(struct daemon *daemon, bool *ret_waits, struct config **ret, struct error *err)
+{
+	struct config_fetched fetched;
+	int rc = config_fetch(&daemon->where, &fetched, err);
+
+	if (rc)
+		return rc;
+	daemon->text = fetched.text;
+	*ret_waits = fetched.waits;
+	return parse_remote(&daemon->where, fetched.text, ret, err);
+}
+
+/* What etcd has, or else the text that was in force last. That one also while another is rolled out
+ * and this node has not had its turn. */
+static int load_remote_text(struct daemon *daemon, struct config **ret, struct error *err)
+{
+	struct error why, other;
+	char *fetched;
+	bool waits = false;
+	int rc = fetch(daemon, &waits, ret, &why);
+
+	if (!rc && !waits)
+		return 0;
+	fetched = daemon->text;
+	daemon->text = NULL;
+	if (!rc) {
+		struct config *copied;
+
+		if (read_copy(daemon, &copied, &other)) { /* it was never in this fleet */
+			free(daemon->text);
+			daemon->text = fetched;
+			return 0;
+		}
+		config_free(*ret);
+		*ret = copied;
+		log_info("another config is being rolled out: starting with %s until it is this "
+			 "node's turn",
+			 daemon->copy_path);
+	} else if (read_copy(daemon, ret, &other)) {
+		free(fetched);
+		return error_set(err, rc, "%.400s; and no copy on this node: %.400s", why.text,
+				 other.text);
+	} else {
+		log_warning("%s; starting with the config that was in force last, of %s", why.text,
+			    daemon->copy_path);
+	}
+	free(fetched);
+	daemon->remote.is_copy = true;
+	return 0;
+}
+
+static int load_remote(struct daemon *daemon, struct config **ret, struct error *err)
+{
+	struct config *node;
+	int rc = config_remote_parse(daemon->config_path, &daemon->where, err);
+
+	if (!rc)
+		rc = config_remote_node(&daemon->where, &node, err);
+	if (rc)
+		return rc;
+	rc = state_file_name(node, "config", ".yaml", &daemon->copy_path, err);
+	config_free(node);
+	if (rc || (rc = load_remote_text(daemon, ret, err)))
+		return rc;
+	daemon->remote.where = &daemon->where;
+	daemon->remote.text = daemon->text;
+	daemon->remote.kept = daemon->copy_path;
+	return 0;
+}
+
+static int load_config(struct daemon *daemon, struct config **ret, struct error *err)
+{
+	return config_is_remote(daemon->config_path) ? load_remote(daemon, ret, err)
+						     : config_load(daemon->config_path, ret, err);
 }
 
 static int start_events(struct daemon *daemon, const struct config *config, struct error *err)
@@ -379,6 +490,7 @@ static int start_state(struct daemon *daemon, struct config *config, struct erro
 					.config = config,
 					.config_path = daemon->config_path,
 					.zone = daemon->zone,
+					.remote = is_remote(daemon) ? &daemon->remote : NULL,
 					.dataplane = daemon->dp,
 					.attach = daemon->attach,
 					.neigh = daemon->neigh,
@@ -467,6 +579,19 @@ static int open_sources(struct daemon *daemon, struct error *err)
 	return source_table_new(&options, &daemon->sources, err);
 }
 
+static int open_follower(struct daemon *daemon, struct error *err)
+{
+	const struct config_follower_options options = {.base = daemon->base,
+							.state = daemon->state,
+							.tasks = daemon->tasks,
+							.where = &daemon->where,
+							.announce = daemon->announce,
+							.fleet = daemon->fleet,
+							.is_copy = daemon->remote.is_copy};
+
+	return is_remote(daemon) ? config_follower_new(&options, &daemon->follower, err) : 0;
+}
+
 static int start_servers(struct daemon *daemon, struct error *err)
 {
 	const struct config *config = state_config(daemon->state);
@@ -475,6 +600,7 @@ static int start_servers(struct daemon *daemon, struct error *err)
 				  .attach = daemon->attach,
 				  .announce = daemon->announce,
 				  .fleet = daemon->fleet,
+				  .follower = daemon->follower,
 				  .dp = daemon->dp,
 				  .health = daemon->health,
 				  .lateness = daemon->lateness,
@@ -484,6 +610,7 @@ static int start_servers(struct daemon *daemon, struct error *err)
 					  .attach = daemon->attach,
 					  .announce = daemon->announce,
 					  .fleet = daemon->fleet,
+					  .follower = daemon->follower,
 					  .dp = daemon->dp,
 					  .health = daemon->health,
 					  .lateness = daemon->lateness};
@@ -540,6 +667,8 @@ static int put_in_service(struct daemon *daemon, struct error *err)
 	    (rc = announce_begin(daemon->announce, err)))
 		return rc;
 	source_table_begin(daemon->sources);
+	if (daemon->follower)
+		config_follower_begin(daemon->follower);
 	return daemon->api ? 0 : start_servers(daemon, err);
 }
 
@@ -568,7 +697,7 @@ static int start(struct daemon *daemon, struct error *err)
 {
 	struct budget budget;
 	struct config *config;
-	int rc = config_load(daemon->config_path, &config, err);
+	int rc = load_config(daemon, &config, err);
 
 	if (rc)
 		return rc;
@@ -588,6 +717,7 @@ static int start(struct daemon *daemon, struct error *err)
 	/* Until there is something to show, a first start does not answer. */
 	if ((rc = start_state(daemon, config, err)) || (rc = open_fleet(daemon, err)) ||
 	    (rc = open_announce(daemon, err)) || (rc = open_sources(daemon, err)) ||
+	    (rc = open_follower(daemon, err)) ||
 	    (dataplane_adopted(daemon->dp) && (rc = start_servers(daemon, err))))
 		return rc;
 	if (watch_events(daemon) || tasks_add(daemon->tasks, run_start, daemon))
@@ -628,6 +758,7 @@ static void stop(struct daemon *daemon)
 	unpin = daemon->attach && attach_is_idle(daemon->attach);
 	metrics_free(daemon->metrics);
 	api_free(daemon->api);
+	config_follower_free(daemon->follower);
 	source_table_free(daemon->sources);
 	announce_free(daemon->announce);
 	fleet_free(daemon->fleet);
@@ -643,6 +774,9 @@ static void stop(struct daemon *daemon)
 		dataplane_unpin(daemon->dp);
 	dataplane_close(daemon->dp);
 	kept_file_done(&daemon->offloads);
+	config_remote_done(&daemon->where);
+	free(daemon->copy_path);
+	free(daemon->text);
 	events_close();
 	if (daemon->base)
 		event_base_free(daemon->base);
@@ -718,6 +852,13 @@ static int check(const char *path)
 	struct error err;
 	unsigned backends = 0, mistakes = 0;
 
+	if (config_is_remote(path)) {
+		fprintf(stderr,
+			"%s: expected a file: on a node of the fleet, lbctl fleet apply FILE "
+			"--dry-run checks one for it\n",
+			path);
+		return EXIT_FAILURE;
+	}
 	if (config_load_all(path, print_mistake, &mistakes, &config, &err)) {
 		if (mistakes > 1)
 			fprintf(stderr, "%s: %u mistakes; more may show once these are mended\n",
@@ -748,13 +889,16 @@ static void print_help(FILE *to)
 {
 	fprintf(
 	    to,
-	    "Usage: lbd [-c FILE] [--zone ZONE] [--debug]\n"
+	    "Usage: lbd [-c FILE|URL] [--zone ZONE] [--debug]\n"
 	    "       lbd --check FILE\n"
 	    "       lbd --withdraw[=FILE]\n"
 	    "\n"
 	    "Layer 4 load balancer: forwards flows to backends in XDP. Runs in the foreground.\n"
 	    "\n"
 	    "  -c, --config FILE  the config, default " CONFIG_DEFAULT_PATH "\n"
+	    "  -c, --config URL   the config of a fleet, in etcd: etcd://ADDRESS:PORT/KEY. What "
+	    "belongs to\n"
+	    "                     this node alone is in " CONFIG_LOCAL_PATH "\n"
 	    "      --check FILE   only check FILE: name every mistake and what this machine lacks;\n"
 	    "                     exit 0 if it is valid, 1 if not\n"
 	    "      --withdraw[=FILE]\n"

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 
 #include "lbd/api/face.h"
 #include "lbd/config/config.h"
+#include "support/test_file.h"
 #include "support/test_tls.h"
 
 #define REQUEST     "GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -27,7 +29,7 @@
 
 static char directory[] = "/tmp/test_tls.XXXXXX";
 static struct event_base *base;
-static struct config *config;
+static struct config *config, *by_certificate, *by_token; /* the first is one of the others */
 static struct face *face;
 static struct sockaddr_un address;
 static socklen_t address_length;
@@ -225,6 +227,15 @@ static void wait_for_refusal(enum face_refusal refusal)
 	}
 }
 
+/* Until what clients have sent is taken, and another ms begins. */
+static void wait_for_readers(void)
+{
+	for (unsigned turns = 0; turns < 50; turns++) {
+		turn();
+		usleep(1000);
+	}
+}
+
 /* ---- tests ---- */
 
 static void a_client_with_a_certificate_is_known_and_answered(void **unused)
@@ -336,6 +347,35 @@ static void one_that_has_said_nothing_gives_way_to_one_that_has_been_greeted(voi
 	client_free(&greeted);
 }
 
+/* Anybody is greeted then, and could have the others give way to each other. */
+static void without_certificates_the_oldest_gives_way(void **unused)
+{
+	struct face_limits limits = usual;
+	struct client idle[2], last;
+	int one_more;
+
+	config = by_token;
+	limits.connections = 3;
+	open_face(limits);
+	for (unsigned i = 0; i < 2; i++) {
+		idle[i] = client_new(NULL);
+		assert_true(greets(&idle[i]));
+	}
+	wait_for_readers();
+	last = client_new("client");
+	turn();
+	one_more = connected();
+	turn();
+	assert_int_equal(refused(FACE_REFUSED_connections), 1);
+	assert_true(greets(&last));
+	sends(&last, REQUEST, strlen(REQUEST));
+	expect_answer(&last, "HTTP/1.1 200 OK\r\n");
+	close(one_more);
+	client_free(&last);
+	for (unsigned i = 0; i < 2; i++)
+		client_free(&idle[i]);
+}
+
 static void keys_that_are_changed_without_end_prolong_nothing(void **unused)
 {
 	struct face_limits limits = usual;
@@ -437,22 +477,35 @@ static void a_client_that_goes_away_in_the_midst_is_forgotten(void **unused)
 	assert_int_equal(face_counts(face)->connections, 0);
 }
 
-static int set_up(void **unused)
+static struct config *config_with(const char *key, const char *file)
 {
+	struct config *made;
 	char text[512];
 	struct error err;
-	int length;
+	int length = snprintf(text, sizeof(text),
+			      "api: { listen: '127.0.0.1:9470', certificate: %s/server.pem, key: "
+			      "%s/server.key, %s: %s/%s }\nservices: []\n",
+			      directory, directory, key, directory, file);
+
+	if (config_parse(text, (size_t)length, "lbd.yaml", &made, &err))
+		fail_msg("%s", err.text);
+	return made;
+}
+
+static int set_up(void **unused)
+{
+	char path[128];
 
 	signal(SIGPIPE, SIG_IGN);
 	if (!mkdtemp(directory) || !(base = loop_new()))
 		return -1;
 	test_tls_make(directory);
-	length = snprintf(text, sizeof(text),
-			  "api: { listen: '127.0.0.1:9470', certificate: %s/server.pem, key: "
-			  "%s/server.key, client-ca: %s/ca.pem }\nservices: []\n",
-			  directory, directory, directory);
-	if (config_parse(text, (size_t)length, "lbd.yaml", &config, &err))
-		fail_msg("%s", err.text);
+	snprintf(path, sizeof(path), "%s/tokens", directory);
+	test_file_put(path, "scaler 0123456789abcdef\n");
+	if (chmod(path, 0600))
+		return -1;
+	by_certificate = config = config_with("client-ca", "ca.pem");
+	by_token = config_with("token-file", "tokens");
 	return 0;
 }
 
@@ -460,6 +513,7 @@ static int tear_down(void **unused)
 {
 	face_free(face);
 	face = NULL;
+	config = by_certificate;
 	return 0;
 }
 
@@ -467,7 +521,8 @@ static int tear_down_all(void **unused)
 {
 	char command[64];
 
-	config_free(config);
+	config_free(by_certificate);
+	config_free(by_token);
 	event_base_free(base);
 	snprintf(command, sizeof(command), "rm -r %s", directory);
 	return system(command);
@@ -485,6 +540,7 @@ int main(void)
 	    TEST(a_handshake_that_takes_too_long_is_cut),
 	    TEST(a_request_that_takes_too_long_is_cut),
 	    TEST(one_that_has_said_nothing_gives_way_to_one_that_has_been_greeted),
+	    TEST(without_certificates_the_oldest_gives_way),
 	    TEST(keys_that_are_changed_without_end_prolong_nothing),
 	    TEST(a_request_in_large_records_is_taken_whole),
 	    TEST(huge_headers_are_refused_by_status),

@@ -34,7 +34,7 @@
 static int try_edit(const char *text, const struct config_edit *edits, unsigned count, char **ret)
 {
 	struct config_text one = {(char *)"lbd.yaml", strdup(text), strlen(text)};
-	struct config_texts texts = {&one, 1};
+	struct config_texts texts = {.list = &one, .count = 1};
 	struct error err = {""};
 	bool changed = false;
 	int rc = config_edit_texts(&texts, NULL, edits, count, &changed, &err);
@@ -345,7 +345,7 @@ static void a_change_goes_into_the_file_that_has_the_service(void **state)
 	    {.file = 2, .backend = 1, .remove = true},
 	    {.file = 1, .backend = 0, .has_weight = true, .weight = 6},
 	};
-	struct config_texts texts = {list, 3};
+	struct config_texts texts = {.list = list, .count = 3};
 	bool changed[3] = {false};
 	struct error err;
 

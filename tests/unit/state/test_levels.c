@@ -231,6 +231,38 @@ LB_TEST(the_local_zone_takes_all_until_too_few_of_it_are_up)
 	}
 }
 
+/* An lbd took over while three of four local ones were down. */
+LB_TEST(what_was_down_before_a_takeover_is_missed_until_its_first_check)
+{
+	struct scene scene;
+
+	scene_set(&scene, "maglev");
+	add_some(&scene, 4, 0, false);
+	add_some(&scene, 4, 0, true);
+	for (unsigned i = 1; i < 4; i++) {
+		scene.backends[i].health = HEALTH_UNKNOWN;
+		scene.backends[i].hop_known = scene.backends[i].has_hop = false;
+		scene.backends[i].was_reachable = scene.backends[i].eligible = false;
+		scene.backends[i].missed = true;
+	}
+	weigh(&scene);
+	assert_part(&scene, 0, 1, 35);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+	scene.backends[1].removed = true; /* what goes is not missed */
+	weigh(&scene);
+	assert_part(&scene, 0, 1, 46.6667);
+	scene.backends[1].removed = false;
+	down(&scene, 1, 3);
+	weigh(&scene);
+	assert_part(&scene, 0, 1, 35);
+	for (unsigned i = 1; i < 4; i++) { /* as new as any other, if it is checked anew */
+		assert_false(scene.backends[i].missed);
+		scene.backends[i].health = HEALTH_UNKNOWN;
+	}
+	weigh(&scene);
+	assert_part(&scene, 0, 1, 100);
+}
+
 LB_TEST(weights_stay_where_one_level_takes_all)
 {
 	struct scene scene;
@@ -457,6 +489,9 @@ LB_TEST(a_frozen_ring_keeps_its_proportions)
 	assert_true(scene.service.blind);
 	for (unsigned i = 0; i < 4; i++)
 		assert_int_equal(scene.backends[i].effective_weight, before[i]);
+	/* 30 %, but for what rounding of weights makes of it */
+	assert_in_range(service_spill(&scene.service), 30 * PPM - 100, 30 * PPM + 100);
+	assert_false(scene.service.panic);
 }
 
 /* ---- random health ---- */

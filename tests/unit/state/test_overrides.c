@@ -472,6 +472,31 @@ static void what_a_newer_lbd_wrote_is_ignored_named_and_kept(void **state)
 	overrides_done(&read);
 }
 
+/* A key that is not known there must not cost the drains. */
+static void where_a_newer_lbd_checks_a_backend_is_read_as_far_as_it_is_known(void **state)
+{
+	struct place *place = *state;
+	struct addr one = test_addr("10.0.0.1");
+	struct overrides read;
+	static struct test_log log;
+	char newer[128];
+
+	snprintf(newer, sizeof(newer), "%s.newer", place->path);
+	test_file_put(place->path,
+		      "{\"version\": 1, \"backends\": [{\"service\": \"web\", \"address\": "
+		      "\"10.0.0.1\", \"weight\": 1, \"added\": true, \"drain\": true}], "
+		      "\"places\": [{\"service\": \"web\", \"address\": \"10.0.0.1\", "
+		      "\"health\": {\"port\": 81, \"path\": \"/\"}}]}");
+	test_log_begin(&log);
+	assert_int_equal(overrides_load(place->path, 100, &read, NULL), 0);
+	assert_non_null(strstr(test_log_end(&log), ": 1 keys that this lbd does not know, such as "
+						   "\"path\""));
+	assert_true(overrides_find(&read, "web", &one)->drain);
+	assert_int_equal(overrides_find(&read, "web", &one)->target.port, 81);
+	unlink(newer);
+	overrides_done(&read);
+}
+
 static void entries_beyond_the_most_are_dropped(void **state)
 {
 	struct place *place = *state;
@@ -598,6 +623,9 @@ int main(void)
 					    set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(
 		a_backend_of_an_origin_that_is_not_known_is_as_one_added_by_hand, set_up,
+		tear_down),
+	    cmocka_unit_test_setup_teardown(
+		where_a_newer_lbd_checks_a_backend_is_read_as_far_as_it_is_known, set_up,
 		tear_down),
 	    cmocka_unit_test_setup_teardown(what_a_newer_lbd_wrote_is_ignored_named_and_kept,
 					    set_up, tear_down),

@@ -233,6 +233,8 @@ int completion_words(int argc, char **argv, FILE *out)
 		put_verbs(out, argc ? argv[0] : NULL);
 		return 0;
 	}
+	if (used == 1 && argc == 1)
+		put_verbs(out, argv[0]); /* of its family */
 	/* An incomplete line is an error to call_parse, but it has sorted the words by then. */
 	call_parse(verb, argv + used, argc - used, &call, &ignored);
 	at = call.arguments_count;

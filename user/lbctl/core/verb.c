@@ -55,12 +55,18 @@ static int matches(const struct verb *verb, char *const *words, int count)
 
 const struct verb *verb_find(char *const *words, int count, int *ret_words)
 {
+	const struct verb *found = NULL;
+
+	*ret_words = 0;
 	registry_for_each (verb, v) {
-		*ret_words = matches(v, words, count);
-		if (*ret_words)
-			return v;
+		int used = matches(v, words, count);
+
+		if (used > *ret_words) {
+			*ret_words = used;
+			found = v;
+		}
 	}
-	return NULL;
+	return found;
 }
 
 bool verb_nearest(const char *typed, char ret[VERB_NAME])

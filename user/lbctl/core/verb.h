@@ -98,7 +98,8 @@ const struct verb *const *verb_list(size_t *ret_count);
 /* The title of a group in help and man page. */
 const char *verb_group_title(enum verb_group group);
 
-/* The verb that the first one or two words name, NULL if there is none. *ret_words: how many. */
+/* The verb that the first two words name, else the first one; NULL if there is none. *ret_words:
+ * how many. */
 const struct verb *verb_find(char *const *words, int count, int *ret_words);
 #define VERB_NAME 32 /* room for a verb's name */
 /* The verb or family ("backend") most similar to what was typed; false if none is similar. */

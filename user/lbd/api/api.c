@@ -40,6 +40,7 @@ static const struct api_route routes[] = {
     {"POST", LB_API_PREFIX "/backend/weight", api_weight, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/backend/state", api_admin, API_LIST_NONE},
     {"POST", LB_API_PREFIX "/node/drain", api_node_drain, API_LIST_NONE},
+    {"POST", LB_API_PREFIX "/fleet/apply", api_fleet_apply, API_LIST_NONE},
     {"PUT", LB_API_PREFIX "/services/{service}/backends/{address}", api_put, API_LIST_NONE},
     {"DELETE", LB_API_PREFIX "/services/{service}/backends/{address}", api_delete, API_LIST_NONE},
 };
@@ -296,6 +297,7 @@ void api_on_call(void *arg, struct face_call *call)
 	struct error err = {0};
 	int rc;
 
+	/* again: a reload may have come between the head and the body */
 	if (asked.door->remote && !remote_admit(asked.door, call, &asked.actor))
 		return;
 	uri = evhttp_uri_parse(face_request(call)->target);
@@ -352,6 +354,7 @@ int api_new(const struct api_options *options, struct api **ret, struct error *e
 			    .attach = options->attach,
 			    .announce = options->announce,
 			    .fleet = options->fleet,
+			    .follower = options->follower,
 			    .dp = options->dp,
 			    .health = options->health,
 			    .tasks = options->tasks,

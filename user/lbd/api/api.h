@@ -6,6 +6,7 @@
 
 #include "lbd/announce/announce.h"
 #include "lbd/fleet/fleet.h"
+#include "lbd/sources/sources.h"
 #include "lbd/state/state.h"
 #include "budget.h"
 #include "metrics.h"
@@ -16,8 +17,9 @@ struct api_options {
 	struct event_base *base;
 	struct state *state; /* its config has the path and the group of the socket */
 	struct attach *attach;
-	const struct announce *announce; /* NULL: nothing is announced */
-	const struct fleet *fleet;       /* NULL: there are no other nodes */
+	const struct announce *announce;  /* NULL: nothing is announced */
+	const struct fleet *fleet;        /* NULL: there are no other nodes */
+	struct config_follower *follower; /* NULL: the config is in files */
 	struct dataplane *dp;
 	const struct health *health;
 	const struct lateness *lateness;

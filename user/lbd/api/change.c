@@ -76,15 +76,13 @@ static json_t *reload_json(const struct state *state, const struct reload_report
 			 notes_json(report, false));
 }
 
-/* What a reload would change, and how much that is in all. */
-static json_t *changes_json(const struct sentences *changes)
+json_t *api_changes_json(const struct sentences *changes)
 {
 	return json_pack("{s:i, s:o}", "changed", changes->count + changes->left_out, "changes",
 			 api_sentences_json(changes));
 }
 
-/* What is not a limit, or lbd's own failure, is wrong in the config or in a list. */
-static int reload_failure(int rc)
+int api_reload_failure(int rc)
 {
 	return rc == -ENOSPC || rc == -ENOMEM || rc == -EROFS ? rc : -EBADMSG;
 }
@@ -95,7 +93,7 @@ static int reload_lists(struct api_call *call, json_t **ret, struct error *err)
 	int rc = state_reload_lists(call->api->state, &report, err);
 
 	if (rc)
-		return reload_failure(rc);
+		return api_reload_failure(rc);
 	*ret = json_pack("{s:i, s:i, s:I}", "services", report.services, "changed", report.changed,
 			 "prefixes", (json_int_t)report.prefixes);
 	return 0;
@@ -121,10 +119,10 @@ int api_reload(struct api_call *call, json_t **ret, struct error *err)
 		return reload_lists(call, ret, err);
 	rc = state_reload_as(call->api->state, &options, &report, err);
 	if (rc)
-		return reload_failure(rc);
+		return api_reload_failure(rc);
 	*ret = reload_json(call->api->state, &report);
 	if (options.trial)
-		json_object_update_new(*ret, changes_json(&report.changes));
+		json_object_update_new(*ret, api_changes_json(&report.changes));
 	reload_report_done(&report);
 	return 0;
 }
@@ -155,7 +153,7 @@ int api_save(struct api_call *call, json_t **ret, struct error *err)
 		return rc;
 	rc = state_save(call->api->state, &saved, err);
 	if (rc)
-		return reload_failure(rc);
+		return api_reload_failure(rc);
 	*ret = json_pack("{s:s, s:i, s:o, s:s%, s:o}", "path", state_config_path(call->api->state),
 			 "changes", saved.report.kept, "left", notes_json(&saved.report, false),
 			 "text", saved.texts.list[0].bytes, saved.texts.list[0].length, "files",

@@ -372,6 +372,7 @@ static void refuse_request(struct face_call *call, int status, enum face_refusal
 static void take_head(struct face_call *call, size_t length)
 {
 	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+	struct face *face = call->face;
 	const char *why = "";
 	int status = http_parse(call->in, length, &call->request, &why);
 
@@ -379,7 +380,11 @@ static void take_head(struct face_call *call, size_t length)
 		refuse_request(call, status, FACE_REFUSED_malformed, why);
 		return;
 	}
-	if (call->request.content_length > call->face->options.limits.body) {
+	if (face->options.admit && !face->options.admit(face->options.arg, call)) {
+		face->counts.requests++;
+		return;
+	}
+	if (call->request.content_length > face->options.limits.body) {
 		refuse_request(call, 413, FACE_REFUSED_malformed, "the body is too large");
 		return;
 	}
@@ -527,6 +532,18 @@ static void turn_away(const struct face *face, int fd)
 	close(fd);
 }
 
+/* The oldest without a request. What has been greeted may ask, and stays before what has not; but
+ * without a certificate anybody is greeted, and then age alone counts. */
+static struct face_call *oldest_idle(const struct face *face)
+{
+	struct face_call *greets = TAILQ_FIRST(&face->lists[GREETING]),
+			 *read = TAILQ_FIRST(&face->lists[READING]);
+
+	if (!greets || !read)
+		return greets ? greets : read;
+	return stream_is_known(&read->stream) || greets->since_ms < read->since_ms ? greets : read;
+}
+
 /* Room for one more connection: of those without a request the oldest gives way, then one that has
  * stopped taking its answer. An idle or slow client so never keeps out one that asks. */
 static bool room_for_one(struct face *face)
@@ -538,9 +555,7 @@ static bool room_for_one(struct face *face)
 	count_refusal(face, FACE_REFUSED_connections);
 	oldest = TAILQ_FIRST(&face->lists[LINGERING]);
 	if (!oldest)
-		oldest = TAILQ_FIRST(&face->lists[GREETING]);
-	if (!oldest)
-		oldest = TAILQ_FIRST(&face->lists[READING]);
+		oldest = oldest_idle(face);
 	if (!oldest)
 		return cut_stalled(face);
 	close_call(oldest);
@@ -704,6 +719,11 @@ int face_peer(const struct face_call *call, uid_t *ret)
 void face_subject(const struct face_call *call, char *ret, size_t size)
 {
 	stream_subject(&call->stream, ret, size);
+}
+
+bool face_was_greeted_with(const struct face_call *call, const struct ssl_ctx_st *tls)
+{
+	return call->stream.ssl && SSL_get_SSL_CTX(call->stream.ssl) == tls;
 }
 
 int face_local(const struct face_call *call, struct sockaddr *ret, socklen_t *length)

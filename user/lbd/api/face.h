@@ -59,6 +59,9 @@ struct face_options {
 	enum loop_priority priority; /* of all but large answers, which have LOOP_BULK */
 	struct face_limits limits;
 	face_handler *handler;
+	/* Called with a whole head, before memory is given to a body. False: the client may not ask
+	 * for this, and is answered. NULL: all may. */
+	bool (*admit)(void *arg, struct face_call *call);
 	/* What a new connection speaks TLS with, asked for each time; NULL: there is no TLS. NULL
 	 * returned: the connection is closed. */
 	struct ssl_ctx_st *(*tls)(void *arg);
@@ -84,6 +87,8 @@ const char *face_body(const struct face_call *call); /* content_length bytes */
 int face_peer(const struct face_call *call, uid_t *ret);
 /* Who the client's certificate says it is ("CN=web-1,O=shop"); "": it has shown none. */
 void face_subject(const struct face_call *call, char *ret, size_t size);
+/* Was the client greeted with this, or with what was in force before? */
+bool face_was_greeted_with(const struct face_call *call, const struct ssl_ctx_st *tls);
 /* The local address of the connection. */
 int face_local(const struct face_call *call, struct sockaddr *ret, socklen_t *length);
 

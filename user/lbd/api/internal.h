@@ -41,8 +41,9 @@ struct api {
 	struct text *texts[API_TEXTS_MAX];
 	struct state *state;
 	struct attach *attach;
-	const struct announce *announce; /* NULL: nothing is announced */
-	const struct fleet *fleet;       /* NULL: there are no other nodes */
+	const struct announce *announce;  /* NULL: nothing is announced */
+	const struct fleet *fleet;        /* NULL: there are no other nodes */
+	struct config_follower *follower; /* NULL: the config is in files */
 	struct dataplane *dp;
 	const struct health *health;
 	const struct lateness *lateness;
@@ -138,6 +139,8 @@ void followers_done(struct api *api);
 /* ---- show.c ---- */
 api_handler api_status, api_backends, api_stats;
 json_t *api_status_json(const struct api *api);
+/* Seconds since a time of CLOCK_MONOTONIC; null: there is none. */
+json_t *api_age_json(uint64_t at_ms);
 json_t *api_service_json(const struct api *api, const struct service *service);
 json_t *api_availability_json(const struct service *service);
 json_t *api_labels_json(const struct config_tag *tag);
@@ -152,9 +155,14 @@ api_handler api_node_drain;
 json_t *api_node_json(const struct api *api); /* null: the config has no `announce:` */
 
 /* ---- fleet.c ---- */
-api_handler api_fleet;
+api_handler api_fleet, api_fleet_apply;
+json_t *api_shared_config_json(const struct api *api); /* null: the config is in files */
 
 /* ---- change.c ---- */
+/* What a reload would change, and how much that is in all: of a trial. */
+json_t *api_changes_json(const struct sentences *changes);
+/* What is not a limit, or lbd's own failure, is wrong in the config or in a list. */
+int api_reload_failure(int rc);
 api_handler api_attach, api_detach, api_reload, api_save, api_service_add, api_service_remove,
     api_add, api_remove, api_drain, api_weight, api_admin, api_put, api_delete;
 

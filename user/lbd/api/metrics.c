@@ -232,6 +232,7 @@ int metrics_new(const struct metrics_options *options, struct metrics **ret, str
 	    .attach = options->attach,
 	    .announce = options->announce,
 	    .fleet = options->fleet,
+	    .follower = options->follower,
 	    .lateness = options->lateness,
 	    .faces = {[METRICS_CONTROL] = options->control, [METRICS_API] = options->remote},
 	    .start_time = (double)now.tv_sec + (double)now.tv_nsec / 1e9,

@@ -6,6 +6,7 @@
 
 #include "lbd/announce/announce.h"
 #include "lbd/fleet/fleet.h"
+#include "lbd/sources/sources.h"
 #include "lbd/state/state.h"
 
 struct metrics;
@@ -16,9 +17,10 @@ struct metrics_options {
 	struct state *state; /* and its config */
 	struct dataplane *dp;
 	const struct health *health;
-	const struct attach *attach;     /* NULL: no interfaces */
-	const struct announce *announce; /* NULL: nothing is announced */
-	const struct fleet *fleet;       /* NULL: there are no other nodes */
+	const struct attach *attach;            /* NULL: no interfaces */
+	const struct announce *announce;        /* NULL: nothing is announced */
+	const struct fleet *fleet;              /* NULL: there are no other nodes */
+	const struct config_follower *follower; /* NULL: the config is in files */
 	const struct lateness *lateness;
 	/* for their metrics; they outlive this */
 	const struct face *control, *remote;

@@ -5,6 +5,7 @@
 
 #include "lbd/announce/announce.h"
 #include "lbd/fleet/fleet.h"
+#include "lbd/sources/sources.h"
 #include "lbd/state/state.h"
 #include "face.h"
 
@@ -14,9 +15,10 @@ struct metrics_source {
 	struct state *state;
 	struct dataplane *dp;
 	const struct health *health;
-	const struct attach *attach;     /* NULL: no interfaces */
-	const struct announce *announce; /* NULL: nothing is announced */
-	const struct fleet *fleet;       /* NULL: there are no other nodes */
+	const struct attach *attach;            /* NULL: no interfaces */
+	const struct announce *announce;        /* NULL: nothing is announced */
+	const struct fleet *fleet;              /* NULL: there are no other nodes */
+	const struct config_follower *follower; /* NULL: the config is in files */
 	const struct lateness *lateness;
 	const struct face *faces[METRICS_FACES]; /* NULL: there is none */
 	double start_time;                       /* seconds since 1970 */

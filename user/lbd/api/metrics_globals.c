@@ -259,6 +259,25 @@ static void write_attached(struct text *text, const struct metrics_source *sourc
 				       (const char *[]){"interface", list[i].name, NULL}, 1);
 }
 
+/* Of a config in etcd. */
+static void write_shared_config(struct text *text, const struct config_follower *follower)
+{
+	struct config_follower_view view;
+
+	if (!follower)
+		return;
+	config_follower_look(follower, &view);
+	write_number(
+	    text, "lbd_shared_config_readable",
+	    "1 if the config of the fleet can be read from etcd; 0: it cannot, and the one "
+	    "in force stays.",
+	    view.heard_ms && !view.failed_ms);
+	write_number(text, "lbd_shared_config_in_force",
+		     "1 if the config that etcd had last is in force on this node; 0: it was "
+		     "refused, or waits for its turn in a rollout.",
+		     view.in_force);
+}
+
 static void write_config(struct text *text, const struct state *state)
 {
 	struct config_age age;
@@ -374,6 +393,7 @@ void metrics_write_globals(struct text *text, const struct metrics_source *sourc
 	write_lost(text, source->attach);
 	write_node(text, source->announce);
 	write_fleet(text, source->fleet);
+	write_shared_config(text, source->follower);
 	write_lateness(text, lateness_meter(source->lateness));
 	write_probe_process(text, source->health);
 	write_faces(text, source);

@@ -74,7 +74,12 @@ bool remote_admit(struct api_door *door, struct face_call *call, struct event_ac
 	const struct http_request *request = face_request(call);
 	const struct config_token *token;
 
-	tls_now(door);
+	/* One that was greeted before a reload may have been asked for no certificate. */
+	if (!face_was_greeted_with(call, tls_now(door)) && door->offered->verifies) {
+		face_answer_line(call, 503,
+				 "the config was read again since this connection began");
+		return false;
+	}
 	token = find_token(door->offered, request);
 	if (door->offered->tokens_count && !token) {
 		face_refuse(call, 401, FACE_REFUSED_token, "expected the bearer token");
@@ -87,6 +92,14 @@ bool remote_admit(struct api_door *door, struct face_call *call, struct event_ac
 	}
 	name_asker(call, token, ret);
 	return true;
+}
+
+/* Before its body is read: who may not ask takes no memory from those who may. */
+static bool may_go_on(void *arg, struct face_call *call)
+{
+	struct event_actor unused;
+
+	return remote_admit(arg, call, &unused);
 }
 
 /* ---- the listener ---- */
@@ -107,6 +120,7 @@ int remote_open(struct api_door *door, unsigned connections, struct error *err)
 		       .request_ms = REQUEST_MS,
 		       .answer_ms = ANSWER_MS},
 	    .handler = api_on_call,
+	    .admit = may_go_on,
 	    .tls = tls_now,
 	    .arg = door,
 	};

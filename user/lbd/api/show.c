@@ -132,7 +132,7 @@ json_t *api_status_json(const struct api *api)
 	    "{s:s, s:i, s:i, s:I, s:s, s:b, s:b, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:i, "
 	    "s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:{s:I, s:I, s:I, s:I, s:I, s:i}, s:s, "
 	    "s:s, "
-	    "s:o, s:o, s:o, s:s, s:i, s:i, s:s?, s:i}",
+	    "s:o, s:o, s:o, s:s, s:i, s:i, s:s?, s:o, s:i}",
 	    "version", LBD_VERSION, "abi", LB_ABI_VERSION, "pid", (int)getpid(), "uptime_s",
 	    number((clock_monotonic_ms() - api->start_ms) / 1000), "config",
 	    state_config_path(api->state), "adopted", dataplane_adopted(api->dp), "starting",
@@ -151,7 +151,8 @@ json_t *api_status_json(const struct api *api)
 	    limited_services(api), "hash_seed", seed, "hash_seed_from", seed_origin(api), "loop",
 	    loop_json(api), "probe_process", probe_process_json(api), "node", api_node_json(api),
 	    "kernel", system.release, "sources", sources, "sources_failed", failed, "zone",
-	    state_zone(api->state), "backends_silent", summary.backends_silent);
+	    state_zone(api->state), "shared_config", api_shared_config_json(api), "backends_silent",
+	    summary.backends_silent);
 }
 
 int api_status(struct api_call *call, json_t **ret, struct error *err)
@@ -280,8 +281,7 @@ static json_t *backend_connects_json(const struct dataplane *dp, const struct dp
 									 : json_null();
 }
 
-/* Since a time of CLOCK_MONOTONIC; null: there is none. */
-static json_t *age_json(uint64_t at_ms)
+json_t *api_age_json(uint64_t at_ms)
 {
 	uint64_t now = clock_monotonic_ms();
 
@@ -301,9 +301,9 @@ static json_t *source_json(const struct api *api, const struct config_service *c
 	return json_pack("{s:s, s:s, s:i, s:i, s:o, s:o, s:s, s:i, s:s}", "kind",
 			 config_from_kind(&config->from), "what", config_from_what(&config->from),
 			 "min", config->from.min, "named", status->named, "listed_s",
-			 age_json(status->listed_ms), "failed_s", age_json(status->failed_ms),
-			 "why", status->why, "ignored", status->ignored, "ignored_why",
-			 status->ignored_why);
+			 api_age_json(status->listed_ms), "failed_s",
+			 api_age_json(status->failed_ms), "why", status->why, "ignored",
+			 status->ignored, "ignored_why", status->ignored_why);
 }
 
 /* Those that have backends, in the order in which they come. */

@@ -160,6 +160,11 @@ void stream_finish(struct stream *stream)
 	shutdown(stream->fd, SHUT_WR);
 }
 
+bool stream_is_known(const struct stream *stream)
+{
+	return !stream->ssl || SSL_get0_peer_certificate(stream->ssl);
+}
+
 void stream_subject(const struct stream *stream, char *ret, size_t size)
 {
 	const X509 *shown = stream->ssl ? SSL_get0_peer_certificate(stream->ssl) : NULL;

@@ -31,6 +31,8 @@ bool stream_has_more(const struct stream *stream);
 ssize_t stream_write(struct stream *stream, const void *bytes, size_t size);
 /* Nothing more is sent. */
 void stream_finish(struct stream *stream);
+/* Has the client shown a certificate, or does it speak no TLS? */
+bool stream_is_known(const struct stream *stream);
 /* What the certificate that the other end has shown says of it, as RFC 2253 writes it; "": it has
  * shown none. */
 void stream_subject(const struct stream *stream, char *ret, size_t size);

@@ -61,6 +61,7 @@ static int load(struct addition *addition)
 					addition->texts[i], strlen(addition->texts[i]));
 		source->bare = true;
 		source->file = i == SERVICES ? REQUEST : 0;
+		source->part = i == SERVICES ? CONFIG_PART_INCLUDED : CONFIG_PART_MAIN;
 		addition->loaded++;
 		if (!rc)
 			rc = config_schema_load(source, &addition->raws[i]);

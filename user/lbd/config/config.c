@@ -17,6 +17,16 @@
 
 /* ---- from texts to a value ---- */
 
+/* Of the main text, and of what this node says beside that of its fleet. */
+static void read_top(const struct config_sources *sources, struct raw_config *const *raws,
+		     struct config *config)
+{
+	config_read(&sources->list[0], raws[0], config);
+	for (unsigned i = 1; i < sources->count; i++)
+		if (sources->list[i].part == CONFIG_PART_NODE && raws[i])
+			config_read_more(&sources->list[i], raws[i], config);
+}
+
 /* raws are loaded, perhaps after complaints; those that could not be are NULL. */
 static void read_raws(const struct config_sources *sources, struct raw_config *const *raws,
 		      struct config *config)
@@ -27,7 +37,7 @@ static void read_raws(const struct config_sources *sources, struct raw_config *c
 		sources->list[i].lists = lists;
 	if (lists) {
 		if (raws[0])
-			config_read(&sources->list[0], raws[0], config);
+			read_top(sources, raws, config);
 		config_read_services(sources, raws, config);
 	} else {
 		config_source_oom(&sources->list[0]);
@@ -65,11 +75,23 @@ static void keep_defaults(struct config_source *source, const struct raw_config 
 		config_source_oom(source);
 }
 
+/* What a node says for itself is not read in the text of its fleet. Services are never its own. */
+static void hide_overruled(const struct config_sources *sources)
+{
+	struct config_source *main_text = &sources->list[0];
+
+	for (unsigned i = 1; i < sources->count; i++)
+		if (sources->list[i].part == CONFIG_PART_NODE && !main_text->error &&
+		    !sources->list[i].error)
+			config_source_hide(main_text, &sources->list[i], "services");
+}
+
 static struct config *build(const struct config_sources *sources)
 {
 	struct raw_config **raws = calloc(sources->count, sizeof(*raws));
 	struct config *config = calloc(1, sizeof(*config));
 
+	hide_overruled(sources);
 	if (!raws || !config)
 		config_source_oom(&sources->list[0]);
 	else if (load_raws(sources, raws))
@@ -132,6 +154,13 @@ static void report_mistakes(const struct report *report, struct config_mistakes 
 
 /* ---- parsing ---- */
 
+static enum config_part part_of(const struct config_texts *texts, unsigned index)
+{
+	if (texts->remote)
+		return index ? CONFIG_PART_NODE : CONFIG_PART_FLEET;
+	return index ? CONFIG_PART_INCLUDED : CONFIG_PART_MAIN;
+}
+
 /* Without `all` the first text that is not YAML ends it. */
 static void load_sources(const struct config_texts *texts, struct config_mistakes *all,
 			 struct config_sources *sources)
@@ -143,6 +172,7 @@ static void load_sources(const struct config_texts *texts, struct config_mistake
 
 		source->all = all;
 		source->file = i;
+		source->part = part_of(texts, i);
 		if (rc && !all)
 			return;
 	}
@@ -214,7 +244,7 @@ static int parse_one(const char *text, size_t length, const char *name, const st
 		     struct config **ret, struct error *err)
 {
 	struct config_text one = {(char *)name, (char *)text, length};
-	const struct config_texts texts = {&one, 1};
+	const struct config_texts texts = {.list = &one, .count = 1};
 
 	return parse(&texts, report, ret, NULL, err);
 }

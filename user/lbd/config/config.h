@@ -86,6 +86,7 @@ struct config_from {
 	char *ca, *cert, *key; /* paths of PEM files; NULL: none */
 	char *server_name;     /* that the servers' certificates have; NULL: the address */
 	uint32_t min;          /* a list with fewer is not believed; default 1 */
+	char *node; /* not of `backends-from`: who this node is to its fleet; NULL: nobody */
 };
 
 enum config_record { CONFIG_RECORD_A, CONFIG_RECORD_AAAA, CONFIG_RECORD_SRV };
@@ -96,7 +97,7 @@ enum config_family { CONFIG_FAMILY_IPV4, CONFIG_FAMILY_IPV6 };
 	"has no meaning for a backup, which comes after all priorities: expected one of the two"
 
 #define CONFIG_FROM_TEXT  1023 /* bytes of each text: as CONFIG_MAX_TEXT */
-#define CONFIG_FROM_TEXTS 17   /* that it has */
+#define CONFIG_FROM_TEXTS 18   /* that it has */
 #define CONFIG_FROM_MAX   1024 /* backends that a source names at most */
 
 struct config_service {
@@ -349,5 +350,7 @@ const char *config_real_text(const struct addr *address, uint16_t port, uint8_t 
  * the end of a sentence that begins with the address in err. */
 int config_check_backend(const struct config *config, const struct config_service *service,
 			 const struct addr *address, struct error *err);
+
+#include "remote.h" /* needs config_from */
 
 #endif

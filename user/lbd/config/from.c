@@ -114,7 +114,7 @@ static bool are_servers(const char *text)
 	return are_all(text, is_server, SERVERS_MAX);
 }
 
-static bool are_urls(const char *text)
+bool config_from_urls_fit(const char *text)
 {
 	return are_all(text, is_url, URLS_MAX);
 }
@@ -147,7 +147,7 @@ static bool is_port_or_label(const char *text)
 #define BASE_URLS_EXPECTED " and a path or none, separated by blanks"
 
 static const struct config_text_key from_texts[] = {
-    CONFIG_TEXT("etcd", raw_from, etcd, config_from, etcd, are_urls,
+    CONFIG_TEXT("etcd", raw_from, etcd, config_from, etcd, config_from_urls_fit,
 		"1 to 8 URLs such as http://10.0.0.5:2379, separated by blanks"),
     CONFIG_TEXT("prefix", raw_from, prefix, config_from, prefix, is_short, "1 to 255 bytes"),
     CONFIG_TEXT("kubernetes", raw_from, kubernetes, config_from, kubernetes, are_base_urls,
@@ -391,7 +391,7 @@ static const size_t owned[] = {
     offsetof(struct config_from, datacenter),  offsetof(struct config_from, tag),
     offsetof(struct config_from, token),       offsetof(struct config_from, ca),
     offsetof(struct config_from, cert),        offsetof(struct config_from, key),
-    offsetof(struct config_from, server_name),
+    offsetof(struct config_from, server_name), offsetof(struct config_from, node),
 };
 #define OWNED (sizeof(owned) / sizeof(owned[0]))
 

@@ -10,4 +10,7 @@
 void config_read_from(const struct config_place *at, const struct raw_from *raw,
 		      struct config_from *ret);
 
+/* URLs of the servers of one etcd cluster, separated by blanks. */
+bool config_from_urls_fit(const char *text);
+
 #endif

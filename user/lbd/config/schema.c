@@ -282,34 +282,40 @@ static const cyaml_schema_field_t nat_keys[] = {
 	CYAML_FIELD_SEQUENCE("services", CYAML_FLAG_POINTER, struct raw_config, services, &service_schema, 0, \
 			     LB_MAX_SERVICES)
 
+/* Where lbd keeps its files: known before the text of a fleet is read. */
+#define PLACES \
+	TEXT("socket", raw_config, socket), \
+	TEXT("state", raw_config, state)
+
+#define FIRST_KEYS \
+	CYAML_FIELD_SEQUENCE("interfaces", OPTIONAL | CYAML_FLAG_POINTER, struct raw_config, interfaces, \
+			     &text_schema, 0, MAX_INTERFACES), \
+	WORD("mode", raw_config, mode, mode_words), \
+	WORD("unserved", raw_config, unserved, refusal_words), \
+	TEXT("pin", raw_config, pin)
+
+#define MORE_KEYS \
+	TEXT("group", raw_config, group), \
+	TEXT("metrics", raw_config, metrics), \
+	CYAML_FIELD_SEQUENCE("metrics-hosts", OPTIONAL | CYAML_FLAG_POINTER, struct raw_config, metrics_hosts, \
+			     &text_schema, 0, MAX_HOSTS), \
+	TEXT("metrics-token-file", raw_config, metrics_token_file), \
+	WORD("page", raw_config, page, switch_words), \
+	TEXT("notify", raw_config, notify), \
+	TEXT("hash-seed", raw_config, hash_seed), \
+	TEXT("zone", raw_config, zone), \
+	GROUP("encap", raw_config, encap, encap_keys), \
+	GROUP("limits", raw_config, limits, limits_keys), \
+	GROUP("telemetry", raw_config, telemetry, telemetry_keys), \
+	GROUP("announce", raw_config, announce, announce_keys), \
+	GROUP("peers", raw_config, peers, peers_keys), \
+	GROUP("api", raw_config, api, api_keys), \
+	GROUP("nat", raw_config, nat, nat_keys)
+
+#define DEFAULTS GROUP("defaults", raw_config, defaults, defaults_keys)
+
 static const cyaml_schema_field_t config_keys[] = {
-	TEXT("include", raw_config, include),
-	CYAML_FIELD_SEQUENCE("interfaces", OPTIONAL | CYAML_FLAG_POINTER, struct raw_config, interfaces,
-			     &text_schema, 0, MAX_INTERFACES),
-	WORD("mode", raw_config, mode, mode_words),
-	WORD("unserved", raw_config, unserved, refusal_words),
-	TEXT("pin", raw_config, pin),
-	TEXT("socket", raw_config, socket),
-	TEXT("state", raw_config, state),
-	TEXT("group", raw_config, group),
-	TEXT("metrics", raw_config, metrics),
-	CYAML_FIELD_SEQUENCE("metrics-hosts", OPTIONAL | CYAML_FLAG_POINTER, struct raw_config, metrics_hosts,
-			     &text_schema, 0, MAX_HOSTS),
-	TEXT("metrics-token-file", raw_config, metrics_token_file),
-	WORD("page", raw_config, page, switch_words),
-	TEXT("notify", raw_config, notify),
-	TEXT("hash-seed", raw_config, hash_seed),
-	TEXT("zone", raw_config, zone),
-	GROUP("encap", raw_config, encap, encap_keys),
-	GROUP("limits", raw_config, limits, limits_keys),
-	GROUP("telemetry", raw_config, telemetry, telemetry_keys),
-	GROUP("announce", raw_config, announce, announce_keys),
-	GROUP("peers", raw_config, peers, peers_keys),
-	GROUP("api", raw_config, api, api_keys),
-	GROUP("nat", raw_config, nat, nat_keys),
-	GROUP("defaults", raw_config, defaults, defaults_keys),
-	SERVICES,
-	CYAML_FIELD_END};
+	TEXT("include", raw_config, include), FIRST_KEYS, PLACES, MORE_KEYS, DEFAULTS, SERVICES, CYAML_FIELD_END};
 static const cyaml_schema_value_t config_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_config, config_keys)};
 
@@ -317,11 +323,26 @@ static const cyaml_schema_value_t config_schema = {
 static const cyaml_schema_field_t included_keys[] = {SERVICES, CYAML_FIELD_END};
 static const cyaml_schema_value_t included_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_config, included_keys)};
+
+static const cyaml_schema_field_t fleet_keys[] = {FIRST_KEYS, MORE_KEYS, DEFAULTS, SERVICES, CYAML_FIELD_END};
+static const cyaml_schema_value_t fleet_schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_config, fleet_keys)};
+
+static const cyaml_schema_field_t node_keys[] = {FIRST_KEYS, PLACES, MORE_KEYS, CYAML_FIELD_END};
+static const cyaml_schema_value_t node_schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct raw_config, node_keys)};
 /* clang-format on */
 
 static const cyaml_schema_value_t *schema_of(const struct config_source *source)
 {
-	return source->file ? &included_schema : &config_schema;
+	static const cyaml_schema_value_t *const schemas[] = {
+	    [CONFIG_PART_MAIN] = &config_schema,
+	    [CONFIG_PART_INCLUDED] = &included_schema,
+	    [CONFIG_PART_FLEET] = &fleet_schema,
+	    [CONFIG_PART_NODE] = &node_schema,
+	};
+
+	return schemas[source->part];
 }
 
 /* ---- loading ---- */

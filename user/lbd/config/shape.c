@@ -91,11 +91,29 @@ static const char *nearest_key(const cyaml_schema_field_t *fields, const char *k
 	return nearest;
 }
 
+/* Of a key that another text of the config may have. NULL: any other. */
+static const char *other_place(const struct config_place *at)
+{
+	if (*at->object)
+		return NULL;
+	switch (at->source->part) {
+	case CONFIG_PART_INCLUDED:
+		return "in an included file: all else is in the main file";
+	case CONFIG_PART_FLEET:
+		return "in etcd: socket and state are in the node's own file, and nothing is "
+		       "included";
+	case CONFIG_PART_NODE:
+		return "in the node's own file: all else is in etcd";
+	default:
+		return NULL;
+	}
+}
+
 static void complain_key(const cyaml_schema_field_t *fields, const struct config_place *at,
 			 const yaml_node_t *node)
 {
 	const char *key = (const char *)node->data.scalar.value,
-		   *nearest = nearest_key(fields, key);
+		   *nearest = nearest_key(fields, key), *place = other_place(at);
 	char text[400];
 
 	if (!strcmp(key, "<<"))
@@ -104,11 +122,9 @@ static void complain_key(const cyaml_schema_field_t *fields, const struct config
 		    "merge keys are not supported: use `defaults`, or an alias for a whole value");
 	else if (nearest)
 		config_complain_node(at, node, NULL, key, "unknown key: did you mean %s?", nearest);
-	else if (at->source->file && !*at->object)
-		config_complain_node(at, node, NULL, key,
-				     "expected only %s in an included file: all else is in the "
-				     "main file",
-				     list_keys(fields, text, sizeof(text)));
+	else if (place)
+		config_complain_node(at, node, NULL, key, "expected only %s %s",
+				     list_keys(fields, text, sizeof(text)), place);
 	else
 		config_complain_node(at, node, NULL, key, "unknown key: expected %s",
 				     list_keys(fields, text, sizeof(text)));

@@ -143,6 +143,34 @@ yaml_node_t *config_source_value(struct config_source *source, const yaml_node_t
 	return pair ? yaml_document_get_node(&source->document, pair->value) : NULL;
 }
 
+static bool is_hidden(struct config_source *source, const yaml_node_pair_t *pair,
+		      struct config_source *other, const char *but)
+{
+	const yaml_node_t *key = yaml_document_get_node(&source->document, pair->key);
+	const char *name = (const char *)key->data.scalar.value;
+
+	return key->type == YAML_SCALAR_NODE && strcmp(name, but) != 0 &&
+	       config_source_pair(other, yaml_document_get_root_node(&other->document), name);
+}
+
+void config_source_hide(struct config_source *source, struct config_source *other, const char *but)
+{
+	yaml_node_t *root = yaml_document_get_root_node(&source->document);
+	yaml_node_pair_t *pair;
+
+	if (root->type != YAML_MAPPING_NODE)
+		return;
+	for (pair = root->data.mapping.pairs.start; pair < root->data.mapping.pairs.top;) {
+		if (!is_hidden(source, pair, other, but)) {
+			pair++;
+			continue;
+		}
+		memmove(pair, pair + 1,
+			(size_t)(root->data.mapping.pairs.top - pair - 1) * sizeof(*pair));
+		root->data.mapping.pairs.top--;
+	}
+}
+
 static yaml_node_t *item_node(const struct config_place *at, const char *key, size_t index)
 {
 	const yaml_node_t *list = config_source_value(at->source, at->node, key);

@@ -22,9 +22,18 @@ struct config_mistakes {
 	size_t count, left_out;
 };
 
+/* What a text is, which decides on the keys that it may have. */
+enum config_part {
+	CONFIG_PART_MAIN,
+	CONFIG_PART_INCLUDED,
+	CONFIG_PART_FLEET, /* the main one, in etcd */
+	CONFIG_PART_NODE,  /* beside that one: of this node alone */
+};
+
 struct config_source {
-	const char *name;            /* of the file, for errors */
-	unsigned file;               /* 0: the main file; then those that it includes */
+	const char *name; /* of the file, for errors */
+	unsigned file;    /* 0: the main file; then those that it includes */
+	enum config_part part;
 	bool bare;                   /* no file: errors have neither its name nor a line */
 	const char *text;            /* borrowed */
 	size_t length;               /* of text, bytes */
@@ -62,6 +71,9 @@ void config_source_done(struct config_source *source);
 /* The source whose error counts: one that has run out of memory, else the first with a complaint;
  * NULL: none has one. */
 struct config_source *config_sources_failed(const struct config_sources *sources);
+
+/* Takes the keys of the top level that other has, but this one, out of source. Both are YAML. */
+void config_source_hide(struct config_source *source, struct config_source *other, const char *but);
 
 /* The first pair of a mapping with this key, and its value; NULL if there is none. */
 const yaml_node_pair_t *config_source_pair(struct config_source *source, const yaml_node_t *mapping,

@@ -218,6 +218,46 @@ static int read_included(struct config_texts *texts, size_t room, struct error *
 	return rc;
 }
 
+/* Takes ownership of name and bytes. 0 or -ENOMEM. */
+static int add_text(struct config_texts *texts, char *name, char *bytes, size_t length)
+{
+	struct config_text *list = reallocarray(texts->list, texts->count + 1, sizeof(*list));
+
+	if (!name || !bytes || !list) {
+		free(name);
+		free(bytes);
+		texts->list = list ? list : texts->list;
+		return -ENOMEM;
+	}
+	texts->list = list;
+	list[texts->count++] = (struct config_text){name, bytes, length};
+	return 0;
+}
+
+int config_join_texts(const struct config_text *fleet, const char *local, bool needed,
+		      struct config_texts *ret, struct error *err)
+{
+	struct config_texts texts = {.remote = true};
+	char *bytes = malloc(fleet->length + 1);
+	size_t room = MAX_BYTES;
+	int rc;
+
+	if (bytes)
+		memcpy(bytes, fleet->bytes, fleet->length);
+	rc = add_text(&texts, strdup(fleet->name), bytes, fleet->length);
+	if (rc)
+		error_set(err, rc, "out of memory");
+	else
+		rc = add_file(&texts, strdup(local), &room, err);
+	if (rc == -ENOENT && !needed)
+		rc = 0;
+	if (rc)
+		config_texts_done(&texts);
+	else
+		*ret = texts;
+	return rc;
+}
+
 int config_read_files(const char *path, struct config_texts *ret, struct error *err)
 {
 	struct config_texts texts = {0};

@@ -472,6 +472,38 @@ void config_read_services(const struct config_sources *sources, struct raw_confi
 			read_file_services(&sources->list[i], raws[i], &defaults, config);
 }
 
+static void read_given(const struct config_place *root, const struct raw_config *raw,
+		       struct config *config)
+{
+	config_read_texts(root, texts, raw, config);
+	config_read_numbers(root, numbers, raw, config);
+	if (raw->mode)
+		config->mode = *raw->mode;
+	if (raw->unserved)
+		config->unserved = *raw->unserved;
+	if (raw->metrics)
+		read_metrics(root, raw->metrics, config);
+	if (raw->metrics_hosts || !config->metrics_hosts)
+		read_metrics_hosts(root, raw, config);
+	read_page(root, raw, config);
+	if (raw->encap)
+		read_encap(root, raw->encap, config);
+	if (raw->limits)
+		read_limits(root, raw->limits, &config->limits);
+	if (raw->telemetry)
+		read_telemetry(root, raw->telemetry, config);
+	if (raw->announce)
+		read_announce(root, raw->announce, config);
+	if (raw->peers)
+		read_peers(root, raw->peers, &config->peers);
+	if (raw->api)
+		config_read_api(root, raw->api, &config->api);
+	if (raw->nat)
+		read_nat(root, raw->nat, &config->nat);
+	if (raw->interfaces || !config->interfaces)
+		read_interfaces(root, raw, config);
+}
+
 void config_read(struct config_source *source, const struct raw_config *raw, struct config *config)
 {
 	struct config_place root;
@@ -479,28 +511,34 @@ void config_read(struct config_source *source, const struct raw_config *raw, str
 	config_place_root(source, &root);
 	*config = config_defaults;
 	config_read_texts(&root, texts, &default_texts, config);
-	config_read_texts(&root, texts, raw, config);
-	config_read_numbers(&root, numbers, raw, config);
-	if (raw->mode)
-		config->mode = *raw->mode;
-	if (raw->unserved)
-		config->unserved = *raw->unserved;
-	read_metrics(&root, raw->metrics ? raw->metrics : default_texts.metrics, config);
-	read_metrics_hosts(&root, raw, config);
-	read_page(&root, raw, config);
-	if (raw->encap)
-		read_encap(&root, raw->encap, config);
-	if (raw->limits)
-		read_limits(&root, raw->limits, &config->limits);
-	if (raw->telemetry)
-		read_telemetry(&root, raw->telemetry, config);
-	if (raw->announce)
-		read_announce(&root, raw->announce, config);
-	if (raw->peers)
-		read_peers(&root, raw->peers, &config->peers);
-	if (raw->api)
-		config_read_api(&root, raw->api, &config->api);
-	if (raw->nat)
-		read_nat(&root, raw->nat, &config->nat);
-	read_interfaces(&root, raw, config);
+	if (!raw->metrics)
+		read_metrics(&root, default_texts.metrics, config);
+	read_given(&root, raw, config);
+}
+
+/* Of lists there is none with items yet: they were hidden in the other text. */
+static void forget_defaults(const struct raw_config *raw, struct config *config)
+{
+	if (raw->metrics) {
+		free(config->metrics);
+		config->metrics = NULL;
+	}
+	if (raw->interfaces) {
+		free(config->interfaces);
+		config->interfaces = NULL;
+	}
+	if (raw->metrics_hosts) {
+		free(config->metrics_hosts);
+		config->metrics_hosts = NULL;
+	}
+}
+
+void config_read_more(struct config_source *source, const struct raw_config *raw,
+		      struct config *config)
+{
+	struct config_place root;
+
+	config_place_root(source, &root);
+	forget_defaults(raw, config);
+	read_given(&root, raw, config);
 }

@@ -9,6 +9,9 @@
 /* Fills config, which must be zero, but for its services. Mistakes are complaints in source; then
  * config is incomplete, and fit only for config_free. */
 void config_read(struct config_source *source, const struct raw_config *raw, struct config *config);
+/* The same, for a second text: what it does not say stays. */
+void config_read_more(struct config_source *source, const struct raw_config *raw,
+		      struct config *config);
 /* The services of all files, with the `defaults` of the first. raws: of each source; NULL: it could
  * not be loaded. Likewise. */
 void config_read_services(const struct config_sources *sources, struct raw_config *const *raws,

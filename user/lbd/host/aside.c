@@ -21,6 +21,7 @@
 struct aside {
 	STAILQ_ENTRY(aside) link; /* of those that wait */
 	bool waits;
+	bool told; /* that it is late */
 	struct aside_options options;
 	int returned; /* eventfd: the call has */
 	struct event done, late;
@@ -66,11 +67,22 @@ static void on_done(evutil_socket_t fd, short what, void *arg)
 	start_waiting();
 }
 
+/* Whoever waits also looks whether there is room now: of calls that were dropped nobody hears that
+ * they have returned, and a thread that could not be started may start now. */
 static void on_late(evutil_socket_t fd, short what, void *arg)
 {
 	struct aside *aside = arg;
+	const struct timeval again = clock_span_ms(aside->options.limit_ms);
+	bool waits = aside->waits;
 
-	aside->options.late(aside->options.arg);
+	if (waits)
+		event_add(&aside->late, &again);
+	if (!aside->told) {
+		aside->told = true;
+		aside->options.late(aside->options.arg); /* it may drop this one */
+	}
+	if (waits)
+		start_waiting();
 }
 
 /* Without signals, which are the loop's. 0 or an error number. */

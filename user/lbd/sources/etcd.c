@@ -1,35 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Keys below a prefix in etcd, by the JSON gateway of its API v3. A watch tells that something has
- * changed; what it says is not read: all keys are then asked for, so that a list is always whole,
- * as of one revision, whatever the watch missed. They are also asked for every POLL_MS, which finds
- * a server that has gone without a word. */
+/* Keys in etcd. A watch tells that something has changed; what it says is not read: all keys are
+ * then asked for, so that a list is always whole, as of one revision, whatever the watch missed.
+ * They are also asked for every POLL_MS, which finds a server that has gone without a word. */
+#include "etcd.h"
+
 #include <errno.h>
-#include <event2/event_struct.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "credentials.h"
 #include "keys.h"
-#include "transfer.h"
 
 #define GATHER_MS 20 /* from the first change until all keys are asked for */
 #define POLL_MS   10000
 #define ANSWER_MS 5000
 
-struct run {
-	const struct source_env *env;
-	const struct config_from *from;
-	void *arg;
-	struct event timer; /* the next request for all keys */
-	struct transfer keys, watch;
-	struct servers servers;
-	char next[24]; /* the revision that the watch begins with */
-	bool again;    /* something has changed while all keys are asked for */
-	bool gathers;  /* the timer runs from a first change */
-};
-
-static void set_timer(struct run *run, uint64_t ms)
+static void set_timer(struct etcd_run *run, uint64_t ms)
 {
 	const struct timeval wait = clock_span_ms(ms);
 
@@ -49,7 +36,7 @@ static bool is_cancelled(const char *data, size_t length)
  * keep coming do not put off what the first one began. */
 static bool note_change(struct transfer *transfer, const char *data, size_t length)
 {
-	struct run *run = transfer->run;
+	struct etcd_run *run = transfer->run;
 
 	if (is_cancelled(data, length))
 		return false; /* ends the transfer: watch_ended */
@@ -62,23 +49,35 @@ static bool note_change(struct transfer *transfer, const char *data, size_t leng
 	return true;
 }
 
-/* revision: of a watch; NULL: all keys. 0 or -ENOMEM. */
-static int ask(struct run *run, struct transfer *transfer, const char *revision)
+int etcd_ask(const struct etcd_run *run, struct transfer *transfer, const char *path, char *body,
+	     bool endless)
 {
 	const struct transfer_request request = {
 	    .from = run->from,
 	    .server = run->servers.list[run->servers.at],
-	    .path = revision ? "/v3/watch" : "/v3/kv/range",
-	    .json = keys_request(run->from->prefix, revision),
-	    .most_ms = revision ? 0 : ANSWER_MS,
+	    .path = path,
+	    .json = body,
+	    .most_ms = endless ? 0 : ANSWER_MS,
 	};
 
-	return request.json ? transfer_start(transfer, &request) : -ENOMEM;
+	return body ? transfer_start(transfer, &request) : -ENOMEM;
+}
+
+static int ask_for_keys(struct etcd_run *run)
+{
+	return etcd_ask(run, &run->keys, "/v3/kv/range",
+			run->dialect->request(run->from->prefix, NULL), false);
+}
+
+static int start_watch(struct etcd_run *run)
+{
+	return etcd_ask(run, &run->watch, "/v3/watch",
+			run->dialect->request(run->from->prefix, run->next), true);
 }
 
 /* ---- rounds ---- */
 
-static void fail(struct run *run, const char *why)
+static void fail(struct etcd_run *run, const char *why)
 {
 	char text[SOURCE_WHY];
 
@@ -91,7 +90,7 @@ static void fail(struct run *run, const char *why)
 
 static void begin_round(int fd, short what, void *arg)
 {
-	struct run *run = arg;
+	struct etcd_run *run = arg;
 
 	run->gathers = false;
 	if (run->keys.curl) {
@@ -99,13 +98,13 @@ static void begin_round(int fd, short what, void *arg)
 		return;
 	}
 	run->again = false;
-	if (ask(run, &run->keys, NULL))
+	if (ask_for_keys(run))
 		fail(run, "out of memory");
 }
 
 static void keys_came(struct transfer *transfer, const struct transfer_answer *answer)
 {
-	struct run *run = transfer->run;
+	struct etcd_run *run = transfer->run;
 	struct source_list list = {0};
 	struct error err;
 
@@ -113,12 +112,13 @@ static void keys_came(struct transfer *transfer, const struct transfer_answer *a
 		fail(run, answer->why);
 		return;
 	}
-	if (keys_read(answer->body, answer->length, run->from->prefix, &list, run->next, &err)) {
+	if (run->dialect->read(answer->body, answer->length, run->from->prefix, &list, run->next,
+			       &err)) {
 		fail(run, err.text);
 		return;
 	}
 	servers_work(&run->servers);
-	if (!run->watch.curl && ask(run, &run->watch, run->next))
+	if (!run->watch.curl && start_watch(run))
 		run->again = false; /* the next poll tries again */
 	set_timer(run, run->again ? GATHER_MS : POLL_MS);
 	run->env->report(run->arg, &list, NULL);
@@ -128,7 +128,7 @@ static void keys_came(struct transfer *transfer, const struct transfer_answer *a
 /* Whatever ended it: all keys say what is, or what is wrong with the server. */
 static void watch_ended(struct transfer *transfer, const struct transfer_answer *answer)
 {
-	struct run *run = transfer->run;
+	struct etcd_run *run = transfer->run;
 
 	if (run->keys.curl)
 		run->again = true;
@@ -136,36 +136,49 @@ static void watch_ended(struct transfer *transfer, const struct transfer_answer 
 		set_timer(run, servers_wait_ms(&run->servers));
 }
 
-/* ---- the kind ---- */
+/* ---- start and end ---- */
 
-static void etcd_stop(void *arg)
+void etcd_unfollow(struct etcd_run *run)
 {
-	struct run *run = arg;
-
 	event_del(&run->timer);
 	transfer_stop(&run->keys);
 	transfer_stop(&run->watch);
 	servers_done(&run->servers);
-	free(run);
 }
 
-static void *etcd_start(const struct source_env *env, const struct config_from *from, void *arg)
+int etcd_follow(struct etcd_run *run, const struct etcd_dialect *dialect,
+		const struct source_env *env, const struct config_from *from, void *arg)
 {
-	struct run *run = calloc(1, sizeof(*run));
-
-	if (!run)
-		return NULL;
-	*run = (struct run){.env = env, .from = from, .arg = arg};
+	*run = (struct etcd_run){.dialect = dialect, .env = env, .from = from, .arg = arg};
 	run->keys = (struct transfer){.run = run, .end = keys_came, .env = env};
 	run->watch =
 	    (struct transfer){.run = run, .take = note_change, .end = watch_ended, .env = env};
 	evtimer_assign(&run->timer, env->base, begin_round, run);
 	if (!from->prefix || !servers_init(&run->servers, from->etcd)) {
-		etcd_stop(run);
-		return NULL;
+		servers_done(&run->servers);
+		return -EINVAL;
 	}
 	set_timer(run, 0);
-	return run;
+	return 0;
+}
+
+/* ---- the kind: backends below a prefix ---- */
+
+static void *etcd_start(const struct source_env *env, const struct config_from *from, void *arg)
+{
+	static const struct etcd_dialect dialect = {keys_request, keys_read};
+	struct etcd_run *run = calloc(1, sizeof(*run));
+
+	if (run && !etcd_follow(run, &dialect, env, from, arg))
+		return run;
+	free(run);
+	return NULL;
+}
+
+static void etcd_stop(void *arg)
+{
+	etcd_unfollow(arg);
+	free(arg);
 }
 
 REGISTER(source_kind, etcd) = {

@@ -9,59 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base64.h"
 #include "common/cleanup.h"
 
 #define KEYS_ASKED (CONFIG_FROM_MAX + 1) /* one more than can be taken */
-
-static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/* ---- base64 (RFC 4648, section 4) ---- */
-
-static char *encode(const char *text, size_t length)
-{
-	char *encoded = malloc((length + 2) / 3 * 4 + 1), *at = encoded;
-
-	for (size_t i = 0; encoded && i < length; i += 3) {
-		uint32_t bits = (uint32_t)(uint8_t)text[i] << 16;
-
-		bits |= i + 1 < length ? (uint32_t)(uint8_t)text[i + 1] << 8 : 0;
-		bits |= i + 2 < length ? (uint8_t)text[i + 2] : 0;
-		*at++ = digits[bits >> 18];
-		*at++ = digits[bits >> 12 & 63];
-		*at++ = i + 1 < length ? digits[bits >> 6 & 63] : '=';
-		*at++ = i + 2 < length ? digits[bits & 63] : '=';
-	}
-	if (encoded)
-		*at = 0;
-	return encoded;
-}
-
-/* A text, without a NUL in it. NULL: it is none, or out of memory. */
-static char *decode(const char *encoded)
-{
-	size_t length = encoded ? strlen(encoded) : 0, used = 0;
-	char *text = length % 4 ? NULL : malloc(length / 4 * 3 + 1);
-	uint32_t bits = 0;
-
-	for (size_t i = 0; text && i < length && encoded[i] != '='; i++) {
-		const char *digit = strchr(digits, encoded[i]);
-
-		if (!digit) {
-			free(text);
-			return NULL;
-		}
-		bits = bits << 6 | (uint32_t)(digit - digits);
-		if (i % 4)
-			text[used++] = (char)(bits >> (6 - i % 4 * 2));
-	}
-	if (!text)
-		return NULL;
-	text[used] = 0;
-	if (strlen(text) == used)
-		return text;
-	free(text);
-	return NULL;
-}
 
 /* ---- requests ---- */
 
@@ -77,14 +28,14 @@ static char *end_of(const char *prefix)
 		length--;
 	if (length)
 		end[length - 1]++;
-	encoded = encode(length ? end : "", length ? length : 1);
+	encoded = base64_encode(length ? end : "", length ? length : 1);
 	free(end);
 	return encoded;
 }
 
 char *keys_request(const char *prefix, const char *revision)
 {
-	_cleanup_free_ char *key = encode(prefix, strlen(prefix)), *end = end_of(prefix);
+	_cleanup_free_ char *key = base64_encode(prefix, strlen(prefix)), *end = end_of(prefix);
 	char *body;
 	int length;
 
@@ -145,8 +96,10 @@ static int read_item(const char *rest, const char *text, struct source_item *ret
 /* 0, also if it is ignored; -E2BIG or -ENOMEM. */
 static int read_key(json_t *kv, const char *prefix, struct source_list *list)
 {
-	_cleanup_free_ char *key = decode(json_string_value(json_object_get(kv, "key"))),
-			    *value = decode(json_string_value(json_object_get(kv, "value")));
+	_cleanup_free_ char *key =
+				base64_decode_text(json_string_value(json_object_get(kv, "key"))),
+			    *value =
+				base64_decode_text(json_string_value(json_object_get(kv, "value")));
 	struct source_item item;
 	struct error why;
 

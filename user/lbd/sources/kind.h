@@ -11,11 +11,22 @@
  * or with NULL, and why it failed. Not from within start. */
 typedef void source_report_fn(void *arg, struct source_list *list, const char *why);
 
+/* How an order has ended; why of one that has failed. */
+enum source_outcome {
+	SOURCE_MADE,
+	SOURCE_OVERTAKEN, /* another has written meanwhile: nothing was */
+	SOURCE_LOST,      /* it has failed, or nobody knows whether it was made */
+	SOURCE_OUTCOMES
+};
+typedef void source_done_fn(void *arg, uint32_t number, enum source_outcome outcome,
+			    const char *why);
+
 struct source_env {
 	struct event_base *base;
 	struct tasks *tasks; /* NULL: what takes long runs at once */
 	void *shared;        /* of open */
 	source_report_fn *report;
+	source_done_fn *done;
 };
 
 struct source_kind {
@@ -35,9 +46,14 @@ struct source_kind {
 	 * memory. */
 	void *(*start)(const struct source_env *env, const struct config_from *from, void *arg);
 	void (*stop)(void *run);
+	/* Writes what body says, takes it over, and ends with done. One at a time. NULL: the kind
+	 * only reads. */
+	void (*order)(void *run, uint32_t number, char *body);
 };
 
 REGISTRY(source_kind, struct source_kind);
+
+#define SOURCE_KIND_FLEET "etcd-fleet" /* that names documents, not backends */
 
 const struct source_kind *source_kind_find(const char *name);
 

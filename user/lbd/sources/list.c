@@ -13,7 +13,27 @@
 void source_list_done(struct source_list *list)
 {
 	free(list->items);
+	for (unsigned i = 0; i < SOURCE_DOCUMENTS; i++)
+		free(list->documents[i].bytes);
 	*list = (struct source_list){0};
+}
+
+int source_document_add(struct source_document *document, const char *part, size_t length)
+{
+	char *grown;
+
+	if (length > SOURCE_DOCUMENT_MAX - document->length)
+		return -E2BIG;
+	if (!length)
+		return 0;
+	grown = realloc(document->bytes, document->length + length + 1);
+	if (!grown)
+		return -ENOMEM;
+	memcpy(grown + document->length, part, length);
+	document->bytes = grown;
+	document->length += length;
+	document->bytes[document->length] = 0;
+	return 0;
 }
 
 int source_list_add(struct source_list *list, const struct source_item *item)

@@ -20,16 +20,37 @@ struct source_item {
 
 #define SOURCE_WEIGHT 100 /* where a source gives none */
 
+/* What belongs to the config of a fleet, as of one revision. */
+enum source_document_kind {
+	SOURCE_CONFIG,
+	SOURCE_FORMER,  /* the config before */
+	SOURCE_ROLLOUT, /* how it is rolled out: rollout.h */
+	SOURCE_LIVE,    /* the nodes that follow it now, each a line */
+	SOURCE_DOCUMENTS
+};
+
+struct source_document {
+	char *bytes; /* with a 0 after them; NULL: it is not there, or empty */
+	size_t length;
+	uint64_t revision; /* in which it was written; 0: it is not there */
+};
+
+#define SOURCE_DOCUMENT_MAX (3u << 20) /* bytes of one */
+
 struct source_list {
 	struct source_item *items;
 	unsigned count, room;
 	unsigned ignored;     /* that could not be used */
 	char why[SOURCE_WHY]; /* the first of these; "" */
+	bool has_documents;   /* it names these, and no items */
+	struct source_document documents[SOURCE_DOCUMENTS];
 };
 
 void source_list_done(struct source_list *list);
 /* 0; -E2BIG: CONFIG_FROM_MAX are in it; -ENOMEM. */
 int source_list_add(struct source_list *list, const struct source_item *item);
+/* Adds to the bytes. 0; -E2BIG: they would be more than SOURCE_DOCUMENT_MAX; -ENOMEM. */
+int source_document_add(struct source_document *document, const char *part, size_t length);
 /* Notes that something the source names cannot be used. */
 void source_list_ignore(struct source_list *list, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -7,12 +7,17 @@
 
 size_t source_message_length(const struct source_reply *reply)
 {
-	return offsetof(struct source_reply, items) + reply->count * sizeof(reply->items[0]);
+	size_t one = reply->type == SOURCE_DOCUMENT ? 1 : sizeof(reply->items[0]);
+
+	return offsetof(struct source_reply, items) + reply->count * one;
 }
 
-static bool has_items(const struct source_reply *reply)
+/* Items, or bytes. */
+static uint32_t most_of(const struct source_reply *reply)
 {
-	return reply->type == SOURCE_LIST;
+	if (reply->type == SOURCE_DOCUMENT)
+		return sizeof(reply->bytes);
+	return reply->type == SOURCE_LIST ? SOURCE_PART : 0;
 }
 
 const char *source_message_check(const struct source_reply *reply, size_t length)
@@ -21,15 +26,19 @@ const char *source_message_check(const struct source_reply *reply, size_t length
 		return "it is too short";
 	if (reply->type < SOURCE_READY || reply->type > SOURCE_BEAT)
 		return "unknown type";
-	if (reply->count > SOURCE_PART || (reply->count && !has_items(reply)))
+	if (reply->count > most_of(reply))
 		return "too many items";
 	if (length != source_message_length(reply))
 		return "wrong length";
 	if (reply->first > 1 || reply->last > 1)
 		return "neither yes nor no";
+	if (reply->type == SOURCE_DOCUMENT && reply->which >= SOURCE_DOCUMENTS)
+		return "unknown document";
+	if (reply->outcome >= SOURCE_OUTCOMES)
+		return "unknown outcome";
 	if (!memchr(reply->why, 0, sizeof(reply->why)))
 		return "a reason without end";
-	for (uint32_t i = 0; i < reply->count; i++)
+	for (uint32_t i = 0; reply->type == SOURCE_LIST && i < reply->count; i++)
 		if (!source_item_is_sound(&reply->items[i]))
 			return "what cannot be a backend";
 	return NULL;

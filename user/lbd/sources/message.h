@@ -5,13 +5,14 @@
 #ifndef LBD_SOURCES_MESSAGE_H
 #define LBD_SOURCES_MESSAGE_H
 
-#include "list.h"
+#include "kind.h"
 
 #define SOURCE_TEXTS 65536 /* bytes of all texts: PEM files and a token among them */
 
 enum source_request_type {
 	SOURCE_START = 1, /* follow a source */
 	SOURCE_STOP,      /* the source with this id; reports may be on their way */
+	SOURCE_ORDER,     /* a part of what the source with this id is to write */
 };
 
 struct source_request {
@@ -19,15 +20,20 @@ struct source_request {
 	uint32_t id; /* no source has that of another, or of an earlier one */
 	uint32_t record, family;
 	uint32_t length; /* of texts: the packet ends after them */
+	uint32_t number; /* of an order */
+	uint32_t last;   /* part of it, 0 or 1 */
 	char kind[16];
-	char texts[SOURCE_TEXTS]; /* of config_from, each with its end; "": not given */
+	/* Of START: those of config_from, each with its end; "": not given. Of ORDER: bytes. */
+	char texts[SOURCE_TEXTS];
 };
 
 enum source_reply_type {
 	SOURCE_READY = 1, /* its rights are given up, it reads requests from now on */
 	SOURCE_UNFIT,     /* it could not give them up, or start: why says what failed. It ends. */
 	SOURCE_LIST,      /* a part of what the source id names */
+	SOURCE_DOCUMENT,  /* the same, of one of its documents */
 	SOURCE_FAILED,    /* the source id has failed: why */
+	SOURCE_DONE,      /* how the order of source id with this number has ended */
 	SOURCE_BEAT,      /* it is alive */
 };
 
@@ -36,11 +42,17 @@ enum source_reply_type {
 struct source_reply {
 	uint32_t type;
 	uint32_t id;
-	uint32_t count;       /* of items */
-	uint32_t first, last; /* parts of a list, 0 or 1; one after the other */
+	uint32_t count;       /* of items, or bytes of a document */
+	uint32_t first, last; /* parts of what is named, 0 or 1; one after the other */
 	uint32_t ignored;     /* with the last part */
+	uint32_t which;       /* enum source_document_kind; of DONE: the number */
+	uint32_t outcome;     /* of DONE: enum source_outcome */
+	uint64_t revision;    /* of the document */
 	char why[SOURCE_WHY];
-	struct source_item items[SOURCE_PART]; /* the packet ends after count of them */
+	union { /* the packet ends after count of them */
+		struct source_item items[SOURCE_PART];
+		char bytes[SOURCE_PART * sizeof(struct source_item)];
+	};
 };
 
 size_t source_message_length(const struct source_reply *reply);

@@ -38,11 +38,16 @@ struct process_run {
 	bool sent;
 	bool receives; /* the first part of a list has come, and not the last */
 	struct source_list list;
+	uint32_t number; /* of the last order */
+	bool ordered;    /* it has not ended */
+	char *order;     /* NULL: none that is not sent yet */
+	size_t order_length, order_sent;
 };
 
 struct source_process {
 	struct event_base *base;
 	source_report_fn *report;
+	source_done_fn *done; /* NULL: nothing is ordered */
 	TAILQ_HEAD(process_runs, process_run) runs;
 	uint32_t ids;    /* used */
 	uint32_t *stops; /* ids of sources that have ended, which it has not been told yet */
@@ -112,12 +117,22 @@ static void describe_end(struct source_process *process, int status)
 	snprintf(process->why, sizeof(process->why), "the source process: %s", how);
 }
 
+static void order_ended(struct process_run *run, enum source_outcome outcome, const char *why)
+{
+	run->ordered = false;
+	free(run->order);
+	run->order = NULL;
+	run->process->done(run->arg, run->number, outcome, why);
+}
+
 static void all_failed(struct source_process *process)
 {
 	struct process_run *run, *next;
 
 	for (run = TAILQ_FIRST(&process->runs); run; run = next) {
 		next = TAILQ_NEXT(run, link);
+		if (run->ordered)
+			order_ended(run, SOURCE_LOST, process->why);
 		process->report(run->arg, NULL, process->why);
 	}
 }
@@ -145,7 +160,7 @@ static void on_ended(int fd, short what, void *arg)
 	describe_end(process, status);
 	forget_process(process);
 	if (log_is_due(&process->warned_ms, WARN_EVERY_MS))
-		log_warning("backends-from: %s (pid %d); it is started again", process->why, pid);
+		log_warning("%s (pid %d); it is started again", process->why, pid);
 	all_failed(process);
 	if (clock_monotonic_ms() - process->start_ms >= STEADY_MS) {
 		process->backoff_ms = 0;
@@ -176,6 +191,31 @@ static bool send_start(struct process_run *run)
 	run->sent = send_request(run->process, &request);
 	explicit_bzero(&request, source_message_request_length(&request)); /* it may hold a key */
 	return run->sent;
+}
+
+/* In parts: it may be longer than a packet. */
+static bool send_order(struct process_run *run)
+{
+	static struct source_request request;
+
+	while (run->order_sent < run->order_length) {
+		size_t left = run->order_length - run->order_sent,
+		       part = left < SOURCE_TEXTS ? left : SOURCE_TEXTS;
+
+		memset(&request, 0, offsetof(struct source_request, texts));
+		request.type = SOURCE_ORDER;
+		request.id = run->id;
+		request.number = run->number;
+		request.length = (uint32_t)part;
+		request.last = part == left;
+		memcpy(request.texts, run->order + run->order_sent, part);
+		if (!send_request(run->process, &request))
+			return false;
+		run->order_sent += part;
+	}
+	free(run->order);
+	run->order = NULL;
+	return true;
 }
 
 static bool send_stop(struct source_process *process, uint32_t id)
@@ -213,7 +253,7 @@ static void send_waiting(struct source_process *process)
 		return;
 	}
 	for (run = TAILQ_FIRST(&process->runs); run; run = TAILQ_NEXT(run, link))
-		if (!run->sent && !send_start(run)) {
+		if ((!run->sent && !send_start(run)) || (run->order && !send_order(run))) {
 			event_add(&process->writable, NULL);
 			return;
 		}
@@ -250,7 +290,14 @@ static void take_part(struct process_run *run, struct source_reply *reply)
 		end_process(process, "it sent a list without its begin");
 		return;
 	}
-	for (uint32_t i = 0; i < reply->count && !rc; i++)
+	if (reply->type == SOURCE_DOCUMENT) {
+		struct source_document *document = &run->list.documents[reply->which];
+
+		run->list.has_documents = true;
+		document->revision = reply->revision;
+		rc = source_document_add(document, reply->bytes, reply->count);
+	}
+	for (uint32_t i = 0; reply->type == SOURCE_LIST && i < reply->count && !rc; i++)
 		rc = source_list_add(&run->list, &reply->items[i]);
 	if (rc == -E2BIG) {
 		end_process(process, "it sent a list that is too long");
@@ -280,10 +327,12 @@ static void take_reply(struct source_process *process, struct source_reply *repl
 	make_printable(reply->why, false);
 	if (reply->type == SOURCE_UNFIT)
 		end_process(process, reply->why);
-	else if (reply->type == SOURCE_LIST && run)
+	else if ((reply->type == SOURCE_LIST || reply->type == SOURCE_DOCUMENT) && run)
 		take_part(run, reply);
 	else if (reply->type == SOURCE_FAILED && run)
 		process->report(run->arg, NULL, reply->why);
+	else if (reply->type == SOURCE_DONE && run && run->ordered && reply->which == run->number)
+		order_ended(run, (enum source_outcome)reply->outcome, reply->why);
 }
 
 static void on_readable(int fd, short what, void *arg)
@@ -427,6 +476,28 @@ void *source_process_start(struct source_process *process, const struct source_k
 	return run;
 }
 
+uint32_t source_process_order(void *arg, char *body)
+{
+	struct process_run *run = arg;
+
+	if (run->ordered || !run->sent || run->process->fd < 0) {
+		free(body);
+		return 0;
+	}
+	run->ordered = true;
+	run->number++;
+	run->order = body;
+	run->order_length = strlen(body);
+	run->order_sent = 0;
+	send_waiting(run->process);
+	return run->number;
+}
+
+void source_process_on_done(struct source_process *process, source_done_fn *done)
+{
+	process->done = done;
+}
+
 void source_process_stop(void *arg)
 {
 	struct process_run *run = arg;
@@ -436,6 +507,7 @@ void source_process_stop(void *arg)
 		stop_later(process, run->id);
 	TAILQ_REMOVE(&process->runs, run, link);
 	source_list_done(&run->list);
+	free(run->order);
 	free(run);
 }
 

@@ -19,5 +19,10 @@ void source_process_free(struct source_process *process); /* NULL is fine */
 void *source_process_start(struct source_process *process, const struct source_kind *kind,
 			   const struct config_from *from, void *arg);
 void source_process_stop(void *run);
+/* Who is told how orders end: the arg of a run. Not from within source_process_order. */
+void source_process_on_done(struct source_process *process, source_done_fn *done);
+/* Hands an order to the source, which takes body over. Its number; 0: not now, as another one has
+ * not ended, or the process is not there. */
+uint32_t source_process_order(void *run, char *body);
 
 #endif

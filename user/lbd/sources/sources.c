@@ -15,7 +15,7 @@
 #include "common/printable.h"
 #include "common/text.h"
 #include "lbd/events/events.h"
-#include "kind.h"
+#include "prepare.h"
 #include "process.h"
 
 #define AGAIN_MS      5000  /* what state could not take over, or what may have changed for it */
@@ -26,7 +26,6 @@
 #define LINES         20    /* about failures, of all sources ... */
 #define LINES_MS      10000 /* ... in this time: what all share may fail for each of them */
 #define KINDS_MAX     8
-#define PREPARE_MS    20000 /* from one look at a source's files to the next, while it works */
 
 struct opened {
 	const struct source_kind *kind;
@@ -440,58 +439,27 @@ static void stop_following(struct source *source)
 	source->run = NULL;
 }
 
-/* What a kind makes of a source's config. */
-struct preparing {
-	const struct source_kind *kind;
-	struct config_from from;
-	struct error err;
-	int rc;
-};
-
-/* It shares nothing with the loop. */
-static void read_prepared(void *arg)
-{
-	struct preparing *preparing = arg;
-
-	preparing->rc = preparing->kind->prepare(&preparing->from, &preparing->err);
-}
-
-/* beside: the loop may run meanwhile. If rc is set, from is empty. */
-static void prepare(const struct source *source, bool beside, struct preparing *ret)
-{
-	*ret = (struct preparing){.kind = source->opened->kind};
-	ret->rc = config_from_copy(&source->from, &ret->from);
-	if (ret->rc)
-		error_set(&ret->err, ret->rc, "out of memory");
-	else if (ret->kind->prepare && beside)
-		task_wait(read_prepared, ret);
-	else if (ret->kind->prepare)
-		read_prepared(ret);
-	if (ret->rc)
-		config_from_done(&ret->from);
-}
-
 /* The machine's files may say something else than when it was started: a token is replaced before
  * it expires. While it works with what they said, that counts. */
 static void prepare_again(struct source *source)
 {
-	struct preparing preparing;
+	struct source_prepared prepared;
 
-	prepare(source, true, &preparing);
-	if (preparing.rc) {
+	source_prepare(source->opened->kind, &source->from, true, &prepared);
+	if (prepared.rc) {
 		if (source->run && !source->status.failed_ms)
 			return;
 		source->bad = true;
-		fail(source, preparing.err.text);
+		fail(source, prepared.err.text);
 		return;
 	}
-	if (source->run && config_from_equal(&preparing.from, &source->used)) {
-		config_from_done(&preparing.from);
+	if (source->run && config_from_equal(&prepared.from, &source->used)) {
+		config_from_done(&prepared.from);
 		return;
 	}
 	stop_following(source);
 	config_from_done(&source->used);
-	source->used = preparing.from;
+	source->used = prepared.from;
 	follow(source); /* out of memory: the next time */
 }
 
@@ -577,7 +545,7 @@ static const struct opened *find_opened(const struct source_table *sources, cons
 static void source_add(struct source_table *sources, const struct config_service *service)
 {
 	struct source *source = calloc(1, sizeof(*source));
-	struct preparing preparing;
+	struct source_prepared prepared;
 	bool failed = false;
 
 	if (!source) {
@@ -598,11 +566,11 @@ static void source_add(struct source_table *sources, const struct config_service
 	}
 	note(source);
 	source->prepared_ms = clock_monotonic_ms();
-	prepare(source, false, &preparing);
-	source->used = preparing.from;
-	if (preparing.rc) {
+	source_prepare(source->opened->kind, &source->from, false, &prepared);
+	source->used = prepared.from;
+	if (prepared.rc) {
 		source->bad = true;
-		fail(source, preparing.err.text); /* it is tried again */
+		fail(source, prepared.err.text); /* it is tried again */
 	} else {
 		follow(source);
 	}

@@ -248,6 +248,9 @@ static bool add_headers(struct transfer *transfer, const struct transfer_request
 		return false;
 	if (request->json && !add_line(headers, text_of("Content-Type: application/json")))
 		return false;
+	/* a body beyond 1 MiB would wait for the server's word that it may come */
+	if (request->json && !add_line(headers, text_of("Expect:")))
+		return false;
 	return !token || !request->token ||
 	       add_line(headers, text_of("%s: %s%s", request->token,
 					 request->is_bearer ? "Bearer " : "", token));

@@ -29,6 +29,7 @@ struct job {
 	uint32_t id;
 	struct config_from from;
 	void *run;
+	struct source_document order; /* as far as it has come */
 };
 
 struct outgoing {
@@ -132,6 +133,35 @@ static void send_list(struct job *job, const struct source_list *list)
 	} while (at < list->count);
 }
 
+static void send_document(struct job *job, const struct source_list *list, uint32_t which)
+{
+	const struct source_document *document = &list->documents[which];
+	size_t at = 0;
+
+	do {
+		size_t left = document->length - at;
+		struct source_reply reply;
+
+		fill(&reply, SOURCE_DOCUMENT, job->id, "");
+		reply.which = which;
+		reply.count = (uint32_t)(left < sizeof(reply.bytes) ? left : sizeof(reply.bytes));
+		reply.first = !which && !at;
+		reply.last = which == SOURCE_DOCUMENTS - 1 && reply.count == left;
+		reply.revision = document->revision;
+		if (reply.count)
+			memcpy(reply.bytes, document->bytes + at, reply.count);
+		at += reply.count;
+		send_reply(job->worker, &reply);
+	} while (at < document->length);
+}
+
+/* All of them, also those that are empty. */
+static void send_documents(struct job *job, const struct source_list *list)
+{
+	for (uint32_t which = 0; which < SOURCE_DOCUMENTS; which++)
+		send_document(job, list, which);
+}
+
 static void on_report(void *arg, struct source_list *list, const char *why)
 {
 	struct job *job = arg;
@@ -140,8 +170,22 @@ static void on_report(void *arg, struct source_list *list, const char *why)
 		send_plain(job->worker, SOURCE_FAILED, job->id, why);
 		return;
 	}
-	send_list(job, list);
+	if (list->has_documents)
+		send_documents(job, list);
+	else
+		send_list(job, list);
 	source_list_done(list);
+}
+
+static void on_done(void *arg, uint32_t number, enum source_outcome outcome, const char *why)
+{
+	struct source_reply reply;
+	struct job *job = arg;
+
+	fill(&reply, SOURCE_DONE, job->id, why);
+	reply.which = number;
+	reply.outcome = outcome;
+	send_reply(job->worker, &reply);
 }
 
 /* ---- requests ---- */
@@ -177,16 +221,38 @@ static void start_job(struct worker *worker, const struct source_request *reques
 		_exit(EXIT_FAILURE);
 }
 
-static void stop_job(struct worker *worker, uint32_t id)
+static struct job *find_job(const struct worker *worker, uint32_t id)
 {
 	struct job *job;
 
 	for (job = TAILQ_FIRST(&worker->jobs); job; job = TAILQ_NEXT(job, link))
 		if (job->id == id)
-			break;
+			return job;
+	return NULL;
+}
+
+/* One order comes after the other, in parts. */
+static void take_order(struct worker *worker, const struct source_request *request)
+{
+	struct job *job = find_job(worker, request->id);
+
+	if (!job || !job->kind->order ||
+	    source_document_add(&job->order, request->texts, request->length))
+		_exit(EXIT_FAILURE);
+	if (!request->last)
+		return;
+	job->kind->order(job->run, request->number, job->order.bytes); /* takes it over */
+	job->order = (struct source_document){0};
+}
+
+static void stop_job(struct worker *worker, uint32_t id)
+{
+	struct job *job = find_job(worker, id);
+
 	if (!job)
 		return;
 	job->kind->stop(job->run);
+	free(job->order.bytes);
 	config_from_done(&job->from);
 	TAILQ_REMOVE(&worker->jobs, job, link);
 	free(job);
@@ -203,10 +269,13 @@ static void on_readable(int fd, short what, void *arg)
 	if (length <= 0)
 		_exit(EXIT_SUCCESS); /* lbd is gone */
 	if ((size_t)length < offsetof(struct source_request, texts) ||
-	    (size_t)length > sizeof(request))
+	    (size_t)length > sizeof(request) ||
+	    (size_t)length != source_message_request_length(&request))
 		_exit(EXIT_FAILURE);
 	if (request.type == SOURCE_START)
 		start_job(worker, &request, (size_t)length);
+	else if (request.type == SOURCE_ORDER)
+		take_order(worker, &request);
 	else
 		stop_job(worker, request.id);
 }
@@ -228,7 +297,8 @@ static int open_kinds(struct worker *worker, struct error *err)
 			continue;
 		env = &worker->kinds[worker->kinds_count].env;
 		worker->kinds[worker->kinds_count++].kind = kind;
-		*env = (struct source_env){.base = worker->base, .report = on_report};
+		*env =
+		    (struct source_env){.base = worker->base, .report = on_report, .done = on_done};
 		if (kind->open)
 			rc = kind->open(worker->base, &env->shared, err);
 		if (rc)

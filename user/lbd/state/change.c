@@ -477,7 +477,7 @@ static void warn_of_fixed_keys(const struct state *state, const struct config *n
 }
 
 struct loading {
-	const char *path;
+	const struct state *state;
 	struct config *config;
 	struct error err;
 	int rc;
@@ -487,7 +487,11 @@ static void load(void *arg)
 {
 	struct loading *loading = arg;
 
-	loading->rc = config_load(loading->path, &loading->config, &loading->err);
+	const struct state *state = loading->state;
+
+	loading->rc = state->shared
+			  ? shared_load(state->shared, &loading->config, &loading->err)
+			  : config_load(state->config_path, &loading->config, &loading->err);
 }
 
 static void look_at_machine(const struct config *config, struct sentences *ret)
@@ -559,6 +563,8 @@ static int apply_config(struct state *state, struct config *config, struct overr
 	state_interfaces_changed(state);
 	state_summarize(state, &summary);
 	reload_log(report);
+	if (state->shared)
+		shared_in_force(state);
 	events_set_command(config->notify);
 	events_log(EVENT_reload_accepted, LOG_INFO, NULL, "reloaded %s: services: %u, backends: %u",
 		   state->config_path, summary.services, summary.backends);
@@ -587,7 +593,7 @@ static void keep(void *arg)
 static int reload(struct state *state, const struct reload_options *options,
 		  struct reload_report *ret, struct error *err)
 {
-	struct loading loading = {.path = state->config_path};
+	struct loading loading = {.state = state};
 	struct keeping keeping;
 	struct overrides kept = {0};
 	struct config *config;

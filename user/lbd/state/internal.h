@@ -39,6 +39,7 @@ struct state {
 	struct config *config;
 	struct config *started; /* that of the start, without services; NULL: config is it */
 	struct config_age config_age;
+	struct shared *shared;      /* see shared.c; NULL: the config is in files */
 	struct sentences *warnings; /* see state_collect; NULL: only the log has them */
 	bool trial;                 /* a reload that changes nothing: not even the log */
 	struct overrides overrides;
@@ -356,6 +357,17 @@ void state_clock_stop(struct state *state);
 
 /* Calls the function of state_on_change. */
 void state_tell(const struct state *state);
+
+/* ---- shared.c ---- */
+
+/* options: NULL: *ret is NULL. 0 or -ENOMEM; *ret is for shared_free also then. */
+int shared_new(const struct state_remote *options, struct shared **ret);
+void shared_free(struct shared *shared); /* NULL is fine */
+/* What a reload reads. */
+int shared_texts(const struct shared *shared, struct config_texts *ret, struct error *err);
+int shared_load(const struct shared *shared, struct config **ret, struct error *err);
+/* The text that a reload has read is in force now. */
+void shared_in_force(struct state *state);
 
 /* ---- interfaces.c ---- */
 

@@ -16,7 +16,7 @@
 
 struct level {
 	/* Sums over its backends; weights as the algorithm sees them, in any one unit. */
-	uint64_t capacity; /* weights, but of backends without results */
+	uint64_t capacity; /* weights, but of new backends without results */
 	uint64_t healthy;  /* of those that take new flows; less in slow start */
 	unsigned count;    /* backends that are wanted, with results */
 	unsigned up;       /* of these, those that take new flows */

@@ -575,19 +575,21 @@ static int one_tag_from_json(json_t *item, struct overrides *into, const char *p
 }
 
 /* NULL: not given. */
-static int target_from_json(json_t *item, struct config_target *ret)
+static int target_from_json(json_t *item, struct config_target *ret, struct unknown_keys *unknown)
 {
+	static const char *const known[] = {"port", "agent_port", "address", NULL};
 	json_int_t port = 0, agent_port = 0;
 	const char *address = NULL;
 
 	*ret = (struct config_target){0};
 	if (!item)
 		return 0;
-	if (json_unpack(item, "{s?I, s?I, s?s!}", "port", &port, "agent_port", &agent_port,
+	if (json_unpack(item, "{s?I, s?I, s?s}", "port", &port, "agent_port", &agent_port,
 			"address", &address) ||
 	    port < 0 || port > 65535 || agent_port < 0 || agent_port > 65535 ||
 	    (address && (addr_parse(address, &ret->address) || addr_why_no_host(&ret->address))))
 		return -EINVAL;
+	look_for_unknown(item, known, unknown);
 	ret->port = (uint16_t)port;
 	ret->agent_port = (uint16_t)agent_port;
 	return 0;
@@ -629,7 +631,7 @@ static int one_place_from_json(json_t *item, struct overrides *into, const char 
 	look_for_unknown(item, known, unknown);
 	if (addr_parse(text, &address) || (zone && !config_zone_fits(zone)) || priority < 0 ||
 	    priority > CONFIG_MAX_PRIORITY || (priority && backup) ||
-	    target_from_json(health, &target))
+	    target_from_json(health, &target, unknown))
 		return error_set(err, -EINVAL,
 				 "%s: place %u: expected an IP address, a zone, a priority of 0 to "
 				 "%d or backup, and where it is checked",

@@ -193,7 +193,19 @@ static void report_member(struct state *state, const struct member *member,
 	each->done = true;
 }
 
-/* Each on disk, in force and reported, or none: then each is tried alone, as some may fit. */
+static void refuse_members(struct group *group, int rc, const struct error *err)
+{
+	for (unsigned i = 0; i < group->count; i++) {
+		struct state_registration *each = group->list[i].of;
+
+		each->rc = rc;
+		each->err = *err;
+		each->done = true;
+	}
+}
+
+/* Each on disk, in force and reported, or none: then each is tried alone, as some may fit. A disk
+ * that takes nothing would refuse each of them, after a world for each. */
 static void switch_together(struct group *group)
 {
 	struct state *state = group->state;
@@ -209,6 +221,8 @@ static void switch_together(struct group *group)
 		report_member(state, &group->list[i], &shared);
 		task_pause();
 	}
+	if (rc == -EROFS)
+		refuse_members(group, rc, &err);
 	sentences_done(&shared);
 }
 

@@ -375,7 +375,8 @@ static int save_texts(const struct state *state, struct saved *saved, struct err
 static int save(const struct state *state, struct saved *ret, struct error *err)
 {
 	struct saved saved = {0};
-	int rc = config_read_files(state->config_path, &saved.texts, err);
+	int rc = state->shared ? shared_texts(state->shared, &saved.texts, err)
+			       : config_read_files(state->config_path, &saved.texts, err);
 
 	if (!rc)
 		rc = save_texts(state, &saved, err);

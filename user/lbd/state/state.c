@@ -70,6 +70,7 @@ int state_new(const struct state_options *options, struct state **ret, struct er
 	state->overrides_former = copy_text(options->overrides_former, &failed);
 	state->held_path = copy_text(options->held_path, &failed);
 	state->uptime_path = copy_text(options->uptime_path, &failed);
+	failed |= shared_new(options->remote, &state->shared) != 0;
 	state->first = true;
 	state->config_age.applied_ms = clock_wall_ms();
 	rc = failed ? error_set(err, -ENOMEM, "out of memory") : state_start(state, err);
@@ -97,6 +98,7 @@ void state_free(struct state *state)
 	overrides_done(&state->overrides);
 	config_free(state->config);
 	config_free(state->started);
+	shared_free(state->shared);
 	free(state->config_path);
 	free(state->overrides_path);
 	free(state->overrides_former);

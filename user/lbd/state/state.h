@@ -107,6 +107,7 @@ struct backend {
 	bool hop_found;   /* it has a next hop; has_hop also demands that packets arrive */
 	bool eligible;    /* healthy, reachable, wanted: may take new flows */
 	bool first_start; /* there since lbd's first start: comes up without a ramp */
+	bool missed;      /* the lbd before this one did not use it, and nothing is known yet */
 	bool drained;     /* by the data plane's count no flow depends on it */
 	bool removed_now; /* removed without draining */
 	enum backend_condition reported; /* the condition last logged */
@@ -183,10 +184,19 @@ struct service {
 
 struct state;
 
+/* A config that is in etcd: config_remote. */
+struct state_remote {
+	const struct config_remote *where; /* outlives state */
+	const char *text;                  /* copied; that config was made of */
+	const char *kept; /* copied; the file for the last text that was in force */
+	bool is_copy;     /* text is of that file */
+};
+
 struct state_options {
 	struct event_base *base;
-	struct config *config;      /* taken over by state */
-	const char *config_path;    /* copied */
+	struct config *config;             /* taken over by state */
+	const char *config_path;           /* copied */
+	const struct state_remote *remote; /* NULL: the config is in files */
 	const char *overrides_path; /* copied; the file of run-time changes; NULL: not kept */
 	/* Copied; where an lbd of before had them. Renamed to overrides_path if that does not exist
 	 * and an entry is about this config. NULL: nowhere else. */
@@ -295,6 +305,16 @@ void reload_report_done(struct reload_report *report);
 int state_reload(struct state *state, struct reload_report *ret, struct error *err);
 int state_reload_as(struct state *state, const struct reload_options *options,
 		    struct reload_report *ret, struct error *err);
+
+/* Instead of the file: takes over this text of the fleet's config, as state_reload does. It is what
+ * a later state_reload reads, also if it was refused. When in force, it is kept on disk. */
+int state_remote_reload(struct state *state, const char *text, const struct reload_options *options,
+			struct reload_report *ret, struct error *err);
+/* The text in force. NULL: the config is in files. */
+const char *state_remote_text(const struct state *state);
+/* That is also what the fleet has: no copy, and nothing was refused. Writes the copy if there is
+ * none yet. In a task. */
+void state_remote_confirm(struct state *state);
 
 /* What the following calls warn of is also added here, until the next call. NULL: nowhere. */
 void state_collect(struct state *state, struct sentences *into);

@@ -591,12 +591,17 @@ static uint64_t ramped(const struct backend *backend, uint64_t amount, uint64_t 
 
 typedef bool takes_fn(const struct backend *backend, uint64_t now_ms);
 
+static uint64_t capacity_of(const struct backend *backend)
+{
+	return (uint64_t)as_share(backend, backend->weight) * RAMP_STEPS;
+}
+
 /* Capacity is what the config gives, health what is there of it. So one that drains or is
- * maintained is missed, and what an agent or a weight of 0 says is not. */
+ * maintained, or whose agent says 0 %, is missed; what it lacks at more percent is not. */
 static void count_backend(const struct backend *backend, bool takes, uint64_t now_ms,
 			  struct level *level)
 {
-	uint64_t weight = (uint64_t)as_share(backend, backend->weight) * RAMP_STEPS;
+	uint64_t weight = capacity_of(backend);
 
 	level->capacity += weight;
 	if (is_leaving(backend) || !backend_agreed_weight(backend))
@@ -609,16 +614,22 @@ static void count_backend(const struct backend *backend, bool takes, uint64_t no
 	level->healthy += ramped(backend, weight, now_ms);
 }
 
+/* One without results does not count, unless it was there and down already when this lbd took over:
+ * else what is left of its level would get all new flows until the first checks end. */
 static void count_levels(const struct service *service, takes_fn *takes, uint64_t now_ms,
 			 struct level ret[LEVELS])
 {
 	memset(ret, 0, LEVELS * sizeof(*ret));
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct backend *backend = service->backends[i];
+		struct level *level = &ret[backend_level(backend)];
 
-		if (is_decided(backend) && !backend->removed)
-			count_backend(backend, takes(backend, now_ms), now_ms,
-				      &ret[backend_level(backend)]);
+		if (backend->removed)
+			continue;
+		if (is_decided(backend))
+			count_backend(backend, takes(backend, now_ms), now_ms, level);
+		else if (backend->missed)
+			level->capacity += capacity_of(backend);
 	}
 }
 
@@ -702,6 +713,7 @@ static void update_eligible(struct backend *backend, uint64_t now_ms)
 			backend_agreed_weight(backend) > 0;
 	uint32_t slow_start_ms = backend->service->config->slow_start_ms;
 
+	backend->missed &= !is_decided(backend);
 	if (backend->frozen)
 		return;
 	if (eligible && !backend->eligible) {
@@ -800,15 +812,22 @@ static uint32_t backend_ramped(const struct backend *backend, uint64_t now_ms)
 	return weight ? (uint32_t)weight : 1;
 }
 
+/* Its weight in the ring of a service that is blind. */
+static uint32_t frozen_weight(const struct backend *backend)
+{
+	return backend->frozen && !is_leaving(backend) && !is_told_off(backend) &&
+		       backend_agreed_weight(backend)
+		   ? backend->before_loss.weight
+		   : 0;
+}
+
 /* Among the backends of its level. */
 static uint32_t backend_weigh(const struct backend *backend, uint64_t now_ms)
 {
 	if (is_leaving(backend))
 		return 0;
 	if (backend->service->blind)
-		return backend->frozen && !is_told_off(backend) && backend_agreed_weight(backend)
-			   ? backend->before_loss.weight
-			   : 0;
+		return frozen_weight(backend);
 	if (is_used_in_panic(backend))
 		return backend_share(backend);
 	if (!backend->eligible || !backend->service->levels[backend_level(backend)].share)
@@ -864,6 +883,21 @@ static bool frozen_on_backups(const struct service *service)
 	return false;
 }
 
+/* What the frozen ring gives each level, for users: they ask how much spills just then. */
+static void share_as_frozen(struct service *service)
+{
+	uint64_t sums[LEVELS] = {0}, all = 0;
+
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		const struct backend *backend = service->backends[i];
+
+		sums[backend_level(backend)] += frozen_weight(backend);
+		all += frozen_weight(backend);
+	}
+	for (unsigned i = 0; i < LEVELS && all; i++)
+		service->levels[i].share = (uint32_t)(sums[i] * LEVEL_WHOLE / all);
+}
+
 /* Backups take all, and only when no other backend can take anything. */
 static void service_share(struct service *service, uint64_t now_ms)
 {
@@ -873,6 +907,7 @@ static void service_share(struct service *service, uint64_t now_ms)
 	count_levels(service, is_eligible, now_ms, levels);
 	if (service->blind) {
 		service->backups_active = frozen_on_backups(service);
+		share_as_frozen(service);
 		return;
 	}
 	service->backups_active =

@@ -171,6 +171,7 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->ramp_start_ms = former->ramp_start_ms;
 	backend->eligible = former->eligible;
 	backend->first_start = former->first_start;
+	backend->missed = former->missed;
 	backend->effective_weight = former->effective_weight;
 	backend->passed_ms = former->passed_ms;
 	backend->passed_began_ms = former->passed_began_ms;
@@ -412,6 +413,8 @@ static int continue_adopted(struct service *service)
 		struct backend *backend = find_from(service, &adopted[i].address, &at);
 
 		task_pause();
+		if (backend)
+			backend->missed = !adopted[i].usable;
 		if (!adopted[i].usable)
 			continue;
 		if (!backend) {

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Requests and answers of etcd's JSON gateway about the config of a fleet. */
+#include "documents.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base64.h"
+#include "common/cleanup.h"
+
+#define FORMER  "/former"
+#define ROLLOUT "/rollout"
+#define LIVE    "/live/"
+#define AFTER   "0" /* the first byte after "/" */
+
+/* NULL: out of memory. */
+static char *encode_key(const char *key, const char *rest)
+{
+	_cleanup_free_ char *whole = NULL;
+
+	if (asprintf(&whole, "%s%s", key, rest) < 0)
+		whole = NULL;
+	return whole ? base64_encode(whole, strlen(whole)) : NULL;
+}
+
+static uint64_t number_of(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text ? strtoull(text, NULL, 10) : 0;
+}
+
+/* ---- requests ---- */
+
+/* From the key up to what follows all that is below it. */
+char *documents_request(const char *key, const char *revision)
+{
+	_cleanup_free_ char *first = encode_key(key, ""), *end = encode_key(key, AFTER);
+	char *body;
+	int length;
+
+	if (!first || !end)
+		return NULL;
+	if (revision)
+		length = asprintf(&body,
+				  "{\"create_request\":{\"key\":\"%s\",\"range_end\":\"%s\","
+				  "\"start_revision\":\"%s\"}}",
+				  first, end, revision);
+	else
+		length = asprintf(&body, "{\"key\":\"%s\",\"range_end\":\"%s\"}", first, end);
+	return length < 0 ? NULL : body;
+}
+
+char *documents_put_live(const char *key, const char *node, const char *lease)
+{
+	_cleanup_free_ char *rest = NULL, *encoded = NULL;
+	char *body;
+
+	if (asprintf(&rest, LIVE "%s", node) < 0)
+		rest = NULL;
+	encoded = rest ? encode_key(key, rest) : NULL;
+	if (!encoded || asprintf(&body, "{\"key\":\"%s\",\"lease\":\"%s\"}", encoded, lease) < 0)
+		return NULL;
+	return body;
+}
+
+/* ---- transactions ---- */
+
+/* A condition: the key was written in this revision, or is not there (0). NULL: out of memory. */
+static json_t *compare_json(const char *key, const char *rest, uint64_t revision)
+{
+	_cleanup_free_ char *encoded = encode_key(key, rest);
+	json_t *text = json_sprintf("%" PRIu64, revision);
+
+	return json_pack("{s:s?, s:s, s:s, s:o}", "key", encoded, "target", "MOD", "result",
+			 "EQUAL", "mod_revision", text);
+}
+
+static json_t *put_json(const char *key, const char *rest, const char *text)
+{
+	_cleanup_free_ char *encoded = encode_key(key, rest),
+			    *value = base64_encode(text, strlen(text));
+
+	if (!encoded || !value)
+		return NULL;
+	return json_pack("{s:{s:s, s:s}}", "request_put", "key", encoded, "value", value);
+}
+
+char *documents_write(const char *key, const struct documents_change *change)
+{
+	const struct {
+		const char *rest, *text;
+	} puts[] = {{"", change->config}, {FORMER, change->former}, {ROLLOUT, change->rollout}};
+	json_t *compare = json_pack("[o, o]", compare_json(key, "", change->config_revision),
+				    compare_json(key, ROLLOUT, change->rollout_revision));
+	json_t *success = json_array(), *body;
+	bool failed = !compare || !success;
+	char *text;
+
+	for (size_t i = 0; i < sizeof(puts) / sizeof(puts[0]) && !failed; i++)
+		failed = puts[i].text &&
+			 json_array_append_new(success, put_json(key, puts[i].rest, puts[i].text));
+	body = failed ? NULL : json_pack("{s:O, s:O}", "compare", compare, "success", success);
+	text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	json_decref(body);
+	json_decref(compare);
+	json_decref(success);
+	return text;
+}
+
+/* ---- answers ---- */
+
+/* 0, also if it is none of these keys; -EBADMSG: it is no text; -E2BIG; -ENOMEM. */
+static int read_document(const json_t *kv, const char *rest, struct source_list *list)
+{
+	enum source_document_kind kind = !*rest                   ? SOURCE_CONFIG
+					 : !strcmp(rest, FORMER)  ? SOURCE_FORMER
+					 : !strcmp(rest, ROLLOUT) ? SOURCE_ROLLOUT
+								  : SOURCE_DOCUMENTS;
+	const char *encoded = json_string_value(json_object_get(kv, "value"));
+	_cleanup_free_ char *text = NULL;
+
+	if (kind == SOURCE_DOCUMENTS)
+		return 0;
+	list->documents[kind].revision = number_of(kv, "mod_revision");
+	if (!encoded || !*encoded) /* etcd leaves out what is empty */
+		return 0;
+	text = base64_decode_text(encoded);
+	return text ? source_document_add(&list->documents[kind], text, strlen(text)) : -EBADMSG;
+}
+
+static int read_live(const char *node, struct source_list *list)
+{
+	struct source_document *live = &list->documents[SOURCE_LIVE];
+	int rc = strchr(node, '\n') ? 0 : source_document_add(live, node, strlen(node));
+
+	return rc ? rc : source_document_add(live, "\n", 1);
+}
+
+static int read_kv(const json_t *kv, const char *key, struct source_list *list, struct error *err)
+{
+	_cleanup_free_ char *whole =
+	    base64_decode_text(json_string_value(json_object_get(kv, "key")));
+	size_t length = strlen(key);
+	const char *rest;
+	int rc;
+
+	if (!whole || strncmp(whole, key, length) != 0)
+		return 0;
+	rest = whole + length;
+	if (!strncmp(rest, LIVE, strlen(LIVE)))
+		rc = read_live(rest + strlen(LIVE), list);
+	else
+		rc = read_document(kv, rest, list);
+	return rc ? error_set(err, rc, "%.200s: %s", whole,
+			      rc == -E2BIG    ? "expected at most 3 MiB"
+			      : rc == -ENOMEM ? "out of memory"
+					      : "expected text")
+		  : 0;
+}
+
+static int next_revision(const json_t *root, char ret[24])
+{
+	uint64_t revision = number_of(json_object_get(root, "header"), "revision");
+
+	if (!revision || revision >= INT64_MAX)
+		return -EBADMSG;
+	snprintf(ret, 24, "%" PRIu64, revision + 1);
+	return 0;
+}
+
+int documents_read(const char *body, size_t length, const char *key, struct source_list *ret,
+		   char ret_next[24], struct error *err)
+{
+	json_t *root = json_loadb(body, length, JSON_REJECT_DUPLICATES, NULL), *kv;
+	struct source_list list = {.has_documents = true};
+	int rc = json_is_object(root) ? next_revision(root, ret_next) : -EBADMSG;
+	size_t i;
+
+	if (rc)
+		error_set(err, rc, "expected an answer of etcd's JSON gateway");
+	json_array_foreach (json_object_get(root, "kvs"), i, kv) {
+		if (rc)
+			break;
+		rc = read_kv(kv, key, &list, err);
+	}
+	json_decref(root);
+	if (rc)
+		source_list_done(&list);
+	else
+		*ret = list;
+	return rc;
+}
+
+/* A renewal's answer is the first message of a stream: in "result". */
+int documents_read_lease(const char *body, size_t length, char ret_id[24])
+{
+	json_t *root = json_loadb(body, length, JSON_DISABLE_EOF_CHECK, NULL);
+	const json_t *result = json_object_get(root, "result"), *from = result ? result : root;
+	uint64_t id = number_of(from, "ID"), ttl = number_of(from, "TTL");
+	int rc = !id ? -EBADMSG : !ttl ? -ENOENT : 0;
+
+	if (!rc)
+		snprintf(ret_id, 24, "%" PRIu64, id);
+	json_decref(root);
+	return rc;
+}
+
+/* etcd leaves out what is false. */
+int documents_read_outcome(const char *body, size_t length)
+{
+	json_t *root = json_loadb(body, length, JSON_REJECT_DUPLICATES, NULL);
+	int rc = !json_object_get(root, "header")                   ? -EBADMSG
+		 : json_is_true(json_object_get(root, "succeeded")) ? 0
+								    : -EAGAIN;
+
+	json_decref(root);
+	return rc;
+}
