@@ -148,7 +148,7 @@ test_what_was_down_before_a_takeover_is_still_missed() {
 	cp "$WORK/lbd.yaml" "$WORK/quick.yaml"
 	lab_wait_for 20 "b1 to be down" condition_is web4 10.0.0.11 down || return 1
 	sed -i 's/interval: 500ms, timeout: 450ms/interval: 4s, timeout: 3s/' "$WORK/lbd.yaml"
-	for try in 1 2 3; do # one that a busy machine starts late has no checks under way any more
+	for _ in 1 2 3; do # one that a busy machine starts late has no checks under way any more
 		stop_lbd KILL
 		lab_lbd_start || return 1
 		share=$(level web4 0 .share)
