@@ -141,7 +141,7 @@ test_a_drain_of_half_the_zone_spills_too() {
 # Nor do all new flows go to b2 until the first checks of the lbd that took over have ended: those of
 # b1, which drops all packets, take three seconds.
 test_what_was_down_before_a_takeover_is_still_missed() {
-	local try share
+	local share
 	in_ns b1 nft -f - <<-RULES || return 1
 		table inet dead { chain in { type filter hook input priority 0; tcp dport 80 drop; }; }
 	RULES

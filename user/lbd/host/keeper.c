@@ -23,12 +23,12 @@
 #define OPEN_FILES 1024 /* lbd's own limit is far above, and some programs close all of them */
 /* Of the user of all commands, so that one which forks without end leaves room on this host. */
 #define PROCESSES 512
-#define ROUNDS    1000 /* of killing, each followed by a wait: on a busy host many take long to end \
-			*/
+#define ROUNDS    1000 /* of killing, each followed by a wait: a busy host takes long to end many */
+* /
 #define ROUND_NS 5000000
 #define STOPS    100
 
-bool command_is_process(int argc, char *const *argv)
+    bool command_is_process(int argc, char *const *argv)
 {
 	return argc > 2 && !strcmp(argv[1], COMMAND_ARGUMENT);
 }
