@@ -23,10 +23,9 @@
 #define OPEN_FILES 1024 /* lbd's own limit is far above, and some programs close all of them */
 /* Of the user of all commands, so that one which forks without end leaves room on this host. */
 #define PROCESSES 512
-#define ROUNDS    1000 /* of killing, each followed by a wait: a busy host takes long to end many */
-* /
-#define ROUND_NS 5000000
-#define STOPS    100
+#define ROUNDS    1000 /* of killing, each followed by a wait: on a busy host many last long */
+#define ROUND_NS  5000000
+#define STOPS     100
 
     bool command_is_process(int argc, char *const *argv)
 {
