@@ -27,7 +27,7 @@
 #define ROUND_NS  5000000
 #define STOPS     100
 
-    bool command_is_process(int argc, char *const *argv)
+bool command_is_process(int argc, char *const *argv)
 {
 	return argc > 2 && !strcmp(argv[1], COMMAND_ARGUMENT);
 }
