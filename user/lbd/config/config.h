@@ -43,8 +43,8 @@ struct config_backend {
 	uint32_t weight;  /* 0..CONFIG_MAX_WEIGHT, default 100; 0: takes no new flow */
 	uint8_t priority; /* 0..CONFIG_MAX_PRIORITY; 0, the default, is used first */
 	bool backup;      /* used when no other can be, whatever their priorities */
-	bool drain; /* takes no new flow, until the file or a run-time change says otherwise */
-	uint16_t port;    /* of its own, with `forward: nat`; 0: that of the service */
+	bool drain;    /* takes no new flow, until the file or a run-time change says otherwise */
+	uint16_t port; /* of its own, with `forward: nat`; 0: that of the service */
 	struct config_tag *tag; /* name, zone and labels; NULL: none of them */
 	struct config_target target;
 };
