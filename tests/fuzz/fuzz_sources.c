@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lbd/config/config.h"
 #include "lbd/sources/answer.h"
 #include "lbd/sources/instances.h"
 #include "lbd/sources/keys.h"
@@ -117,6 +118,24 @@ static int found(void *arg, const struct addr *address)
 	return 0;
 }
 
+/* The priorities of an answer are counted from 0, in their order. */
+static void expect_ranks(const struct answer_target *targets, int count)
+{
+	bool first = count <= 0;
+
+	for (int i = 0; i < count; i++) {
+		first = first || !targets[i].rank;
+		require(targets[i].rank <= CONFIG_MAX_PRIORITY, "rank %u", targets[i].rank);
+		for (int j = 0; j < i; j++)
+			require((targets[i].priority < targets[j].priority) ==
+					(targets[i].rank < targets[j].rank) &&
+				    (targets[i].priority == targets[j].priority) ==
+					(targets[i].rank == targets[j].rank),
+				"targets %d and %d", j, i);
+	}
+	require(first, "none of rank 0");
+}
+
 static void read_answer(const uint8_t *bytes, int length)
 {
 	struct answer_target targets[ANSWER_TARGETS_MAX];
@@ -126,8 +145,8 @@ static void read_answer(const uint8_t *bytes, int length)
 
 	require(count <= ANSWER_TARGETS_MAX, "%d", count);
 	for (int i = 0; i < count; i++)
-		require(*targets[i].name && targets[i].priority == targets[0].priority, "target %d",
-			i);
+		require(*targets[i].name, "target %d", i);
+	expect_ranks(targets, count);
 	for (unsigned i = 0; i < 2; i++)
 		if (!answer_addresses(bytes, length, i ? 6 : 4, found, &addresses, &ttl_s))
 			require(addresses, "none, and no reason");
