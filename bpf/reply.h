@@ -51,26 +51,48 @@ LB_NOINLINE int is_local(struct xdp_md *ctx, __u32 l3_offset, __u32 family)
 	return bpf_map_lookup_elem(&locals, &key) != NULL;
 }
 
+static __always_inline int is_direct_v4(const struct lb_direct_list *list, __u32 part, __be32 to)
+{
+	__u32 first = LB_LIST_FIRST(part), i;
+
+	for (i = 0; i < LB_DIRECTS && i < LB_LIST_LENGTH(part); i++) {
+		const struct lb_prefix *prefix = &list->prefix[(first + i) & (LB_DIRECTS - 1)];
+
+		if (!((to ^ prefix->addr[0]) & prefix->mask[0]))
+			return 1;
+	}
+	return 0;
+}
+
+static __always_inline int is_direct_v6(const struct lb_direct_list *list, __u32 part,
+					const void *to)
+{
+	__u32 first = LB_LIST_FIRST(part), i;
+
+	for (i = 0; i < LB_DIRECTS && i < LB_LIST_LENGTH(part); i++) {
+		const struct lb_prefix *prefix = &list->prefix[(first + i) & (LB_DIRECTS - 1)];
+
+		if (is_within_v6(to, prefix))
+			return 1;
+	}
+	return 0;
+}
+
 LB_NOINLINE int is_direct(struct xdp_md *ctx, __u32 l3_offset, __u32 family)
 {
 	struct packet p = {.end = (void *)(long)ctx->data_end,
 			   .l3 = (void *)(long)ctx->data + (l3_offset & 31)};
 	const struct ipv6hdr *v6 = header_v6(&p);
 	const struct iphdr *v4 = header_v4(&p);
-	__u32 part = family == 4 ? settings.direct4 : settings.direct6, i;
-	__u32 place = LB_LIST_PLACE(part), first = LB_LIST_FIRST(part);
+	__u32 part = family == 4 ? settings.direct4 : settings.direct6;
+	__u32 place = LB_LIST_PLACE(part);
 	const struct lb_direct_list *list = bpf_map_lookup_elem(&directs, &place);
 
 	if (!list)
 		return 0;
-	for (i = 0; i < LB_DIRECTS && i < LB_LIST_LENGTH(part); i++) {
-		const struct lb_prefix *prefix = &list->prefix[(first + i) & (LB_DIRECTS - 1)];
-
-		if (family == 4 ? v4 && !((v4->daddr ^ prefix->addr[0]) & prefix->mask[0])
-				: v6 && is_within_v6(&v6->daddr, prefix))
-			return 1;
-	}
-	return 0;
+	if (family == 4)
+		return v4 ? is_direct_v4(list, part, v4->daddr) : 0;
+	return v6 ? is_direct_v6(list, part, &v6->daddr) : 0;
 }
 
 /* Whether a packet from a real is a reply to a client of the VIP: LB_CONTINUE, or the reason. A

@@ -33,7 +33,8 @@ static __always_inline bool is_within_v6(const void *address, const struct lb_pr
 	const __u64 *at = address, *want = (const void *)prefix->addr,
 		    *mask = (const void *)prefix->mask;
 
-	return !((at[0] ^ want[0]) & mask[0]) && !((at[1] ^ want[1]) & mask[1]);
+	/* one branch, not two: the verifier walks each for every prefix of a list */
+	return !(((at[0] ^ want[0]) & mask[0]) | ((at[1] ^ want[1]) & mask[1]));
 }
 
 static __always_inline const struct lb_hop *hop_in_v6(const struct lb_hop_list *list, __u32 part,
