@@ -580,6 +580,7 @@ static int run_load(const struct options *options)
 	free(load.request);
 	free(load.sequence);
 	free(load.latency_us);
+	free(load.connects);
 	return load.failed ? 1 : 0;
 }
 
