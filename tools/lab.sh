@@ -185,6 +185,8 @@ lab_kill() { # NAME [SIGNAL]
 # multiplied by it; tests/e2e/traffic.c divides its rates by it.
 export LAB_SLOWDOWN=${LAB_SLOWDOWN:-1}
 
+now_ms() { echo $(($(date +%s%N) / 1000000)); }
+
 lab_wait_for() { # SECONDS WHAT COMMAND...: until COMMAND succeeds
 	local end=$((SECONDS + ($1 + ${LAB_GRACE:-0}) * LAB_SLOWDOWN)) what=$2
 	shift 2

@@ -9,7 +9,6 @@ SERVICES=${FACES_SERVICES:-1000} # of 10 backends each
 ROUNDS=${FACES_ROUNDS:-5}
 METRICS=127.0.0.1:9469
 
-now_ms() { echo $(($(date +%s%N) / 1000000)); }
 lbd_pid() { cat "$WORK/lbd.pid"; }
 swarm() { # NAME WHERE PATH [KIND COUNT]...
 	lab_spawn "$1" in_ns lb "$BUILD/tests/e2e/swarm" "${@:2}"
