@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* lbctl services: one row per service. */
 #include <stdio.h>
-#include <string.h>
 
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
+#include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 #include "lbctl/list/list.h"
 #include "lbctl/list/why.h"
@@ -91,11 +91,6 @@ static void add_service(struct table *table, const json_t *service, const struct
 	table_add(table, TONE_PLAIN, list_count(style, json_number(service, "bytes"), text));
 }
 
-static bool is_nat(const json_t *service)
-{
-	return !strcmp(json_text(service, "forward"), "nat");
-}
-
 static void add_both_ways(struct table *table, const json_t *service,
 			  const struct list_style *style)
 {
@@ -103,19 +98,9 @@ static void add_both_ways(struct table *table, const json_t *service,
 
 	add_service(table, service, style);
 	table_add(table, TONE_PLAIN,
-		  is_nat(service) ? list_count(style, json_number(service, "returned_bytes"), text)
-				  : "-");
-}
-
-static bool any_nat(const json_t *services)
-{
-	const json_t *service;
-	size_t i;
-
-	json_array_foreach (services, i, service)
-		if (is_nat(service))
-			return true;
-	return false;
+		  show_is_nat(service)
+		      ? list_count(style, json_number(service, "returned_bytes"), text)
+		      : "-");
 }
 
 static void print_changing(const json_t *services, const struct list_style *style)
@@ -269,7 +254,7 @@ static void print_over_rate(const json_t *services, const struct list_style *sty
 
 static int print_services(const json_t *services, const struct list_style *style)
 {
-	bool nat = any_nat(services);
+	bool nat = show_any_nat(services);
 	int rc = list_table(services, nat ? both_ways : columns, nat ? add_both_ways : add_service,
 			    style);
 
