@@ -49,7 +49,6 @@ static const char *day_text(const json_t *service, const char *share, char text[
 
 static void add_times(struct table *table, const json_t *service)
 {
-	static const char *const quantiles[] = {"p50_us", "p95_us", "p99_us"};
 	const json_t *connects = json_object_get(service, "connects"),
 		     *recent = json_object_get(connects, "recent"),
 		     *rate = json_object_get(service, "flows_per_s");
@@ -58,9 +57,7 @@ static void add_times(struct table *table, const json_t *service)
 
 	table_add(table, TONE_PLAIN,
 		  json_is_number(rate) ? format_rate(json_number_value(rate), text) : "-");
-	for (unsigned i = 0; i < 3; i++)
-		table_add(table, TONE_PLAIN,
-			  format_latency(json_number(connects, quantiles[i]), text));
+	list_add_quantiles(table, connects);
 	table_add(table, format_fail_tone(failed, sampled), format_percent(failed, sampled, text));
 }
 
