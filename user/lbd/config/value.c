@@ -111,8 +111,7 @@ static const struct config_text_key texts[] = {
     CONFIG_TEXT("notify", raw_config, notify, config, notify, is_command,
 		"an absolute path and at most 15 arguments, separated by blanks; no shell reads "
 		"them, so quotes, backslashes and $ have no place there"),
-    CONFIG_TEXT("zone", raw_config, zone, config, zone, config_zone_fits,
-		"1 to 63 letters, digits or any of . _ - : /, such as eu-west-1a"),
+    CONFIG_TEXT("zone", raw_config, zone, config, zone, config_zone_fits, CONFIG_ZONE_SYNTAX),
     {.key = NULL},
 };
 
