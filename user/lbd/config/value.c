@@ -60,17 +60,12 @@ static bool is_host(const char *text)
 {
 	struct addr address;
 
-	return !addr_parse(text, &address) ||
-	       (*text && strlen(text) <= 253 &&
-		strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
-		    strlen(text));
+	return !addr_parse(text, &address) || config_is_word(text, 253);
 }
 
 static bool is_group(const char *text)
 {
-	return *text && strlen(text) <= 64 &&
-	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
-		   strlen(text);
+	return config_is_word(text, 64);
 }
 
 /* The kernel's rule: dev_valid_name(). */
