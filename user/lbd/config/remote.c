@@ -205,15 +205,20 @@ int config_remote_texts(const struct config_remote *remote, const char *bytes, s
 	return config_join_texts(&fleet, remote->local, remote->named, ret, err);
 }
 
-int config_remote_node(const struct config_remote *remote, struct config **ret, struct error *err)
+int config_remote_read(const struct config_remote *remote, const char *text, struct config **ret,
+		       struct error *err)
 {
-	static const char nothing[] = "services: []\n";
 	struct config_texts texts;
-	int rc = config_remote_texts(remote, nothing, strlen(nothing), &texts, err);
+	int rc = config_remote_texts(remote, text, strlen(text), &texts, err);
 
 	if (rc)
 		return rc;
 	rc = config_parse_texts(&texts, ret, err);
 	config_texts_done(&texts);
 	return rc;
+}
+
+int config_remote_node(const struct config_remote *remote, struct config **ret, struct error *err)
+{
+	return config_remote_read(remote, "services: []\n", ret, err);
 }
