@@ -89,7 +89,7 @@ static void add_backend(struct table *table, const json_t *backend, const struct
 static void add_both_ways(struct table *table, const json_t *backend,
 			  const struct list_style *style)
 {
-	bool nat = json_is_integer(json_object_get(backend, "port"));
+	bool nat = show_is_nat(backend);
 	uint64_t packets = json_number(backend, "returned_packets"),
 		 bytes = json_number(backend, "returned_bytes");
 	char text[FORMAT_TEXT];
@@ -97,17 +97,6 @@ static void add_both_ways(struct table *table, const json_t *backend,
 	add_backend(table, backend, style);
 	table_add(table, TONE_PLAIN, nat ? list_count(style, packets, text) : "-");
 	table_add(table, TONE_PLAIN, nat ? list_count(style, bytes, text) : "-");
-}
-
-static bool any_nat(const json_t *backends)
-{
-	const json_t *backend;
-	size_t i;
-
-	json_array_foreach (backends, i, backend)
-		if (json_is_integer(json_object_get(backend, "port")))
-			return true;
-	return false;
 }
 
 /* "web 10.0.0.11 down: connect: timed out" */
@@ -181,7 +170,7 @@ static void print_drains(const json_t *backends, const struct list_style *style)
 
 static int print_backends(const json_t *backends, const struct list_style *style)
 {
-	bool nat = any_nat(backends);
+	bool nat = show_any_nat(backends);
 	int rc = list_table(backends, nat ? both_ways : columns, nat ? add_both_ways : add_backend,
 			    style);
 

@@ -37,7 +37,6 @@ static void add_share(struct table *table, const json_t *recent, const char *cou
 
 static void add_backend(struct table *table, const json_t *backend, const struct list_style *style)
 {
-	static const char *const quantiles[] = {"p50_us", "p95_us", "p99_us"};
 	const json_t *connects = json_object_get(backend, "connects"),
 		     *recent = json_object_get(connects, "recent");
 	const char *condition = json_text(backend, "condition");
@@ -46,9 +45,7 @@ static void add_backend(struct table *table, const json_t *backend, const struct
 	table_add(table, TONE_PLAIN, json_text(backend, "service"));
 	table_add(table, TONE_PLAIN, show_backend(backend, name));
 	table_add(table, format_tone(condition), condition);
-	for (unsigned i = 0; i < 3; i++)
-		table_add(table, TONE_PLAIN,
-			  format_latency(json_number(connects, quantiles[i]), text));
+	list_add_quantiles(table, connects);
 	table_add(table, TONE_PLAIN, list_count(style, json_number(recent, "sampled"), text));
 	add_share(table, recent, "retried");
 	add_share(table, recent, "unanswered");

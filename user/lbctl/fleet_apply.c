@@ -56,14 +56,14 @@ static int read_text(const char *path, char **ret, struct error *err)
 static int read_most(const struct call *call, json_int_t *ret, struct error *err)
 {
 	const char *text = call_option(call, "--max-unavailable");
-	char *end;
+	uint64_t most = 1;
+	int rc = text ? parse_whole(text, 1, 64, &most) : 0;
 
-	*ret = text ? strtol(text, &end, 10) : 1;
-	if (text && (*text < '0' || *text > '9' || *end || *ret < 1 || *ret > 64))
-		return error_set(err, -EINVAL,
-				 "fleet apply: --max-unavailable %s: expected a number of 1 to 64",
-				 text);
-	return 0;
+	*ret = (json_int_t)most;
+	return rc ? error_set(err, -EINVAL,
+			      "fleet apply: --max-unavailable %s: expected a number of 1 to 64",
+			      text)
+		  : 0;
 }
 
 static int make_request(const struct call *call, json_t **ret, struct error *err)

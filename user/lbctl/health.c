@@ -28,10 +28,7 @@ static const struct list_column columns[] = {
 
 static void add_backend(struct table *table, const json_t *backend, const struct list_style *style)
 {
-	static const char *const quantiles[] = {"p50_us", "p95_us", "p99_us"}, *const counts[] = {
-										   "passed",
-										   "failed",
-										   "losses"};
+	static const char *const counts[] = {"passed", "failed", "losses"};
 	const json_t *checks = json_object_get(backend, "checks");
 	const char *condition = json_text(backend, "condition");
 	char text[FORMAT_TEXT], name[SHOW_BACKEND];
@@ -40,9 +37,7 @@ static void add_backend(struct table *table, const json_t *backend, const struct
 	table_add(table, TONE_PLAIN, show_backend(backend, name));
 	table_add(table, format_tone(condition), condition);
 	table_add(table, TONE_PLAIN, format_age(json_number(backend, "since_s"), text));
-	for (unsigned i = 0; i < 3; i++)
-		table_add(table, TONE_PLAIN,
-			  format_latency(json_number(checks, quantiles[i]), text));
+	list_add_quantiles(table, checks);
 	for (unsigned i = 0; i < 3; i++)
 		table_add(table, TONE_PLAIN,
 			  list_count(style, json_number(checks, counts[i]), text));

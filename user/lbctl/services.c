@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* lbctl services: one row per service. */
 #include <stdio.h>
-#include <string.h>
 
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
+#include "lbctl/core/show.h"
 #include "lbctl/core/verb.h"
 #include "lbctl/list/list.h"
 #include "lbctl/list/why.h"
@@ -49,7 +49,6 @@ static const char *day_text(const json_t *service, const char *share, char text[
 
 static void add_times(struct table *table, const json_t *service)
 {
-	static const char *const quantiles[] = {"p50_us", "p95_us", "p99_us"};
 	const json_t *connects = json_object_get(service, "connects"),
 		     *recent = json_object_get(connects, "recent"),
 		     *rate = json_object_get(service, "flows_per_s");
@@ -58,9 +57,7 @@ static void add_times(struct table *table, const json_t *service)
 
 	table_add(table, TONE_PLAIN,
 		  json_is_number(rate) ? format_rate(json_number_value(rate), text) : "-");
-	for (unsigned i = 0; i < 3; i++)
-		table_add(table, TONE_PLAIN,
-			  format_latency(json_number(connects, quantiles[i]), text));
+	list_add_quantiles(table, connects);
 	table_add(table, format_fail_tone(failed, sampled), format_percent(failed, sampled, text));
 }
 
@@ -91,11 +88,6 @@ static void add_service(struct table *table, const json_t *service, const struct
 	table_add(table, TONE_PLAIN, list_count(style, json_number(service, "bytes"), text));
 }
 
-static bool is_nat(const json_t *service)
-{
-	return !strcmp(json_text(service, "forward"), "nat");
-}
-
 static void add_both_ways(struct table *table, const json_t *service,
 			  const struct list_style *style)
 {
@@ -103,19 +95,9 @@ static void add_both_ways(struct table *table, const json_t *service,
 
 	add_service(table, service, style);
 	table_add(table, TONE_PLAIN,
-		  is_nat(service) ? list_count(style, json_number(service, "returned_bytes"), text)
-				  : "-");
-}
-
-static bool any_nat(const json_t *services)
-{
-	const json_t *service;
-	size_t i;
-
-	json_array_foreach (services, i, service)
-		if (is_nat(service))
-			return true;
-	return false;
+		  show_is_nat(service)
+		      ? list_count(style, json_number(service, "returned_bytes"), text)
+		      : "-");
 }
 
 static void print_changing(const json_t *services, const struct list_style *style)
@@ -269,7 +251,7 @@ static void print_over_rate(const json_t *services, const struct list_style *sty
 
 static int print_services(const json_t *services, const struct list_style *style)
 {
-	bool nat = any_nat(services);
+	bool nat = show_any_nat(services);
 	int rc = list_table(services, nat ? both_ways : columns, nat ? add_both_ways : add_service,
 			    style);
 

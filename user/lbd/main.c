@@ -345,26 +345,14 @@ static int state_file_name(const struct config *config, const char *name, const 
 
 #define COPY_MAX (16u << 20)
 
-static int parse_remote(const struct config_remote *where, const char *text, struct config **ret,
-			struct error *err)
-{
-	struct config_texts texts;
-	int rc = config_remote_texts(where, text, strlen(text), &texts, err);
-
-	if (rc)
-		return rc;
-	rc = config_parse_texts(&texts, ret, err);
-	config_texts_done(&texts);
-	return rc;
-}
-
 static int read_copy(struct daemon *daemon, struct config **ret, struct error *err)
 {
 	ssize_t length = file_read_kept(daemon->copy_path, COPY_MAX, &daemon->text, err);
 
 	if (length == -ENOENT)
 		return error_set(err, -ENOENT, "%s: there is no such file", daemon->copy_path);
-	return length < 0 ? (int)length : parse_remote(&daemon->where, daemon->text, ret, err);
+	return length < 0 ? (int)length
+			  : config_remote_read(&daemon->where, daemon->text, ret, err);
 }
 
 static int fetch(struct daemon *daemon, bool *ret_waits, struct config **ret, struct error *err)
@@ -376,7 +364,7 @@ static int fetch(struct daemon *daemon, bool *ret_waits, struct config **ret, st
 		return rc;
 	daemon->text = fetched.text;
 	*ret_waits = fetched.waits;
-	return parse_remote(&daemon->where, fetched.text, ret, err);
+	return config_remote_read(&daemon->where, fetched.text, ret, err);
 }
 
 /* What etcd has, or else the text that was in force last. That one also while another is rolled out

@@ -28,9 +28,9 @@ const char *format_age(uint64_t seconds, char text[FORMAT_TEXT]);
 const char *format_latency(uint64_t microseconds, char text[FORMAT_TEXT]);
 /* A share of 0 to 1: 99.95%, rounded down, so that 100% means all of it; "-" below 0 (unknown). */
 const char *format_share(double share, char text[FORMAT_TEXT]);
-/* "1 backend", "2 backends" */
 /* "19.9", the percentage of part in all; "-" if all is 0 */
 const char *format_percent(uint64_t part, uint64_t all, char text[FORMAT_TEXT]);
+/* "1 backend", "2 backends" */
 const char *format_plural(uint64_t count, const char *noun, char text[64]);
 /* ADDRESS:PORT/PROTOCOL, with brackets for IPv6; port 0 is "any"; protocol may be "". */
 const char *format_endpoint(const char *address, uint64_t port, const char *protocol,

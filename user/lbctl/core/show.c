@@ -48,6 +48,23 @@ const char *show_backend(const json_t *backend, char text[SHOW_BACKEND])
 	return text;
 }
 
+bool show_is_nat(const json_t *of)
+{
+	return json_object_get(of, "vip") ? strcmp(json_text(of, "forward"), "nat") == 0
+					  : json_is_integer(json_object_get(of, "port"));
+}
+
+bool show_any_nat(const json_t *list)
+{
+	const json_t *each;
+	size_t i;
+
+	json_array_foreach (list, i, each)
+		if (show_is_nat(each))
+			return true;
+	return false;
+}
+
 int show_read_address(const char *verb, const char *text, char ret[ADDR_TEXT], struct error *err)
 {
 	struct addr addr;

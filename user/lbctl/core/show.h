@@ -5,6 +5,7 @@
 #define LBCTL_SHOW_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "common/addr.h"
@@ -26,6 +27,10 @@ const char *show_mode(const json_t *interface);
 const char *show_backend(const json_t *backend, char text[SHOW_BACKEND]);
 /* The same after its service: "web web-1 10.0.0.11", or "web" if it is about the service itself. */
 void show_backend_name(const json_t *backend, char *text, size_t size);
+/* Do its replies come back through lbd, as with `forward: nat`? A service says how it forwards; of
+ * the backends only those of such a service have a port of their own, the others null. */
+bool show_is_nat(const json_t *of);
+bool show_any_nat(const json_t *list);
 /* An ADDRESS argument in the notation of lbd. 0, or -EINVAL with err set. */
 int show_read_address(const char *verb, const char *text, char ret[ADDR_TEXT], struct error *err);
 /* A BACKEND argument, an address or a name. Likewise. */

@@ -10,6 +10,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 
 #define DEFAULT_MS 2000
@@ -43,6 +44,16 @@ int list_table(const json_t *array, const struct list_column *columns,
 	rc = table_print(table, style->out, style->columns, style->coloured);
 	table_free(table);
 	return rc;
+}
+
+void list_add_quantiles(struct table *table, const json_t *object)
+{
+	static const char *const quantiles[] = {"p50_us", "p95_us", "p99_us"};
+	char text[FORMAT_TEXT];
+
+	for (size_t i = 0; i < sizeof(quantiles) / sizeof(quantiles[0]); i++)
+		table_add(table, TONE_PLAIN,
+			  format_latency(json_number(object, quantiles[i]), text));
 }
 
 /* The answer with the selected objects alone. */

@@ -77,6 +77,9 @@ int list_table(const json_t *array, const struct list_column *columns,
 			   const struct list_style *style),
 	       const struct list_style *style);
 
+/* Cells of the p50_us, p95_us and p99_us that an object has. */
+void list_add_quantiles(struct table *table, const json_t *object);
+
 /* A count as the style has it. */
 const char *list_count(const struct list_style *style, uint64_t count, char text[FORMAT_TEXT]);
 

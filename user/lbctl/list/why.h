@@ -10,10 +10,10 @@
 
 /* Of GET /v1/backends. "" if it takes its share of new flows. */
 const char *why_backend(const json_t *backend, char text[WHY_TEXT]);
-/* Of GET /v1/services. "" if all its backends are up. */
 /* Which part of its new flows its first level does not get; "": it gets all or nothing. Returns
  * text. */
 const char *why_spill(const json_t *service, char text[WHY_TEXT]);
+/* Of GET /v1/services. "" if all its backends are up. */
 const char *why_service(const json_t *service, char text[WHY_TEXT]);
 
 #endif

@@ -9,6 +9,7 @@
 #include "common/match.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
+#include "lbctl/core/show.h"
 #include "lbctl/list/why.h"
 
 static char *copy(const char *text, bool *failed)
@@ -62,18 +63,6 @@ static double rate(const json_t *before, const json_t *now, const char *name, do
 	return *known ? (double)(new - old) / seconds : 0;
 }
 
-/* Of a service, or of a backend: null is the port of one whose service is no NAT. An lbd of before
- * counts no replies. */
-static bool is_nat(const json_t *of)
-{
-	const char *forward = json_text(of, "forward");
-
-	if (!json_object_get(of, "returned_packets"))
-		return false;
-	return *forward ? strcmp(forward, "nat") == 0
-			: json_is_integer(json_object_get(of, "port"));
-}
-
 static struct top_rates rates(const json_t *before, const json_t *now, double seconds)
 {
 	struct top_rates rates = {.known = true, .active = json_number(now, "active")};
@@ -86,7 +75,8 @@ static struct top_rates rates(const json_t *before, const json_t *now, double se
 	if (!rates.known)
 		rates.packets = rates.bits = rates.flows = rates.returned_packets =
 		    rates.returned_bits = 0;
-	rates.nat = is_nat(now);
+	/* an lbd of before counts no replies */
+	rates.nat = show_is_nat(now) && json_object_get(now, "returned_packets");
 	return rates;
 }
 

@@ -12,6 +12,7 @@
 
 #include "common/cleanup.h"
 #include "common/ring_size.h"
+#include "service.h"
 
 /* ---- services ---- */
 
@@ -334,14 +335,11 @@ int config_check_address(const struct config_service *service, const struct addr
 
 	if (why)
 		return error_set(err, -EINVAL, "%s: expected the address of one host", why);
-	if (service->forward == LB_FORWARD_L2 && address->family != service->vip.family)
+	if (config_one_family(service) && address->family != service->vip.family)
 		return error_set(err, -EINVAL,
-				 "expected an address of the VIP's family: forward: l2 cannot "
-				 "change the family");
-	if (service->forward == LB_FORWARD_NAT && address->family != service->vip.family)
-		return error_set(err, -EINVAL,
-				 "expected an address of the VIP's family: forward: nat cannot "
-				 "change the family");
+				 "expected an address of the VIP's family: forward: %s cannot "
+				 "change the family",
+				 config_one_family(service));
 	if (has_as_vip)
 		return error_set(err, -EINVAL, "is a VIP: expected the address of a backend");
 	if (!has_as_real)

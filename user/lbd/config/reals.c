@@ -39,10 +39,11 @@ const struct config_service *config_find_real(const struct config *config,
 					      const struct config_service *service,
 					      const struct addr *address)
 {
-	uint16_t port = config_real_port(service, config_find_backend(service, address));
+	uint16_t port;
 
 	if (service->forward != LB_FORWARD_NAT)
 		return NULL;
+	port = config_real_port(service, config_find_backend(service, address));
 	for (unsigned i = 0; i < config->services_count; i++) {
 		const struct config_service *other = &config->services[i];
 		const struct config_backend *backend =

@@ -11,6 +11,7 @@
 
 #include "common/cleanup.h"
 #include "from.h"
+#include "scalar.h"
 #include "texts.h"
 
 #define SCHEME   "etcd://"
@@ -84,13 +85,6 @@ static char **option_place(struct config_remote *remote, const char *name)
 	return strcmp(name, "node") ? NULL : &remote->from.node;
 }
 
-static bool is_node(const char *name)
-{
-	return *name && strlen(name) <= CONFIG_NODE_TEXT &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
-		   strlen(name);
-}
-
 /* Who this node is to the others, if nothing else was said. */
 static int name_node(struct config_remote *remote, struct error *err)
 {
@@ -99,7 +93,7 @@ static int name_node(struct config_remote *remote, struct error *err)
 	if (remote->from.node)
 		return 0;
 	gethostname(host, sizeof(host) - 1);
-	if (!is_node(host))
+	if (!config_is_word(host, CONFIG_NODE_TEXT))
 		return error_set(err, -EINVAL,
 				 "the name of this host, \"%.64s\", cannot name the node: expected "
 				 "?node=NAME",
@@ -121,7 +115,7 @@ static int read_option(char *option, struct config_remote *remote, struct error 
 				 option);
 	if (*place)
 		return error_set(err, -EINVAL, "%s: given twice: expected once", option);
-	if (place == &remote->from.node && (!value || !is_node(value)))
+	if (place == &remote->from.node && (!value || !config_is_word(value, CONFIG_NODE_TEXT)))
 		return error_set(err, -EINVAL, "node: expected 1 to %d letters, digits and . _ -",
 				 CONFIG_NODE_TEXT);
 	if (place != &remote->from.node && (!value || *value != '/' || strlen(value) > TEXT_MAX))
@@ -211,15 +205,20 @@ int config_remote_texts(const struct config_remote *remote, const char *bytes, s
 	return config_join_texts(&fleet, remote->local, remote->named, ret, err);
 }
 
-int config_remote_node(const struct config_remote *remote, struct config **ret, struct error *err)
+int config_remote_read(const struct config_remote *remote, const char *text, struct config **ret,
+		       struct error *err)
 {
-	static const char nothing[] = "services: []\n";
 	struct config_texts texts;
-	int rc = config_remote_texts(remote, nothing, strlen(nothing), &texts, err);
+	int rc = config_remote_texts(remote, text, strlen(text), &texts, err);
 
 	if (rc)
 		return rc;
 	rc = config_parse_texts(&texts, ret, err);
 	config_texts_done(&texts);
 	return rc;
+}
+
+int config_remote_node(const struct config_remote *remote, struct config **ret, struct error *err)
+{
+	return config_remote_read(remote, "services: []\n", ret, err);
 }

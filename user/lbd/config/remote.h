@@ -29,6 +29,9 @@ void config_remote_done(struct config_remote *remote);
  * same ones there. 0 with *ret for config_texts_done, or -errno with err set. */
 int config_remote_texts(const struct config_remote *remote, const char *bytes, size_t length,
 			struct config_texts *ret, struct error *err);
+/* The config that they make. */
+int config_remote_read(const struct config_remote *remote, const char *text, struct config **ret,
+		       struct error *err);
 /* A config without services of this node's own file alone: what it says of the node. */
 int config_remote_node(const struct config_remote *remote, struct config **ret, struct error *err);
 

@@ -253,6 +253,15 @@ void config_read_address(const struct config_place *at, const char *key, const c
 		*ret = addr;
 }
 
+bool config_is_word(const char *text, size_t most)
+{
+	size_t length = strlen(text);
+
+	return length && length <= most &&
+	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+		   length;
+}
+
 bool config_parse_endpoint(const char *text, struct addr *ret_address, uint16_t *ret_port)
 {
 	const char *colon = strrchr(text, ':');

@@ -67,6 +67,9 @@ void config_read_texts(const struct config_place *at, const struct config_text_k
 		       const void *raw, void *value);
 void config_copy_text(const struct config_place *at, const char *text, char **ret);
 
+/* Is it 1 to most letters, digits and . _ -? */
+bool config_is_word(const char *text, size_t most);
+
 /* Sets *ret to an address that one host can have, else complains, also if text is NULL. */
 void config_read_address(const struct config_place *at, const char *key, const char *text,
 			 struct addr *ret);

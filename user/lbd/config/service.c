@@ -228,8 +228,7 @@ static void check_backend_port(const struct config_place *at, const char *key, c
 				"client sent them to");
 }
 
-/* Which way of forwarding cannot change the family of addresses; NULL: this one can. */
-static const char *one_family(const struct config_service *service)
+const char *config_one_family(const struct config_service *service)
 {
 	return service->forward == LB_FORWARD_L2    ? "l2"
 	       : service->forward == LB_FORWARD_NAT ? "nat"
@@ -260,11 +259,11 @@ static void read_backend(const struct config_place *service_at, unsigned index,
 	if (addr_equal(&backend->address, &service->vip))
 		config_complain(&at, "address", raw->address,
 				"is the VIP itself: expected the backend's own address");
-	else if (one_family(service) && backend->address.family != service->vip.family)
+	else if (config_one_family(service) && backend->address.family != service->vip.family)
 		config_complain(
 		    &at, "address", raw->address,
 		    "expected an IPv%u address like the VIP: `forward: %s` cannot change the family",
-		    service->vip.family, one_family(service));
+		    service->vip.family, config_one_family(service));
 }
 
 static void read_backends(const struct config_place *at, const struct raw_service *raw,

@@ -20,5 +20,8 @@ void config_read_service(const struct config_place *root, unsigned index,
 			 const struct config_defaults *defaults, const struct raw_service *own,
 			 struct config_service *service);
 void config_service_done(struct config_service *service);
+/* The name of the service's way of forwarding if that cannot change the family of addresses; NULL:
+ * it can. */
+const char *config_one_family(const struct config_service *service);
 
 #endif

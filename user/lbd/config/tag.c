@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/text.h"
+#include "scalar.h"
 
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS  "0123456789"
@@ -16,8 +17,7 @@
 /* lbctl takes an address or a name: none is both. */
 bool config_tag_name_fits(const char *name)
 {
-	return *name && strlen(name) <= CONFIG_TAG_TEXT && strchr(LETTERS, *name) &&
-	       strspn(name, LETTERS DIGITS "._-") == strlen(name);
+	return config_is_word(name, CONFIG_TAG_TEXT) && strchr(LETTERS, *name);
 }
 
 /* As clouds call them. */

@@ -28,8 +28,8 @@ struct config_tag {
 /* What errors say of a name, a key and a value that do not fit. */
 #define CONFIG_TAG_NAME_EXPECTED \
 	"expected 1 to 63 letters, digits or any of . _ -, beginning with a letter"
-#define CONFIG_ZONE_EXPECTED \
-	"expected 1 to 63 letters, digits or any of . _ - : /, such as eu-west-1a"
+#define CONFIG_ZONE_SYNTAX   "1 to 63 letters, digits or any of . _ - : /, such as eu-west-1a"
+#define CONFIG_ZONE_EXPECTED "expected " CONFIG_ZONE_SYNTAX
 #define CONFIG_LABEL_KEY_EXPECTED \
 	"expected 1 to 32 letters, digits or _, beginning with a letter, as the key of a label"
 #define CONFIG_LABEL_VALUE_EXPECTED "expected 1 to 63 visible ASCII characters or blanks"

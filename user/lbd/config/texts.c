@@ -88,27 +88,38 @@ static ssize_t read_file(const char *path, bool main_file, size_t room, char **r
 	return length;
 }
 
-/* Takes ownership of name. */
-static int add_file(struct config_texts *texts, char *name, size_t *room, struct error *err)
+/* Takes ownership of name and bytes; NULL: they could not be had. */
+static int add_text(struct config_texts *texts, char *name, char *bytes, size_t length,
+		    struct error *err)
 {
 	struct config_text *list =
-	    name ? reallocarray(texts->list, texts->count + 1, sizeof(*list)) : NULL;
-	char *bytes = NULL;
-	ssize_t length;
+	    name && bytes ? reallocarray(texts->list, texts->count + 1, sizeof(*list)) : NULL;
 
 	if (!list) {
 		free(name);
+		free(bytes);
 		return error_set(err, -ENOMEM, "out of memory");
 	}
 	texts->list = list;
+	list[texts->count++] = (struct config_text){name, bytes, length};
+	return 0;
+}
+
+/* Takes ownership of name. */
+static int add_file(struct config_texts *texts, char *name, size_t *room, struct error *err)
+{
+	char *bytes = NULL;
+	ssize_t length;
+
+	if (!name)
+		return error_set(err, -ENOMEM, "out of memory");
 	length = read_file(name, !texts->count, *room, &bytes, err);
 	if (length < 0) {
 		free(name);
 		return (int)length;
 	}
 	*room -= (size_t)length;
-	list[texts->count++] = (struct config_text){name, bytes, (size_t)length};
-	return 0;
+	return add_text(texts, name, bytes, (size_t)length, err);
 }
 
 /* ---- a directory ---- */
@@ -218,22 +229,6 @@ static int read_included(struct config_texts *texts, size_t room, struct error *
 	return rc;
 }
 
-/* Takes ownership of name and bytes. 0 or -ENOMEM. */
-static int add_text(struct config_texts *texts, char *name, char *bytes, size_t length)
-{
-	struct config_text *list = reallocarray(texts->list, texts->count + 1, sizeof(*list));
-
-	if (!name || !bytes || !list) {
-		free(name);
-		free(bytes);
-		texts->list = list ? list : texts->list;
-		return -ENOMEM;
-	}
-	texts->list = list;
-	list[texts->count++] = (struct config_text){name, bytes, length};
-	return 0;
-}
-
 int config_join_texts(const struct config_text *fleet, const char *local, bool needed,
 		      struct config_texts *ret, struct error *err)
 {
@@ -244,10 +239,8 @@ int config_join_texts(const struct config_text *fleet, const char *local, bool n
 
 	if (bytes)
 		memcpy(bytes, fleet->bytes, fleet->length);
-	rc = add_text(&texts, strdup(fleet->name), bytes, fleet->length);
-	if (rc)
-		error_set(err, rc, "out of memory");
-	else
+	rc = add_text(&texts, strdup(fleet->name), bytes, fleet->length, err);
+	if (!rc)
 		rc = add_file(&texts, strdup(local), &room, err);
 	if (rc == -ENOENT && !needed)
 		rc = 0;

@@ -60,17 +60,12 @@ static bool is_host(const char *text)
 {
 	struct addr address;
 
-	return !addr_parse(text, &address) ||
-	       (*text && strlen(text) <= 253 &&
-		strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
-		    strlen(text));
+	return !addr_parse(text, &address) || config_is_word(text, 253);
 }
 
 static bool is_group(const char *text)
 {
-	return *text && strlen(text) <= 64 &&
-	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
-		   strlen(text);
+	return config_is_word(text, 64);
 }
 
 /* The kernel's rule: dev_valid_name(). */
@@ -111,8 +106,7 @@ static const struct config_text_key texts[] = {
     CONFIG_TEXT("notify", raw_config, notify, config, notify, is_command,
 		"an absolute path and at most 15 arguments, separated by blanks; no shell reads "
 		"them, so quotes, backslashes and $ have no place there"),
-    CONFIG_TEXT("zone", raw_config, zone, config, zone, config_zone_fits,
-		"1 to 63 letters, digits or any of . _ - : /, such as eu-west-1a"),
+    CONFIG_TEXT("zone", raw_config, zone, config, zone, config_zone_fits, CONFIG_ZONE_SYNTAX),
     {.key = NULL},
 };
 
