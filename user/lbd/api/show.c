@@ -494,9 +494,13 @@ static json_t *lease_json(const struct backend *backend)
 /* Where it is checked, with the keys of the config. null: as the service says. */
 static json_t *target_json(const struct config_target *target)
 {
-	json_t *health = json_object();
+	static const struct config_target none;
+	json_t *health;
 	char address[ADDR_TEXT];
 
+	if (config_target_equal(target, &none))
+		return json_null();
+	health = json_object();
 	if (target->port)
 		json_object_set_new(health, "port", json_integer(target->port));
 	if (target->agent_port)
@@ -504,10 +508,7 @@ static json_t *target_json(const struct config_target *target)
 	if (target->address.family)
 		json_object_set_new(health, "address",
 				    json_string(addr_format(&target->address, address)));
-	if (json_object_size(health))
-		return health;
-	json_decref(health);
-	return json_null();
+	return health;
 }
 
 /* null: the service is no NAT; 0: any. */
