@@ -16,26 +16,17 @@
 
 #include <cmocka.h>
 
+#define PATIENCE_MS 120000
+
 #include "common/clock.h"
 #include "common/log.h"
-#include "lbd/api/api.h"
-#include "support/memory_dataplane.h"
+#include "api_served.h"
 
 #define BURST    100 /* connections at the same time */
-#define WAIT_MS  120000
 #define BACKENDS 200
 
 static char directory[] = "/tmp/lbd-test-burst-XXXXXX", socket_path[64], overrides_path[64];
-static struct event_base *base;
-static struct tasks *tasks;
-static struct lateness *lateness;
-static struct memory_dataplane *memory;
-static struct neigh *neigh;
-static struct health *health;
-static struct state *state;
-static struct api *api;
 static unsigned backends;
-static bool begun;
 
 static struct config *make_config(void)
 {
@@ -61,41 +52,9 @@ static struct config *make_config(void)
 	return config;
 }
 
-static void run_begin(void *arg)
-{
-	struct error err;
-
-	begun = !state_begin(state, &err);
-}
-
-static void make_state_and_api(void)
-{
-	struct error err = {0};
-	const struct state_options options = {.base = base,
-					      .config = make_config(),
-					      .config_path = "lbd.yaml",
-					      .overrides_path = overrides_path,
-					      .dataplane = memory->dp,
-					      .neigh = neigh,
-					      .health = health,
-					      .tasks = tasks};
-	if (state_new(&options, &state, &err))
-		fail_msg("%s", err.text);
-	const struct api_options for_api = {.base = base,
-					    .state = state,
-					    .dp = memory->dp,
-					    .health = health,
-					    .lateness = lateness,
-					    .tasks = tasks,
-					    .connections = 2 * BURST};
-	if (api_new(&for_api, &api, &err))
-		fail_msg("%s", err.text);
-}
-
 static int set_up(void **unused)
 {
 	const char *wanted = getenv("LBD_TEST_BACKENDS");
-	struct error err = {0};
 
 	backends = wanted ? (unsigned)strtoul(wanted, NULL, 10) : BACKENDS;
 	if (!mkdtemp(directory))
@@ -103,28 +62,15 @@ static int set_up(void **unused)
 	snprintf(socket_path, sizeof(socket_path), "%s/lbd.sock", directory);
 	snprintf(overrides_path, sizeof(overrides_path), "%s/overrides.json", directory);
 	base = loop_new();
-	memory = memory_dataplane_new((struct memory_limits){4, backends + 3 * BURST, 4 << 20, 64});
-	if (tasks_new(base, &tasks) || lateness_new(base, &lateness) ||
-	    neigh_new(base, &neigh, &err) || health_new(base, lateness, &health, &err))
-		fail_msg("%s", err.text);
-	make_state_and_api();
-	assert_int_equal(tasks_add(tasks, run_begin, NULL), 0);
-	while (!begun)
-		event_base_loop(base, EVLOOP_ONCE);
-	neigh_on_link(neigh, NULL, NULL);
+	make_parts((struct memory_limits){4, backends + 3 * BURST, 4 << 20, 64});
+	make_state_and_api(make_config(), overrides_path, 2 * BURST);
+	begin_state();
 	return 0;
 }
 
 static int tear_down(void **unused)
 {
-	tasks_finish(tasks);
-	api_free(api);
-	state_free(state);
-	health_free(health);
-	tasks_free(tasks);
-	lateness_free(lateness);
-	neigh_free(neigh);
-	memory_dataplane_free(memory);
+	end_served();
 	event_base_free(base);
 	libevent_global_shutdown();
 	unlink(overrides_path);
@@ -161,15 +107,13 @@ static unsigned status_of(int fd)
 
 static void take_answers(int *fds, unsigned count)
 {
-	uint64_t until = clock_monotonic_ms() + WAIT_MS;
+	uint64_t until = patience_ends();
 
 	for (unsigned i = 0; i < count; i++) {
 		unsigned status;
 
-		while (!(status = status_of(fds[i]))) {
-			assert_true(clock_monotonic_ms() < until);
-			event_base_loop(base, EVLOOP_ONCE);
-		}
+		while (!(status = status_of(fds[i])))
+			turn(until);
 		assert_int_equal(status, 200);
 		close(fds[i]);
 	}

@@ -15,26 +15,15 @@
 
 #include <cmocka.h>
 
-#include "common/clock.h"
-#include "common/log.h"
-#include "lbd/api/api.h"
-#include "lbd/events/events.h"
-#include "lbd/host/host.h"
-#include "support/memory_dataplane.h"
-#include "support/test_addr.h"
-
 #define PATIENCE_MS 60000
 
+#include "common/clock.h"
+#include "common/log.h"
+#include "lbd/events/events.h"
+#include "support/test_addr.h"
+#include "api_served.h"
+
 static char directory[] = "/tmp/lbd-test-changes-XXXXXX";
-static struct event_base *base;
-static struct tasks *tasks;
-static struct lateness *lateness;
-static struct memory_dataplane *memory;
-static struct neigh *neigh;
-static struct health *health;
-static struct state *state;
-static struct api *api;
-static bool begun;
 
 /* A task that the others wait for reads from it. */
 static int gate[2];
@@ -64,80 +53,29 @@ static struct config *make_config(void)
 	return config;
 }
 
-static void run_begin(void *arg)
-{
-	struct error err;
-
-	begun = !state_begin(state, &err);
-}
-
-static void turn(uint64_t until)
-{
-	assert_true(clock_monotonic_ms() < until);
-	event_base_loop(base, EVLOOP_ONCE);
-}
-
-static uint64_t patience_ends(void)
-{
-	return clock_monotonic_ms() + PATIENCE_MS;
-}
-
 /* They have not begun. */
-static void make_state_and_api(void)
+static void make_small(void)
 {
-	struct error err = {0};
-	const struct state_options options = {.base = base,
-					      .config = make_config(),
-					      .config_path = "lbd.yaml",
-					      .dataplane = memory->dp,
-					      .neigh = neigh,
-					      .health = health,
-					      .tasks = tasks};
-	if (state_new(&options, &state, &err))
-		fail_msg("%s", err.text);
-	const struct api_options for_api = {.base = base,
-					    .state = state,
-					    .dp = memory->dp,
-					    .health = health,
-					    .lateness = lateness,
-					    .tasks = tasks,
-					    .connections = 128};
-	if (api_new(&for_api, &api, &err))
-		fail_msg("%s", err.text);
+	make_state_and_api(make_config(), NULL, 128);
 }
 
 static int begin(void **unused)
 {
 	struct error err = {0};
-	uint64_t until = patience_ends();
 
 	base = loop_new();
 	if (events_open(&(struct events_options){.base = base}, &err))
 		fail_msg("%s", err.text);
-	memory = memory_dataplane_new((struct memory_limits){4, 8, 4096, 64});
-	if (tasks_new(base, &tasks) || lateness_new(base, &lateness) ||
-	    neigh_new(base, &neigh, &err) || health_new(base, lateness, &health, &err))
-		fail_msg("%s", err.text);
-	make_state_and_api();
-	begun = false;
-	assert_int_equal(tasks_add(tasks, run_begin, NULL), 0);
-	while (!begun)
-		turn(until);
-	neigh_on_link(neigh, NULL, NULL);
+	make_parts((struct memory_limits){4, 8, 4096, 64});
+	make_small();
+	begin_state();
 	return 0;
 }
 
 static int end(void **unused)
 {
 	open_gate();
-	tasks_finish(tasks);
-	api_free(api);
-	state_free(state);
-	health_free(health);
-	tasks_free(tasks);
-	lateness_free(lateness);
-	neigh_free(neigh);
-	memory_dataplane_free(memory);
+	end_served();
 	events_close();
 	event_base_free(base);
 	libevent_global_shutdown();
@@ -611,7 +549,7 @@ static void a_change_after_a_start_that_failed_is_refused(void **unused)
 	/* a state that has not begun is what such a start leaves */
 	api_free(api);
 	state_free(state);
-	make_state_and_api();
+	make_small();
 	ask(&change, "POST", "/v1/backend/weight", WEIGHT_9);
 	finish(&change);
 	assert_int_equal(status_of(&change), 409);

@@ -4,7 +4,6 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -20,16 +18,13 @@
 
 #include "lbd/api/face.h"
 #include "lbd/config/config.h"
-#include "support/test_file.h"
-#include "support/test_tls.h"
+#include "api_tls.h"
 
 #define REQUEST     "GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 #define PATIENCE_MS 20000
 #define LARGE       (1024 * 1024)
 
-static char directory[] = "/tmp/test_tls.XXXXXX";
-static struct event_base *base;
-static struct config *config, *by_certificate, *by_token; /* the first is one of the others */
+static struct config *config; /* by_certificate or by_token */
 static struct face *face;
 static struct sockaddr_un address;
 static socklen_t address_length;
@@ -97,12 +92,6 @@ static void turn(void)
 
 /* ---- a client ---- */
 
-struct client {
-	SSL_CTX *tls;
-	SSL *ssl;
-	int fd;
-};
-
 static int connected(void)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -114,37 +103,7 @@ static int connected(void)
 /* name: of its certificate; NULL: none. */
 static struct client client_new(const char *name)
 {
-	struct client client = {.tls = SSL_CTX_new(TLS_client_method()), .fd = connected()};
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/ca.pem", directory);
-	assert_int_equal(SSL_CTX_load_verify_locations(client.tls, path, NULL), 1);
-	SSL_CTX_set_verify(client.tls, SSL_VERIFY_PEER, NULL);
-	if (name) {
-		snprintf(path, sizeof(path), "%s/%s.pem", directory, name);
-		assert_int_equal(SSL_CTX_use_certificate_chain_file(client.tls, path), 1);
-		snprintf(path, sizeof(path), "%s/%s.key", directory, name);
-		assert_int_equal(SSL_CTX_use_PrivateKey_file(client.tls, path, SSL_FILETYPE_PEM),
-				 1);
-	}
-	client.ssl = SSL_new(client.tls);
-	SSL_set_fd(client.ssl, client.fd);
-	SSL_set_connect_state(client.ssl);
-	return client;
-}
-
-static void client_free(struct client *client)
-{
-	SSL_free(client->ssl);
-	SSL_CTX_free(client->tls);
-	close(client->fd);
-}
-
-static bool goes_on(const struct client *client, int rc)
-{
-	int error = SSL_get_error(client->ssl, rc);
-
-	return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE;
+	return client_on(connected(), name);
 }
 
 static bool greets(struct client *client)
@@ -477,36 +436,12 @@ static void a_client_that_goes_away_in_the_midst_is_forgotten(void **unused)
 	assert_int_equal(face_counts(face)->connections, 0);
 }
 
-static struct config *config_with(const char *key, const char *file)
-{
-	struct config *made;
-	char text[512];
-	struct error err;
-	int length = snprintf(text, sizeof(text),
-			      "api: { listen: '127.0.0.1:9470', certificate: %s/server.pem, key: "
-			      "%s/server.key, %s: %s/%s }\nservices: []\n",
-			      directory, directory, key, directory, file);
-
-	if (config_parse(text, (size_t)length, "lbd.yaml", &made, &err))
-		fail_msg("%s", err.text);
-	return made;
-}
-
 static int set_up(void **unused)
 {
-	char path[128];
+	int rc = begin_tls(9470); /* nobody listens there */
 
-	signal(SIGPIPE, SIG_IGN);
-	if (!mkdtemp(directory) || !(base = loop_new()))
-		return -1;
-	test_tls_make(directory);
-	snprintf(path, sizeof(path), "%s/tokens", directory);
-	test_file_put(path, "scaler 0123456789abcdef\n");
-	if (chmod(path, 0600))
-		return -1;
-	by_certificate = config = config_with("client-ca", "ca.pem");
-	by_token = config_with("token-file", "tokens");
-	return 0;
+	config = by_certificate;
+	return rc;
 }
 
 static int tear_down(void **unused)
@@ -515,17 +450,6 @@ static int tear_down(void **unused)
 	face = NULL;
 	config = by_certificate;
 	return 0;
-}
-
-static int tear_down_all(void **unused)
-{
-	char command[64];
-
-	config_free(by_certificate);
-	config_free(by_token);
-	event_base_free(base);
-	snprintf(command, sizeof(command), "rm -r %s", directory);
-	return system(command);
 }
 
 #define TEST(name) cmocka_unit_test_teardown(name, tear_down)
@@ -548,5 +472,5 @@ int main(void)
 	    TEST(a_client_that_goes_away_in_the_midst_is_forgotten),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down_all);
+	return cmocka_run_group_tests(tests, set_up, end_tls);
 }

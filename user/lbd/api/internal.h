@@ -142,7 +142,13 @@ json_t *api_status_json(const struct api *api);
 /* Seconds since a time of CLOCK_MONOTONIC; null: there is none. */
 json_t *api_age_json(uint64_t at_ms);
 json_t *api_service_json(const struct api *api, const struct service *service);
-json_t *api_availability_json(const struct service *service);
+/* What a service was in each window; count 0: there is no record of it. */
+struct api_windows {
+	struct uptime_share shares[UPTIME_WINDOWS];
+	unsigned count;
+};
+void api_windows_read(const struct service *service, struct api_windows *ret);
+json_t *api_availability_json(const struct api_windows *windows);
 json_t *api_labels_json(const struct config_tag *tag);
 json_t *api_port_json(const struct backend *backend); /* null: of no NAT */
 json_t *api_reasons_json(const struct lb_reason_count counts[LB_COUNTERS]);

@@ -448,8 +448,9 @@ static const struct {
 /* A sample for each backend that has labels: as kube-state-metrics has it, other samples of the
  * backend are joined with it on their common labels, and have none of them. */
 #define LABELS_NAME "lbd_backend_labels"
-#define LABELS_HELP \
-	"1; its labels name the backend's own as label_KEY, and its zone. Only of backends that have some."
+#define LABELS_HELP                                                                               \
+	"1; its labels name the backend's own as label_KEY, and its zone. Only of backends that " \
+	"have some."
 #define LABEL_PREFIX "label_"
 
 /* ---- rows ---- */

@@ -192,11 +192,13 @@ static json_t *service_json(const struct metrics_source *source, const struct se
 {
 	const struct config_service *config = service->config;
 	struct dp_service_stats stats = {0};
+	struct api_windows windows;
 	struct dp_connects connects;
 	struct dp_service key;
 	char vip[ADDR_TEXT];
 
 	service_key(service, &key);
+	api_windows_read(service, &windows);
 	dataplane_service_stats(source->dp, &key, &stats);
 	dataplane_service_connects(source->dp, &key, &connects);
 	return json_pack(
@@ -213,7 +215,7 @@ static json_t *service_json(const struct metrics_source *source, const struct se
 	    number(stats.over_source_rate), "limited", stats.limited, "failed",
 	    number(sums->failed), "losses", number(sums->losses), "latency_us",
 	    quantiles_json(&sums->latencies), "connects", connects_json(&connects), "availability",
-	    api_availability_json(service), "hours", spans_json(service->uptime, UPTIME_DAY),
+	    api_availability_json(&windows), "hours", spans_json(service->uptime, UPTIME_DAY),
 	    "returned_packets", number(stats.returned.packets), "returned_bytes",
 	    number(stats.returned.bytes));
 }

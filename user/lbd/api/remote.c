@@ -106,7 +106,7 @@ static bool may_go_on(void *arg, struct face_call *call)
 
 int remote_open(struct api_door *door, unsigned connections, struct error *err)
 {
-	const struct config_api *config = state_config(door->api->state)->api;
+	struct config_api *config = state_config(door->api->state)->api;
 	struct face_options face = {
 	    .base = door->api->base,
 	    .name = "api",
@@ -129,6 +129,6 @@ int remote_open(struct api_door *door, unsigned connections, struct error *err)
 
 	if (rc)
 		return rc;
-	door->offered = config_api_ref(state_config(door->api->state)->api);
+	door->offered = config_api_ref(config);
 	return face_new(&face, &door->face, err);
 }

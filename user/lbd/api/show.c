@@ -212,37 +212,48 @@ static json_t *limit_json(const struct config_limit *limit)
 	return json_pack("{s:o, s:o}", "service", rate_json(&limit->service), "per_source", source);
 }
 
-/* Of each window the share of the time that lbd looked; null: it did not. */
-json_t *api_availability_json(const struct service *service)
+void api_windows_read(const struct service *service, struct api_windows *ret)
 {
-	json_t *windows = json_object();
+	uint64_t now_ms = clock_wall_ms();
 
-	for (unsigned i = 0; i < UPTIME_WINDOWS && service->uptime; i++) {
-		struct uptime_share share = uptime_share(service->uptime, i, clock_wall_ms());
+	ret->count = service->uptime ? UPTIME_WINDOWS : 0;
+	for (unsigned i = 0; i < ret->count; i++)
+		ret->shares[i] = uptime_share(service->uptime, i, now_ms);
+}
 
-		json_object_set_new(windows, uptime_window_names[i],
-				    share.seen_ms
-					? json_real((double)share.up_ms / (double)share.seen_ms)
-					: json_null());
+static json_t *ratio_json(uint64_t part, uint64_t all)
+{
+	return all ? json_real((double)part / (double)all) : json_null();
+}
+
+/* Of each window the share of the time that lbd looked; null: it did not. */
+json_t *api_availability_json(const struct api_windows *windows)
+{
+	json_t *object = json_object();
+
+	for (unsigned i = 0; i < windows->count; i++) {
+		const struct uptime_share *share = &windows->shares[i];
+
+		json_object_set_new(object, uptime_window_names[i],
+				    ratio_json(share->up_ms, share->seen_ms));
 	}
-	return windows;
+	return object;
 }
 
 /* Of each window the share of the connects in the sample that were answered; null: there were none.
  */
-static json_t *answered_json(const struct service *service)
+static json_t *answered_json(const struct api_windows *windows)
 {
-	json_t *windows = json_object();
+	json_t *object = json_object();
 
-	for (unsigned i = 0; i < UPTIME_WINDOWS && service->uptime; i++) {
-		struct uptime_share share = uptime_share(service->uptime, i, clock_wall_ms());
-		double all = (double)share.answered + (double)share.unanswered;
+	for (unsigned i = 0; i < windows->count; i++) {
+		const struct uptime_share *share = &windows->shares[i];
 
-		json_object_set_new(windows, uptime_window_names[i],
-				    all > 0 ? json_real((double)share.answered / all)
-					    : json_null());
+		json_object_set_new(
+		    object, uptime_window_names[i],
+		    ratio_json(share->answered, share->answered + share->unanswered));
 	}
-	return windows;
+	return object;
 }
 
 static json_t *us_json(uint32_t us)
@@ -330,10 +341,12 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 {
 	const struct config_service *config = service->config;
 	struct dp_service_stats stats = {0};
+	struct api_windows windows;
 	struct dp_service key;
 	char vip[ADDR_TEXT], digest[20];
 
 	service_key(service, &key);
+	api_windows_read(service, &windows);
 	dataplane_service_stats(api->dp, &key, &stats);
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
 	return json_pack(
@@ -351,7 +364,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    list_json(config->lists.deny), "denied", number(stats.denied), "limit",
 	    limit_json(&config->limit), "over_rate", number(stats.over_rate), "over_source_rate",
 	    number(stats.over_source_rate), "why", service_why(service), "availability",
-	    api_availability_json(service), "answered", answered_json(service), "flows_per_s",
+	    api_availability_json(&windows), "answered", answered_json(&windows), "flows_per_s",
 	    service_flows_per_s(service), "connects", service_connects_json(api->dp, &key),
 	    "runtime", config->file == CONFIG_RUNTIME, "source", source_json(api, config), "levels",
 	    levels_json(service), "returned_packets", number(stats.returned.packets),
@@ -481,9 +494,13 @@ static json_t *lease_json(const struct backend *backend)
 /* Where it is checked, with the keys of the config. null: as the service says. */
 static json_t *target_json(const struct config_target *target)
 {
-	json_t *health = json_object();
+	static const struct config_target none;
+	json_t *health;
 	char address[ADDR_TEXT];
 
+	if (config_target_equal(target, &none))
+		return json_null();
+	health = json_object();
 	if (target->port)
 		json_object_set_new(health, "port", json_integer(target->port));
 	if (target->agent_port)
@@ -491,10 +508,7 @@ static json_t *target_json(const struct config_target *target)
 	if (target->address.family)
 		json_object_set_new(health, "address",
 				    json_string(addr_format(&target->address, address)));
-	if (json_object_size(health))
-		return health;
-	json_decref(health);
-	return json_null();
+	return health;
 }
 
 /* null: the service is no NAT; 0: any. */
@@ -514,8 +528,9 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	service_key(backend->service, &key);
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
-	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:s?, s:i, s:b, s:o, s:o, s:I, s:I, s:s}",
+	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+	    "s:I, s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:s?, s:i, s:b, s:o, "
+	    "s:o, s:I, s:I, s:s}",
 	    "service", backend->service->config->name, "address",
 	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
 	    "labels", api_labels_json(backend->tag), "weight", number(backend->weight),

@@ -123,18 +123,22 @@ static struct who who_is(const struct fleet *fleet, unsigned i)
 
 static void compare(const struct who *a, const struct who *b, struct sentences *ret)
 {
+	bool same_node = a->identity && a->identity == b->identity,
+	     same_name = *a->name && !strcmp(a->name, b->name);
 	char first[ADDR_TEXT], second[ADDR_TEXT];
 
+	if (!same_node && !same_name)
+		return;
 	addr_format(a->address, first);
 	addr_format(b->address, second);
-	if (a->identity && a->identity == b->identity)
+	if (same_node)
 		sentences_add(
 		    ret,
 		    "nodes %s and %s have the same identity %016" PRIx64
 		    ": one has a copy of the other's state directory: remove node-id-* there "
 		    "and restart its lbd",
 		    first, second, a->identity);
-	else if (*a->name && !strcmp(a->name, b->name))
+	else
 		sentences_add(ret, "nodes %s and %s have the same name %s: give one another", first,
 			      second, a->name);
 }
