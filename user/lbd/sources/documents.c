@@ -37,6 +37,20 @@ char *documents_request(const char *key, const char *revision)
 	return gateway_request(first, end, 0, revision);
 }
 
+char *documents_grant(unsigned lease_s)
+{
+	char *body;
+
+	return asprintf(&body, "{\"TTL\":\"%u\"}", lease_s) < 0 ? NULL : body;
+}
+
+char *documents_renew(const char *lease)
+{
+	char *body;
+
+	return asprintf(&body, "{\"ID\":\"%s\"}", lease) < 0 ? NULL : body;
+}
+
 char *documents_put_live(const char *key, const char *node, const char *lease)
 {
 	_cleanup_free_ char *rest = NULL, *encoded = NULL;
