@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/printable.h"
+#include "common/text.h"
 
 void source_list_done(struct source_list *list)
 {
@@ -20,20 +21,11 @@ void source_list_done(struct source_list *list)
 
 int source_document_add(struct source_document *document, const char *part, size_t length)
 {
-	char *grown;
-
 	if (length > SOURCE_DOCUMENT_MAX - document->length)
 		return -E2BIG;
 	if (!length)
 		return 0;
-	grown = realloc(document->bytes, document->length + length + 1);
-	if (!grown)
-		return -ENOMEM;
-	memcpy(grown + document->length, part, length);
-	document->bytes = grown;
-	document->length += length;
-	document->bytes[document->length] = 0;
-	return 0;
+	return add_text(&document->bytes, &document->length, part, length) ? 0 : -ENOMEM;
 }
 
 int source_list_add(struct source_list *list, const struct source_item *item)
