@@ -38,6 +38,62 @@ takes_tokens() { # SERVER TOKEN...
 has_seen() { grep -q "^$2 " "$WORK/$1/seen"; } # SERVER TOKEN
 failures() { service_metric lbd_service_source_failures_total tcp4; }
 
+# ---- both: SERVER is kubernetes or consul ----
+
+goes_on_after() { # SERVER PATH
+	local before
+	before=$(failures)
+	"$1_do" POST "$2" || return 1
+	grow_and_shrink 3 "$1_names" tcp4 || return 1
+	expect "failures" "$(failures)" = "$before"
+}
+
+goes_wrong() { # SERVER WHY-NONE-ARE-TOO-FEW
+	local mode
+	lab_kill "$1" KILL
+	lab_wait_for 30 "the source to fail" source_fails tcp4 || return 1
+	"$1_start" || return 1
+	lab_wait_for 30 "the source to work" source_works tcp4 || return 1
+	"$1_names" 0 || return 1
+	lab_wait_for 30 "the source to fail" source_fails_because tcp4 "$2" || return 1
+	"$1_names" 2 || return 1
+	lab_wait_for 30 "the source to work" source_works tcp4 || return 1
+	for mode in garbage silent slow endless refuses; do
+		set_mode "$1" $mode
+		"$1_next_request" || return 1
+		lab_wait_for 40 "the source to fail: $mode" source_fails tcp4 || return 1
+		echo "# $mode: $(source_field tcp4 why)"
+		set_mode "$1" ""
+		lab_wait_for 40 "the source to work after: $mode" source_works tcp4 || return 1
+	done
+}
+changes_nothing() { # SERVER WHY-NONE-ARE-TOO-FEW
+	local before
+	before=$(wanted tcp4)
+	across goes_wrong "$@" || FAILED=1
+	expect "backends" "$(wanted tcp4)" = "$before"
+	grow_and_shrink 3 "$1_names" tcp4
+}
+
+# As kubelet does: the next one is there before the last is over. Then one that is revoked.
+tokens_are_replaced() { # SERVER
+	local before
+	before=$(failures)
+	takes_tokens "$1" first second
+	set_token "$1" second
+	lab_wait_for 60 "the second token" has_seen "$1" second || return 1
+	takes_tokens "$1" second
+	lab_wait_for 60 "the source to work" source_works tcp4 || return 1
+	expect "failures" "$(failures)" = "$before"
+	takes_tokens "$1" third
+	"$1_next_request" || return 1
+	lab_wait_for 60 "the source to fail" source_fails tcp4 || return 1
+	echo "# $(source_field tcp4 why)"
+	set_token "$1" third
+	lab_wait_for 60 "the source to work" source_works tcp4 || return 1
+	has_seen "$1" third
+}
+
 # ---- Kubernetes ----
 
 KUBERNETES=https://127.0.0.1:6443
@@ -114,67 +170,13 @@ pod_terminates() {
 }
 test_a_pod_that_terminates_drains() { across pod_terminates; }
 
-test_a_version_that_kubernetes_has_forgotten_is_no_failure() {
-	local before
-	before=$(failures)
-	kubernetes_do POST /expire || return 1
-	kubernetes_names 3 || return 1
-	lab_wait_for 20 "3 backends" takes_flows tcp4 3 || return 1
-	kubernetes_names 2 || return 1
-	lab_wait_for 20 "2 backends" takes_flows tcp4 2
-	expect "failures" "$(failures)" = "$before"
-}
+test_a_version_that_kubernetes_has_forgotten_is_no_failure() { goes_on_after kubernetes /expire; }
 
-kubernetes_goes_wrong() {
-	local mode
-	lab_kill kubernetes KILL
-	lab_wait_for 30 "the source to fail" source_fails tcp4 || return 1
-	kubernetes_start || return 1
-	lab_wait_for 30 "the source to work" source_works tcp4 || return 1
-	kubernetes_names 0 || return 1
-	lab_wait_for 30 "the source to fail" source_fails_because tcp4 \
-		"it names 0 backends: expected 1 (min) or more; ignored: the service has no EndpointSlices" ||
-		return 1
-	kubernetes_names 2 || return 1
-	lab_wait_for 30 "the source to work" source_works tcp4 || return 1
-	for mode in garbage silent slow endless refuses; do
-		set_mode kubernetes $mode
-		kubernetes_do POST /expire || return 1
-		lab_wait_for 40 "the source to fail: $mode" source_fails tcp4 || return 1
-		echo "# $mode: $(source_field tcp4 why)"
-		set_mode kubernetes ""
-		lab_wait_for 40 "the source to work after: $mode" source_works tcp4 || return 1
-	done
-}
 test_kubernetes_killed_emptied_or_out_of_order_changes_nothing() {
-	local before
-	before=$(wanted tcp4)
-	across kubernetes_goes_wrong
-	expect "backends" "$(wanted tcp4)" = "$before"
-	kubernetes_names 3
-	lab_wait_for 20 "3 backends" takes_flows tcp4 3
-	kubernetes_names 2
-	lab_wait_for 20 "2 backends" takes_flows tcp4 2
+	changes_nothing kubernetes \
+		"it names 0 backends: expected 1 (min) or more; ignored: the service has no EndpointSlices"
 }
 
-# As kubelet does: the next one is there before the last is over. Then one that is revoked.
-tokens_are_replaced() { # SERVER
-	local before
-	before=$(failures)
-	takes_tokens "$1" first second
-	set_token "$1" second
-	lab_wait_for 60 "the second token" has_seen "$1" second || return 1
-	takes_tokens "$1" second
-	lab_wait_for 60 "the source to work" source_works tcp4 || return 1
-	expect "failures" "$(failures)" = "$before"
-	takes_tokens "$1" third
-	"$1_next_request" || return 1
-	lab_wait_for 60 "the source to fail" source_fails tcp4 || return 1
-	echo "# $(source_field tcp4 why)"
-	set_token "$1" third
-	lab_wait_for 60 "the source to work" source_works tcp4 || return 1
-	has_seen "$1" third
-}
 kubernetes_next_request() { kubernetes_do POST /expire; }
 test_a_token_of_kubernetes_is_replaced() { tokens_are_replaced kubernetes; }
 
@@ -235,47 +237,12 @@ checks_and_weights_change() {
 }
 test_a_check_of_consul_takes_an_instance_out() { across checks_and_weights_change; }
 
-test_an_index_that_goes_back_is_no_failure() {
-	local before
-	before=$(failures)
-	consul_do POST /restore || return 1
-	consul_names 3 || return 1
-	lab_wait_for 20 "3 backends" takes_flows tcp4 3 || return 1
-	consul_names 2 || return 1
-	lab_wait_for 20 "2 backends" takes_flows tcp4 2
-	expect "failures" "$(failures)" = "$before"
-}
+test_an_index_that_goes_back_is_no_failure() { goes_on_after consul /restore; }
 
 # Any change answers the query that waits; the next one meets what is wrong.
 consul_next_request() { consul_do POST /touch; }
-consul_goes_wrong() {
-	local mode
-	lab_kill consul KILL
-	lab_wait_for 30 "the source to fail" source_fails tcp4 || return 1
-	consul_start || return 1
-	lab_wait_for 30 "the source to work" source_works tcp4 || return 1
-	consul_names 0 || return 1
-	lab_wait_for 30 "the source to fail" source_fails_because tcp4 "it names 0 backends" || return 1
-	consul_names 2 || return 1
-	lab_wait_for 30 "the source to work" source_works tcp4 || return 1
-	for mode in garbage silent slow endless refuses; do
-		set_mode consul $mode
-		consul_next_request || return 1
-		lab_wait_for 40 "the source to fail: $mode" source_fails tcp4 || return 1
-		echo "# $mode: $(source_field tcp4 why)"
-		set_mode consul ""
-		lab_wait_for 40 "the source to work after: $mode" source_works tcp4 || return 1
-	done
-}
 test_consul_killed_emptied_or_out_of_order_changes_nothing() {
-	local before
-	before=$(wanted tcp4)
-	across consul_goes_wrong
-	expect "backends" "$(wanted tcp4)" = "$before"
-	consul_names 3
-	lab_wait_for 20 "3 backends" takes_flows tcp4 3
-	consul_names 2
-	lab_wait_for 20 "2 backends" takes_flows tcp4 2
+	changes_nothing consul "it names 0 backends"
 }
 
 test_a_token_of_consul_is_replaced() { tokens_are_replaced consul; }

@@ -139,13 +139,20 @@ void test_source_tell(struct evhttp_request *watcher, const char *text)
 
 /* ---- both ---- */
 
-void test_source_follow(const char *kind, const struct config_from *from)
+void *test_source_follow(const char *kind, const struct config_from *from)
 {
 	run = source_process_start(process, source_kind_find(kind), from, NULL);
 	assert_non_null(run);
+	return run;
 }
 
 int test_source_up(test_source_answer_fn *answer)
+{
+	return test_source_up_for(answer, on_report, NULL);
+}
+
+int test_source_up_for(test_source_answer_fn *answer, source_report_fn *report,
+		       source_done_fn *done)
 {
 	struct evhttp_bound_socket *bound;
 	struct sockaddr_in address;
@@ -156,8 +163,9 @@ int test_source_up(test_source_answer_fn *answer)
 	base = loop_new();
 	http = base ? evhttp_new(base) : NULL;
 	bound = http ? evhttp_bind_socket_with_handle(http, "127.0.0.1", 0) : NULL;
-	if (!bound || source_process_new(base, on_report, &process))
+	if (!bound || source_process_new(base, report, &process))
 		return -1;
+	source_process_on_done(process, done);
 	getsockname(evhttp_bound_socket_get_fd(bound), (struct sockaddr *)&address, &length);
 	snprintf(test_source_url, sizeof(test_source_url), "http://127.0.0.1:%u",
 		 ntohs(address.sin_port));

@@ -19,9 +19,12 @@ extern unsigned test_source_reports;
 typedef void test_source_answer_fn(struct evhttp_request *request, void *arg);
 
 int test_source_up(test_source_answer_fn *answer);
+/* What is reported goes to these, not to test_source_said. */
+int test_source_up_for(test_source_answer_fn *answer, source_report_fn *report,
+		       source_done_fn *done);
 void test_source_down(void);
-/* from outlives it. */
-void test_source_follow(const char *kind, const struct config_from *from);
+/* from outlives it. The run, for source_process_order. */
+void *test_source_follow(const char *kind, const struct config_from *from);
 
 struct event_base *test_source_base(void);
 /* How long the test may wait from now on, for test_source_turn. */

@@ -4,6 +4,7 @@
 #define COMMON_TEXT_H
 
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 static inline bool same_text(const char *a, const char *b)
@@ -18,6 +19,21 @@ static inline char *copy_text(const char *text, bool *failed)
 
 	*failed |= text && !copy;
 	return copy;
+}
+
+/* A text that comes in parts: after each it ends with a 0. False: memory ran out, and nothing has
+ * changed. */
+static inline bool add_text(char **text, size_t *length, const char *part, size_t part_length)
+{
+	char *grown = realloc(*text, *length + part_length + 1);
+
+	if (!grown)
+		return false;
+	memcpy(grown + *length, part, part_length);
+	*text = grown;
+	*length += part_length;
+	grown[*length] = 0;
+	return true;
 }
 
 #endif

@@ -3,7 +3,6 @@
  * the test that answers as etcd's JSON gateway does. */
 #include <errno.h>
 #include <event2/buffer.h>
-#include <event2/http.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,19 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include <cmocka.h>
 
-#include "common/clock.h"
-#include "lbd/sources/process.h"
-
-#define PATIENCE_MS 60000
-
-static struct event_base *base;
-static struct source_process *process;
-static struct evhttp *http;
-static char url[64];
+#include "support/test_source.h"
 
 /* ---- a server ---- */
 
@@ -43,10 +33,19 @@ static struct answer {
 	       {.path = "/v3/lease/keepalive"}, {.path = "/v3/kv/put"}, {.path = "/v3/kv/txn"}};
 enum { RANGE, WATCH, GRANT, KEEPALIVE, PUT, TXN, ANSWERS };
 
+static struct answer *answer_of(const char *path)
+{
+	for (unsigned i = 0; i < ANSWERS; i++)
+		if (!strcmp(answers[i].path, path))
+			return &answers[i];
+	fail_msg("asked for %s", path);
+	return NULL;
+}
+
 static void on_request(struct evhttp_request *request, void *arg)
 {
-	struct evbuffer *body = evhttp_request_get_input_buffer(request), *text = evbuffer_new();
-	struct answer *answer = arg;
+	struct evbuffer *body = evhttp_request_get_input_buffer(request);
+	struct answer *answer = answer_of(evhttp_request_get_uri(request));
 	size_t length = evbuffer_get_length(body);
 
 	answer->length = length;
@@ -55,43 +54,29 @@ static void on_request(struct evhttp_request *request, void *arg)
 	answer->body[length] = 0;
 	answer->asked++;
 	if (answer->text)
-		evbuffer_add(text, answer->text, strlen(answer->text));
-	evhttp_send_reply(request, answer->text ? 200 : 503, answer->text ? "OK" : "no leader",
-			  text);
-	evbuffer_free(text);
-}
-
-static void server_start(void)
-{
-	struct evhttp_bound_socket *bound;
-	struct sockaddr_in address;
-	socklen_t length = sizeof(address);
-
-	http = evhttp_new(base);
-	bound = evhttp_bind_socket_with_handle(http, "127.0.0.1", 0);
-	assert_non_null(bound);
-	getsockname(evhttp_bound_socket_get_fd(bound), (struct sockaddr *)&address, &length);
-	snprintf(url, sizeof(url), "http://127.0.0.1:%u", ntohs(address.sin_port));
-	for (unsigned i = 0; i < ANSWERS; i++)
-		evhttp_set_cb(http, answers[i].path, on_request, &answers[i]);
+		test_source_answer(request, answer->text);
+	else
+		evhttp_send_reply(request, 503, "no leader", NULL);
 }
 
 /* ---- what is reported ---- */
 
-static char text[128], live[128], done[SOURCE_WHY + 32];
+static char live[128], done[SOURCE_WHY + 32];
 
 static void on_report(void *arg, struct source_list *list, const char *why)
 {
+	const struct source_document *config, *nodes;
+
 	if (!list) {
-		snprintf(text, sizeof(text), "failed: %.100s", why);
+		snprintf(test_source_said, sizeof(test_source_said), "failed: %s", why);
 		return;
 	}
 	assert_true(list->has_documents);
-	snprintf(text, sizeof(text), "%lu %s",
-		 (unsigned long)list->documents[SOURCE_CONFIG].revision,
-		 list->documents[SOURCE_CONFIG].bytes ? list->documents[SOURCE_CONFIG].bytes : "");
-	snprintf(live, sizeof(live), "%s",
-		 list->documents[SOURCE_LIVE].bytes ? list->documents[SOURCE_LIVE].bytes : "");
+	config = &list->documents[SOURCE_CONFIG];
+	nodes = &list->documents[SOURCE_LIVE];
+	snprintf(test_source_said, sizeof(test_source_said), "%lu %s",
+		 (unsigned long)config->revision, config->bytes ? config->bytes : "");
+	snprintf(live, sizeof(live), "%s", nodes->bytes ? nodes->bytes : "");
 	source_list_done(list);
 }
 
@@ -100,30 +85,20 @@ static void on_done(void *arg, uint32_t number, enum source_outcome outcome, con
 	snprintf(done, sizeof(done), "%u %d %s", number, outcome, why);
 }
 
-static void turn(uint64_t until)
+static void wait_until_done(const char *expected)
 {
-	const struct timeval soon = clock_span_ms(50);
+	uint64_t until = test_source_patience();
 
-	if (clock_monotonic_ms() >= until)
-		fail_msg("timed out; last report: %s; last order: %s", text, done);
-	event_base_loopexit(base, &soon);
-	event_base_dispatch(base);
-}
-
-static void wait_for(const char *in, const char *expected)
-{
-	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
-
-	while (!strstr(in, expected))
-		turn(until);
+	while (!strstr(done, expected))
+		test_source_turn(until);
 }
 
 static void wait_until_asked(unsigned which, unsigned times)
 {
-	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+	uint64_t until = test_source_patience();
 
 	while (answers[which].asked < times)
-		turn(until);
+		test_source_turn(until);
 }
 
 static struct config_from from;
@@ -131,36 +106,27 @@ static void *run;
 
 static void follow(const char *node)
 {
-	from = (struct config_from){
-	    .etcd = url, .prefix = (char *)"/lbd/config", .node = (char *)node, .min = 1};
-	run = source_process_start(process, source_kind_find(SOURCE_KIND_FLEET), &from, text);
-	assert_non_null(run);
+	from = (struct config_from){.etcd = test_source_url,
+				    .prefix = (char *)"/lbd/config",
+				    .node = (char *)node,
+				    .min = 1};
+	run = test_source_follow(SOURCE_KIND_FLEET, &from);
 }
 
 static int set_up(void **unused)
 {
-	*text = *live = *done = 0;
+	*live = *done = 0;
 	for (unsigned i = 0; i < ANSWERS; i++) {
 		answers[i].text = "{}";
 		answers[i].asked = 0;
 	}
 	answers[RANGE].text = ANSWER(CONFIG);
-	run = NULL;
-	base = loop_new();
-	if (!base || source_process_new(base, on_report, &process))
-		return -1;
-	source_process_on_done(process, on_done);
-	server_start();
-	return 0;
+	return test_source_up_for(on_request, on_report, on_done);
 }
 
 static int tear_down(void **unused)
 {
-	if (run)
-		source_process_stop(run);
-	source_process_free(process);
-	evhttp_free(http);
-	event_base_free(base);
+	test_source_down();
 	return 0;
 }
 
@@ -170,7 +136,7 @@ static void documents_are_reported(void **unused)
 {
 	answers[RANGE].text = ANSWER(CONFIG ",{\"key\":\"L2xiZC9jb25maWcvbGl2ZS9sYjE=\"}");
 	follow(NULL);
-	wait_for(text, "7 services: []\n");
+	test_source_wait("7 services: []\n");
 	assert_string_equal(live, "lb1\n");
 	assert_string_equal(answers[RANGE].body,
 			    "{\"key\":\"L2xiZC9jb25maWc=\",\"range_end\":\"L2xiZC9jb25maWcw\"}");
@@ -181,7 +147,7 @@ static void a_key_that_is_gone_is_reported_as_such(void **unused)
 {
 	answers[RANGE].text = ANSWER("");
 	follow(NULL);
-	wait_for(text, "0 ");
+	test_source_wait("0 ");
 }
 
 static void a_node_shows_itself_with_a_lease(void **unused)
@@ -201,27 +167,27 @@ static void a_node_shows_itself_with_a_lease(void **unused)
 
 static void order(const char *body)
 {
-	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+	uint64_t until = test_source_patience();
 
 	*done = 0;
 	while (!source_process_order(run, strdup(body)))
-		turn(until);
+		test_source_turn(until);
 }
 
 static void an_order_is_made_overtaken_or_lost(void **unused)
 {
 	follow(NULL);
-	wait_for(text, "7 ");
+	test_source_wait("7 ");
 	answers[TXN].text = "{\"header\":{},\"succeeded\":true}";
 	order("{\"a\":1}");
-	wait_for(done, "1 0 ");
+	wait_until_done("1 0 ");
 	assert_string_equal(answers[TXN].body, "{\"a\":1}");
 	answers[TXN].text = "{\"header\":{}}";
 	order("{}");
-	wait_for(done, "2 1 etcd: another has written meanwhile");
+	wait_until_done("2 1 etcd: another has written meanwhile");
 	answers[TXN].text = NULL;
 	order("{}");
-	wait_for(done, "3 2 etcd: status 503");
+	wait_until_done("3 2 etcd: status 503");
 }
 
 /* Of two configs of 512 KiB: longer than a packet between the processes. */
@@ -233,10 +199,10 @@ static void a_long_order_arrives_whole(void **unused)
 	memset(body, 'x', length);
 	body[length] = 0;
 	follow(NULL);
-	wait_for(text, "7 ");
+	test_source_wait("7 ");
 	answers[TXN].text = "{\"header\":{},\"succeeded\":true}";
 	order(body);
-	wait_for(done, "1 0 ");
+	wait_until_done("1 0 ");
 	assert_int_equal(answers[TXN].length, length);
 	free(body);
 }
@@ -274,7 +240,7 @@ static void *run_fetch(void *arg)
 /* It has a loop of its own; the server has that of the test. */
 static void fetch(const char *servers, struct fetching *ret)
 {
-	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+	uint64_t until = test_source_patience();
 	pthread_t thread;
 
 	*ret = (struct fetching){.where = {.from = {.etcd = (char *)servers,
@@ -283,7 +249,7 @@ static void fetch(const char *servers, struct fetching *ret)
 					   .name = (char *)"etcd:/lbd/config"}};
 	assert_int_equal(pthread_create(&thread, NULL, run_fetch, ret), 0);
 	while (!__atomic_load_n(&ret->ended, __ATOMIC_ACQUIRE))
-		turn(until);
+		test_source_turn(until);
 	pthread_join(thread, NULL);
 }
 
@@ -292,7 +258,7 @@ static void the_text_is_fetched_from_a_server_that_answers(void **unused)
 	struct fetching fetching;
 	char servers[128];
 
-	snprintf(servers, sizeof(servers), "http://127.0.0.1:1 %s", url);
+	snprintf(servers, sizeof(servers), "http://127.0.0.1:1 %s", test_source_url);
 	fetch(servers, &fetching);
 	assert_int_equal(fetching.rc, 0);
 	assert_string_equal(fetching.fetched.text, "services: []\n");
@@ -308,7 +274,7 @@ static void what_cannot_be_fetched_is_named(void **unused)
 	assert_int_equal(fetching.rc, -EHOSTUNREACH);
 	assert_non_null(strstr(fetching.err.text, "etcd:/lbd/config: http://127.0.0.1:1: "));
 	answers[RANGE].text = ANSWER("");
-	fetch(url, &fetching);
+	fetch(test_source_url, &fetching);
 	assert_int_equal(fetching.rc, -EHOSTUNREACH);
 	assert_non_null(strstr(fetching.err.text, "the key is not there, or empty"));
 }

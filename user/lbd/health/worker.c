@@ -5,11 +5,9 @@
 #include "worker.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -247,25 +245,6 @@ static void on_readable(int fd, short what, void *arg)
 
 /* ---- start ---- */
 
-static bool has_socket(void)
-{
-	int type = 0, domain = 0;
-	socklen_t length = sizeof(int);
-
-	return !getsockopt(WORKER_FD, SOL_SOCKET, SO_TYPE, &type, &length) &&
-	       !getsockopt(WORKER_FD, SOL_SOCKET, SO_DOMAIN, &domain, &length) &&
-	       type == SOCK_SEQPACKET && domain == AF_UNIX;
-}
-
-/* Signals to lbd's process group or unit are lbd's: it ends this process. */
-static void leave_signals_to_lbd(void)
-{
-	static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE};
-
-	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		signal(signals[i], SIG_IGN);
-}
-
 /* The libraries read their files (openssl.cnf) and make their descriptors before system calls are
  * confined, but after the rights are gone. */
 static int start(struct worker *worker, struct error *err)
@@ -318,12 +297,8 @@ int health_run_worker(void)
 	struct worker worker = {0};
 	struct error err;
 
-	if (!has_socket()) {
-		fprintf(stderr, "lbd: " WORKER_ARGUMENT ": only lbd itself can start this\n");
+	if (!spawn_begin(WORKER_FD, WORKER_ARGUMENT, NAME))
 		return EXIT_FAILURE;
-	}
-	prctl(PR_SET_NAME, NAME);
-	leave_signals_to_lbd();
 	if (start(&worker, &err)) {
 		report_unfit(&err);
 		_exit(EXIT_FAILURE);

@@ -6,7 +6,10 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define PROGRAM         "/proc/self/exe"
@@ -91,4 +94,36 @@ int spawn_self(const struct spawn_options *options, pid_t *ret)
 	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	return -rc;
+}
+
+/* ---- in that process ---- */
+
+static bool is_socket_to_lbd(int fd)
+{
+	int type = 0, domain = 0;
+	socklen_t length = sizeof(int);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) &&
+	       !getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) && type == SOCK_SEQPACKET &&
+	       domain == AF_UNIX;
+}
+
+/* Signals to lbd's process group or unit are lbd's. */
+static void leave_signals_to_lbd(void)
+{
+	static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE};
+
+	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		signal(signals[i], SIG_IGN);
+}
+
+bool spawn_begin(int fd, const char *argument, const char *name)
+{
+	if (!is_socket_to_lbd(fd)) {
+		fprintf(stderr, "lbd: %s: only lbd itself can start this\n", argument);
+		return false;
+	}
+	prctl(PR_SET_NAME, name);
+	leave_signals_to_lbd();
+	return true;
 }

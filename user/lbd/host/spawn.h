@@ -22,4 +22,9 @@ struct spawn_options {
 /* Signals have their defaults there, and none is blocked. 0 with *ret set, or -errno. */
 int spawn_self(const struct spawn_options *options, pid_t *ret);
 
+/* For a process that was started so, with a socket of packets to lbd: it takes the name, and
+ * leaves signals to lbd, which ends it. False, with a line to stderr: that descriptor is no such
+ * socket, so somebody else has started it with this argument. */
+bool spawn_begin(int fd, const char *argument, const char *name);
+
 #endif

@@ -10,6 +10,7 @@
 
 #include "common/base64.h"
 #include "common/cleanup.h"
+#include "gateway.h"
 
 #define FORMER  "/former"
 #define ROLLOUT "/rollout"
@@ -26,32 +27,28 @@ static char *encode_key(const char *key, const char *rest)
 	return whole ? base64_encode(whole, strlen(whole)) : NULL;
 }
 
-static uint64_t number_of(const json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	return text ? strtoull(text, NULL, 10) : 0;
-}
-
 /* ---- requests ---- */
 
 /* From the key up to what follows all that is below it. */
 char *documents_request(const char *key, const char *revision)
 {
 	_cleanup_free_ char *first = encode_key(key, ""), *end = encode_key(key, AFTER);
-	char *body;
-	int length;
 
-	if (!first || !end)
-		return NULL;
-	if (revision)
-		length = asprintf(&body,
-				  "{\"create_request\":{\"key\":\"%s\",\"range_end\":\"%s\","
-				  "\"start_revision\":\"%s\"}}",
-				  first, end, revision);
-	else
-		length = asprintf(&body, "{\"key\":\"%s\",\"range_end\":\"%s\"}", first, end);
-	return length < 0 ? NULL : body;
+	return gateway_request(first, end, 0, revision);
+}
+
+char *documents_grant(unsigned lease_s)
+{
+	char *body;
+
+	return asprintf(&body, "{\"TTL\":\"%u\"}", lease_s) < 0 ? NULL : body;
+}
+
+char *documents_renew(const char *lease)
+{
+	char *body;
+
+	return asprintf(&body, "{\"ID\":\"%s\"}", lease) < 0 ? NULL : body;
 }
 
 char *documents_put_live(const char *key, const char *node, const char *lease)
@@ -125,7 +122,7 @@ static int read_document(const json_t *kv, const char *rest, struct source_list 
 
 	if (kind == SOURCE_DOCUMENTS)
 		return 0;
-	list->documents[kind].revision = number_of(kv, "mod_revision");
+	list->documents[kind].revision = gateway_number(kv, "mod_revision");
 	if (!encoded || !*encoded) /* etcd leaves out what is empty */
 		return 0;
 	text = base64_decode_text(encoded);
@@ -162,22 +159,12 @@ static int read_kv(const json_t *kv, const char *key, struct source_list *list, 
 		  : 0;
 }
 
-static int next_revision(const json_t *root, char ret[24])
-{
-	uint64_t revision = number_of(json_object_get(root, "header"), "revision");
-
-	if (!revision || revision >= INT64_MAX)
-		return -EBADMSG;
-	snprintf(ret, 24, "%" PRIu64, revision + 1);
-	return 0;
-}
-
 int documents_read(const char *body, size_t length, const char *key, struct source_list *ret,
 		   char ret_next[24], struct error *err)
 {
 	json_t *root = json_loadb(body, length, JSON_REJECT_DUPLICATES, NULL), *kv;
 	struct source_list list = {.has_documents = true};
-	int rc = json_is_object(root) ? next_revision(root, ret_next) : -EBADMSG;
+	int rc = json_is_object(root) ? gateway_next_revision(root, ret_next) : -EBADMSG;
 	size_t i;
 
 	if (rc)
@@ -200,7 +187,7 @@ int documents_read_lease(const char *body, size_t length, char ret_id[24])
 {
 	json_t *root = json_loadb(body, length, JSON_DISABLE_EOF_CHECK, NULL);
 	const json_t *result = json_object_get(root, "result"), *from = result ? result : root;
-	uint64_t id = number_of(from, "ID"), ttl = number_of(from, "TTL");
+	uint64_t id = gateway_number(from, "ID"), ttl = gateway_number(from, "TTL");
 	int rc = !id ? -EBADMSG : !ttl ? -ENOENT : 0;
 
 	if (!rc)

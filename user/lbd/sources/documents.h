@@ -11,7 +11,11 @@ char *documents_request(const char *key, const char *revision);
 int documents_read(const char *body, size_t length, const char *key, struct source_list *ret,
 		   char ret_next[24], struct error *err);
 
-/* Bodies, allocated; NULL: out of memory. */
+/* Bodies, allocated; NULL: out of memory. Of a request for a lease, its renewal, and the key with
+ * it.
+ */
+char *documents_grant(unsigned lease_s);
+char *documents_renew(const char *lease);
 char *documents_put_live(const char *key, const char *node, const char *lease);
 /* A document that is written, if those that are NULL stay as they are. */
 struct documents_change {

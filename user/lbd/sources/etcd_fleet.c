@@ -36,30 +36,22 @@ static void renew_later(struct fleet_run *run)
 	event_add(&run->renew, &wait);
 }
 
-static char *format_body(const char *format, const char *value)
-{
-	char *body;
-
-	return asprintf(&body, format, value) < 0 ? NULL : body;
-}
-
 /* The next of: a lease, the key with it, a renewal. What fails is tried again at the next turn. */
 static void show_presence(struct fleet_run *run)
 {
 	const struct config_from *from = run->follow.from;
 	const char *path;
-	char *body, ttl[16];
+	char *body;
 
-	snprintf(ttl, sizeof(ttl), "%d", LEASE_S);
 	if (!*run->lease) {
 		path = "/v3/lease/grant";
-		body = format_body("{\"TTL\":\"%s\"}", ttl);
+		body = documents_grant(LEASE_S);
 	} else if (!run->shown) {
 		path = "/v3/kv/put";
 		body = documents_put_live(from->prefix, from->node, run->lease);
 	} else {
 		path = "/v3/lease/keepalive";
-		body = format_body("{\"ID\":\"%s\"}", run->lease);
+		body = documents_renew(run->lease);
 	}
 	if (etcd_ask(&run->follow, &run->presence, path, body, false))
 		renew_later(run);

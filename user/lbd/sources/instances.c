@@ -9,22 +9,13 @@
 #define CONSUL_WEIGHT_MAX 65535
 #define SCALE             SOURCE_WEIGHT /* of a weight of 1, Consul's default */
 
-/* NULL: no text, or with a NUL in it. */
-static const char *text_in(const json_t *object, const char *key)
-{
-	const json_t *value = json_object_get(object, key);
-	const char *text = json_string_value(value);
-
-	return text && strlen(text) == json_string_length(value) ? text : NULL;
-}
-
 /* That of the instance; "": that of its node. */
 static const char *address_of(const json_t *instance)
 {
-	const char *address = text_in(json_object_get(instance, "Service"), "Address");
+	const char *address = source_text_in(json_object_get(instance, "Service"), "Address");
 
 	return address && *address ? address
-				   : text_in(json_object_get(instance, "Node"), "Address");
+				   : source_text_in(json_object_get(instance, "Node"), "Address");
 }
 
 static const char *zone_of(const json_t *instance)
@@ -33,8 +24,8 @@ static const char *zone_of(const json_t *instance)
 	const char *zone = NULL;
 
 	for (unsigned i = 0; i < 2 && !zone; i++)
-		zone = text_in(json_object_get(json_object_get(instance, where[i]), "Locality"),
-			       "Zone");
+		zone = source_text_in(
+		    json_object_get(json_object_get(instance, where[i]), "Locality"), "Zone");
 	return zone;
 }
 
@@ -57,7 +48,7 @@ static bool weight_of(const json_t *instance, uint32_t *ret)
 static int read_instance(const json_t *instance, struct source_list *list)
 {
 	const char *address = address_of(instance), *zone = zone_of(instance);
-	const char *node = text_in(json_object_get(instance, "Node"), "Node");
+	const char *node = source_text_in(json_object_get(instance, "Node"), "Node");
 	struct source_item item;
 
 	if (!address || !source_item_init(&item, address)) {

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Requests and answers of etcd's JSON gateway. Its keys and values are in base64, its numbers are
- * texts. */
+/* Requests and answers of etcd's JSON gateway about keys below a prefix. */
 #include "keys.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base64.h"
 #include "common/cleanup.h"
+#include "gateway.h"
 
 #define KEYS_ASKED (CONFIG_FROM_MAX + 1) /* one more than can be taken */
 
@@ -35,21 +33,9 @@ static char *end_of(const char *prefix)
 
 char *keys_request(const char *prefix, const char *revision)
 {
-	_cleanup_free_ char *key = base64_encode(prefix, strlen(prefix)), *end = end_of(prefix);
-	char *body;
-	int length;
+	_cleanup_free_ char *first = base64_encode(prefix, strlen(prefix)), *end = end_of(prefix);
 
-	if (!key || !end)
-		return NULL;
-	if (revision)
-		length = asprintf(&body,
-				  "{\"create_request\":{\"key\":\"%s\",\"range_end\":\"%s\","
-				  "\"start_revision\":\"%s\"}}",
-				  key, end, revision);
-	else
-		length = asprintf(&body, "{\"key\":\"%s\",\"range_end\":\"%s\",\"limit\":\"%d\"}",
-				  key, end, KEYS_ASKED);
-	return length < 0 ? NULL : body;
+	return gateway_request(first, end, KEYS_ASKED, revision);
 }
 
 /* ---- answers ---- */
@@ -113,18 +99,6 @@ static int read_key(json_t *kv, const char *prefix, struct source_list *list)
 	return 0;
 }
 
-static int next_revision(json_t *root, char ret[24])
-{
-	const char *text =
-	    json_string_value(json_object_get(json_object_get(root, "header"), "revision"));
-	unsigned long long revision = text ? strtoull(text, NULL, 10) : 0;
-
-	if (!revision || revision >= INT64_MAX)
-		return -EBADMSG;
-	snprintf(ret, 24, "%llu", revision + 1);
-	return 0;
-}
-
 /* etcd leaves out what is empty. */
 static int read_keys(json_t *root, const char *prefix, struct source_list *list)
 {
@@ -145,7 +119,7 @@ int keys_read(const char *body, size_t length, const char *prefix, struct source
 {
 	json_t *root = json_loadb(body, length, JSON_REJECT_DUPLICATES, NULL);
 	struct source_list list = {0};
-	int rc = json_is_object(root) ? next_revision(root, ret_next) : -EBADMSG;
+	int rc = json_is_object(root) ? gateway_next_revision(root, ret_next) : -EBADMSG;
 
 	if (!rc)
 		rc = read_keys(root, prefix, &list);

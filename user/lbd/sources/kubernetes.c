@@ -13,6 +13,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/text.h"
 #include "credentials.h"
 #include "slices.h"
 #include "transfer.h"
@@ -184,19 +185,11 @@ static bool read_line(struct run *run, const char *line, size_t length)
 /* Adds to the line that has begun. False: it is too long, or memory is short. */
 static bool collect(struct run *run, const char *data, size_t length)
 {
-	char *grown;
-
 	if (run->length + length > SLICES_LINE_MAX) {
 		transfer_refuse(&run->watch, "an event is longer than 2 MiB");
 		return false;
 	}
-	grown = realloc(run->line, run->length + length + 1);
-	if (!grown)
-		return false;
-	memcpy(grown + run->length, data, length);
-	run->line = grown;
-	run->length += length;
-	return true;
+	return add_text(&run->line, &run->length, data, length);
 }
 
 static bool take_data(struct transfer *transfer, const char *data, size_t length)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/printable.h"
+#include "common/text.h"
 
 void source_list_done(struct source_list *list)
 {
@@ -20,20 +21,11 @@ void source_list_done(struct source_list *list)
 
 int source_document_add(struct source_document *document, const char *part, size_t length)
 {
-	char *grown;
-
 	if (length > SOURCE_DOCUMENT_MAX - document->length)
 		return -E2BIG;
 	if (!length)
 		return 0;
-	grown = realloc(document->bytes, document->length + length + 1);
-	if (!grown)
-		return -ENOMEM;
-	memcpy(grown + document->length, part, length);
-	document->bytes = grown;
-	document->length += length;
-	document->bytes[document->length] = 0;
-	return 0;
+	return add_text(&document->bytes, &document->length, part, length) ? 0 : -ENOMEM;
 }
 
 int source_list_add(struct source_list *list, const struct source_item *item)
@@ -181,6 +173,18 @@ bool source_item_is_sound(const struct source_item *item)
 
 /* ---- fields ---- */
 
+const char *source_text(const json_t *value)
+{
+	const char *text = json_string_value(value);
+
+	return text && strlen(text) == json_string_length(value) ? text : NULL;
+}
+
+const char *source_text_in(const json_t *object, const char *key)
+{
+	return source_text(json_object_get(object, key));
+}
+
 static int set_weight(struct source_item *item, const json_t *value, struct error *err)
 {
 	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
@@ -189,14 +193,6 @@ static int set_weight(struct source_item *item, const json_t *value, struct erro
 				 CONFIG_MAX_WEIGHT);
 	item->weight = (uint32_t)json_integer_value(value);
 	return 0;
-}
-
-/* NULL: no text, or with a NUL in it. */
-static const char *text_of(const json_t *value)
-{
-	const char *text = json_string_value(value);
-
-	return text && strlen(text) == json_string_length(value) ? text : NULL;
 }
 
 static int set_name(struct source_item *item, const char *name, struct error *err)
@@ -252,7 +248,7 @@ static int set_labels(struct source_item *item, json_t *labels, struct error *er
 	if (!json_is_object(labels))
 		return error_set(err, -EINVAL, "labels: expected an object of texts");
 	json_object_foreach (labels, key, value) {
-		rc = add_label(item, key, text_of(value), err);
+		rc = add_label(item, key, source_text(value), err);
 		if (rc)
 			break;
 	}
@@ -271,9 +267,9 @@ int source_item_read(struct source_item *item, json_t *object, struct error *err
 		else if (!strcmp(key, "priority"))
 			rc = set_priority(item, value, err);
 		else if (!strcmp(key, "zone"))
-			rc = set_zone(item, text_of(value), err);
+			rc = set_zone(item, source_text(value), err);
 		else if (!strcmp(key, "name"))
-			rc = set_name(item, text_of(value), err);
+			rc = set_name(item, source_text(value), err);
 		else if (!strcmp(key, "labels"))
 			rc = set_labels(item, value, err);
 		else if (strcmp(key, "address") != 0)
@@ -371,7 +367,7 @@ static int parse_lines(char *text, struct source_list *list, struct error *err)
 static int read_one(json_t *value, struct source_list *list, struct error *err)
 {
 	json_t *address = json_is_object(value) ? json_object_get(value, "address") : value;
-	const char *text = text_of(address);
+	const char *text = source_text(address);
 	struct source_item item;
 	int rc;
 

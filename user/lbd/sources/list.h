@@ -60,6 +60,10 @@ void source_list_sort(struct source_list *list);
 void source_list_merge(struct source_list *list);
 bool source_list_equal(const struct source_list *a, const struct source_list *b);
 
+/* Of what a source says in JSON. NULL: no text, or with a NUL in it. */
+const char *source_text(const json_t *value);
+const char *source_text_in(const json_t *object, const char *key);
+
 /* With the default weight and nothing else; false: it is not the address of a host. */
 bool source_item_init(struct source_item *item, const char *address);
 /* Is every field what the config would take? For what comes from the other process. */

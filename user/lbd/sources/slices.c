@@ -3,7 +3,6 @@
 #include "slices.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,15 +114,6 @@ const char *slices_version(const struct slices *slices)
 
 /* ---- endpoints ---- */
 
-/* NULL: no text, or with a NUL in it. */
-static const char *text_in(const json_t *object, const char *key)
-{
-	const json_t *value = json_object_get(object, key);
-	const char *text = json_string_value(value);
-
-	return text && strlen(text) == json_string_length(value) ? text : NULL;
-}
-
 /* What is not given is unknown, and counts as the API says. */
 static bool condition(const json_t *conditions, const char *key, bool unknown)
 {
@@ -147,8 +137,9 @@ static enum endpoint_state state_of(const json_t *conditions)
 static void describe(struct source_item *item, const json_t *endpoint)
 {
 	const json_t *target = json_object_get(endpoint, "targetRef");
-	const char *kind = text_in(target, "kind"), *name = text_in(target, "name");
-	const char *zone = text_in(endpoint, "zone"), *node = text_in(endpoint, "nodeName");
+	const char *kind = source_text_in(target, "kind"), *name = source_text_in(target, "name");
+	const char *zone = source_text_in(endpoint, "zone"),
+		   *node = source_text_in(endpoint, "nodeName");
 
 	if (kind && !strcmp(kind, "Pod") && name && config_tag_name_fits(name))
 		strcpy(item->name, name);
@@ -172,14 +163,13 @@ static void ignore(struct slice *slice, const char *address)
 static void take_endpoint(struct slice *slice, const json_t *value, uint8_t family)
 {
 	const json_t *first = json_array_get(json_object_get(value, "addresses"), 0);
-	const char *address = json_string_value(first);
+	const char *address = source_text(first);
 	enum endpoint_state state = state_of(json_object_get(value, "conditions"));
 	struct endpoint *endpoint = &slice->endpoints[slice->count];
 
-	if (!address || strlen(address) != json_string_length(first) ||
-	    !source_item_init(&endpoint->item, address) ||
+	if (!address || !source_item_init(&endpoint->item, address) ||
 	    endpoint->item.address.family != family) {
-		ignore(slice, address);
+		ignore(slice, json_string_value(first));
 	} else if (state == ENDPOINT_UNREADY) {
 		slice->unready++;
 	} else {
@@ -198,7 +188,7 @@ static bool has_port(const json_t *ports, const char *wanted)
 
 	json_array_foreach (ports, i, port) {
 		const json_t *number = json_object_get(port, "port");
-		const char *name = text_in(port, "name");
+		const char *name = source_text_in(port, "name");
 		char text[24];
 
 		if (name && !strcmp(name, wanted))
@@ -214,7 +204,7 @@ static bool has_port(const json_t *ports, const char *wanted)
 
 static bool has_text(const json_t *object, const char *key, const char *expected)
 {
-	const char *text = text_in(object, key);
+	const char *text = source_text_in(object, key);
 
 	return text && !strcmp(text, expected);
 }
@@ -237,8 +227,8 @@ static int take_endpoints(struct slice *slice, const json_t *endpoints, uint8_t 
 
 static int read_slice(const struct config_from *from, const json_t *object, struct slice *ret)
 {
-	const char *name = text_in(json_object_get(object, "metadata"), "name");
-	const char *type = text_in(object, "addressType");
+	const char *name = source_text_in(json_object_get(object, "metadata"), "name");
+	const char *type = source_text_in(object, "addressType");
 	const json_t *endpoints = json_object_get(object, "endpoints"),
 		     *ports = json_object_get(object, "ports");
 	bool six = from->family == CONFIG_FAMILY_IPV6;
@@ -276,7 +266,7 @@ static int take_slice(const struct config_from *from, struct store *store, const
 /* Kubernetes' own texts, which go back in a URL. */
 static int take_version(struct store *store, const json_t *metadata)
 {
-	const char *version = text_in(metadata, "resourceVersion");
+	const char *version = source_text_in(metadata, "resourceVersion");
 
 	if (!version || !*version || strlen(version) > VERSION_MAX)
 		return -EBADMSG;
@@ -298,7 +288,7 @@ static int read_items(const struct config_from *from, const json_t *root, struct
 {
 	const json_t *metadata = json_object_get(root, "metadata");
 	const json_t *items = json_object_get(root, "items"), *item;
-	const char *kind = text_in(root, "kind");
+	const char *kind = source_text_in(root, "kind");
 	size_t i;
 	int rc;
 
@@ -343,7 +333,7 @@ int slices_read_list(struct slices *slices, const char *text, size_t length, str
 
 static int read_error(const json_t *status, struct error *err)
 {
-	const char *message = text_in(status, "message");
+	const char *message = source_text_in(status, "message");
 
 	if (json_integer_value(json_object_get(status, "code")) == GONE)
 		return SLICES_GONE;
@@ -354,7 +344,7 @@ static int read_error(const json_t *status, struct error *err)
 static int read_change(struct slices *slices, const char *type, const json_t *object)
 {
 	const json_t *metadata = json_object_get(object, "metadata");
-	const char *name = text_in(metadata, "name");
+	const char *name = source_text_in(metadata, "name");
 	struct store *store = &slices->store;
 	int rc = take_version(store, metadata);
 
@@ -374,7 +364,7 @@ int slices_read_event(struct slices *slices, const char *line, size_t length, st
 {
 	json_t *root = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL);
 	const json_t *object = json_object_get(root, "object");
-	const char *type = text_in(root, "type");
+	const char *type = source_text_in(root, "type");
 	int rc = -EBADMSG;
 
 	if (type && !strcmp(type, "ERROR")) {

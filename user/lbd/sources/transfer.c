@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/text.h"
 
 #define CONNECT_MS  2000L
 #define RETRY_MS    1000 /* doubled each time */
@@ -107,18 +108,9 @@ static int status_of(const struct transfer *transfer)
 	return (int)status;
 }
 
-/* Its end counts: a text of it is whole at any time. */
 static bool collect(struct transfer *transfer, const char *data, size_t length)
 {
-	char *grown = realloc(transfer->body, transfer->length + length + 1);
-
-	if (!grown)
-		return false;
-	memcpy(grown + transfer->length, data, length);
-	transfer->body = grown;
-	transfer->length += length;
-	grown[transfer->length] = 0;
-	return true;
+	return add_text(&transfer->body, &transfer->length, data, length);
 }
 
 /* Its begin says why; who sends more is not listened to. */

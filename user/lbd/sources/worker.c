@@ -4,11 +4,9 @@
  * calls than are left. */
 #include <errno.h>
 #include <event2/event_struct.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -334,25 +332,6 @@ static int start(struct worker *worker, struct error *err)
 	return 0;
 }
 
-static bool has_socket(void)
-{
-	int type = 0, domain = 0;
-	socklen_t length = sizeof(int);
-
-	return !getsockopt(SOURCE_FD, SOL_SOCKET, SO_TYPE, &type, &length) &&
-	       !getsockopt(SOURCE_FD, SOL_SOCKET, SO_DOMAIN, &domain, &length) &&
-	       type == SOCK_SEQPACKET && domain == AF_UNIX;
-}
-
-/* Signals to lbd's process group or unit are lbd's: it ends this process. */
-static void leave_signals_to_lbd(void)
-{
-	static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE};
-
-	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		signal(signals[i], SIG_IGN);
-}
-
 static bool asked; /* a main that does not ask would run as itself once more */
 
 bool source_table_is_worker(int argc, char *const *argv)
@@ -372,12 +351,8 @@ int source_table_run_worker(void)
 	struct source_reply reply;
 	struct error err;
 
-	if (!has_socket()) {
-		fprintf(stderr, "lbd: " SOURCE_ARGUMENT ": only lbd itself can start this\n");
+	if (!spawn_begin(SOURCE_FD, SOURCE_ARGUMENT, NAME))
 		return EXIT_FAILURE;
-	}
-	prctl(PR_SET_NAME, NAME);
-	leave_signals_to_lbd();
 	if (start(&worker, &err)) {
 		fill(&reply, SOURCE_UNFIT, 0, "");
 		snprintf(reply.why, sizeof(reply.why), "%.*s", SOURCE_WHY - 1, err.text);
