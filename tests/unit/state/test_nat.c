@@ -174,6 +174,7 @@ static void a_real_of_one_service_does_not_come_to_another_at_once(void **unused
 static void what_was_adopted_does_not_count(void **unused)
 {
 	static struct scene none, next;
+	struct error err;
 
 	scene_set(&none, "services: []\n");
 	scene_set(&next,
@@ -183,6 +184,9 @@ static void what_was_adopted_does_not_count(void **unused)
 		     "service b: backend 10.0.0.2: 10.0.0.2:8080/tcp is of service a");
 	next.backends[0][0].removed = true;
 	expect_world(&none, &next, "");
+	/* nor from any change after that, such as the one by which it goes */
+	expect_world(&next, &next, "");
+	assert_int_equal(reals_check_config(&next.world, next.config, &err), 0);
 	config_free(next.config);
 	config_free(none.config);
 }

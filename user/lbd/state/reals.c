@@ -45,24 +45,28 @@ static int add(struct reals *reals, const struct real *real)
 	return 0;
 }
 
-/* One that is the same as, or shares a port with, that of a backend of the service. of_others: of
- * another service. NULL: there is none. */
-static const struct real *find(const struct reals *reals, const struct config_service *service,
-			       const struct addr *address, uint16_t port, bool of_others)
+/* Has its service this one already, and not one that leaves? other: the first of another service
+ * that is the same, or shares a port with it; NULL: there is none. */
+static bool has(const struct reals *reals, const struct real *wanted, const struct real **other)
 {
 	struct lookup_walk walk;
+	bool found = false;
 	uint32_t at;
 
-	lookup_walk(&reals->lookup, hash_of(service, address), &walk);
+	*other = NULL;
+	lookup_walk(&reals->lookup, hash_of(wanted->service, &wanted->address), &walk);
 	while (lookup_next(&walk, &at)) {
 		const struct real *real = &reals->list[at];
 
-		if (addr_equal(&real->address, address) &&
-		    config_reals_meet(real->service, real->port, service, port) &&
-		    config_same_service(real->service, service) != of_others)
-			return real;
+		if (!addr_equal(&real->address, &wanted->address))
+			continue;
+		if (config_same_service(real->service, wanted->service))
+			found |= real->port == wanted->port && !real->leaves;
+		else if (!*other && config_reals_meet(real->service, real->port, wanted->service,
+						      wanted->port))
+			*other = real;
 	}
-	return NULL;
+	return found;
 }
 
 static int add_backend(struct reals *reals, const struct backend *backend)
@@ -97,13 +101,10 @@ int reals_admit(struct reals *reals, const struct config_service *service,
 	const struct real *other;
 	char text[CONFIG_REAL_TEXT];
 
-	if (service->forward != LB_FORWARD_NAT)
+	if (service->forward != LB_FORWARD_NAT || has(reals, &own, &other))
 		return 0;
-	other = find(reals, service, address, port, true);
 	if (!other)
-		return find(reals, service, address, port, false) || !add(reals, &own)
-			   ? 0
-			   : error_set(err, -ENOMEM, "out of memory");
+		return add(reals, &own) ? error_set(err, -ENOMEM, "out of memory") : 0;
 	config_real_text(address, other->port, service->protocol, text);
 	if (other->leaves)
 		return error_set(err, -EINVAL,
