@@ -29,7 +29,6 @@ late_end() { # N
 can_be_late() {
 	in_ns client ip tuntap add dev late-try mode tun || { skip "no tun device here"; return 1; }
 	in_ns client ip link del late-try
-	command -v nft >/dev/null || { skip "needs nft (package nftables)"; return 1; }
 }
 
 # ---- figures ----
@@ -117,7 +116,6 @@ has_lost_some() { [ "$(answered_share | jq '. < 0.999')" = true ]; }
 
 test_the_share_of_answered_connects_is_kept_over_a_restart() {
 	local before
-	command -v nft >/dev/null || { skip "needs nft (package nftables)"; return; }
 	expect "share before, of connects that were answered" "$(answered_share)" = 1
 	in_ns b2 nft -f - <<-RULES || return 1
 		table ip dead {
@@ -151,5 +149,6 @@ set_up() {
 	lab_with_servers 2 && lab_lbd_with 4 services
 }
 
+skip_all_without nft nftables
 set_up_or_end set_up
 run_tests "$@"

@@ -100,6 +100,14 @@ struct dataplane *memory_dataplane_restart(struct memory_dataplane *memory)
 	return memory->dp;
 }
 
+struct dataplane *memory_dataplane_time_connects(struct memory_dataplane *memory, unsigned sample)
+{
+	memory->options.sample = sample;
+	memory->maps.connects = lines(memory->maps.backend_slots, sizeof(*memory->maps.connects));
+	memory->maps.probes = lines(LB_PROBES, sizeof(*memory->maps.probes));
+	return memory_dataplane_restart(memory);
+}
+
 void memory_dataplane_free(struct memory_dataplane *memory)
 {
 	struct dp_maps *maps = &memory->maps;
@@ -121,6 +129,8 @@ void memory_dataplane_free(struct memory_dataplane *memory)
 	free(maps->backends);
 	free(maps->loads);
 	free(maps->turns);
+	free(maps->connects);
+	free(maps->probes);
 	free(maps->flows);
 	free(maps->dirty);
 	free(maps->frags);

@@ -23,6 +23,8 @@ struct memory_dataplane {
 struct memory_dataplane *memory_dataplane_new(struct memory_limits limits);
 /* Closes this lbd and starts another one on the same maps. Returns its dataplane. */
 struct dataplane *memory_dataplane_restart(struct memory_dataplane *memory);
+/* The same on maps that also have the times of connects, of one flow in `sample`. Once. */
+struct dataplane *memory_dataplane_time_connects(struct memory_dataplane *memory, unsigned sample);
 void memory_dataplane_free(struct memory_dataplane *memory);
 /* An lbd on these maps, plain or the kernel's, that never waits for packets in flight. clock: its
  * tick, 0: that of the real clock. Ended by dataplane_close. */

@@ -5,7 +5,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <cmocka.h>
@@ -24,10 +23,7 @@ static struct want want;
 static int setup(void **state)
 {
 	memory = memory_dataplane_new((struct memory_limits){8, 64, 8192, 64});
-	memory->options.sample = SAMPLE;
-	memory->maps.connects = calloc(65, sizeof(struct lb_connects));
-	memory->maps.probes = calloc(LB_PROBES, sizeof(uint64_t));
-	dp = memory_dataplane_restart(memory);
+	dp = memory_dataplane_time_connects(memory, SAMPLE);
 	want_init(&want, "192.0.2.1", IPPROTO_TCP, 80, "maglev");
 	for (unsigned n = 0; n < BACKENDS; n++)
 		want_add(&want, n, 10);
@@ -37,12 +33,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	struct lb_connects *connects = memory->maps.connects;
-	uint64_t *probes = memory->maps.probes;
-
 	memory_dataplane_free(memory);
-	free(connects);
-	free(probes);
 	return 0;
 }
 

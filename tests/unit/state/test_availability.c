@@ -6,7 +6,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -26,10 +25,7 @@ static int setup(void **unused)
 {
 	memset(&scene, 0, sizeof(scene));
 	scene.memory = memory_dataplane_new((struct memory_limits){8, 64, 8192, 64});
-	scene.memory->options.sample = 16;
-	scene.memory->maps.connects = calloc(65, sizeof(struct lb_connects));
-	scene.memory->maps.probes = calloc(LB_PROBES, sizeof(uint64_t));
-	scene.state.options.dataplane = memory_dataplane_restart(scene.memory);
+	scene.state.options.dataplane = memory_dataplane_time_connects(scene.memory, 16);
 	want_init(&scene.want, "192.0.2.1", IPPROTO_TCP, 80, "maglev");
 	want_add(&scene.want, 0, 10);
 	want_commit(scene.memory->dp, &scene.want, 1);
@@ -47,13 +43,8 @@ static int setup(void **unused)
 
 static int teardown(void **unused)
 {
-	struct lb_connects *connects = scene.memory->maps.connects;
-	uint64_t *probes = scene.memory->maps.probes;
-
 	availability_stop(&scene.state);
 	memory_dataplane_free(scene.memory);
-	free(connects);
-	free(probes);
 	return 0;
 }
 

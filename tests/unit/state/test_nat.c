@@ -170,10 +170,37 @@ static void a_real_of_one_service_does_not_come_to_another_at_once(void **unused
 	config_free(present.config);
 }
 
+/* What world_build notes of each: only a real that its service does not have yet is looked up. */
+static void a_real_that_comes_back_or_gets_another_port_is_looked_up(void **unused)
+{
+	static struct scene present, next;
+
+	scene_set(&present,
+		  "services:\n" SERVICE("a", "192.0.2.1", ONE) SERVICE("b", "192.0.2.2", TWO));
+	scene_set(&next, "services:\n" SERVICE("a", "192.0.2.1", ONE)
+			     SERVICE("b", "192.0.2.2", "{ address: 10.0.0.1, port: 81 }"));
+	present.backends[1][0] = next.backends[1][0];
+	present.backends[1][0].service = &present.services[1];
+	for (unsigned i = 0; i < 2; i++)
+		next.backends[i][0].former = &present.backends[i][0];
+	expect_world(&present, &next, "");
+	next.backends[1][0].port = 8080;
+	expect_world(&present, &next,
+		     "service b: backend 10.0.0.1: 10.0.0.1:8080/tcp is of service a: ");
+	present.backends[1][0].port = 8080;
+	expect_world(&present, &next, "");
+	present.backends[1][0].removed = true;
+	expect_world(&present, &next,
+		     "service b: backend 10.0.0.1: 10.0.0.1:8080/tcp is of service a: ");
+	config_free(next.config);
+	config_free(present.config);
+}
+
 /* Whatever an earlier lbd left must not keep this one from its start. */
 static void what_was_adopted_does_not_count(void **unused)
 {
 	static struct scene none, next;
+	struct error err;
 
 	scene_set(&none, "services: []\n");
 	scene_set(&next,
@@ -183,6 +210,9 @@ static void what_was_adopted_does_not_count(void **unused)
 		     "service b: backend 10.0.0.2: 10.0.0.2:8080/tcp is of service a");
 	next.backends[0][0].removed = true;
 	expect_world(&none, &next, "");
+	/* nor from any change after that, such as the one by which it goes */
+	expect_world(&next, &next, "");
+	assert_int_equal(reals_check_config(&next.world, next.config, &err), 0);
 	config_free(next.config);
 	config_free(none.config);
 }
@@ -299,6 +329,7 @@ int main(void)
 	    cmocka_unit_test(a_few_syns_say_nothing_and_none_change_nothing),
 	    cmocka_unit_test(a_real_stays_with_its_service),
 	    cmocka_unit_test(a_real_of_one_service_does_not_come_to_another_at_once),
+	    cmocka_unit_test(a_real_that_comes_back_or_gets_another_port_is_looked_up),
 	    cmocka_unit_test(what_was_adopted_does_not_count),
 	    cmocka_unit_test(a_trial_says_the_same_of_a_config),
 	    cmocka_unit_test(a_reload_that_ends_connections_is_warned_of),

@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -86,9 +85,7 @@ static void scene_set(unsigned count)
 {
 	memset(&scene, 0, sizeof(scene));
 	scene.memory = memory_dataplane_new((struct memory_limits){8, 64, 8192, 64});
-	scene.memory->maps.connects = calloc(65, sizeof(struct lb_connects));
-	scene.memory->maps.probes = calloc(LB_PROBES, sizeof(uint64_t));
-	scene.state.options.dataplane = memory_dataplane_restart(scene.memory);
+	scene.state.options.dataplane = memory_dataplane_time_connects(scene.memory, 4);
 	want_init(&scene.want, "192.0.2.1", IPPROTO_TCP, 80, "maglev");
 	for (unsigned i = 0; i < count; i++)
 		want_add(&scene.want, i, 10);
@@ -118,12 +115,7 @@ static void scene_set(unsigned count)
 
 static int teardown(void **unused)
 {
-	struct lb_connects *connects = scene.memory->maps.connects;
-	uint64_t *probes = scene.memory->maps.probes;
-
 	memory_dataplane_free(scene.memory);
-	free(connects);
-	free(probes);
 	return 0;
 }
 

@@ -161,15 +161,6 @@ static int of_interface(const char *interface, const char *name)
 	return setting("ipv4", group, name);
 }
 
-static bool has_nat(const struct config *config, uint8_t family)
-{
-	for (unsigned i = 0; i < config->services_count; i++)
-		if (config->services[i].forward == LB_FORWARD_NAT &&
-		    config->services[i].vip.family == family)
-			return true;
-	return false;
-}
-
 /* The kernel takes the stricter of the two, or the laxer: `all` counts for every interface. */
 static void name_interface_settings(const char *interface, struct sentences *ret)
 {
@@ -195,12 +186,12 @@ static void name_interface_settings(const char *interface, struct sentences *ret
 
 void machine_hinders_nat(const struct config *config, struct sentences *ret)
 {
-	if (has_nat(config, 6) && !setting("ipv6", "conf/all/", "forwarding"))
+	if (nat_is_asked_for(config, 6) && !setting("ipv6", "conf/all/", "forwarding"))
 		sentences_add(ret,
 			      "forward: nat: net.ipv6.conf.all.forwarding is 0: replies that "
 			      "are left to the kernel, and what else backends send through this "
 			      "host, are lost: sysctl -w net.ipv6.conf.all.forwarding=1");
-	if (!has_nat(config, 4))
+	if (!nat_is_asked_for(config, 4))
 		return;
 	if (!setting("ipv4", "", "ip_forward"))
 		sentences_add(ret,

@@ -85,10 +85,11 @@ void nat_look(struct backend *backend, uint64_t now_ms)
 
 /* ---- what the data plane needs to know ---- */
 
-static bool has_nat(const struct config *config)
+bool nat_is_asked_for(const struct config *config, uint8_t family)
 {
 	for (unsigned i = 0; i < config->services_count; i++)
-		if (config->services[i].forward == LB_FORWARD_NAT)
+		if (config->services[i].forward == LB_FORWARD_NAT &&
+		    (!family || config->services[i].vip.family == family))
 			return true;
 	return false;
 }
@@ -139,7 +140,7 @@ int nat_prepare(struct state *state, const struct config *config, struct error *
 	if (rc)
 		return error_set(err, rc, "nat: direct: %u prefixes: %s", config->nat.direct_count,
 				 strerror(-rc));
-	if (state->follows_nat || !has_nat(config))
+	if (state->follows_nat || !nat_is_asked_for(config, 0))
 		return 0;
 	rc = follow(state);
 	if (rc)
@@ -232,7 +233,7 @@ static bool comes_in_by(const struct service *service, uint32_t ifindex, uint32_
 unsigned nat_services_behind(const struct state *state, const struct attachment *there,
 			     char text[256])
 {
-	uint32_t master = has_nat(state->config) ? device_master(there->ifindex) : 0;
+	uint32_t master = nat_is_asked_for(state->config, 0) ? device_master(there->ifindex) : 0;
 	unsigned count = 0;
 	size_t length = 0;
 

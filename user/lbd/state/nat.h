@@ -35,6 +35,8 @@ bool silence_look(struct silence *silence, uint64_t syns, uint64_t replies, uint
 
 /* ---- state ---- */
 
+/* Has the config such a service? family: of its VIP, 4 or 6; 0: either. */
+bool nat_is_asked_for(const struct config *config, uint8_t family);
 /* Puts what config says of NAT in force; with the first such service begins to follow this host's
  * addresses and routes. 0 or -errno: then nothing may be committed that has one. */
 int nat_prepare(struct state *state, const struct config *config, struct error *err);

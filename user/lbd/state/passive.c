@@ -39,14 +39,12 @@ bool passive_holds(const struct passive *passive, uint64_t now_ms)
 
 /* ---- the backends ---- */
 
-static struct passive_sight sight_of(const struct backend *backend)
+static struct passive_sight sight_of(const struct backend *backend, const struct dp_service *key)
 {
 	const struct dataplane *dp = backend->service->state->options.dataplane;
 	struct dp_connects connects;
-	struct dp_service key;
 
-	service_key(backend->service, &key);
-	if (!dataplane_connects(dp, &key, &backend->address, &connects))
+	if (!dataplane_connects(dp, key, &backend->address, &connects))
 		return (struct passive_sight){0};
 	return (struct passive_sight){.connects = connects.recent.sampled,
 				      .failed = connects.recent.failed};
@@ -88,10 +86,12 @@ static struct backend *find_failing(const struct service *service, uint64_t now_
 {
 	struct passive_sight sum = {0}, worst = {0};
 	struct backend *found = NULL;
+	struct dp_service key;
 
+	service_key(service, &key);
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
-		struct passive_sight own = sight_of(backend);
+		struct passive_sight own = sight_of(backend, &key);
 
 		sum.connects += own.connects;
 		sum.failed += own.failed;

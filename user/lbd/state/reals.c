@@ -7,6 +7,11 @@
 
 #include "internal.h"
 
+static bool is_nat(const struct service *service)
+{
+	return service->config->forward == LB_FORWARD_NAT;
+}
+
 static uint64_t hash_of(const struct config_service *service, const struct addr *address)
 {
 	return lookup_hash_addr(lookup_hash_number(LOOKUP_START, service->protocol), address);
@@ -45,34 +50,43 @@ static int add(struct reals *reals, const struct real *real)
 	return 0;
 }
 
-/* One that is the same as, or shares a port with, that of a backend of the service. of_others: of
- * another service. NULL: there is none. */
-static const struct real *find(const struct reals *reals, const struct config_service *service,
-			       const struct addr *address, uint16_t port, bool of_others)
+/* Has its service this one already, and not one that leaves? other: the first of another service
+ * that is the same, or shares a port with it; NULL: there is none. */
+static bool has(const struct reals *reals, const struct real *wanted, const struct real **other)
 {
 	struct lookup_walk walk;
+	bool found = false;
 	uint32_t at;
 
-	lookup_walk(&reals->lookup, hash_of(service, address), &walk);
+	*other = NULL;
+	lookup_walk(&reals->lookup, hash_of(wanted->service, &wanted->address), &walk);
 	while (lookup_next(&walk, &at)) {
 		const struct real *real = &reals->list[at];
 
-		if (addr_equal(&real->address, address) &&
-		    config_reals_meet(real->service, real->port, service, port) &&
-		    config_same_service(real->service, service) != of_others)
-			return real;
+		if (!addr_equal(&real->address, &wanted->address))
+			continue;
+		if (config_same_service(real->service, wanted->service))
+			found |= real->port == wanted->port && !real->leaves;
+		else if (!*other && config_reals_meet(real->service, real->port, wanted->service,
+						      wanted->port))
+			*other = real;
 	}
-	return NULL;
+	return found;
 }
 
-static int add_backend(struct reals *reals, const struct backend *backend)
+static int add_service(struct reals *reals, const struct service *service)
 {
-	const struct real real = {.service = backend->service->config,
-				  .address = backend->address,
-				  .port = backend->port,
-				  .leaves = backend->removed};
+	int rc = 0;
 
-	return real.service->forward == LB_FORWARD_NAT ? add(reals, &real) : 0;
+	for (unsigned i = 0; i < service->backends_count && is_nat(service) && !rc; i++) {
+		const struct backend *backend = service->backends[i];
+
+		rc = add(reals, &(struct real){.service = service->config,
+					       .address = backend->address,
+					       .port = backend->port,
+					       .leaves = backend->removed});
+	}
+	return rc;
 }
 
 int reals_of_world(const struct world *world, struct reals *ret)
@@ -81,8 +95,7 @@ int reals_of_world(const struct world *world, struct reals *ret)
 	int rc = 0;
 
 	for (unsigned i = 0; i < world->count && !rc; i++)
-		for (unsigned j = 0; j < world->services[i]->backends_count && !rc; j++)
-			rc = add_backend(&reals, world->services[i]->backends[j]);
+		rc = add_service(&reals, world->services[i]);
 	if (rc)
 		reals_done(&reals);
 	else
@@ -97,13 +110,10 @@ int reals_admit(struct reals *reals, const struct config_service *service,
 	const struct real *other;
 	char text[CONFIG_REAL_TEXT];
 
-	if (service->forward != LB_FORWARD_NAT)
+	if (service->forward != LB_FORWARD_NAT || has(reals, &own, &other))
 		return 0;
-	other = find(reals, service, address, port, true);
 	if (!other)
-		return find(reals, service, address, port, false) || !add(reals, &own)
-			   ? 0
-			   : error_set(err, -ENOMEM, "out of memory");
+		return add(reals, &own) ? error_set(err, -ENOMEM, "out of memory") : 0;
 	config_real_text(address, other->port, service->protocol, text);
 	if (other->leaves)
 		return error_set(err, -EINVAL,
@@ -129,21 +139,54 @@ static int admit_named(struct reals *reals, const struct config_service *service
 		  : 0;
 }
 
+/* Is its real not one of its service in the present world? */
+static bool is_new(const struct backend *backend)
+{
+	const struct backend *former = backend->former;
+	bool there =
+	    former && !former->removed && former->port == backend->port && is_nat(former->service);
+
+	return !backend->removed && !there;
+}
+
+static bool has_new(const struct service *service)
+{
+	for (unsigned i = 0; i < service->backends_count && is_nat(service); i++)
+		if (is_new(service->backends[i]))
+			return true;
+	return false;
+}
+
+static int admit_new(struct reals *reals, const struct service *service, struct error *err)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < service->backends_count && is_nat(service) && !rc; i++) {
+		const struct backend *backend = service->backends[i];
+
+		if (is_new(backend))
+			rc = admit_named(reals, service->config, &backend->address, backend->port,
+					 err);
+	}
+	return rc;
+}
+
+/* Most changes bring no new real: they need no list of those that there are. */
 int reals_check_world(const struct world *present, const struct world *next, struct error *err)
 {
 	struct reals reals;
-	int rc = reals_of_world(present, &reals);
+	bool any = false;
+	int rc;
 
+	for (unsigned i = 0; i < next->count && !any; i++)
+		any = has_new(next->services[i]);
+	if (!any)
+		return 0;
+	rc = reals_of_world(present, &reals);
 	if (rc)
 		return error_set(err, rc, "out of memory");
 	for (unsigned i = 0; i < next->count && !rc; i++) {
-		const struct service *service = next->services[i];
-
-		for (unsigned j = 0; j < service->backends_count && !rc; j++)
-			if (!service->backends[j]->removed)
-				rc = admit_named(&reals, service->config,
-						 &service->backends[j]->address,
-						 service->backends[j]->port, err);
+		rc = admit_new(&reals, next->services[i], err);
 		task_pause();
 	}
 	reals_done(&reals);

@@ -29,9 +29,9 @@ struct reals {
 /* Those of the world; other services stay as they are. 0 or -ENOMEM. */
 int reals_of_world(const struct world *world, struct reals *ret);
 void reals_done(struct reals *reals);
-/* Adds a backend of the service. 0, also if it is there or the service is no NAT; -ENOMEM; -EINVAL:
- * another service has the real, and the end of a sentence that begins with the address is in err.
- */
+/* Adds a backend of the service. 0, also if it is there (then even if another service has it too,
+ * as an earlier lbd may leave it) or the service is no NAT; -ENOMEM; -EINVAL: another service has
+ * the real, and the end of a sentence that begins with the address is in err. */
 int reals_admit(struct reals *reals, const struct config_service *service,
 		const struct addr *address, uint16_t port, struct error *err);
 /* Does a real of the next world belong to another service there, or in the present one? -EINVAL, a

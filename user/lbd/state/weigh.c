@@ -693,14 +693,19 @@ static bool can_hold(const struct service *service, uint64_t now_ms)
 /* One that drains takes no new flow anyway, and shows why by its drain. */
 static void service_hold(struct service *service, uint64_t now_ms)
 {
-	const bool can = !service->blind && can_hold(service, now_ms);
+	bool any = false;
 
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
 
-		backend->held = can && is_reachable(backend) && !is_leaving(backend) &&
-				may_be_held(backend, now_ms);
+		backend->held =
+		    is_reachable(backend) && !is_leaving(backend) && may_be_held(backend, now_ms);
+		any |= backend->held;
 	}
+	if (!any || (!service->blind && can_hold(service, now_ms)))
+		return;
+	for (unsigned i = 0; i < service->backends_count; i++)
+		service->backends[i]->held = false;
 }
 
 /* ---- one backend ---- */
