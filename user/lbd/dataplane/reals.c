@@ -350,13 +350,6 @@ static int make_table(const struct dataplane *dp, const struct real *reals, size
 	}
 }
 
-static void set_bit(uint64_t bits[LB_ADDRESS_BITS / 64], const __be32 address[4])
-{
-	uint32_t bit = lb_address_bit(address[0], address[1], address[2], address[3]);
-
-	bits[bit / 64] |= 1ull << bit % 64;
-}
-
 static int plan_make(struct dataplane *dp, struct real *reals, size_t count, struct reals_plan *ret,
 		     struct error *err)
 {
@@ -369,7 +362,7 @@ static int plan_make(struct dataplane *dp, struct real *reals, size_t count, str
 	ret->changed = true;
 	ret->word = 0;
 	for (size_t i = 0; i < count; i++)
-		set_bit(ret->bits, reals[i].line.real);
+		dp_set_address_bit(ret->bits, reals[i].line.real);
 	if (!count)
 		return 0;
 	ret->buckets = calloc(dp->maps.real_buckets / 2, sizeof(*ret->buckets));

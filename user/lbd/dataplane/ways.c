@@ -98,26 +98,10 @@ void dataplane_set_hops(struct dataplane *dp, const struct neigh_way *ways, size
 
 /* ---- the addresses of this host ---- */
 
-static struct lb_path_key key_of(const struct addr *address)
-{
-	struct lb_path_key key = {.family = address->family};
-
-	memcpy(key.addr, address->bytes, sizeof(key.addr));
-	return key;
-}
-
-static void set_bit(uint64_t bits[LB_ADDRESS_BITS / 64], const struct addr *address)
-{
-	const struct lb_path_key key = key_of(address);
-	uint32_t bit = lb_address_bit(key.addr[0], key.addr[1], key.addr[2], key.addr[3]);
-
-	bits[bit / 64] |= 1ull << bit % 64;
-}
-
 static bool is_listed(const struct lb_path_key *key, const struct addr *addresses, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		const struct lb_path_key other = key_of(&addresses[i]);
+		const struct lb_path_key other = dp_address_key(&addresses[i]);
 
 		if (!memcmp(key, &other, sizeof(other)))
 			return true;
@@ -148,9 +132,9 @@ int dataplane_set_local(struct dataplane *dp, const struct addr *addresses, size
 	int rc = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		const struct lb_path_key key = key_of(&addresses[i]);
+		const struct lb_path_key key = dp_address_key(&addresses[i]);
 
-		set_bit(bits, &addresses[i]);
+		dp_set_address_bit(bits, key.addr);
 		if (dp->locals_fd >= 0 && bpf_map_update_elem(dp->locals_fd, &key, &one, BPF_ANY))
 			rc = -errno;
 	}
