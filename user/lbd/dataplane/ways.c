@@ -34,23 +34,27 @@ static uint32_t next_place(uint32_t list4, uint32_t list6)
 	return (used + 1) % LB_LIST_PLACES;
 }
 
+static uint32_t add_prefixes(struct lb_direct_list *list, uint32_t at, uint8_t family,
+			     const struct dp_prefix *prefixes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (prefixes[i].address.family == family)
+			list->prefix[at++] = prefix_of(&prefixes[i].address, prefixes[i].length);
+	return at;
+}
+
 int dataplane_set_direct(struct dataplane *dp, const struct dp_prefix *prefixes, size_t count)
 {
 	struct lb_settings *settings = dp->maps.settings;
-	uint32_t place = next_place(settings->direct4, settings->direct6), at = 0, of_v4;
+	uint32_t place = next_place(settings->direct4, settings->direct6), of_v4, all;
 	struct lb_direct_list *list = &dp->maps.directs[place];
 
 	if (count > LB_DIRECTS)
 		return -ENOSPC;
-	for (size_t i = 0; i < count; i++)
-		if (prefixes[i].address.family == 4)
-			list->prefix[at++] = prefix_of(&prefixes[i].address, prefixes[i].length);
-	of_v4 = at;
-	for (size_t i = 0; i < count; i++)
-		if (prefixes[i].address.family == 6)
-			list->prefix[at++] = prefix_of(&prefixes[i].address, prefixes[i].length);
+	of_v4 = add_prefixes(list, 0, 4, prefixes, count);
+	all = add_prefixes(list, of_v4, 6, prefixes, count);
 	dp_store(&settings->direct4, of_v4 ? LB_LIST(place, 0, of_v4) : 0);
-	dp_store(&settings->direct6, at > of_v4 ? LB_LIST(place, of_v4, at - of_v4) : 0);
+	dp_store(&settings->direct6, all > of_v4 ? LB_LIST(place, of_v4, all - of_v4) : 0);
 	return 0;
 }
 
