@@ -195,19 +195,6 @@ static __always_inline bool may_be_cut(const struct packet *p)
 	return p->family == 4 && !(((struct iphdr *)p->l3)->frag_off & bpf_htons(IPV4_DF));
 }
 
-/* link: a constant here. */
-static __always_inline bool reply_link(const struct packet *p, const struct scratch *s, __u32 link)
-{
-	void *data = (void *)(long)p->ctx->data;
-
-	if (p->l3_offset != link || data + link > p->end) {
-		if (!make_room(p, link, 0, &data))
-			return false;
-	}
-	link_write(data, (const void *)&s->hop, inner_ethertype(p), link);
-	return true;
-}
-
 /* The packet goes by scratch->hop, if that is possible from here: the reason. */
 static __always_inline int reply_by_hop(const struct packet *p, const struct scratch *s,
 					__u32 backend)
@@ -220,8 +207,8 @@ static __always_inline int reply_by_hop(const struct packet *p, const struct scr
 		sum_finish(p->ctx);
 	if (!reply_write(p->ctx, backend))
 		return LB_REASON_not_vip;
-	if (!(s->hop.vlan_tci ? reply_link(p, s, ETH_HLEN + LB_VLAN_LEN)
-			      : reply_link(p, s, ETH_HLEN)))
+	if (!(s->hop.vlan_tci ? link_replace(p, (const void *)&s->hop, ETH_HLEN + LB_VLAN_LEN)
+			      : link_replace(p, (const void *)&s->hop, ETH_HLEN)))
 		return LB_REASON_no_headroom;
 	return reason;
 }

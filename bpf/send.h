@@ -80,18 +80,26 @@ static __always_inline bool make_room(const struct packet *p, __u32 link, __u32 
 	return *ret_data + link + outer <= (void *)(long)p->ctx->data_end;
 }
 
-/* link: a constant here. The verifier of Linux 6.1 does not connect a length in a register with a
- * tag that was spilled to the stack. */
-static __always_inline int direct(const struct packet *p, const struct lb_backend *b, __u32 link)
+/* Puts the link header before the IP packet; false: there is no room. link: a constant here. The
+ * verifier of Linux 6.1 does not connect a length in a register with a tag that was spilled to the
+ * stack. */
+static __always_inline bool link_replace(const struct packet *p, const struct lb_backend *b,
+					 __u32 link)
 {
 	void *data = (void *)(long)p->ctx->data;
 
 	if (unlikely(p->l3_offset != link) || data + link > p->end) {
 		if (!make_room(p, link, 0, &data))
-			return LB_REASON_no_headroom;
+			return false;
 	}
 	link_write(data, b, inner_ethertype(p), link);
-	return egress_send(p, b);
+	return true;
+}
+
+/* link: a constant here. */
+static __always_inline int direct(const struct packet *p, const struct lb_backend *b, __u32 link)
+{
+	return link_replace(p, b, link) ? egress_send(p, b) : LB_REASON_no_headroom;
 }
 
 #endif

@@ -7,28 +7,14 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <event2/event.h>
 #include <net/if.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "common/clock.h"
-#include "lbd/neigh/neigh.h"
 #include "support/test_addr.h"
-#include "support/test_netns.h"
 
-#define MOST    8
-#define HANG_MS 60000 /* a wait that long means that the test hangs */
+#include "neigh_pair.h"
 
-static struct event_base *base;
-static struct neigh *neigh;
-static pid_t there; /* a process in the second namespace */
+#define MOST 8
 
 /* ---- what was reported ---- */
 
@@ -53,23 +39,6 @@ static void on_local(void *arg, const struct addr *list, size_t count)
 	local_count = count;
 	local_calls++;
 }
-
-static void turn(void)
-{
-	struct timeval tick = {.tv_usec = 5000};
-
-	event_base_loopexit(base, &tick);
-	event_base_loop(base, EVLOOP_ONCE);
-}
-
-/* Turns the loop until the condition holds, however long the machine takes. */
-#define RUN_UNTIL(condition)                                        \
-	do {                                                        \
-		for (uint64_t end = clock_monotonic_ms() + HANG_MS; \
-		     !(condition) && clock_monotonic_ms() < end;)   \
-			turn();                                     \
-		assert_true(condition);                             \
-	} while (0)
 
 static const struct neigh_way *way_to(const char *prefix, unsigned length)
 {
@@ -102,45 +71,14 @@ static bool is_own(const char *text)
 
 static int begin(void **state)
 {
-	struct error err;
-	int ready[2];
-	char byte;
-
 	if (!netns_entered())
 		return 0;
-	if (pipe(ready))
+	if (make_pair())
 		return -1;
-	there = fork();
-	if (!there) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (unshare(CLONE_NEWNET) || write(ready[1], "", 1) != 1)
-			_exit(1);
-		for (;;)
-			pause();
-	}
-	if (read(ready[0], &byte, 1) != 1 || close(ready[0]) || close(ready[1]) ||
-	    unshare(CLONE_NEWNET))
-		return -1;
-	here("ip link set lo up");
-	here("ip link add nt0 type veth peer name nt1 address 02:00:00:00:00:02");
-	here("ip link set nt1 netns %d", there);
-	here("ip addr add 10.9.0.1/24 dev nt0 && ip link set nt0 up");
-	here("nsenter -t %d -n ip addr add 10.9.0.2/24 dev nt1", there);
-	here("nsenter -t %d -n ip link set nt1 up", there);
+	here("ip link set nt0 up");
+	on_peer("ip link set nt1 up");
 	ways_count = local_count = ways_calls = local_calls = 0;
-	base = event_base_new();
-	return !base || neigh_new(base, &neigh, &err);
-}
-
-static int end(void **state)
-{
-	if (!netns_entered())
-		return 0;
-	neigh_free(neigh);
-	event_base_free(base);
-	kill(there, SIGKILL);
-	waitpid(there, NULL, 0);
-	return 0;
+	return start_neigh();
 }
 
 /* ---- routes ---- */

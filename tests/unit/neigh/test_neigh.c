@@ -8,63 +8,29 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <event2/event.h>
 #include <linux/capability.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <net/if_arp.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "common/clock.h"
 #include "common/rtnl.h"
 #include "lbd/neigh/hop.h"
 #include "lbd/neigh/link.h"
-#include "lbd/neigh/neigh.h"
 #include "support/test_addr.h"
 #include "support/test_loop.h"
-#include "support/test_netns.h"
 
-#define MAC_HERE  "02:00:00:00:00:01"
-#define MAC_THERE "02:00:00:00:00:02"
+#include "neigh_pair.h"
+
 #define MAC_MOVED "02:00:00:00:00:99"
-
-static struct event_base *base;
-static struct neigh *neigh;
-static pid_t there; /* a process in the second namespace */
-
-/* As here(), in the second namespace. */
-#define on_peer(command) here("nsenter -t %d -n " command, there)
-
-#define HANG_MS          60000 /* a wait that long means that the test hangs */
-
-static void turn(void)
-{
-	struct timeval tick = {.tv_usec = 5000};
-
-	event_base_loopexit(base, &tick);
-	event_base_loop(base, EVLOOP_ONCE);
-}
-
-/* Turns the loop until the condition holds, however long the machine takes. */
-#define RUN_UNTIL(condition)                                        \
-	do {                                                        \
-		for (uint64_t end = clock_monotonic_ms() + HANG_MS; \
-		     !(condition) && clock_monotonic_ms() < end;)   \
-			turn();                                     \
-		assert_true(condition);                             \
-	} while (0)
 
 /* ---- what a watch reported ---- */
 
@@ -150,52 +116,20 @@ static void wait_for_links(void)
 
 static int begin(void **state)
 {
-	struct error err;
-	int ready[2];
-	char byte;
-
 	if (!netns_entered())
 		return 0;
-	if (pipe(ready))
+	if (make_pair())
 		return -1;
-	there = fork();
-	if (!there) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (unshare(CLONE_NEWNET) || write(ready[1], "", 1) != 1)
-			_exit(1);
-		for (;;)
-			pause();
-	}
-	/* new namespaces for each test, including this one */
-	if (read(ready[0], &byte, 1) != 1 || close(ready[0]) || close(ready[1]) ||
-	    unshare(CLONE_NEWNET))
-		return -1;
-	here("ip link set lo up");
-	here("ip link add nt0 address " MAC_HERE " type veth peer name nt1 address " MAC_THERE);
-	here("ip link set nt1 netns %d", there);
-	here("ip addr add 10.9.0.1/24 dev nt0 && ip addr add fd09::1/64 dev nt0 nodad");
+	here("ip addr add fd09::1/64 dev nt0 nodad");
 	/* neighbour discovery needs the link-local address, which waits a second for duplicate
 	 * address detection */
 	here("echo 0 >/proc/sys/net/ipv6/conf/nt0/accept_dad");
 	on_peer("sh -c 'echo 0 >/proc/sys/net/ipv6/conf/nt1/accept_dad'");
-	on_peer("ip addr add 10.9.0.2/24 dev nt1");
 	on_peer("ip addr add fd09::2/64 dev nt1 nodad");
 	on_peer("ip link set nt1 up");
 	here("ip link set nt0 up");
 	wait_for_links();
-	base = event_base_new();
-	return !base || neigh_new(base, &neigh, &err);
-}
-
-static int end(void **state)
-{
-	if (!netns_entered())
-		return 0;
-	neigh_free(neigh);
-	event_base_free(base);
-	kill(there, SIGKILL);
-	waitpid(there, NULL, 0);
-	return 0;
+	return start_neigh();
 }
 
 /* The kernel gives up on an entry after 3 probes: shortened, so that tests that are not about it do

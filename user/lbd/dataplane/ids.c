@@ -120,8 +120,11 @@ static void fold_counts(struct dataplane *dp, uint32_t id)
 /* Replies come until the id is free; by then the service may be gone, and its id another's. */
 static void fold_returned(struct dataplane *dp, uint32_t id)
 {
-	struct lb_total *total = &dp->maps.totals[dp_returned_to(dp, id)];
+	struct lb_total *total;
 
+	if (!dp->maps.returns[id].family)
+		return;
+	total = &dp->maps.totals[dp_returned_to(dp, id)];
 	for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++) {
 		struct lb_return_count *count =
 		    &dp->maps.return_counts[(size_t)cpu * dp->maps.backend_slots + id];

@@ -6,6 +6,8 @@
 #ifndef LBD_DATAPLANE_INTERNAL_H
 #define LBD_DATAPLANE_INTERNAL_H
 
+#include <string.h>
+
 #include "arena.h"
 #include "dataplane.h"
 
@@ -293,6 +295,22 @@ int member_compare(const void *a, const void *b);
 /* Order of (vip, protocol, port). */
 int dp_compare_keys(const struct dp_service *a, const struct dp_service *b);
 void record_free(struct record *record);
+
+static inline struct lb_path_key dp_address_key(const struct addr *address)
+{
+	struct lb_path_key key = {.family = address->family};
+
+	memcpy(key.addr, address->bytes, sizeof(key.addr));
+	return key;
+}
+
+/* bits: as lb_settings.local and .real. */
+static inline void dp_set_address_bit(uint64_t bits[LB_ADDRESS_BITS / 64], const __be32 address[4])
+{
+	uint32_t bit = lb_address_bit(address[0], address[1], address[2], address[3]);
+
+	bits[bit / 64] |= 1ull << bit % 64;
+}
 
 /* The slots of a region. */
 static inline uint32_t *dp_slots(const struct dataplane *dp, uint64_t region)

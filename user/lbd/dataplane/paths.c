@@ -49,14 +49,6 @@ static int elements_read(const struct dataplane *dp, struct elements *ret)
 	return 0;
 }
 
-static struct lb_path_key key_of(const struct addr *address)
-{
-	struct lb_path_key key = {.family = address->family};
-
-	memcpy(key.addr, address->bytes, sizeof(key.addr));
-	return key;
-}
-
 static struct addr address_of(uint32_t family, const void *bytes)
 {
 	struct addr address = {.family = (uint8_t)family};
@@ -112,7 +104,7 @@ static void remove_unused(struct dataplane *dp)
 
 void path_open(struct dataplane *dp, const struct addr *address)
 {
-	const struct lb_path_key key = key_of(address);
+	const struct lb_path_key key = dp_address_key(address);
 	const struct lb_path path = {0};
 	char text[ADDR_TEXT];
 	int rc;

@@ -240,35 +240,37 @@ static size_t add_known(const struct dataplane *dp, struct real *reals)
 	return count;
 }
 
-static size_t count_made(const struct dataplane *dp, const struct service_plan *services,
-			 size_t count)
+static size_t add_made_of(const struct dataplane *dp, const struct service_plan *service,
+			  struct real *reals)
 {
 	size_t made = 0;
 
-	for (size_t i = 0; i < count; i++)
-		for (unsigned j = 0;
-		     services[i].want.forward == LB_FORWARD_NAT && j < services[i].count; j++)
-			made += !dp->maps.returns[services[i].members[j].id].family;
+	if (service->want.forward != LB_FORWARD_NAT)
+		return 0;
+	for (unsigned i = 0; i < service->count; i++) {
+		const struct member *member = &service->members[i];
+
+		if (dp->maps.returns[member->id].family)
+			continue;
+		if (reals)
+			reals[made] = (struct real){
+			    .line = line_of(&service->want, &member->want),
+			    .id = member->id,
+			    .made = true,
+			};
+		made++;
+	}
 	return made;
 }
 
+/* Returns how many; reals: NULL: they are only counted. */
 static size_t add_made(const struct dataplane *dp, const struct service_plan *services,
 		       size_t count, struct real *reals)
 {
 	size_t made = 0;
 
 	for (size_t i = 0; i < count; i++)
-		for (unsigned j = 0;
-		     services[i].want.forward == LB_FORWARD_NAT && j < services[i].count; j++) {
-			const struct member *member = &services[i].members[j];
-
-			if (dp->maps.returns[member->id].family)
-				continue;
-			reals[made].line = line_of(&services[i].want, &member->want);
-			reals[made].id = member->id;
-			reals[made].made = true;
-			made++;
-		}
+		made += add_made_of(dp, &services[i], reals ? reals + made : NULL);
 	return made;
 }
 
@@ -350,13 +352,6 @@ static int make_table(const struct dataplane *dp, const struct real *reals, size
 	}
 }
 
-static void set_bit(uint64_t bits[LB_ADDRESS_BITS / 64], const __be32 address[4])
-{
-	uint32_t bit = lb_address_bit(address[0], address[1], address[2], address[3]);
-
-	bits[bit / 64] |= 1ull << bit % 64;
-}
-
 static int plan_make(struct dataplane *dp, struct real *reals, size_t count, struct reals_plan *ret,
 		     struct error *err)
 {
@@ -369,7 +364,7 @@ static int plan_make(struct dataplane *dp, struct real *reals, size_t count, str
 	ret->changed = true;
 	ret->word = 0;
 	for (size_t i = 0; i < count; i++)
-		set_bit(ret->bits, reals[i].line.real);
+		dp_set_address_bit(ret->bits, reals[i].line.real);
 	if (!count)
 		return 0;
 	ret->buckets = calloc(dp->maps.real_buckets / 2, sizeof(*ret->buckets));
@@ -386,7 +381,7 @@ static int plan_make(struct dataplane *dp, struct real *reals, size_t count, str
 int reals_plan_make(struct dataplane *dp, const struct service_plan *services, size_t count,
 		    struct reals_plan *ret, struct error *err)
 {
-	size_t made = count_made(dp, services, count), known;
+	size_t made = add_made(dp, services, count, NULL), known;
 	_cleanup_free_ struct real *reals = NULL;
 
 	if (!made)

@@ -31,8 +31,11 @@ static void add_backend(const struct dataplane *dp, uint32_t id, struct dp_count
 	}
 }
 
+/* Only what LB_FORWARD_NAT sends to has any. */
 static void add_returned(const struct dataplane *dp, uint32_t id, struct dp_returned *sum)
 {
+	if (!dp->maps.returns[id].family)
+		return;
 	for (uint32_t cpu = 0; cpu < dp->maps.cpus; cpu++) {
 		const struct lb_return_count *count =
 		    &dp->maps.return_counts[(size_t)cpu * dp->maps.backend_slots + id];
@@ -255,8 +258,7 @@ static struct dp_returned all_returned(const struct dataplane *dp)
 		sum.bytes += dp->maps.totals[id].returned_bytes;
 	}
 	for (uint32_t id = 1; id < dp->backend_ids.count; id++)
-		if (dp->maps.returns[id].family)
-			add_returned(dp, id, &sum);
+		add_returned(dp, id, &sum);
 	return sum;
 }
 

@@ -34,23 +34,27 @@ static uint32_t next_place(uint32_t list4, uint32_t list6)
 	return (used + 1) % LB_LIST_PLACES;
 }
 
+static uint32_t add_prefixes(struct lb_direct_list *list, uint32_t at, uint8_t family,
+			     const struct dp_prefix *prefixes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (prefixes[i].address.family == family)
+			list->prefix[at++] = prefix_of(&prefixes[i].address, prefixes[i].length);
+	return at;
+}
+
 int dataplane_set_direct(struct dataplane *dp, const struct dp_prefix *prefixes, size_t count)
 {
 	struct lb_settings *settings = dp->maps.settings;
-	uint32_t place = next_place(settings->direct4, settings->direct6), at = 0, of_v4;
+	uint32_t place = next_place(settings->direct4, settings->direct6), of_v4, all;
 	struct lb_direct_list *list = &dp->maps.directs[place];
 
 	if (count > LB_DIRECTS)
 		return -ENOSPC;
-	for (size_t i = 0; i < count; i++)
-		if (prefixes[i].address.family == 4)
-			list->prefix[at++] = prefix_of(&prefixes[i].address, prefixes[i].length);
-	of_v4 = at;
-	for (size_t i = 0; i < count; i++)
-		if (prefixes[i].address.family == 6)
-			list->prefix[at++] = prefix_of(&prefixes[i].address, prefixes[i].length);
+	of_v4 = add_prefixes(list, 0, 4, prefixes, count);
+	all = add_prefixes(list, of_v4, 6, prefixes, count);
 	dp_store(&settings->direct4, of_v4 ? LB_LIST(place, 0, of_v4) : 0);
-	dp_store(&settings->direct6, at > of_v4 ? LB_LIST(place, of_v4, at - of_v4) : 0);
+	dp_store(&settings->direct6, all > of_v4 ? LB_LIST(place, of_v4, all - of_v4) : 0);
 	return 0;
 }
 
@@ -98,26 +102,10 @@ void dataplane_set_hops(struct dataplane *dp, const struct neigh_way *ways, size
 
 /* ---- the addresses of this host ---- */
 
-static struct lb_path_key key_of(const struct addr *address)
-{
-	struct lb_path_key key = {.family = address->family};
-
-	memcpy(key.addr, address->bytes, sizeof(key.addr));
-	return key;
-}
-
-static void set_bit(uint64_t bits[LB_ADDRESS_BITS / 64], const struct addr *address)
-{
-	const struct lb_path_key key = key_of(address);
-	uint32_t bit = lb_address_bit(key.addr[0], key.addr[1], key.addr[2], key.addr[3]);
-
-	bits[bit / 64] |= 1ull << bit % 64;
-}
-
 static bool is_listed(const struct lb_path_key *key, const struct addr *addresses, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		const struct lb_path_key other = key_of(&addresses[i]);
+		const struct lb_path_key other = dp_address_key(&addresses[i]);
 
 		if (!memcmp(key, &other, sizeof(other)))
 			return true;
@@ -148,9 +136,9 @@ int dataplane_set_local(struct dataplane *dp, const struct addr *addresses, size
 	int rc = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		const struct lb_path_key key = key_of(&addresses[i]);
+		const struct lb_path_key key = dp_address_key(&addresses[i]);
 
-		set_bit(bits, &addresses[i]);
+		dp_set_address_bit(bits, key.addr);
 		if (dp->locals_fd >= 0 && bpf_map_update_elem(dp->locals_fd, &key, &one, BPF_ANY))
 			rc = -errno;
 	}
