@@ -403,13 +403,18 @@ lab_losses() {
 }
 
 # Runs the command that brings the lab up. If it fails, that is the one failed test of the script.
+# Then the last lines of every log tell why: a server that did not start says so nowhere else.
 set_up_or_end() { # COMMAND...
+	local log
 	lab_need_root
 	"$@" >"/tmp/$LAB.setup" 2>&1 && {
 		rm -f "/tmp/$LAB.setup"
 		return
 	}
 	lab_log_ends
+	for log in "$WORK"/*.log; do
+		[ ! -s "$log" ] || tail -n 3 "$log" | sed "s/^/# $(basename "$log" .log): /"
+	done
 	tail -n 60 "/tmp/$LAB.setup" | sed 's/^/# /'
 	no_sanitizer_reports
 	echo "not ok 1 - lab_comes_up"
