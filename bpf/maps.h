@@ -46,7 +46,6 @@ LB_ARRAY(reals, struct lb_real_bucket, 2);
 LB_ARRAY(returns, struct lb_return, 2);
 LB_ARRAY(return_counts, struct lb_return_count, 2);
 LB_ARRAY(directs, struct lb_direct_list, LB_LIST_PLACES);
-LB_ARRAY(hops, struct lb_hop_list, LB_LIST_PLACES);
 LB_ARRAY(arena, struct lb_arena_line, 2);
 LB_ARRAY(stamps, struct lb_stamp_line, 1);
 LB_ARRAY(loads, struct lb_load, 2);
@@ -70,6 +69,7 @@ LB_ARRAY(offenders, struct lb_offender, LB_OFFENDERS);
  * packet's next line of memory. */
 struct lb_settings settings SEC(LB_SETTINGS_MAP);
 struct lb_backend backends[LB_MAX_BACKENDS + 1] SEC(LB_BACKENDS_MAP);
+struct lb_hop_list hops[LB_LIST_PLACES] SEC(LB_HOPS_MAP);
 /* Wide: lbd gives them their length. */
 struct lb_vip_bucket vips[1] SEC(LB_VIPS_MAP);
 __u16 fronts[32] SEC(LB_FRONTS_MAP);
@@ -80,6 +80,13 @@ static __always_inline struct lb_backend *backend_at(__u32 id)
 	/* hidden: the compiler may know the bits better than the verifier, and drop the mask */
 	asm volatile("" : "+r"(id));
 	return &backends[id & LB_MAX_BACKENDS];
+}
+
+/* index: LB_LIST_AT, and the number of the entry in its part of the list. */
+static __always_inline const struct lb_hop *hop_at(__u32 index)
+{
+	asm volatile("" : "+r"(index));
+	return &hops[0].hop[index & (LB_LIST_PLACES * LB_HOPS - 1)];
 }
 
 static __always_inline struct lb_vip_bucket *vip_bucket_at(__u32 index)

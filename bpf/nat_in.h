@@ -43,7 +43,8 @@ static __always_inline int nat_behind_in(const struct packet *p, const struct lb
 	check = transport_check_again(p);
 	if (!check)
 		return LB_REASON_vip_malformed;
-	destination_port_write(p, check, b);
+	destination_port_write(p, b);
+	transport_shift(p, check, b->nat.delta4);
 	return LB_CONTINUE;
 }
 
@@ -56,7 +57,7 @@ LB_NOINLINE int nat_in(struct xdp_md *ctx, __u32 backend)
 
 	if (!continues(parse_link(&p)) || !continues(parse_transport(&p)))
 		return LB_REASON_vip_malformed;
-	if (unlikely(is_transport(&p) ? is_hairpin(&p, b) : is_itself(&p, b)))
+	if (unlikely(is_transport(&p) ? is_hairpin(&p, b, turns_back(&p, b)) : is_itself(&p, b)))
 		return LB_REASON_nat_hairpin;
 	reason = nat_behind_in(&p, b, backend);
 	if (!continues(reason))

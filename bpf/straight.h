@@ -291,7 +291,8 @@ static __always_inline int straight_not_vip(const struct packet *p, const struct
 		return LB_CONTINUE;
 	if (likely(!r->tables->reals) || is_from_no_real(p))
 		return end(LB_REASON_not_vip, p);
-	return p->family == 4 ? reply_v4(p->ctx, p->length) : reply_v6(p->ctx, p->length);
+	return p->family == 4 ? reply_v4(p->ctx, p->length, r->tables->reals)
+			      : reply_v6(p->ctx, p->length, r->tables->reals);
 }
 
 /* p->family is a constant here. */

@@ -24,6 +24,7 @@
 
 /* A variable of the program: the map's name in the object file is that of its section. */
 #define LB_SETTINGS_MAP ".data.settings"
+#define LB_HOPS_MAP     ".data.hops"
 /* Wide maps (user/common/wide.h): one value with all elements. */
 #define LB_VIPS_MAP   ".data.wide.vips"
 #define LB_FRONTS_MAP ".data.wide.fronts"
@@ -66,11 +67,13 @@ struct lb_hash_key {
 
 /* A part of a list, as one word: the list's element of its map, the part's first entry, and its
  * length. A changed list is put into another element, in turn: by the time one is used again, no
- * packet that found the former list there is left. */
-#define LB_LIST(place, first, length) ((__u32)(place) << 16 | (__u32)(first) << 8 | (__u32)(length))
-#define LB_LIST_PLACE(list)           ((list) >> 16)
-#define LB_LIST_FIRST(list)           ((list) >> 8 & 0xff)
+ * packet that found the former list there is left. Lists have up to 64 entries, so element and
+ * first entry together number the entries of all lists of 64: LB_LIST_AT. */
+#define LB_LIST(place, first, length) ((__u32)(place) << 14 | (__u32)(first) << 8 | (__u32)(length))
+#define LB_LIST_PLACE(list)           ((list) >> 14)
+#define LB_LIST_FIRST(list)           ((list) >> 8 & 63)
 #define LB_LIST_LENGTH(list)          ((list)&0xff)
+#define LB_LIST_AT(list)              ((list) >> 8)
 #define LB_LIST_PLACES                8
 
 #define LB_ADDRESS_BITS               256
@@ -532,14 +535,17 @@ struct lb_real_bucket {
 #define LB_REALS_BUCKETS(w)           ((__u32)(w) & (LB_REALS_ANY - 1))
 #define LB_REALS_MULTIPLIER(w)        LB_TABLE_MULTIPLIER(LB_REALS_SEED(w))
 
-/* high, low: of the address, as loaded from a packet; IPv4: 0 and the address. port: wire order. */
-static inline __attribute__((always_inline)) __u64 lb_real_hash(__u64 high, __u64 low, __be16 port,
-								__u8 protocol, __u64 multiplier)
+/* What a real is besides its address, as one word. port: wire order. */
+#define LB_REAL_KIND(port, protocol) ((__u32)(port) | (__u32)(protocol) << 16)
+
+/* high, low: of the address, as loaded from a packet; IPv4: 0 and the address. kind:
+ * LB_REAL_KIND. */
+static inline __attribute__((always_inline)) __u64 lb_real_hash(__u64 high, __u64 low, __u32 kind,
+								__u64 multiplier)
 {
-	__u64 h = (low ^ (__u64)port << 48 ^ (__u64)protocol << 40) * multiplier;
+	__u64 h = (low ^ (__u64)kind << 32) * multiplier;
 
 	h = (h ^ h >> 32 ^ high) * 0xbf58476d1ce4e5b9ULL;
-	h = (h ^ h >> 32) * multiplier;
 	return h ^ h >> 32;
 }
 
@@ -548,15 +554,25 @@ static inline __attribute__((always_inline)) __u64 lb_real_hash(__u64 high, __u6
 struct lb_return {
 	__be32 real[4]; /* IPv4: [0] */
 	__be32 vip[4];
-	__be16 port, vip_port; /* 0: any; the port stays */
-	__u16 delta3, delta4;  /* as in struct lb_nat */
+	/* compared as one word: LB_RETURN_KIND */
+	__be16 port; /* 0: any; the port stays */
 	__u8 protocol;
 	__u8 family; /* 4 or 6; 0: the backend gets no replies here. Written last */
+	__be16 vip_port;
+	__u16 delta3, delta4; /* as in struct lb_nat */
 	__u8 pad[2];
 	__u32 idle; /* ticks without a packet after which a flow is over */
 	__u32 left; /* tick in which the backend was removed; 0: it was not */
 	__u32 pad1[3];
 };
+
+#define LB_RETURN_KIND(port, protocol, family) \
+	(LB_REAL_KIND(port, protocol) | (__u32)(family) << 24)
+
+static inline __u32 lb_return_kind(const struct lb_return *line)
+{
+	return LB_RETURN_KIND(line->port, line->protocol, line->family);
+}
 
 /* return_counts[cpu * backends + id] */
 struct lb_return_count {
@@ -577,7 +593,11 @@ struct lb_hop {
 	__u16 mtu;
 	__u32 ifindex; /* 0: the kernel is asked */
 	struct lb_prefix prefix;
-	__u32 pad[3];
+	/* mtu, or 0 if it takes more than an Ethernet header to send by this way: the kernel is
+	 * asked, or there is a tag */
+	__u16 plain_mtu;
+	__u16 pad;
+	__u32 pad1[2];
 };
 
 struct lb_direct_list {

@@ -91,7 +91,7 @@ static int map_maps(struct fixture *f)
 	m->returns = map_memory(f->skel->maps.returns);
 	m->return_counts = map_memory(f->skel->maps.return_counts);
 	m->directs = map_memory(f->skel->maps.directs);
-	m->hops = map_memory(f->skel->maps.hops);
+	m->hops = map_memory(f->skel->maps.data_hops);
 	m->arena = map_memory(f->skel->maps.arena);
 	m->fronts = map_memory(f->skel->maps.data_wide_fronts);
 	m->stamps = map_memory(f->skel->maps.stamps);

@@ -72,7 +72,8 @@ static uint16_t look_at(const struct addr *address, int protocol, int port)
 	half[1] = v4;
 	if (address->family == 6)
 		memcpy(half, address->bytes, 16);
-	hash = lb_real_hash(half[0], half[1], htons(port), protocol, LB_REALS_MULTIPLIER(word));
+	hash = lb_real_hash(half[0], half[1], LB_REAL_KIND(htons(port), protocol),
+			    LB_REALS_MULTIPLIER(word));
 	at = LB_REALS_BASE(word) + (LB_REAL_BUCKET(hash) & (LB_REALS_BUCKETS(word) - 1));
 	assert_true(at < dp->maps.real_buckets);
 	for (unsigned way = 0; way < LB_REAL_WAYS; way++) {

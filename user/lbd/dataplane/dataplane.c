@@ -68,10 +68,8 @@ static const char *const map_names[MAPS] = {
 
 /* The names that libbpf knows those by that are variables of the program. */
 static const char *const variables[MAPS] = {
-    [MAP_SETTINGS] = LB_SETTINGS_MAP,
-    [MAP_BACKENDS] = LB_BACKENDS_MAP,
-    [MAP_VIPS] = LB_VIPS_MAP,
-    [MAP_FRONTS] = LB_FRONTS_MAP,
+    [MAP_SETTINGS] = LB_SETTINGS_MAP, [MAP_BACKENDS] = LB_BACKENDS_MAP, [MAP_HOPS] = LB_HOPS_MAP,
+    [MAP_VIPS] = LB_VIPS_MAP,         [MAP_FRONTS] = LB_FRONTS_MAP,
 };
 
 /* Bytes of an element of those that are wide (common/wide.h). */
