@@ -139,15 +139,12 @@ static __always_inline __u32 real_look(__u64 table, __u64 high, __u64 low, __u32
 	__u64 hash = lb_real_hash(high, low, kind, LB_REALS_MULTIPLIER(table));
 	__u32 index = LB_REALS_BASE(table) + (LB_REAL_BUCKET(hash) & (LB_REALS_BUCKETS(table) - 1)),
 	      id = 0;
-	struct lb_real_bucket *bucket;
+	const struct lb_real_bucket *bucket = real_bucket_at(index);
 	int i;
 
-	bucket = bpf_map_lookup_elem(&reals, &index);
-	if (!table || !bucket)
-		return 0;
 #pragma unroll
 	for (i = 0; i < LB_REAL_WAYS; i++) {
-		__u64 word = *(volatile __u64 *)&bucket->real[i];
+		__u64 word = *(const volatile __u64 *)&bucket->real[i];
 
 		if ((word ^ hash) >> 32 == 0) {
 			id = LB_REAL_BACKEND(word);
@@ -156,11 +153,6 @@ static __always_inline __u32 real_look(__u64 table, __u64 high, __u64 low, __u32
 	}
 	OPAQUE(id);
 	return id;
-}
-
-static __always_inline struct lb_return *return_of(__u32 id)
-{
-	return bpf_map_lookup_elem(&returns, &id);
 }
 
 /* address: as in a packet; of the line's family. */
@@ -176,43 +168,59 @@ static __always_inline bool is_real(const struct lb_return *line, __u32 family, 
 	return line->family == family && is_address(line, family, address);
 }
 
-/* table: reals_word; kind: LB_REAL_KIND. NULL: there is no such real. */
-static __always_inline struct lb_return *real_at(__u64 table, __u32 family, const void *address,
-						 __u32 kind, __u32 *ret_id)
+/* The same in a function of its own, for all but what most replies need: inlined again, it would
+ * cost those registers. */
+LB_NOINLINE __u32 real_seek(__u64 table, __u64 high, __u64 low, __u32 kind)
 {
+	return real_look(table, high, low, kind);
+}
+
+static __always_inline __u32 real_seek_at(__u64 table, __u32 family, const void *address,
+					  __u32 kind)
+{
+	const __u64 *half = address;
+
+	return family == 4 ? real_seek(table, 0, *(const __be32 *)address, kind)
+			   : real_seek(table, half[0], half[1], kind);
+}
+
+/* The line of this number, if it is of this real. kind: LB_REAL_KIND. NULL: it is not. */
+static __always_inline struct lb_return *real_line(__u32 id, __u32 family, const void *address,
+						   __u32 kind)
+{
+	struct lb_return *line = return_of(id); /* that of number 0 has no family */
+
+	return is_address(line, family, address) && lb_return_kind(line) == (kind | family << 24)
+		   ? line
+		   : NULL;
+}
+
+/* The real with this address and port, else the one that has all ports. table: reals_word. NULL:
+ * there is none. */
+static __always_inline struct lb_return *real_find(__u64 table, __u32 family, const void *address,
+						   __be16 port, __u8 protocol, __u32 *ret_id)
+{
+	const __u32 kind = LB_REAL_KIND(port, protocol);
 	const __u64 *half = address;
 	struct lb_return *line;
 
 	*ret_id = family == 4 ? real_look(table, 0, *(const __be32 *)address, kind)
 			      : real_look(table, half[0], half[1], kind);
-	line = *ret_id ? return_of(*ret_id) : NULL;
-	if (!line || !is_address(line, family, address))
-		return NULL;
-	return lb_return_kind(line) == (kind | family << 24) ? line : NULL;
-}
-
-/* The real with this address and port, else the one that has all ports. */
-static __always_inline struct lb_return *real_find(__u64 table, __u32 family, const void *address,
-						   __be16 port, __u8 protocol, __u32 *ret_id)
-{
-	struct lb_return *line =
-	    real_at(table, family, address, LB_REAL_KIND(port, protocol), ret_id);
-
-	if (unlikely(!line) && table & LB_REALS_ANY)
-		line = real_at(table, family, address, LB_REAL_KIND(0, protocol), ret_id);
-	return line;
+	line = real_line(*ret_id, family, address, kind);
+	if (likely(line) || !(table & LB_REALS_ANY))
+		return line;
+	*ret_id = real_seek_at(table, family, address, LB_REAL_KIND(0, protocol));
+	return real_line(*ret_id, family, address, LB_REAL_KIND(0, protocol));
 }
 
 /* A real with this address, of any protocol and port. NULL: none has it. */
 static __always_inline struct lb_return *real_with(__u32 family, const void *address, __u32 *ret_id)
 {
-	const __u64 table = reals_word(), *half = address;
 	struct lb_return *line;
 
-	*ret_id = family == 4 ? real_look(table, 0, *(const __be32 *)address, 0)
-			      : real_look(table, half[0], half[1], 0);
-	line = *ret_id ? return_of(*ret_id) : NULL;
-	return line && is_real(line, family, address) ? line : NULL;
+	*ret_id = real_seek_at(reals_word(), family, address, 0);
+	line = return_of(*ret_id);
+	return is_real(line, family, address) ? line : NULL;
 }
 
 static __always_inline const void *source_of(const struct packet *p)

@@ -17,8 +17,7 @@ static __always_inline int nat_error_in(const struct packet *p, __u32 backend)
 	struct quote q = {};
 	__u32 change;
 
-	if (!line || p->l4 + ICMP_HEADER > p->end || !quote_find(p, bytes_left(p, p->l4), &q) ||
-	    q.later)
+	if (p->l4 + ICMP_HEADER > p->end || !quote_find(p, bytes_left(p, p->l4), &q) || q.later)
 		return LB_REASON_vip_malformed;
 	change = quote_change(p, &q, false, line->vip, line->real, line->port);
 	icmp_shift(p, change, address_change(p->family, line->vip, line->real));

@@ -145,7 +145,7 @@ LB_NOINLINE int reply_write(struct xdp_md *ctx, __u32 backend)
 	struct packet p = {.ctx = ctx};
 	__u16 *check;
 
-	if (!line || !continues(parse_link(&p)) || !continues(parse_transport(&p)))
+	if (!continues(parse_link(&p)) || !continues(parse_transport(&p)))
 		return 0;
 	if (p.kind == PACKET_LATER_FRAGMENT) {
 		source_write(&p, line);

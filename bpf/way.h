@@ -59,7 +59,7 @@ LB_NOINLINE int hop_ask(struct xdp_md *ctx, __u32 l3_offset, __u32 family, __u32
 	const struct lb_return *line = return_of(backend);
 	struct scratch *s = scratch_of();
 
-	if (!s || !line)
+	if (!s)
 		return 0;
 	if (family == 4) {
 		const struct iphdr *ip = l3;

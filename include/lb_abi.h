@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define LB_ABI_VERSION 9
+#define LB_ABI_VERSION 10
 
 /* ---- limits ---- */
 
@@ -26,8 +26,10 @@
 #define LB_SETTINGS_MAP ".data.settings"
 #define LB_HOPS_MAP     ".data.hops"
 /* Wide maps (user/common/wide.h): one value with all elements. */
-#define LB_VIPS_MAP   ".data.wide.vips"
-#define LB_FRONTS_MAP ".data.wide.fronts"
+#define LB_VIPS_MAP    ".data.wide.vips"
+#define LB_FRONTS_MAP  ".data.wide.fronts"
+#define LB_REALS_MAP   ".data.wide.reals"
+#define LB_RETURNS_MAP ".data.wide.returns"
 /* The only variable of the program that begins as zero: one value with a line for every id that
  * there can be. libbpf before 1.2 knows no other section for that, and puts the object's name
  * before the map's: dataplane_map_find. */

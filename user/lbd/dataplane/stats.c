@@ -329,7 +329,8 @@ void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
 		maps->port_buckets * (uint64_t)sizeof(struct lb_port_bucket) +
 		maps->real_buckets * (uint64_t)sizeof(struct lb_real_bucket),
 	    .backends = (LB_MAX_BACKENDS + 1) * sizeof(struct lb_backend) +
-			maps->backend_slots * (sizeof(struct lb_load) + sizeof(struct lb_return)),
+			maps->backend_slots * (uint64_t)sizeof(struct lb_load) +
+			maps->return_lines * (uint64_t)sizeof(struct lb_return),
 	    .counters =
 		maps->cpus * (maps->backend_slots * (uint64_t)(sizeof(struct lb_backend_count) +
 							       sizeof(struct lb_return_count)) +
