@@ -7,6 +7,7 @@
 
 #include "admit.h"
 #include "count.h"
+#include "ends.h"
 #include "frag.h"
 #include "icmp.h"
 #include "nat.h"
@@ -174,6 +175,12 @@ static __always_inline int reply_sent(const struct packet *p, __u32 ifindex)
 	return continues(reason) ? LB_CONTINUE : end(LB_REASON_returned_redirect, p);
 }
 
+/* Read from the packet again, as it is asked last: to keep the flags would cost a register. */
+static __always_inline bool is_edge(const struct packet *p)
+{
+	return p->protocol == IPPROTO_TCP && ((const __u8 *)p->l4)[13] & LB_TCP_EDGES;
+}
+
 /* A plain packet without tags. The XDP action; LB_CONTINUE: reply_rare has to look at it, as at
  * any whose way the kernel has to be asked for; nothing has been changed. table: reals_word.
  * p->family is a constant here. */
@@ -207,6 +214,8 @@ static __always_inline int reply_plain(struct packet *p, __u64 table)
 	source_write(p, line);
 	source_port_write(p, line);
 	transport_shift_plain(p, line->delta4);
+	if (unlikely(is_edge(p)))
+		reply_see(p->ctx, id);
 	return action;
 }
 

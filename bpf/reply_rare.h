@@ -244,8 +244,10 @@ static __always_inline int reply_rare(const struct packet *p)
 		return icmp_too_big(p->ctx, s->hop.mtu);
 	OPAQUE(reason);
 	if (reason == LB_REASON_returned_tx || reason == LB_REASON_returned_redirect ||
-	    reason == LB_REASON_returned_kernel)
+	    reason == LB_REASON_returned_kernel) {
 		count_returned(from, p->length);
+		reply_see(p->ctx, from);
+	}
 	return reason;
 }
 

@@ -687,9 +687,10 @@ enum lb_flow_state {
 	LB_FLOW_EMPTY,
 	LB_FLOW_SYN,         /* embryonic: a SYN was seen, nothing since */
 	LB_FLOW_ESTABLISHED, /* TCP */
-	LB_FLOW_FIN,         /* the client's FIN was seen: half closed, or closed */
-	LB_FLOW_RST,         /* an RST was seen and nothing since */
-	LB_FLOW_UDP_NEW,     /* one datagram was seen */
+	/* the client's FIN was seen: half closed, or closed, as far as its half shows */
+	LB_FLOW_FIN,
+	LB_FLOW_RST,     /* an RST was seen and nothing since */
+	LB_FLOW_UDP_NEW, /* one datagram was seen */
 	LB_FLOW_UDP,
 	LB_FLOW_AFFINITY_NEW, /* a client, not a flow; none of its flows has been established yet */
 	LB_FLOW_AFFINITY,
@@ -698,16 +699,22 @@ enum lb_flow_state {
 	LB_FLOW_KEPT, /* mark: the same flow was seen again in a later tick */
 	/* silent for longer than its idle timeout; only where the service tracks always */
 	LB_FLOW_DORMANT,
+	/* of LB_FORWARD_NAT: */
+	LB_FLOW_ENDING, /* as ESTABLISHED, and the backend's FIN was seen */
+	LB_FLOW_CLOSED, /* the FIN of both ends was seen */
 };
 
 #define LB_FLOW_SET(state) (1u << LB_FLOW_##state)
 /* The states that count as an active flow. */
 #define LB_FLOW_COUNTED                                                                          \
 	(LB_FLOW_SET(SYN) | LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | \
-	 LB_FLOW_SET(KEPT))
+	 LB_FLOW_SET(KEPT) | LB_FLOW_SET(ENDING))
 /* The states of entries that are not evicted while the flow is live. */
-#define LB_FLOW_FIRM \
-	(LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | LB_FLOW_SET(AFFINITY))
+#define LB_FLOW_FIRM                                                          \
+	(LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | \
+	 LB_FLOW_SET(AFFINITY) | LB_FLOW_SET(ENDING))
+/* The states of an established flow that is not over. */
+#define LB_FLOW_LASTING (LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP) | LB_FLOW_SET(ENDING))
 /* The states that count towards a service's share. SYN is one of them: a handshake must still have
  * its place when it completes. */
 #define LB_FLOW_HELD (LB_FLOW_FIRM | LB_FLOW_SET(SYN))
@@ -777,7 +784,7 @@ struct lb_backend_count {
 	/* TCP SYNs forwarded, of tracked flows only the first; and UDP flows where they are
 	 * tracked */
 	__u64 flows;
-	__u64 pad;
+	__u64 refused; /* resets that answer a SYN; of LB_FORWARD_NAT */
 };
 
 /* reason_counts[cpu * LB_COUNTERS + counter]: enum lb_reason, then enum lb_event. The counters
@@ -795,6 +802,7 @@ struct lb_total {
 	__u64 bytes;
 	__u64 flows;
 	__u64 returned_packets, returned_bytes; /* replies */
+	__u64 refused;
 };
 
 /* service_counts[cpu * services + id]: packets dropped, by reason */
@@ -814,30 +822,38 @@ struct lb_service_count {
 
 /* ---- connect times of a sample of the flows: bpf/connect.h ---- */
 
-/* probes: SYNs that are not answered yet. Direct-mapped, one word: fingerprint 23 (63-41) | sent
- * again 1 (40) | backend 15 (39-25) | used 1 (24) | time 24 (23-0), in units of 8.192 us, which
- * wraps after 137 s */
-#define LB_PROBES              16384 /* power of two */
-#define LB_PROBE_USED          (1ULL << 24)
-#define LB_PROBE_RETRIED       (1ULL << 40)
-#define LB_PROBE_TIME          0xffffffu
-#define LB_PROBE_TIME_SHIFT    13
-#define LB_PROBE_AGAIN         (100000000u >> LB_PROBE_TIME_SHIFT) /* 0.1 s */
-#define LB_PROBE_FP(word)      ((__u32)((word) >> 41))
-#define LB_PROBE_HASH_FP(hash) ((__u32)(hash) >> 9)
-#define LB_PROBE_INDEX(hash)   ((__u32)((hash) >> 32) & (LB_PROBES - 1))
-#define LB_PROBE_BACKEND(word) ((__u32)((word) >> 25) & LB_MAX_BACKENDS)
+/* probes: SYNs that are not answered yet, or whose answer the client has not confirmed. Direct-
+ * mapped, one word: fingerprint 21 (63-43) | answered again 1 (42) | answered 1 (41) | sent again
+ * 1 (40) | backend 15 (39-25) | used 1 (24) | time 24 (23-0) of the SYN or of its answer, in units
+ * of 8.192 us, which wraps after 137 s */
+#define LB_PROBES        16384 /* power of two */
+#define LB_PROBE_USED    (1ULL << 24)
+#define LB_PROBE_RETRIED (1ULL << 40)
+/* by the backend, of LB_FORWARD_NAT */
+#define LB_PROBE_ANSWERED       (1ULL << 41)
+#define LB_PROBE_ANSWERED_AGAIN (1ULL << 42)
+#define LB_PROBE_TIME           0xffffffu
+#define LB_PROBE_TIME_SHIFT     13
+#define LB_PROBE_AGAIN          (100000000u >> LB_PROBE_TIME_SHIFT) /* 0.1 s */
+#define LB_PROBE_FP(word)       ((__u32)((word) >> 43))
+#define LB_PROBE_HASH_FP(hash)  ((__u32)(hash) >> 11)
+#define LB_PROBE_INDEX(hash)    ((__u32)((hash) >> 32) & (LB_PROBES - 1))
+#define LB_PROBE_BACKEND(word)  ((__u32)((word) >> 25) & LB_MAX_BACKENDS)
 #define LB_PROBE(hash, backend, time) \
-	((__u64)LB_PROBE_HASH_FP(hash) << 41 | (__u64)(backend) << 25 | LB_PROBE_USED | (time))
+	((__u64)LB_PROBE_HASH_FP(hash) << 43 | (__u64)(backend) << 25 | LB_PROBE_USED | (time))
 
 /* connects_of[backend]: how often a connect took so long, four buckets an octave, and what else
- * became of connects. The program only adds, by atomics; lbd adds those without an answer. */
+ * became of connects. To the backend's answer, if that passes here (LB_FORWARD_NAT), else to the
+ * client's next packet. The program only adds, by atomics; lbd adds those without an answer. */
 #define LB_CONNECT_BUCKETS 72 /* up to 4.3 s, and what is above */
 enum lb_connect_count {
 	LB_CONNECT_SAMPLED = LB_CONNECT_BUCKETS, /* SYNs noted */
 	LB_CONNECT_RETRIED,                      /* of them sent again before any other packet */
 	LB_CONNECT_RESET,                        /* the client's next packet was a reset */
 	LB_CONNECT_UNANSWERED,                   /* no next packet within 3 s */
+	/* of LB_FORWARD_NAT */
+	LB_CONNECT_REFUSED,        /* the backend answered with a reset */
+	LB_CONNECT_ANSWERED_AGAIN, /* it sent its answer again before the client's next packet */
 	LB_CONNECT_WORDS = LB_CONNECT_BUCKETS + 8,
 };
 

@@ -28,6 +28,7 @@ static void add_backend(const struct dataplane *dp, uint32_t id, struct dp_count
 		sum->packets += read_count(&count->packets);
 		sum->bytes += read_count(&count->bytes);
 		sum->flows += read_count(&count->flows);
+		sum->refused += read_count(&count->refused);
 	}
 }
 
@@ -123,7 +124,7 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 	total = &dp->maps.totals[record->id];
 	counts = service_counts(dp, record->id);
 	*ret = (struct dp_service_stats){
-	    .counts = {total->packets, total->bytes, total->flows},
+	    .counts = {total->packets, total->bytes, total->flows, total->refused},
 	    .returned = {total->returned_packets, total->returned_bytes},
 	    .slots = LB_REGION_SIZE(dp->maps.services[record->id].ring),
 	    .slots_in_transition = record->in_transition,
