@@ -117,6 +117,7 @@ static __always_inline void tuple_see(const struct lb_tuple *tuple, __u32 what)
 	}
 }
 
+/* Any packet that was sent as a reply of this backend. */
 LB_NOINLINE int reply_see(struct xdp_md *ctx, __u32 backend)
 {
 	struct packet p = {.ctx = ctx};
@@ -124,7 +125,7 @@ LB_NOINLINE int reply_see(struct xdp_md *ctx, __u32 backend)
 	__u32 what;
 
 	if (!is_believed(ctx, backend_at(backend)) || !continues(parse_link(&p)) ||
-	    !continues(parse_transport(&p)) || p.protocol != IPPROTO_TCP || !p.l4 ||
+	    !continues(parse_transport(&p)) || !(p.tcp_flags & LB_TCP_EDGES) || !p.l4 ||
 	    p.l4 + sizeof(struct tcphdr) > p.end)
 		return 0;
 	what = (backend & LB_MAX_BACKENDS) | (__u32)p.tcp_flags << 16;

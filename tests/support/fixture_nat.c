@@ -135,6 +135,12 @@ void fixture_real(struct fixture *f, uint16_t backend, const char *vip, int prot
 	rebuild_reals(f);
 }
 
+void fixture_own_mac(struct fixture *f)
+{
+	f->map.settings->own_mac = 0;
+	memcpy(&f->map.settings->own_mac, (uint8_t[]){2, 0, 0, 0, 0, 1}, 6);
+}
+
 struct lb_return_count fixture_return_count(const struct fixture *f, uint16_t id)
 {
 	struct lb_return_count sum = {0};
