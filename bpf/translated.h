@@ -67,7 +67,7 @@ static __always_inline int back_leave(struct xdp_md *ctx, __u32 backend)
 /* A packet to an embedded client. */
 static __always_inline int translate_back(struct xdp_md *ctx)
 {
-	__u32 from = back_from(ctx);
+	__u32 from = settings.embed_length ? back_from(ctx) : FROM_NONE(LB_REASON_not_vip);
 
 	if (FROM_REASON(from) == LB_REASON_not_vip)
 		return LB_CONTINUE;
