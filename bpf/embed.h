@@ -37,8 +37,8 @@ static __always_inline __be32 embed_read(const __u64 address[2])
 /* The sum of an IPv6 address less that of an IPv4 address, folded. */
 static __always_inline __u32 embed_change(const __u64 address[2], __be32 client)
 {
-	const __u64 sum = (__u64)(__u32)address[0] + (address[0] >> 32) + (__u32)address[1] +
-			  (address[1] >> 32);
+	const __u64 sum =
+	    (__u64)(__u32)address[0] + (address[0] >> 32) + (__u32)address[1] + (address[1] >> 32);
 
 	return csum_fold_words(sum + (__u32)~client);
 }

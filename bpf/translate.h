@@ -23,12 +23,15 @@ static __always_inline struct lb_handover *handover_of(void)
 LB_NOINLINE int translate(struct xdp_md *ctx, __u32 backend)
 {
 	struct lb_handover *handover = handover_of();
+	int reason = LB_REASON_untranslatable;
 
 	if (handover) {
 		handover->backend = backend;
 		bpf_tail_call(ctx, &programs, LB_PROGRAM_TRANSLATE);
 	}
-	return LB_REASON_untranslatable;
+	/* hidden: the compiler sees no other value that this function could return */
+	OPAQUE(reason);
+	return reason;
 }
 
 /* Whether an IPv6 packet goes to a client that has only an IPv4 address. */

@@ -96,8 +96,8 @@ static __always_inline bool behind6_find(const struct packet *p, struct behind6 
 		*ret = (struct behind6){.offset = V6_HEADER, .protocol = ip->nexthdr};
 		return true;
 	}
-	extensions = parse_extensions(p->ctx, p->l3_offset + V6_HEADER, ip->nexthdr,
-				      p->length - V6_HEADER);
+	extensions =
+	    parse_extensions(p->ctx, p->l3_offset + V6_HEADER, ip->nexthdr, p->length - V6_HEADER);
 	if (extensions >= EXTENSIONS_ROUTED)
 		return false;
 	*ret = (struct behind6){
@@ -108,8 +108,23 @@ static __always_inline bool behind6_find(const struct packet *p, struct behind6 
 	return ret->kind == PACKET_WHOLE || fragment6_read(p, extensions, ret);
 }
 
-/* The identification of what may be cut must differ from that of others; else it has no meaning
- * (RFC 6864). */
+/* For a packet that may be cut: it must differ from those of others that are on their way. It does
+ * as their content does: by the sum, and what is there of TCP's sequence number or the payload. */
+static __always_inline __be16 identification_of(const struct packet *p)
+{
+	const void *more = p->l4 + (p->protocol == IPPROTO_TCP ? 4 : 8);
+	__u16 *check = transport_check_again(p);
+	__u32 word = 0;
+
+	if (!check)
+		return 0;
+	if (more + sizeof(word) <= p->end)
+		word = *(const __u32 *)more;
+	return (word ^ *check * 0x85ebca6bu) * 0x9e3779b1u >> 16;
+}
+
+/* p->l4: behind the extension headers. The identification of what is not cut has no meaning (RFC
+ * 6864). */
 static __always_inline void header4_make(struct iphdr *to, const struct packet *p,
 					 const struct behind6 *behind, const struct lb_return *line)
 {
@@ -121,10 +136,10 @@ static __always_inline void header4_make(struct iphdr *to, const struct packet *
 	to->tot_len = bpf_htons(length);
 	to->id = behind->id;
 	to->frag_off = behind->place;
-	if (behind->kind == PACKET_WHOLE && length > CUT_MOST)
+	if (behind->kind == PACKET_WHOLE && (length > CUT_MOST || behind->protocol == IPPROTO_ICMP))
 		to->frag_off = bpf_htons(IPV4_DF);
 	else if (behind->kind == PACKET_WHOLE)
-		to->id = bpf_get_prandom_u32();
+		to->id = identification_of(p);
 	to->ttl = from->hop_limit - 1;
 	to->protocol = behind->protocol;
 	to->saddr = line->vip[0];
@@ -255,8 +270,8 @@ static __always_inline bool exit4_find(const struct packet *p, const struct iphd
 {
 	const struct scratch *s = scratch_of();
 
-	*ret = (struct exit4){
-	    .reason = LB_REASON_returned_kernel, .kept = true, .link = p->l3_offset};
+	*ret =
+	    (struct exit4){.reason = LB_REASON_returned_kernel, .kept = true, .link = p->l3_offset};
 	if (!s || !client_hop(p->ctx, ip->saddr, ip->daddr, ip->protocol))
 		return true;
 	if (bpf_ntohs(ip->tot_len) > s->hop.mtu)
@@ -290,8 +305,6 @@ static __always_inline int back_write(struct packet *p, const struct behind6 *be
 		unfinished = unfinished_check(p) != NULL;
 	else if (!settings.finished)
 		sum_finish(p->ctx);
-	p->l4 = p->l3 + behind->offset;
-	p->protocol = behind->protocol;
 	if (behind->kind != PACKET_LATER_FRAGMENT && !back_transport(p, line, ip, unfinished))
 		return LB_REASON_vip_malformed;
 	ip->ttl += way->kept; /* the kernel takes one as well */
@@ -314,6 +327,8 @@ LB_NOINLINE int back_send(struct xdp_md *ctx, __u32 backend)
 		return icmp_time_exceeded(ctx);
 	if (!behind6_find(&p, &behind))
 		return LB_REASON_untranslatable;
+	p.l4 = p.l3 + behind.offset;
+	p.protocol = behind.protocol;
 	header4_make(&ip, &p, &behind, line);
 	if (!exit4_find(&p, &ip, &way))
 		return back_too_big(ctx);

@@ -177,8 +177,7 @@ static __always_inline bool rest_to_v6(const struct packet *p, const struct quot
 
 	*ret = 0;
 	if (type == ICMP_TYPE(ICMP6_PACKET_TOO_BIG, 0))
-		*ret = bpf_htonl(
-		    mtu_to_v6(rest & 0xffff, bpf_ntohs(quoted->tot_len), link_mtu));
+		*ret = bpf_htonl(mtu_to_v6(rest & 0xffff, bpf_ntohs(quoted->tot_len), link_mtu));
 	else if (type == ICMP_TYPE(ICMP6_PARAMETER_PROBLEM, ICMP6_CODE_NEXT_HEADER))
 		pointer = offsetof(struct ipv6hdr, nexthdr);
 	else if (type == ICMP_TYPE(ICMP6_PARAMETER_PROBLEM, 0))
@@ -211,8 +210,7 @@ static __always_inline void quoted_reply_change(const struct packet *p, const st
 
 	if (b->nat.port)
 		*(__be16 *)q->l4 = b->nat.port;
-	quote_sum_shift(p, q,
-			embed_change((const __u64 *)&quote->daddr, client) + b->nat.delta4);
+	quote_sum_shift(p, q, embed_change((const __u64 *)&quote->daddr, client) + b->nat.delta4);
 }
 
 static __always_inline bool error6_make(struct error6 *e, const struct packet *p,
@@ -224,8 +222,7 @@ static __always_inline bool error6_make(struct error6 *e, const struct packet *p
 
 	if (!type || !rest_to_v6(p, q, type, b->mtu, &rest))
 		return false;
-	header6_write(&e->ip, p->l3, b,
-		      ICMP_HEADER + V6_HEADER + quote_kept(p, q));
+	header6_write(&e->ip, p->l3, b, ICMP_HEADER + V6_HEADER + quote_kept(p, q));
 	e->ip.nexthdr = IPPROTO_ICMPV6;
 	e->icmp.type = type >> 8;
 	e->icmp.code = type;

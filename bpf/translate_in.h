@@ -81,8 +81,8 @@ static __always_inline int headers6_put(const struct packet *p, const struct lb_
 {
 	void *data;
 
-	if (bpf_xdp_adjust_head(p->ctx, (int)(p->l3_offset + header) -
-					    (int)(link + V6_HEADER + more)))
+	if (bpf_xdp_adjust_head(p->ctx,
+				(int)(p->l3_offset + header) - (int)(link + V6_HEADER + more)))
 		return LB_REASON_no_headroom;
 	data = (void *)(long)p->ctx->data;
 	if (data + link + V6_HEADER + more > (void *)(long)p->ctx->data_end)
@@ -102,9 +102,8 @@ static __always_inline int headers6_put_for(const struct packet *p, const struct
 	if (p->kind == PACKET_WHOLE)
 		return tagged ? headers6_put(p, b, headers, header, ETH_HLEN + LB_VLAN_LEN, 0)
 			      : headers6_put(p, b, headers, header, ETH_HLEN, 0);
-	return tagged
-		   ? headers6_put(p, b, headers, header, ETH_HLEN + LB_VLAN_LEN, FRAGMENT6_LEN)
-		   : headers6_put(p, b, headers, header, ETH_HLEN, FRAGMENT6_LEN);
+	return tagged ? headers6_put(p, b, headers, header, ETH_HLEN + LB_VLAN_LEN, FRAGMENT6_LEN)
+		      : headers6_put(p, b, headers, header, ETH_HLEN, FRAGMENT6_LEN);
 }
 
 /* Gives a datagram of IPv6 without extension headers its sum, which is 0 so far. */

@@ -536,14 +536,16 @@ struct lb_real_bucket {
 #define LB_REALS_BUCKETS(w)           ((__u32)(w) & (LB_REALS_TRANSLATED - 1))
 #define LB_REALS_MULTIPLIER(w)        LB_TABLE_MULTIPLIER(LB_REALS_SEED(w))
 
-/* high, low: of the address, as loaded from a packet; IPv4: 0 and the address. port: wire order. */
+/* high, low: of the address, as loaded from a packet; IPv4: 0 and the address. port: wire order, in
+ * a round of its own: together with an address it could make up for the difference to another one,
+ * under every seed. */
 static inline __attribute__((always_inline)) __u64 lb_real_hash(__u64 high, __u64 low, __be16 port,
 								__u8 protocol, __u64 multiplier)
 {
-	__u64 h = (low ^ (__u64)port << 48 ^ (__u64)protocol << 40) * multiplier;
+	__u64 h = low * multiplier;
 
 	h = (h ^ h >> 32 ^ high) * 0xbf58476d1ce4e5b9ULL;
-	h = (h ^ h >> 32) * multiplier;
+	h = (h ^ h >> 32 ^ ((__u32)port << 8 | protocol)) * multiplier;
 	return h ^ h >> 32;
 }
 

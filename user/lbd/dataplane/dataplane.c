@@ -61,11 +61,11 @@ enum map_index {
 };
 
 static const char *const map_names[MAPS] = {
-    "links",          "vips",          "ports",          "services", "reals",    "returns",
-    "return_counts",  "directs",       "hops",           "arena",    "fronts",   "stamps",
-    "backends",       "loads",         "turns",          "flows",    "dirty",    "frags",
-    "backend_counts", "reason_counts", "service_counts", "totals",   "filters",  "limits",
-    "sources",        "offenders",     "egress",         "paths",    "locals",   "programs",
+    "links",          "vips",          "ports",          "services", "reals",   "returns",
+    "return_counts",  "directs",       "hops",           "arena",    "fronts",  "stamps",
+    "backends",       "loads",         "turns",          "flows",    "dirty",   "frags",
+    "backend_counts", "reason_counts", "service_counts", "totals",   "filters", "limits",
+    "sources",        "offenders",     "egress",         "paths",    "locals",  "programs",
     "handovers",      "settings",
 };
 

@@ -218,10 +218,9 @@ static void warn_of_prefix(const struct state *state, const struct config *confi
 	    (was->length == now->length && addr_equal(&was->addr, &now->addr)) ||
 	    !has_translated(config))
 		return;
-	state_warn(state,
-		   "nat: prefix: %s/%u -> %s/%u: connections of IPv4 clients to IPv6 backends end",
-		   addr_format(&was->addr, from), was->length, addr_format(&now->addr, to),
-		   now->length);
+	state_warn(
+	    state, "nat: prefix: %s/%u -> %s/%u: connections of IPv4 clients to IPv6 backends end",
+	    addr_format(&was->addr, from), was->length, addr_format(&now->addr, to), now->length);
 }
 
 void nat_warn_of_change(const struct state *state, const struct config *config)
