@@ -450,6 +450,7 @@ void config_read_service(const struct config_place *root, unsigned index,
 	*service = service_defaults;
 	service->algorithm = algo_find("maglev");
 	service->protocol = own->protocol;
+	service->translates = defaults->translates;
 	config_place_item(root, "services", index, &at);
 	config_read_texts(&at, service_texts, own, service);
 	config_read_numbers(&at, service_numbers, own, service);
