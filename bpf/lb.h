@@ -19,6 +19,7 @@
 #include "refuse.h"
 #include "forward.h"
 #include "reply_rare.h"
+#include "translate.h"
 #include "count.h"
 #include "straight.h"
 
@@ -130,7 +131,8 @@ static __always_inline int not_vip(const struct packet *p)
 
 	if (reason != LB_REASON_not_vip || likely(!reals_word()))
 		return reason;
-	return reply_rare(p);
+	reason = may_be_translated(p, reals_word()) ? translate(p->ctx, 0) : LB_CONTINUE;
+	return continues(reason) ? reply_rare(p) : reason;
 }
 
 /* A packet without a backend. Most are not to a VIP: they need no call. */

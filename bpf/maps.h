@@ -178,6 +178,22 @@ struct {
 	__type(value, __u32);
 } locals SEC(".maps");
 
+/* Programs that rare packets go on in. Pinned, as the kernel empties it when no process and no pin
+ * has it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, LB_PROGRAMS);
+	__type(key, __u32);
+	__type(value, __u32);
+} programs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct lb_handover);
+} handovers SEC(".maps");
+
 /* What a VIP itself sends, by kind: a flood of one kind leaves the others their rates. */
 enum answer_kind {
 	ANSWER_TOO_BIG,

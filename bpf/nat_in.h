@@ -9,6 +9,7 @@
 #include "parse.h"
 #include "quote.h"
 #include "send.h"
+#include "translate.h"
 
 /* An ICMP error to the VIP, about a reply: it quotes the VIP as source. */
 static __always_inline int nat_error_in(const struct packet *p, __u32 backend)
@@ -71,6 +72,8 @@ static __always_inline int forward_nat(const struct packet *p, const struct rout
 {
 	const struct lb_backend *b = r->backend;
 
+	if (unlikely(is_translated(p, b)))
+		return translate(p->ctx, r->backend_id);
 	if (unlikely(p->length > b->mtu))
 		return icmp_too_big(p->ctx, b->mtu);
 	if (unlikely(hop_limit(p) <= 1))

@@ -12,6 +12,8 @@
 
 /* ---- from which backend ---- */
 
+/* kind: 0, or LB_REAL_TRANSLATED; a constant in every call. */
+
 /* A backend's number, or the reason with which a packet ends that is not changed. */
 #define FROM_NONE(reason) ((__u32)(reason) << 16)
 #define FROM_REASON(from) ((from) >> 16)
@@ -68,11 +70,12 @@ static __always_inline __u32 from_fragment(const struct packet *p)
 				     : FROM_NONE(LB_REASON_not_vip);
 }
 
-static __always_inline __u32 from_ports(const struct packet *p)
+static __always_inline __u32 from_ports(const struct packet *p, __u8 kind)
 {
 	__u32 id;
 
-	if (!real_find(reals_word(), p->family, source_of(p), (__be16)p->ports, p->protocol, &id))
+	if (!real_find(reals_word(), p->family, source_of(p), (__be16)p->ports, p->protocol | kind,
+		       &id))
 		id = 0;
 	if (p->kind == PACKET_FIRST_FRAGMENT)
 		reply_remember(p, id);
@@ -81,7 +84,7 @@ static __always_inline __u32 from_ports(const struct packet *p)
 
 /* An ICMP error about a packet of the way in: it quotes a real as destination. It comes from the
  * backend, or from a router before it. */
-static __always_inline __u32 from_quote(const struct packet *p)
+static __always_inline __u32 from_quote(const struct packet *p, __u8 kind)
 {
 	struct quote q = {};
 	const void *real;
@@ -95,7 +98,7 @@ static __always_inline __u32 from_quote(const struct packet *p)
 	if (q.later)
 		return FROM_NONE(real_with(p->family, real, &id) ? LB_REASON_fragment_unknown
 								 : LB_REASON_not_vip);
-	if (!real_find(reals_word(), p->family, real, ((__be16 *)q.l4)[1], q.protocol, &id))
+	if (!real_find(reals_word(), p->family, real, ((__be16 *)q.l4)[1], q.protocol | kind, &id))
 		return FROM_NONE(LB_REASON_not_vip);
 	return judged(p, id);
 }
@@ -105,7 +108,7 @@ static __always_inline bool is_icmp_of_family(const struct packet *p)
 	return p->protocol == (p->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 }
 
-LB_NOINLINE __u32 reply_from(struct xdp_md *ctx)
+static __always_inline __u32 from_packet(struct xdp_md *ctx, __u8 kind)
 {
 	struct packet p = {.ctx = ctx};
 
@@ -114,8 +117,13 @@ LB_NOINLINE __u32 reply_from(struct xdp_md *ctx)
 	if (p.kind == PACKET_LATER_FRAGMENT)
 		return from_fragment(&p);
 	if (p.protocol == IPPROTO_TCP || p.protocol == IPPROTO_UDP)
-		return from_ports(&p);
-	return is_icmp_of_family(&p) ? from_quote(&p) : FROM_NONE(LB_REASON_not_vip);
+		return from_ports(&p, kind);
+	return is_icmp_of_family(&p) ? from_quote(&p, kind) : FROM_NONE(LB_REASON_not_vip);
+}
+
+LB_NOINLINE __u32 reply_from(struct xdp_md *ctx)
+{
+	return from_packet(ctx, 0);
 }
 
 /* ---- changing it ---- */

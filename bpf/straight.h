@@ -24,6 +24,7 @@
 #include "select.h"
 #include "service.h"
 #include "slot.h"
+#include "translate.h"
 
 /* Off in the build by which a test compares both paths. */
 #ifndef LB_STRAIGHT_ON
@@ -175,6 +176,17 @@ static __always_inline int straight_nat(const struct packet *p, __u32 backend)
 			      : nat_plain_in_v6(p->ctx, backend, PLAIN(p));
 }
 
+/* A packet that straight_nat left, as its backend has the other family. Not part of that: see
+ * translate. */
+static __always_inline int straight_translate(const struct packet *p, const struct route *r,
+					      __u32 forward)
+{
+	if (p->family != 4 || forward != LB_FORWARD_NAT ||
+	    lb_backend_kind(r->backend) != LB_BACKEND_STRAIGHT(6))
+		return LB_CONTINUE;
+	return translate(p->ctx, r->backend_id);
+}
+
 static __always_inline int straight_forward(const struct packet *p, const struct route *r,
 					    __u32 forward)
 {
@@ -256,6 +268,8 @@ static __always_inline int straight_send(const struct packet *p, struct route *r
 		return LB_CONTINUE;
 	reason = straight_forward(p, r, forward);
 	if (continues(reason))
+		reason = straight_translate(p, r, forward);
+	if (continues(reason))
 		return LB_CONTINUE;
 	r->new_flow = is_syn(p);
 	return end_sent(reason, p, r);
@@ -280,12 +294,25 @@ static __always_inline int straight_serve(const struct packet *p, struct route *
 			     LB_STRAIGHT_FORWARD(word));
 }
 
+/* A packet to an IPv4 client from a host with an IPv6 address. */
+static __always_inline int straight_translated(const struct packet *p)
+{
+	int reason = translate(p->ctx, 0);
+
+	if (continues(reason))
+		return LB_CONTINUE;
+	/* without a counter, as in reply.h */
+	return likely(reason == LB_REASON_returned_tx) ? XDP_TX : end(reason, p);
+}
+
 static __always_inline int straight_not_vip(const struct packet *p, const struct route *r)
 {
 	if (unlikely(is_icmp(p)))
 		return LB_CONTINUE;
 	if (likely(!r->tables->reals) || is_from_no_real(p))
 		return end(LB_REASON_not_vip, p);
+	if (unlikely(may_be_translated(p, r->tables->reals)))
+		return straight_translated(p);
 	return p->family == 4 ? reply_v4(p->ctx, p->length, r->tables->reals)
 			      : reply_v6(p->ctx, p->length, r->tables->reals);
 }

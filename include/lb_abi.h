@@ -133,11 +133,14 @@ struct lb_settings {
 	__u32 direct4, direct6; /* prefixes in map `directs`: LB_LIST */
 	__u32 hops4, hops6;     /* ways in map `hops`: LB_LIST */
 	__u8 finished;          /* no packet's checksum is left to an interface */
-	__u8 pad2[15];
+	__u8 embed_length;      /* of `embed`, bits: 32, 40, 48, 56, 64 or 96; 0: there is none */
+	__u8 pad2[14];
 	/* A line for what is not to a VIP, while there are reals: a bit for each address of a real,
 	 * at lb_address_bit. Where it is not set, the source is none of them. */
 	__u64 real[LB_ADDRESS_BITS / 64];
-	__u64 pad3[4];
+	/* The prefix of the IPv6 addresses in which IPv4 clients reach IPv6 backends (RFC 6052), as
+	 * two words of a packet: its bits, the rest zero, and which bits those are. */
+	__u64 embed[2], embed_mask[2];
 };
 
 /* ---- links: the MAC addresses that are this host's, for each interface with the program ---- */
@@ -528,28 +531,35 @@ struct lb_real_bucket {
 	__u64 real[LB_REAL_WAYS];
 };
 
-/* The first bucket (63-32) | seed of the hash 8 (31-24) | some service takes any port 1 (23) |
- * number of buckets, a power of two (22-0). */
+/* The first bucket (63-32) | seed of the hash 8 (31-24) | some service takes any port 1 (23) | some
+ * service translates 1 (22) | number of buckets, a power of two (21-0). */
 #define LB_REALS(base, buckets, seed) ((__u64)(base) << 32 | (__u32)(seed) << 24 | (__u32)(buckets))
 #define LB_REALS_BASE(w)              ((__u32)((w) >> 32))
 #define LB_REALS_SEED(w)              ((__u32)(w) >> 24)
 #define LB_REALS_ANY                  (1u << 23)
-#define LB_REALS_BUCKETS(w)           ((__u32)(w) & (LB_REALS_ANY - 1))
+#define LB_REALS_TRANSLATED           (1u << 22)
+#define LB_REALS_BUCKETS(w)           ((__u32)(w) & (LB_REALS_TRANSLATED - 1))
 #define LB_REALS_MULTIPLIER(w)        LB_TABLE_MULTIPLIER(LB_REALS_SEED(w))
 
 /* What a real is besides its address, as one word. port: wire order. */
 #define LB_REAL_KIND(port, protocol) ((__u32)(port) | (__u32)(protocol) << 16)
 
-/* high, low: of the address, as loaded from a packet; IPv4: 0 and the address. kind:
- * LB_REAL_KIND. */
+/* high, low: of the address, as loaded from a packet; IPv4: 0 and the address. kind: LB_REAL_KIND,
+ * in a round of its own: together with an address it could make up for the difference to another
+ * one, under every seed. */
 static inline __attribute__((always_inline)) __u64 lb_real_hash(__u64 high, __u64 low, __u32 kind,
 								__u64 multiplier)
 {
-	__u64 h = (low ^ (__u64)kind << 32) * multiplier;
+	__u64 h = low * multiplier;
 
 	h = (h ^ h >> 32 ^ high) * 0xbf58476d1ce4e5b9ULL;
+	h = (h ^ h >> 32 ^ kind) * multiplier;
 	return h ^ h >> 32;
 }
+
+/* In the protocol of a real: the service has an IPv4 VIP and the backend an IPv6 address, so its
+ * clients are in lb_settings.embed. The same backend may be of a service with an IPv6 VIP too. */
+#define LB_REAL_TRANSLATED 0x80
 
 /* returns: what a reply gets, by backend: one line each. It stays when the backend is removed,
  * until no reply can come any more. */
@@ -557,9 +567,9 @@ struct lb_return {
 	__be32 real[4]; /* IPv4: [0] */
 	__be32 vip[4];
 	/* compared as one word: LB_RETURN_KIND */
-	__be16 port; /* 0: any; the port stays */
-	__u8 protocol;
-	__u8 family; /* 4 or 6; 0: the backend gets no replies here. Written last */
+	__be16 port;   /* 0: any; the port stays */
+	__u8 protocol; /* with LB_REAL_TRANSLATED: vip is an IPv4 address */
+	__u8 family;   /* of real: 4 or 6; 0: the backend gets no replies here. Written last */
 	__be16 vip_port;
 	__u16 delta3, delta4; /* as in struct lb_nat */
 	__u8 pad[2];
@@ -580,6 +590,18 @@ static inline __u32 lb_return_kind(const struct lb_return *line)
 struct lb_return_count {
 	__u64 packets;
 	__u64 bytes;
+};
+
+/* ---- between IPv4 and IPv6: a program of its own, which the main one calls ---- */
+
+/* programs: it lasts from one lbd to the next, so both programs of a takeover fit each other. */
+#define LB_PROGRAM_TRANSLATE 0
+#define LB_PROGRAMS          1
+
+/* handovers: one element for each CPU, what the called program is to do with the packet. */
+struct lb_handover {
+	__u32 backend; /* that it is for; 0: it may be a reply */
+	__u32 pad;
 };
 
 /* directs: prefixes of clients who reach reals past the VIPs. */

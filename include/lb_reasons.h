@@ -58,6 +58,9 @@
 	X(nat_hairpin, DROPPED,                                                                   \
 	  "from a backend to a VIP whose backend would reply to it past the balancer "            \
 	  "(`forward: nat`): the same host, or one on the same link")                             \
+	X(untranslatable, DROPPED,                                                                \
+	  "between IPv4 and IPv6 (`forward: nat`, `nat: prefix`): has no counterpart in the "     \
+	  "other family, or the program for it is missing")                                       \
 	X(path_mtu, DROPPED,                                                                      \
 	  "ICMP packet too big about a tunnel packet to a backend: for lbd, which lowers the "    \
 	  "path MTU")                                                                             \

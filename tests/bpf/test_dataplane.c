@@ -102,11 +102,13 @@ static void unlink_pin(const char *name)
 static int teardown(void **state)
 {
 	static const char *const names[] = {
-	    "links",  "vips",     "ports",          "services",      "arena",          "fronts",
-	    "stamps", "backends", "loads",          "turns",         "flows",          "frags",
-	    "dirty",  "totals",   "backend_counts", "reason_counts", "service_counts", "filters",
-	    "egress", "paths",    "limits",         "sources",       "offenders",      "reals",
-	    "hops",   "returns",  "return_counts",  "directs",       "locals",         "settings"};
+	    "links",         "vips",           "ports",     "services", "arena",
+	    "fronts",        "stamps",         "backends",  "loads",    "turns",
+	    "flows",         "frags",          "dirty",     "totals",   "backend_counts",
+	    "reason_counts", "service_counts", "filters",   "egress",   "paths",
+	    "limits",        "sources",        "offenders", "reals",    "hops",
+	    "returns",       "return_counts",  "directs",   "locals",   "programs",
+	    "handovers",     "settings"};
 	char path[128];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)

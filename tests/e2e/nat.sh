@@ -11,17 +11,24 @@ skip_all_without iperf3 iperf3
 skip_all_without dnsmasq dnsmasq-base
 
 ANY4=192.0.2.40                # a VIP of any port
-CLIENT4=198.51.100.2 CLIENT6=2001:db8:c::2
+VIP46=192.0.2.46               # a VIP whose backends have IPv6 addresses: those of VIP6
+PREFIX=2001:db8:46::/96        # of its clients there
+CLIENT4=198.51.100.2 CLIENT6=2001:db8:c::2 CLIENT46=2001:db8:46::c633:6402
 DIRECT4=198.51.100.200         # of the client too: one that talks to backends past the VIPs
 REALS="10.0.0.11 10.0.0.12"    # of web4
-BOTH="4 6"
-BACKENDS=22                    # of all services
+FAMILIES="4 6 46"              # of the client, and of the backend if it has another
+BACKENDS=30                    # of all services
 MODE=${MODE:-native}           # auto would leave it when it sees an unfinished checksum
 COPY_MB=${NAT_COPY_MB:-20}     # through PostgreSQL's COPY, in each direction
 PG_BIN=$(find /usr/lib/postgresql -name initdb -printf '%h\n' 2>/dev/null | sort -V | tail -n 1)
 
-vip() { if [ "$1" = 4 ]; then echo $VIP4; else echo $VIP6; fi; }               # FAMILY
-url() { if [ "$1" = 4 ]; then echo "http://$VIP4"; else echo "http://[$VIP6]"; fi; } # FAMILY
+vip() { # FAMILY
+	local name=VIP$1
+	echo "${!name}"
+}
+url() { if [ "$1" = 6 ]; then echo "http://[$VIP6]"; else echo "http://$(vip "$1")"; fi; } # FAMILY
+outside() { echo "${1:0:1}"; } # FAMILY: of the client
+inside() { echo "${1: -1}"; }  # FAMILY: of the backend
 client() { in_ns client "$@"; }
 fetch() { client curl -sS -m 20 "$@"; } # CURL-ARGUMENT...
 peer() { client python3 "$WORK/peer.py" "$@"; }
@@ -211,11 +218,11 @@ nat_service() { # NAME VIP PROTOCOL PORT HEALTH BACKENDS [LINE]...
 
 config_nat() {
 	local family check="type: http, path: /healthz, $CHECK_TIMES"
-	echo "nat: { direct: [ $DIRECT4/32 ] }"
+	echo "nat: { direct: [ $DIRECT4/32 ], prefix: \"$PREFIX\" }"
 	echo "telemetry: { sample: 1/1 }"
 	echo "services:"
-	for family in $BOTH; do
-		b() { backend_address "$1" "$family"; }
+	for family in $FAMILIES; do
+		b() { backend_address "$1" "$(inside "$family")"; }
 		nat_service "web$family" "$(vip "$family")" tcp 80 "$check" \
 			"{ address: \"$(b 1)\" }, { address: \"$(b 2)\" }" "backend-port: 8080"
 		nat_service "db$family" "$(vip "$family")" tcp 5432 "$CHECK_TIMES" \
@@ -259,7 +266,7 @@ database_answers() { as_postgres true && psql_at 4 -c "select 1"; }
 
 test_an_unmodified_nginx_on_its_own_port_sees_the_client() {
 	local family address
-	for family in $BOTH; do
+	for family in $FAMILIES; do
 		address=CLIENT$family
 		for _ in 1 2 3 4 5 6 7 8; do
 			contains "$(fetch "$(url "$family")/who")" " ${!address} 8080"
@@ -276,7 +283,7 @@ test_both_backends_get_new_flows() {
 
 test_a_download_arrives_as_it_was_sent() {
 	local family
-	for family in $BOTH; do
+	for family in $FAMILIES; do
 		expect "sha256 over IPv$family" "$(fetch "$(url "$family")/files/big" | sha256sum)" = \
 			"$(sha256sum <"$WORK/files/big")"
 	done
@@ -301,16 +308,17 @@ test_replies_are_counted_beside_requests() {
 
 # Of a closed port: docs/telemetry.md.
 test_refused_connects_are_counted_beside_those_of_the_sample() {
-	local family before code
-	for family in $BOTH; do
-		before=$(backend_field "refused$family" "$(backend_address 1 "$family")" refused)
+	local family before code address
+	for family in $FAMILIES; do
+		address=$(backend_address 1 "$(inside "$family")")
+		before=$(backend_field "refused$family" "$address" refused)
 		for _ in 1 2 3 4 5; do
 			code=0
 			fetch -o /dev/null "$(url "$family"):9/" 2>/dev/null || code=$?
 			expect "curl's exit code" $code = 7
 		done
 		expect "refused over IPv$family" \
-			$(($(backend_field "refused$family" "$(backend_address 1 "$family")" refused) - before)) = 5
+			$(($(backend_field "refused$family" "$address" refused) - before)) = 5
 		expect "of the sample" "$(service_field "refused$family" connects | jq .refused)" -ge 5
 		expect "of the service" "$(service_field "refused$family" refused)" -ge 5
 		expect "the same as a metric" "$(service_metric lbd_service_refused_total "refused$family")" -ge 5
@@ -380,7 +388,7 @@ test_postgresql_copies_in_and_out_through_the_vip() {
 	yes "$(head -c 999 /dev/zero | tr '\0' x)" | head -n $((COPY_MB * 1000)) |
 		nl >"$WORK/rows"
 	want=$(sha256sum <"$WORK/rows")
-	for family in $BOTH; do
+	for family in $FAMILIES; do
 		psql_at "$family" -c "drop table if exists lines" -c "create table lines (number text, line text)" \
 			-c "copy lines from stdin" <"$WORK/rows" || FAILED=1
 		expect "sha256 of what came back over IPv$family" "$(psql_at "$family" -c "copy lines to stdout" |
@@ -407,14 +415,14 @@ test_iperf3_runs_both_ways_over_tcp_and_udp() {
 
 test_dnsmasq_answers_from_the_vip() {
 	local family
-	for family in $BOTH; do
+	for family in $FAMILIES; do
 		contains "$(peer lookup "$(vip "$family")" who.example)" 10.9.9.
 	done
 }
 
 test_a_closed_udp_port_is_refused_at_the_client() {
 	local family
-	for family in $BOTH; do
+	for family in $FAMILIES; do
 		expect "a datagram to a closed port over IPv$family" \
 			"$(peer refused "$(vip "$family")" 9)" = ConnectionRefusedError
 	done
@@ -427,7 +435,7 @@ asks() { # FAMILY LENGTH
 }
 test_datagrams_of_4000_bytes_pass_in_fragments() {
 	local family
-	for family in $BOTH; do
+	for family in $FAMILIES; do
 		asks "$family" 4000
 		asks "$family" 1472
 		asks "$family" 1
@@ -437,6 +445,7 @@ test_datagrams_of_4000_bytes_pass_in_fragments() {
 test_a_ping_of_the_vip_is_answered() {
 	client ping -q -c 2 -i 0.2 -W 2 $VIP4 >/dev/null || FAILED=1
 	client ping -q -c 2 -i 0.2 -W 2 $VIP6 >/dev/null || FAILED=1
+	client ping -q -c 2 -i 0.2 -W 2 $VIP46 >/dev/null || FAILED=1
 }
 
 # ---- path MTU ----
@@ -445,11 +454,11 @@ outside_mtu() { ip -n "$(ns router)" link set to-client mtu "$1"; } # MTU
 test_a_narrow_link_to_the_client_is_found_by_the_backend() {
 	local family
 	outside_mtu 1400
-	for family in $BOTH; do
+	for family in $FAMILIES; do
 		expect "sha256 over IPv$family" "$(fetch "$(url "$family")/files/big" | sha256sum)" = \
 			"$(sha256sum <"$WORK/files/big")"
 	done
-	for family in $BOTH; do
+	for family in $FAMILIES; do
 		expect "bytes of a datagram over IPv$family" "$(peer take "$(vip "$family")" 7000 1450)" = 1450
 	done
 	outside_mtu 1500
@@ -466,10 +475,12 @@ test_a_narrow_link_to_the_backend_is_told_to_the_client() {
 	local family before
 	before=$(reason_packets too_big_answered)
 	inside_route 1400 || return 1
-	for family in $BOTH; do asks "$family" 1450; done
+	for family in $FAMILIES; do asks "$family" 1450; done
 	expect "too_big_answered" "$(reason_packets too_big_answered)" -gt "$before"
 	contains "$(client ip route get $VIP4)" "mtu 1400"
 	contains "$(client ip -6 route get $VIP6)" "mtu 1400"
+	# headers of IPv6 are longer, by 20 bytes, and by 28 of a fragment
+	contains "$(client ip route get $VIP46)" "mtu 1372"
 	in_ns lb ip route del 10.0.0.11/32 dev eth0
 	in_ns lb ip -6 route del 2001:db8:b::11/128 dev eth0
 	lab_wait_for 10 "lbd to know the MTU again" inside_mtu_is 1500
@@ -492,26 +503,30 @@ behind_router() {
 	in_ns router ip rule add iif lo to 198.51.100.0/24 ipproto icmp lookup 66
 	in_ns router ip -6 rule add from 2001:db8:66::/64 to 2001:db8:c::/64 lookup 66
 	in_ns router ip -6 rule add iif lo to 2001:db8:c::/64 ipproto ipv6-icmp lookup 66
+	in_ns router ip -6 rule add to $PREFIX lookup 66
 	# its errors come back to it on their way to the client
 	in_ns router sysctl -qw net.ipv4.conf.br0.accept_local=1
 	lab_spawn echo-b4 in_ns b4 python3 "$WORK/peer.py" echo 7001
 	lbctl service add behind4 $VIP4:7100/udp --forward nat --backend 10.66.0.11,port=7001 >/dev/null
 	lbctl service add behind6 "[$VIP6]:7100/udp" --forward nat --backend 2001:db8:66::11,port=7001 \
 		>/dev/null
+	lbctl service add behind46 $VIP46:7100/udp --forward nat --backend 2001:db8:66::11,port=7001 >/dev/null
 }
 test_a_narrow_link_behind_a_router_is_told_by_its_error() {
 	local family answer
 	behind_router || return 1
-	lab_wait_for 10 "next hops" backends_up 19 || return 1
-	for family in $BOTH; do
+	lab_wait_for 10 "next hops" backends_up $((UP + 3)) || return 1
+	for family in $FAMILIES; do
 		answer=$(peer ask "$(vip "$family")" 7100 1450)
 		expect "a datagram of 1450 bytes and its answer over IPv$family" "${answer% *}" = "${answer#* }"
-		contains "$(client ip "-$family" route get "$(vip "$family")")" "mtu 1400"
+		answer=1400
+		[ "$family" != 46 ] || answer=1372
+		contains "$(client ip "-$(outside "$family")" route get "$(vip "$family")")" "mtu $answer"
 	done
-	for family in $BOTH; do
+	for family in $FAMILIES; do
 		lbctl service remove "behind$family" --force >/dev/null || FAILED=1
-		while in_ns router ip "-$family" rule del lookup 66 2>/dev/null; do :; done
-		client ip "-$family" route flush cache
+		while in_ns router ip "-$(inside "$family")" rule del lookup 66 2>/dev/null; do :; done
+		client ip "-$(outside "$family")" route flush cache
 	done
 }
 
@@ -574,8 +589,9 @@ test_two_services_with_one_real_are_refused_with_both_names() {
 		2>&1) && FAILED=1
 	contains "$said" "service db4"
 	contains "$said" "10.0.0.13:5433/tcp"
-	said=$(lbctl backend add web4 2001:db8:b::13 2>&1) && FAILED=1
+	said=$(lbctl backend add web6 10.0.0.13 2>&1) && FAILED=1
 	contains "$said" "expected an address of the VIP's family"
+	contains "$said" "cannot be told the address of an IPv6 client"
 }
 
 test_a_backend_that_is_added_is_at_the_services_port() {
@@ -630,6 +646,47 @@ answered_and_not_hinted() {
 	not_hinted
 }
 
+# ---- IPv4 VIPs with IPv6 backends ----
+
+test_ipv6_backends_behind_an_ipv4_vip_need_a_prefix() {
+	local said
+	sed "s#, prefix: .* }# }#" "$WORK/lbd.yaml" >"$WORK/bad.yaml"
+	said=$("$BUILD/lbd" --check "$WORK/bad.yaml" 2>&1) && FAILED=1
+	contains "$said" "service web46: backend 2001:db8:b::11: address"
+	contains "$said" "expected an IPv4 address like the VIP"
+	contains "$said" "nat: { prefix: PREFIX }"
+	said=$(lbctl service add twin 192.0.2.79:80/tcp --forward nat --backend 2001:db8:b::11,port=8080 \
+		2>&1) && FAILED=1
+	contains "$said" "service web46"
+	contains "$said" "[2001:db8:b::11]:8080/tcp"
+}
+
+# A backend that has IPv6 alone, and is added while another one drains.
+test_a_download_survives_the_change_of_ipv6_backends() {
+	local pid
+	client curl -s -m 60 -o "$WORK/got" "$(url 46)/slow/big" &
+	pid=$!
+	lab_wait_for 10 "the download to run" test -s "$WORK/got"
+	ip -n "$(ns b3)" -6 route replace default via 2001:db8:b::2 mtu 1500
+	lbctl backend add web46 2001:db8:b::13 >/dev/null || FAILED=1
+	lab_wait_for 10 "it to be up" condition_is web46 2001:db8:b::13 up || FAILED=1
+	lbctl backend drain web46 2001:db8:b::11 >/dev/null || FAILED=1
+	lbctl backend drain web46 2001:db8:b::12 >/dev/null || FAILED=1
+	lab_wait_for 20 "new flows by the new backend" new_one_answers
+	wait $pid || FAILED=1
+	cmp "$WORK/got" "$WORK/files/big" || FAILED=1
+	rm -f "$WORK/got"
+	lbctl backend undrain web46 2001:db8:b::11 >/dev/null || FAILED=1
+	lbctl backend undrain web46 2001:db8:b::12 >/dev/null || FAILED=1
+	lbctl backend remove web46 2001:db8:b::13 --now >/dev/null || FAILED=1
+}
+new_one_answers() { [[ $(fetch "$(url 46)/who") == "b3 $CLIENT46 8080" ]]; }
+
+test_replies_of_ipv6_backends_to_ipv4_clients_are_counted() {
+	expect "replies of web46" "$(service_field web46 returned_packets)" -gt 0
+	expect "untranslatable" "$(reason_packets untranslatable)" = 0
+}
+
 # ---- two arms: clients are behind eth1, backends behind eth0 ----
 
 second_arm() {
@@ -652,7 +709,7 @@ test_with_two_arms_replies_leave_by_the_other_interface() {
 	second_arm || return 1
 	arm_to_clients 10.1.0.1 2001:db8:e::1 10.1.0.2 2001:db8:e::2
 	before=$(reason_packets returned_redirect)
-	for family in $BOTH; do
+	for family in $FAMILIES; do
 		expect "sha256 over IPv$family" "$(fetch "$(url "$family")/files/big" | sha256sum)" = \
 			"$(sha256sum <"$WORK/files/big")"
 		asks "$family" 4000
@@ -670,11 +727,11 @@ test_with_two_arms_replies_leave_by_the_other_interface() {
 test_unfinished_checksums_of_backends_are_made_anew() {
 	local host
 	for host in client b1 b2; do in_ns $host ethtool -K eth0 tx on tso off gso off >/dev/null 2>&1; done
-	for family in $BOTH; do
+	for family in $FAMILIES; do
 		expect "sha256 over IPv$family" "$(fetch "$(url "$family")/files/big" | sha256sum)" = \
 			"$(sha256sum <"$WORK/files/big")"
 	done
-	for family in $BOTH; do asks "$family" 100; done
+	for family in $FAMILIES; do asks "$family" 100; done
 	for host in client b1 b2; do in_ns $host ethtool -K eth0 tx off >/dev/null 2>&1; done
 }
 
@@ -682,9 +739,9 @@ test_unfinished_checksums_of_backends_are_made_anew() {
 
 # Four downloads of some seconds, from before ACTION to their end.
 downloads_across() { # ACTION...
-	local n pids=() status=0
+	local n pids=() status=0 ways=(none 4 6 46 46)
 	for n in 1 2 3 4; do
-		client curl -s -m 60 -o "$WORK/got$n" "$(url $((n % 2 ? 4 : 6)))/slow/big" &
+		client curl -s -m 60 -o "$WORK/got$n" "$(url "${ways[n]}")/slow/big" &
 		pids+=($!)
 	done
 	lab_wait_for 10 "the downloads to run" downloads_run || return 1

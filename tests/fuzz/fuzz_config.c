@@ -160,6 +160,18 @@ static void check_nat(const struct config *config, const struct config_service *
 	}
 }
 
+static void check_embedding(const struct config_prefix *prefix)
+{
+	struct addr start = prefix->addr;
+
+	if (!prefix->length)
+		return;
+	require(prefix->length == 96 || (within(prefix->length, 32, 64) && prefix->length % 8 == 0),
+		"length %u", prefix->length);
+	require(start.family == 6 && !start.bytes[8] && !addr_clear_beyond(&start, prefix->length),
+		"a prefix that embeds nothing");
+}
+
 static void check_direct(const struct config_nat *nat)
 {
 	require(nat->direct_count <= 16, "%u prefixes", nat->direct_count);
@@ -274,6 +286,7 @@ static void check_config(const struct config *config)
 	check_peers(&config->peers);
 	check_api(config->api);
 	check_direct(&config->nat);
+	check_embedding(&config->nat.prefix);
 	for (unsigned i = 0; i < config->services_count; i++)
 		check_service(config, &config->services[i]);
 }

@@ -66,6 +66,15 @@ void fixture_size_maps(struct bpf_object *object, unsigned cpus)
 	make_wide(object, LB_RETURNS_MAP, FIXTURE_BACKENDS * sizeof(struct lb_return));
 }
 
+int fixture_programs(struct bpf_object *object)
+{
+	int programs = bpf_object__find_map_fd_by_name(object, "programs");
+	int fd = bpf_program__fd(bpf_object__find_program_by_name(object, "lb_translate"));
+	__u32 place = LB_PROGRAM_TRANSLATE;
+
+	return bpf_map_update_elem(programs, &place, &fd, BPF_ANY) ? -errno : 0;
+}
+
 static size_t map_bytes(const struct bpf_map *map)
 {
 	return (size_t)bpf_map__max_entries(map) * ((bpf_map__value_size(map) + 7) & ~7u);
@@ -156,6 +165,8 @@ static int load(struct fixture *f)
 	fixture_size_maps(f->skel->obj, f->cpus);
 	FIXTURE_SET_CONSTANTS(f->skel->rodata);
 	rc = bpf_object__load(f->skel->obj);
+	if (!rc)
+		rc = fixture_programs(f->skel->obj);
 	if (!rc)
 		rc = map_maps(f);
 	if (!rc)

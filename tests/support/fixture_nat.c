@@ -6,6 +6,7 @@
 #include <bpf/bpf.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/addr.h"
@@ -93,13 +94,17 @@ static bool place_all(struct fixture *f, uint32_t seed)
 static void rebuild_reals(struct fixture *f)
 {
 	uint32_t seed = 1;
-	uint64_t any = 0;
+	uint64_t flags = 0;
 
 	while (!place_all(f, seed))
 		assert_true(++seed < 256);
 	for (uint16_t id = 1; id < f->backends; id++)
-		if (f->map.returns[id].family && !f->map.returns[id].port)
-			any = LB_REALS_ANY;
+		if (f->map.returns[id].family) {
+			if (!f->map.returns[id].port)
+				flags |= LB_REALS_ANY;
+			if (f->map.returns[id].protocol & LB_REAL_TRANSLATED)
+				flags |= LB_REALS_TRANSLATED;
+		}
 	memset(f->map.settings->real, 0, sizeof(f->map.settings->real));
 	for (uint16_t id = 1; id < f->backends; id++) {
 		const __be32 *real = f->map.returns[id].real;
@@ -108,7 +113,7 @@ static void rebuild_reals(struct fixture *f)
 		if (f->map.returns[id].family)
 			f->map.settings->real[bit / 64] |= 1ull << bit % 64;
 	}
-	f->map.settings->tables[1].reals = LB_REALS(0, FIXTURE_REALS / 2, seed) | any;
+	f->map.settings->tables[1].reals = LB_REALS(0, FIXTURE_REALS / 2, seed) | flags;
 }
 
 void fixture_real(struct fixture *f, uint16_t backend, const char *vip, int protocol, int vip_port,
@@ -116,6 +121,7 @@ void fixture_real(struct fixture *f, uint16_t backend, const char *vip, int prot
 {
 	struct lb_backend *b = &f->map.backends[backend];
 	struct addr to = parse(vip), real = {.family = b->family};
+	int translated = to.family != b->family ? LB_REAL_TRANSLATED : 0;
 
 	memcpy(real.bytes, b->outer_dst, sizeof(real.bytes));
 	b->spread = 0;
@@ -128,7 +134,7 @@ void fixture_real(struct fixture *f, uint16_t backend, const char *vip, int prot
 						     .vip_port = htons(vip_port),
 						     .delta3 = delta3(&real, &to),
 						     .delta4 = delta4(&real, port, &to, vip_port),
-						     .protocol = protocol,
+						     .protocol = protocol | translated,
 						     .family = b->family};
 	memcpy(f->map.returns[backend].real, real.bytes, sizeof(real.bytes));
 	memcpy(f->map.returns[backend].vip, to.bytes, sizeof(to.bytes));
@@ -169,6 +175,17 @@ static struct lb_prefix prefix_of(const char *text, uint8_t *ret_family)
 		((uint8_t *)prefix.mask)[bit / 8] |= 0x80 >> bit % 8;
 	*ret_family = address.family;
 	return prefix;
+}
+
+void fixture_embed(struct fixture *f, const char *text)
+{
+	struct lb_settings *settings = f->map.settings;
+	uint8_t family;
+	struct lb_prefix prefix = prefix_of(text, &family);
+
+	memcpy(settings->embed, prefix.addr, sizeof(settings->embed));
+	memcpy(settings->embed_mask, prefix.mask, sizeof(settings->embed_mask));
+	settings->embed_length = atoi(strchr(text, '/') + 1);
 }
 
 void fixture_ways(struct fixture *f, const struct way_spec *ways, unsigned count)

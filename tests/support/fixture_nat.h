@@ -19,6 +19,8 @@ struct way_spec {
 	int mtu; /* default 1500 */
 };
 void fixture_ways(struct fixture *f, const struct way_spec *ways, unsigned count);
+/* The prefix in which IPv4 clients reach IPv6 backends, as ADDRESS/LENGTH. */
+void fixture_embed(struct fixture *f, const char *prefix);
 /* Clients that reach the reals past the VIPs. */
 void fixture_direct(struct fixture *f, const char *const *prefixes, unsigned count);
 /* An address of this host. */

@@ -148,7 +148,7 @@ static void write_ip4(struct packet *p, const struct layer *layer)
 
 	at[0] = or_default(ip->version, 4) << 4 | or_default(ip->ihl, 5 + ip->options_len / 4);
 	at[1] = ip->tos;
-	put16(at + 4, ip->id);
+	put16(at + 4, ip->id == ANY ? or_model(p, at + 4, ANY, ~0u) >> 16 : (uint32_t)ip->id);
 	put16(at + 6, ip->frag);
 	at[8] = or_default(ip->ttl, 64);
 	at[9] = or_default(ip->proto, protocol_of(layer + 1));

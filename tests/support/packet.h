@@ -16,7 +16,7 @@
 
 #define PACKET_MAX 4096
 #define ZERO       (-1)
-#define ANY        (-2) /* packet_build_like copies it; for .flow of IP6 and .sport of UDP */
+#define ANY        (-2) /* packet_build_like copies it; for .flow of IP6, .id of IP4, .sport of UDP */
 
 struct packet {
 	size_t len;

@@ -304,6 +304,8 @@ static int twin_load(struct fixture *f, struct twin *t)
 	FIXTURE_SET_CONSTANTS(t->skel->rodata);
 	rc = bpf_object__load(t->skel->obj);
 	if (!rc)
+		rc = fixture_programs(t->skel->obj);
+	if (!rc)
 		rc = bpf_map_update_elem(bpf_map__fd(t->skel->maps.egress), &f->egress, &f->egress,
 					 BPF_ANY);
 	for (unsigned i = 0; i < sizeof(t->rates) / sizeof(*t->rates) && !rc; i++) {

@@ -75,7 +75,16 @@ static void what_has_no_meaning_is_refused(void **unused)
 	    "services:\n" NAT("a", "192.0.2.1",
 			      "port: 80, backends: [{ address: \"2001:db8::1\" }]"),
 	    "lbd.yaml:2: service a: backend 2001:db8::1: address: 2001:db8::1: expected an IPv4 "
-	    "address like the VIP: `forward: nat` cannot change the family");
+	    "address like the VIP: with `forward: nat` IPv4 clients reach an IPv6 backend by `nat: { "
+	    "prefix: PREFIX }` alone");
+	expect_refused(
+	    "a_backend_of_ipv4_behind_a_vip_of_ipv6",
+	    "nat: { prefix: \"2001:db8:46::/96\" }\n"
+	    "services:\n" NAT("a", "\"2001:db8::1\"",
+			      "port: 80, backends: [{ address: 10.0.0.1 }]"),
+	    "lbd.yaml:3: service a: backend 10.0.0.1: address: 10.0.0.1: expected an IPv6 address "
+	    "like the VIP: with `forward: nat` an IPv4 backend cannot be told the address of an "
+	    "IPv6 client");
 	expect_refused("a_check_to_the_vip",
 		       "services:\n" NAT("a", "192.0.2.1",
 					 "port: 80, health: { to: vip }, backends: [{ address: "
@@ -110,6 +119,67 @@ static void wrong_prefixes_past_the_vips_are_refused(void **unused)
 	strcat(many, "] }\nservices: []\n");
 	expect_refused("too_many", many,
 		       "lbd.yaml:1: nat: direct: 17 prefixes: expected at most 16");
+}
+
+static void wrong_prefixes_of_clients_are_refused(void **unused)
+{
+	static const struct {
+		const char *promise, *prefix;
+	} cases[] = {
+	    {"not_of_ipv6", "10.0.0.0/8"},
+	    {"a_length_that_none_has", "2001:db8:46::/80"},
+	    {"longer_than_any", "2001:db8::/104"},
+	    {"shorter_than_any", "2001:d00::/24"},
+	    {"no_length_of_whole_bytes", "2001:db8::/44"},
+	    {"no_length", "2001:db8::"},
+	    {"bits_beyond_it_of_a_prefix", "2001:db8:46::1/96"},
+	    {"bits_64_to_71", "2001:db8:0:0:ff00::/96"},
+	};
+	char text[256], says[256];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text), "nat: { prefix: \"%s\" }\nservices: []\n",
+			 cases[i].prefix);
+		snprintf(says, sizeof(says),
+			 "lbd.yaml:1: nat: prefix: %s: expected an IPv6 prefix of /32, /40, /48, "
+			 "/56, /64 or /96 with no bits beyond it, such as 2001:db8:46::/96",
+			 cases[i].prefix);
+		expect_refused(cases[i].promise, text, says);
+	}
+	expect_refused(
+	    "clients_past_the_vips",
+	    "nat: { direct: [\"2001:db8:46::/48\"], prefix: \"2001:db8:46::/96\" }\n"
+	    "services: []\n",
+	    "lbd.yaml:1: nat: prefix: 2001:db8:46::/96: has addresses of `direct` in it: "
+	    "expected others");
+}
+
+static void backends_of_ipv6_behind_a_vip_of_ipv4(void **unused)
+{
+	struct config *config =
+	    parse("nat: { prefix: \"64:ff9b::/96\" }\n"
+		  "services:\n" NAT("a", "192.0.2.1",
+				    "port: 80, backends: [{ address: \"2001:db8::1\" }, { address: "
+				    "10.0.0.1 }]")
+		      NAT("b", "\"2001:db8:5::1\"",
+			  "port: 80, backends: [{ address: \"2001:db8::1\" }]"));
+	struct addr other = test_addr("2001:db8::2"), shared = test_addr("2001:db8::1");
+	struct error err = {""};
+
+	assert_int_equal(config->nat.prefix.length, 96);
+	assert_int_equal(config_check_backend(config, &config->services[0], &other, &err), 0);
+	assert_int_equal(config_add_service(config,
+					    "{\"name\": \"c\", \"vip\": \"192.0.2.2\", "
+					    "\"protocol\": \"tcp\", \"port\": 80, \"forward\": "
+					    "\"nat\", \"backends\": [{\"address\": "
+					    "\"2001:db8::2\"}]}",
+					    &err),
+			 0);
+	/* the real of another service with clients of IPv4 */
+	assert_int_equal(config_check_backend(config, &config->services[2], &shared, &err),
+			 -EINVAL);
+	assert_non_null(strstr(err.text, "is of service a already"));
+	config_free(config);
 }
 
 static void assert_addr(const struct addr *is, const char *expected)
@@ -266,7 +336,8 @@ static void a_backend_that_is_added_is_refused_with_the_other_service(void **unu
 	    {0, "10.0.0.6", NULL}, /* of UDP */
 	    {4, "10.0.0.1", NULL},
 	    {0, "2001:db8::1",
-	     "expected an address of the VIP's family: forward: nat cannot change the family"},
+	     "expected an address of the VIP's family: with `forward: nat` IPv4 clients reach an IPv6 "
+	     "backend by `nat: { prefix: PREFIX }` alone"},
 	};
 	struct config_index index;
 
@@ -313,6 +384,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_has_no_meaning_is_refused),
 	    cmocka_unit_test(wrong_prefixes_past_the_vips_are_refused),
+	    cmocka_unit_test(wrong_prefixes_of_clients_are_refused),
+	    cmocka_unit_test(backends_of_ipv6_behind_a_vip_of_ipv4),
 	    cmocka_unit_test(ports_of_backends_are_their_own_the_services_or_the_vips),
 	    cmocka_unit_test(an_inherited_check_to_the_vip_goes_to_the_backend),
 	    cmocka_unit_test(two_services_do_not_share_a_real),

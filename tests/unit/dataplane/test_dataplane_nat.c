@@ -213,6 +213,112 @@ TEST(ipv6_reals_are_found)
 	assert_int_equal(look_at(&backend->address, IPPROTO_TCP, 5353), 0);
 }
 
+/* The last bytes of an IPv6 address lie where a hash might have the port. */
+TEST(reals_of_ipv6_whose_addresses_and_ports_add_up_to_the_same_are_found)
+{
+	static const char *const addresses[] = {"fd00::61", "fd00::63", "fd00::65"};
+	static const int ports[] = {0x1f90, 0x1f92, 0x1f94};
+
+	want_nat(&wants[0], "2001:db8::1", IPPROTO_TCP, 80);
+	for (unsigned i = 0; i < 3; i++)
+		add(&wants[0], i + 1, ports[i])->address = test_addr(addresses[i]);
+	want_commit(dp, &wants[0], 1);
+	for (unsigned i = 0; i < 3; i++) {
+		const struct addr address = test_addr(addresses[i]);
+
+		assert_int_not_equal(look_at(&address, IPPROTO_TCP, ports[i]), 0);
+	}
+}
+
+/* ---- IPv4 VIPs with IPv6 backends ---- */
+
+#define TRANSLATED (IPPROTO_TCP | LB_REAL_TRANSLATED)
+
+static uint64_t reals_flags(void)
+{
+	return dp->maps.settings->tables[dp->maps.settings->active & 1].reals;
+}
+
+TEST(a_backend_of_the_other_family_has_a_real_of_its_own_kind)
+{
+	struct {
+		uint8_t address[16], port[2];
+	} vip = {{192, 0, 2, 1}, {0, 80}}, real = {{0xfd, [15] = 0x17}, {0x1f, 0x90}};
+	const struct addr address = test_addr("fd00::17");
+	const struct lb_return *line;
+	uint16_t id;
+
+	add(&wants[0], 1, 8080)->address = address;
+	want_commit(dp, &wants[0], 1);
+	id = look_at(&address, TRANSLATED, 8080);
+	assert_int_not_equal(id, 0);
+	assert_int_equal(look_at(&address, IPPROTO_TCP, 8080), 0);
+	assert_true(reals_flags() & LB_REALS_TRANSLATED);
+	line = &dp->maps.returns[id];
+	assert_int_equal(line->family, 6);
+	assert_int_equal(line->vip[0], inet_addr("192.0.2.1"));
+	assert_int_equal(line->vip_port, htons(80));
+	check_delta(line->delta4, &real, &vip, sizeof(vip));
+	check_delta(dp->maps.backends[id].nat.delta4, &vip, &real, sizeof(vip));
+	assert_int_equal(dp->maps.backends[id].family, 6);
+}
+
+TEST(without_such_backends_no_packet_asks_for_them)
+{
+	add(&wants[0], 1, 8080);
+	want_commit(dp, &wants[0], 1);
+	assert_false(reals_flags() & LB_REALS_TRANSLATED);
+}
+
+TEST(a_real_may_be_of_one_service_for_each_family_of_clients)
+{
+	const struct addr address = test_addr("fd00::17");
+	struct error err;
+
+	want_nat(&wants[1], "2001:db8::1", IPPROTO_TCP, 80);
+	add(&wants[0], 1, 8080)->address = address;
+	add(&wants[1], 1, 8080)->address = address;
+	want_commit(dp, wants, 2);
+	assert_int_not_equal(look_at(&address, TRANSLATED, 8080), 0);
+	assert_int_not_equal(look_at(&address, IPPROTO_TCP, 8080), 0);
+	assert_int_not_equal(look_at(&address, TRANSLATED, 8080),
+			     look_at(&address, IPPROTO_TCP, 8080));
+	want_nat(&wants[1], "192.0.2.2", IPPROTO_TCP, 80);
+	add(&wants[1], 1, 8080)->address = address;
+	assert_int_equal(try_commit(wants, 2, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "192.0.2.1:80/tcp"));
+	assert_non_null(strstr(err.text, "192.0.2.2:80/tcp"));
+	assert_non_null(strstr(err.text, "[fd00::17]:8080/tcp"));
+}
+
+TEST(the_prefix_of_clients_is_put_in_force_whole)
+{
+	const struct dp_prefix prefix = {.address = test_addr("2001:db8:46::"), .length = 96},
+			       other = {.address = test_addr("2001:db8:1::"), .length = 48},
+			       none = {{0}, 0};
+	const struct lb_settings *settings = dp->maps.settings;
+	uint64_t before;
+
+	dataplane_set_embed(dp, &none);
+	assert_int_equal(settings->embed_length, 0);
+	assert_true(settings->embed_mask[0] == UINT64_MAX && !settings->embed[0]);
+	dataplane_set_embed(dp, &prefix);
+	assert_int_equal(settings->embed_length, 96);
+	assert_memory_equal(settings->embed, prefix.address.bytes, 16);
+	assert_true(settings->embed_mask[0] == UINT64_MAX);
+	assert_int_equal(((const uint8_t *)settings->embed_mask)[11], 0xff);
+	assert_int_equal(((const uint8_t *)settings->embed_mask)[12], 0);
+	before = dataplane_stores();
+	dataplane_set_embed(dp, &prefix);
+	assert_int_equal(dataplane_stores(), before);
+	dataplane_set_embed(dp, &other);
+	assert_int_equal(settings->embed_length, 48);
+	assert_memory_equal(settings->embed, other.address.bytes, 16);
+	dataplane_set_embed(dp, &none);
+	assert_int_equal(settings->embed_length, 0);
+	assert_true(settings->embed_mask[1] == UINT64_MAX);
+}
+
 TEST(all_of_many_reals_are_found)
 {
 	for (unsigned n = 1; n <= 200; n++)

@@ -84,7 +84,8 @@ static void read_services(struct addition *addition, struct config *config)
 {
 	struct config_source *source = &addition->list[SERVICES];
 	const struct raw_config *raw = addition->raws[SERVICES];
-	struct config_defaults defaults = {.raw = addition->raws[DEFAULTS]->defaults};
+	struct config_defaults defaults = {.raw = addition->raws[DEFAULTS]->defaults,
+					   .translates = config->nat.prefix.length > 0};
 	struct config_list_cache *lists = config_list_cache_new();
 	struct config_place root;
 

@@ -245,7 +245,9 @@ static int compare_host(const struct real *a, const struct real *b)
 {
 	int rc = addr_compare(&a->member.backend->address, &b->member.backend->address);
 
-	return rc ? rc : a->member.service->protocol - b->member.service->protocol;
+	if (!rc)
+		rc = a->member.service->protocol - b->member.service->protocol;
+	return rc ? rc : a->member.service->vip.family - b->member.service->vip.family;
 }
 
 /* One of any port comes before those that it meets. */
@@ -331,15 +333,14 @@ int config_check_address(const struct config_service *service, const struct addr
 			 const struct config_service *has_as_real, struct error *err)
 {
 	const char *why = addr_why_no_host(address);
+	const char *family = config_refuses_family(service, address->family);
 	char real[CONFIG_REAL_TEXT];
 
 	if (why)
 		return error_set(err, -EINVAL, "%s: expected the address of one host", why);
-	if (config_one_family(service) && address->family != service->vip.family)
-		return error_set(err, -EINVAL,
-				 "expected an address of the VIP's family: forward: %s cannot "
-				 "change the family",
-				 config_one_family(service));
+	if (family)
+		return error_set(err, -EINVAL, "expected an address of the VIP's family: %s",
+				 family);
 	if (has_as_vip)
 		return error_set(err, -EINVAL, "is a VIP: expected the address of a backend");
 	if (!has_as_real)

@@ -109,6 +109,8 @@ struct config_service {
 	uint8_t hash; /* enum lb_hash_fields; `hash: [source-port, destination-port]`; the algorithm
 			 has the default */
 	uint8_t forward; /* enum lb_forward */
+	/* `nat: { prefix }` is given: with `forward: nat` an IPv4 VIP may have IPv6 backends */
+	bool translates;
 	/* with `forward: nat`: of backends that name none; 0: the service's */
 	uint16_t backend_port;
 	uint8_t no_backend; /* enum lb_refusal; `no-backend: reject`, the default */
@@ -217,6 +219,8 @@ struct config_nat {
 	/* Clients that reach the backends past the VIPs. */
 	struct config_prefix direct[CONFIG_DIRECT_MAX];
 	unsigned direct_count;
+	/* Of the IPv6 addresses in which IPv4 clients reach IPv6 backends; length 0: none. */
+	struct config_prefix prefix;
 };
 
 struct config {

@@ -18,8 +18,10 @@ uint16_t config_real_port(const struct config_service *service,
 bool config_reals_meet(const struct config_service *a, uint16_t a_port,
 		       const struct config_service *b, uint16_t b_port)
 {
+	/* replies to IPv4 clients go to other addresses than those to IPv6 clients */
 	return a->forward == LB_FORWARD_NAT && b->forward == LB_FORWARD_NAT &&
-	       a->protocol == b->protocol && (!a_port || !b_port || a_port == b_port);
+	       a->protocol == b->protocol && a->vip.family == b->vip.family &&
+	       (!a_port || !b_port || a_port == b_port);
 }
 
 const char *config_real_text(const struct addr *address, uint16_t port, uint8_t protocol,

@@ -275,6 +275,7 @@ static const cyaml_schema_field_t api_keys[] = {
 static const cyaml_schema_field_t nat_keys[] = {
 	CYAML_FIELD_SEQUENCE("direct", OPTIONAL | CYAML_FLAG_POINTER, struct raw_nat, direct, &text_schema, 0,
 			     MAX_DIRECT),
+	TEXT("prefix", raw_nat, prefix),
 	CYAML_FIELD_END};
 
 /* Required, so that a truncated file does not silently remove every service. */

@@ -105,6 +105,7 @@ struct raw_api {
 struct raw_nat {
 	char **direct;
 	unsigned direct_count;
+	char *prefix;
 };
 
 struct raw_limits {

@@ -228,11 +228,18 @@ static void check_backend_port(const struct config_place *at, const char *key, c
 				"client sent them to");
 }
 
-const char *config_one_family(const struct config_service *service)
+const char *config_refuses_family(const struct config_service *service, uint8_t family)
 {
-	return service->forward == LB_FORWARD_L2    ? "l2"
-	       : service->forward == LB_FORWARD_NAT ? "nat"
-						    : NULL;
+	if (family == service->vip.family)
+		return NULL;
+	if (service->forward == LB_FORWARD_L2)
+		return "`forward: l2` cannot change the family";
+	if (service->forward != LB_FORWARD_NAT || (family == 6 && service->translates))
+		return NULL;
+	return family == 6 ? "with `forward: nat` IPv4 clients reach an IPv6 backend by `nat: { "
+			     "prefix: PREFIX }` alone"
+			   : "with `forward: nat` an IPv4 backend cannot be told the address of an "
+			     "IPv6 client";
 }
 
 static void read_backend(const struct config_place *service_at, unsigned index,
@@ -240,6 +247,7 @@ static void read_backend(const struct config_place *service_at, unsigned index,
 			 struct config_backend *backend)
 {
 	const struct raw_backend *raw = &own->backends[index];
+	const char *why;
 	struct config_place at;
 
 	config_place_item(service_at, "backends", index, &at);
@@ -256,14 +264,14 @@ static void read_backend(const struct config_place *service_at, unsigned index,
 		config_read_target(&at, raw->health, &backend->target);
 	if (!backend->address.family || !service->vip.family)
 		return;
+	why = config_refuses_family(service, backend->address.family);
 	if (addr_equal(&backend->address, &service->vip))
 		config_complain(&at, "address", raw->address,
 				"is the VIP itself: expected the backend's own address");
-	else if (config_one_family(service) && backend->address.family != service->vip.family)
-		config_complain(
-		    &at, "address", raw->address,
-		    "expected an IPv%u address like the VIP: `forward: %s` cannot change the family",
-		    service->vip.family, config_one_family(service));
+	else if (why)
+		config_complain(&at, "address", raw->address,
+				"expected an IPv%u address like the VIP: %s", service->vip.family,
+				why);
 }
 
 static void read_backends(const struct config_place *at, const struct raw_service *raw,
@@ -442,6 +450,7 @@ void config_read_service(const struct config_place *root, unsigned index,
 	*service = service_defaults;
 	service->algorithm = algo_find("maglev");
 	service->protocol = own->protocol;
+	service->translates = defaults->translates;
 	config_place_item(root, "services", index, &at);
 	config_read_texts(&at, service_texts, own, service);
 	config_read_numbers(&at, service_numbers, own, service);

@@ -10,6 +10,7 @@
 struct config_defaults {
 	struct config_place root;
 	const struct raw_service *raw; /* NULL: none */
+	bool translates;               /* config_service.translates of all services */
 };
 
 /* Checks `defaults`, which are there, also if no service inherits them. */
@@ -20,8 +21,8 @@ void config_read_service(const struct config_place *root, unsigned index,
 			 const struct config_defaults *defaults, const struct raw_service *own,
 			 struct config_service *service);
 void config_service_done(struct config_service *service);
-/* The name of the service's way of forwarding if that cannot change the family of addresses; NULL:
+/* Why a backend of the service cannot have an address of this family: the end of a sentence. NULL:
  * it can. */
-const char *config_one_family(const struct config_service *service);
+const char *config_refuses_family(const struct config_service *service, uint8_t family);
 
 #endif

@@ -386,6 +386,41 @@ static void read_direct(const struct config_place *at, const char *text, unsigne
 					     "listed twice: expected once");
 }
 
+/* RFC 6052, section 2.2: these lengths, and zeros in bits 64 to 71 (byte 8). */
+static bool can_embed(const struct addr *prefix, unsigned length)
+{
+	const bool is_one = length == 96 || (length >= 32 && length <= 64 && length % 8 == 0);
+
+	return prefix->family == 6 && is_one && !prefix->bytes[8] && !addr_why_no_host(prefix);
+}
+
+static bool within(const struct addr *address, const struct config_prefix *prefix)
+{
+	struct addr start = *address;
+
+	addr_clear_beyond(&start, prefix->length);
+	return addr_equal(&start, &prefix->addr);
+}
+
+static void read_embedding(const struct config_place *at, const char *text, struct config_nat *nat)
+{
+	unsigned length;
+
+	if (addr_parse_prefix(text, &nat->prefix.addr, &length) ||
+	    !can_embed(&nat->prefix.addr, length)) {
+		config_complain(at, "prefix", text,
+				"expected an IPv6 prefix of /32, /40, /48, /56, /64 or /96 with no "
+				"bits beyond it, such as 2001:db8:46::/96");
+		return;
+	}
+	nat->prefix.length = (uint8_t)length;
+	for (unsigned i = 0; i < nat->direct_count; i++)
+		if (within(&nat->direct[i].addr, &nat->prefix) ||
+		    within(&nat->prefix.addr, &nat->direct[i]))
+			config_complain(at, "prefix", text,
+					"has addresses of `direct` in it: expected others");
+}
+
 static void read_nat(const struct config_place *root, const struct raw_nat *raw,
 		     struct config_nat *nat)
 {
@@ -400,6 +435,8 @@ static void read_nat(const struct config_place *root, const struct raw_nat *raw,
 	nat->direct_count = raw->direct_count;
 	for (unsigned i = 0; i < raw->direct_count; i++)
 		read_direct(&at, raw->direct[i], i, nat);
+	if (raw->prefix)
+		read_embedding(&at, raw->prefix, nat);
 }
 
 static void read_interfaces(const struct config_place *root, const struct raw_config *raw,
@@ -452,7 +489,8 @@ static void read_file_services(struct config_source *source, const struct raw_co
 void config_read_services(const struct config_sources *sources, struct raw_config *const *raws,
 			  struct config *config)
 {
-	struct config_defaults defaults = {.raw = raws[0] ? raws[0]->defaults : NULL};
+	struct config_defaults defaults = {.raw = raws[0] ? raws[0]->defaults : NULL,
+					   .translates = config->nat.prefix.length > 0};
 
 	config_place_root(&sources->list[0], &defaults.root);
 	if (allocate_services(raws, sources->count, config)) {

@@ -54,6 +54,8 @@ enum map_index {
 	MAP_EGRESS,
 	MAP_PATHS,
 	MAP_LOCALS,
+	MAP_PROGRAMS,
+	MAP_HANDOVERS,
 	MAP_SETTINGS,
 	MAPS,
 };
@@ -63,7 +65,8 @@ static const char *const map_names[MAPS] = {
     "return_counts",  "directs",       "hops",           "arena",    "fronts",  "stamps",
     "backends",       "loads",         "turns",          "flows",    "dirty",   "frags",
     "backend_counts", "reason_counts", "service_counts", "totals",   "filters", "limits",
-    "sources",        "offenders",     "egress",         "paths",    "locals",  "settings",
+    "sources",        "offenders",     "egress",         "paths",    "locals",  "programs",
+    "handovers",      "settings",
 };
 
 /* The names that libbpf knows those by that are variables of the program. */
@@ -533,6 +536,10 @@ static int open_object(struct dataplane *dp, const struct dataplane_options *opt
 	if (rc)
 		return error_set(err, rc, "the maps cannot be sized: %s", strerror(-rc));
 	dp->skel->rodata->has_peers = options->has_peers;
+	/* libxdp loads its copy of the main program without a type of attachment, and programs that
+	 * share a map of programs have the same one (Linux 6.18) */
+	bpf_program__set_expected_attach_type(dp->skel->progs.lb, 0);
+	bpf_program__set_expected_attach_type(dp->skel->progs.lb_translate, 0);
 	rc = dp->pin ? reuse_pins(dp, options, ret_pinned, err) : 0;
 	if (rc || *ret_pinned)
 		return rc;
@@ -540,6 +547,19 @@ static int open_object(struct dataplane *dp, const struct dataplane_options *opt
 	return rc ? error_set(err, rc, "the maps cannot be made: %s (limits: too large?)",
 			      strerror(-rc))
 		  : 0;
+}
+
+/* In a takeover the earlier main program calls the new ones from now on. */
+static int put_programs(const struct dataplane *dp, struct error *err)
+{
+	const int translate = bpf_program__fd(dp->skel->progs.lb_translate);
+	const __u32 place = LB_PROGRAM_TRANSLATE;
+
+	if (bpf_map_update_elem(bpf_map__fd(dp->mappings[MAP_PROGRAMS].map), &place, &translate,
+				BPF_ANY))
+		return error_set(err, -errno, "map programs: cannot be written: %s",
+				 strerror(errno));
+	return 0;
 }
 
 int dataplane_load(struct dataplane *dp, struct error *err)
@@ -562,6 +582,9 @@ int dataplane_load(struct dataplane *dp, struct error *err)
 	rc = bpf_object__load(dp->skel->obj); /* the skeleton maps variables at their old length */
 	if (rc)
 		return explain_load(rc, err);
+	rc = put_programs(dp, err);
+	if (rc)
+		return rc;
 	/* at the start open_all does that: the maps have no names yet */
 	rc = dp->maps.settings ? connects_map(dp) : 0;
 	if (rc)

@@ -50,6 +50,11 @@ static uint32_t change(const __be32 from[4], __be16 from_port, const __be32 to[4
 	return csum_fold(sum);
 }
 
+static bool is_translated(const struct lb_return *line)
+{
+	return line->protocol & LB_REAL_TRANSLATED;
+}
+
 /* The sum of an IPv4 header also changes by the TTL, which becomes one less. */
 static uint16_t with_ttl(uint32_t sum)
 {
@@ -65,6 +70,8 @@ static struct lb_return line_of(const struct dp_service *service, const struct d
 	    .family = want->address.family,
 	};
 
+	if (service->vip.family != want->address.family)
+		line.protocol |= LB_REAL_TRANSLATED;
 	memcpy(line.real, want->address.bytes, sizeof(line.real));
 	memcpy(line.vip, service->vip.bytes, sizeof(line.vip));
 	line.delta3 = with_ttl(change(line.real, 0, line.vip, 0));
@@ -185,9 +192,9 @@ static bool contradict(const struct real *a, const struct real *b)
 
 static struct dp_service key_of(const struct real *real, bool vip)
 {
-	struct dp_service key = {.protocol = real->line.protocol};
+	struct dp_service key = {.protocol = real->line.protocol & ~LB_REAL_TRANSLATED};
 
-	key.vip.family = real->line.family;
+	key.vip.family = vip && is_translated(&real->line) ? 4 : real->line.family;
 	memcpy(key.vip.bytes, vip ? real->line.vip : real->line.real, sizeof(key.vip.bytes));
 	key.port = ntohs(vip ? real->line.vip_port : real->line.port);
 	return key;
@@ -321,12 +328,18 @@ static bool place_all(struct lb_real_bucket *buckets, uint64_t word, const struc
 	return true;
 }
 
-static bool takes_any(const struct real *reals, size_t count)
+/* What the word of the table says of all of them. */
+static uint64_t flags_of(const struct real *reals, size_t count)
 {
-	for (size_t i = 0; i < count; i++)
+	uint64_t flags = 0;
+
+	for (size_t i = 0; i < count; i++) {
 		if (!reals[i].line.port)
-			return true;
-	return false;
+			flags |= LB_REALS_ANY;
+		if (is_translated(&reals[i].line))
+			flags |= LB_REALS_TRANSLATED;
+	}
+	return flags;
 }
 
 /* 0; -ENOSPC: no seed fits. ret->buckets has room for the largest table. */
@@ -334,7 +347,7 @@ static int make_table(const struct dataplane *dp, const struct real *reals, size
 		      struct reals_plan *ret)
 {
 	const uint32_t most = dp->maps.real_buckets / 2;
-	const uint64_t any = takes_any(reals, count) ? LB_REALS_ANY : 0;
+	const uint64_t flags = flags_of(reals, count);
 	uint32_t buckets = 2;
 
 	while (buckets < most && buckets < 2 * count)
@@ -343,7 +356,7 @@ static int make_table(const struct dataplane *dp, const struct real *reals, size
 		unsigned seeds = buckets == most ? SEEDS : SEEDS_PER_SIZE;
 
 		for (unsigned seed = 0; seed < seeds; seed++) {
-			ret->word = LB_REALS(0, buckets, seed) | any;
+			ret->word = LB_REALS(0, buckets, seed) | flags;
 			if (place_all(ret->buckets, ret->word, reals, count))
 				return 0;
 			task_pause();

@@ -58,6 +58,41 @@ int dataplane_set_direct(struct dataplane *dp, const struct dp_prefix *prefixes,
 	return 0;
 }
 
+/* ---- clients in IPv6 addresses ---- */
+
+static bool has_embed(const struct lb_settings *settings, const struct lb_prefix *prefix,
+		      uint8_t length)
+{
+	return settings->embed_length == length &&
+	       !memcmp(settings->embed, prefix->addr, sizeof(settings->embed)) &&
+	       !memcmp(settings->embed_mask, prefix->mask, sizeof(settings->embed_mask));
+}
+
+/* Packets read its words one by one: none is in force meanwhile. A mask of ones with a prefix of
+ * zeros matches no client. */
+void dataplane_set_embed(struct dataplane *dp, const struct dp_prefix *prefix)
+{
+	struct lb_settings *settings = dp->maps.settings;
+	struct lb_prefix want;
+
+	if (prefix->length)
+		want = prefix_of(&prefix->address, prefix->length);
+	else
+		want = (struct lb_prefix){.mask = {~0u, ~0u, ~0u, ~0u}};
+	if (has_embed(settings, &want, prefix->length))
+		return;
+	if (settings->embed_length) {
+		dp_store(&settings->embed_length, 0);
+		dp->grace_owed = true;
+		dp_grace(dp);
+	}
+	memcpy(settings->embed, want.addr, sizeof(settings->embed));
+	memcpy(settings->embed_mask, want.mask, sizeof(settings->embed_mask));
+	dp_store(&settings->embed_length, prefix->length);
+}
+
+/* ---- ways ---- */
+
 static struct lb_hop hop_of(const struct neigh_way *way)
 {
 	struct lb_hop hop = {.prefix = prefix_of(&way->prefix, way->length)};

@@ -120,5 +120,9 @@ uint64_t config_digest(const struct config *config, const char *zone)
 	for (unsigned i = 0; i < config->nat.direct_count; i++)
 		digest += add_number(add_address(BEGIN, &config->nat.direct[i].addr),
 				     config->nat.direct[i].length);
+	if (config->nat.prefix.length)
+		digest +=
+		    add_number(add_address(add_text(BEGIN, "prefix"), &config->nat.prefix.addr),
+			       config->nat.prefix.length);
 	return digest;
 }

@@ -135,8 +135,11 @@ static int follow(struct state *state)
 
 int nat_prepare(struct state *state, const struct config *config, struct error *err)
 {
+	const struct dp_prefix prefix = {.address = config->nat.prefix.addr,
+					 .length = config->nat.prefix.length};
 	int rc = set_direct(state, &config->nat);
 
+	dataplane_set_embed(state->options.dataplane, &prefix);
 	if (rc)
 		return error_set(err, rc, "nat: direct: %u prefixes: %s", config->nat.direct_count,
 				 strerror(-rc));
@@ -193,8 +196,36 @@ static void warn_of_ports(const struct state *state, const struct config_service
 		   from, to);
 }
 
+static bool has_translated(const struct config *config)
+{
+	for (unsigned i = 0; i < config->services_count; i++) {
+		const struct config_service *service = &config->services[i];
+
+		for (unsigned j = 0; j < service->backends_count; j++)
+			if (service->forward == LB_FORWARD_NAT &&
+			    service->backends[j].address.family != service->vip.family)
+				return true;
+	}
+	return false;
+}
+
+static void warn_of_prefix(const struct state *state, const struct config *config)
+{
+	const struct config_prefix *was = &state->config->nat.prefix, *now = &config->nat.prefix;
+	char from[ADDR_TEXT], to[ADDR_TEXT];
+
+	if (!was->length || !now->length ||
+	    (was->length == now->length && addr_equal(&was->addr, &now->addr)) ||
+	    !has_translated(config))
+		return;
+	state_warn(
+	    state, "nat: prefix: %s/%u -> %s/%u: connections of IPv4 clients to IPv6 backends end",
+	    addr_format(&was->addr, from), was->length, addr_format(&now->addr, to), now->length);
+}
+
 void nat_warn_of_change(const struct state *state, const struct config *config)
 {
+	warn_of_prefix(state, config);
 	for (unsigned i = 0; i < config->services_count; i++) {
 		const struct config_service *service = &config->services[i],
 					    *was =

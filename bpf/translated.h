@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The program that translates between IPv4 and IPv6, from top to bottom. What it returns is the
+ * reason with which the packet ends, for the main program: it is no XDP action. */
+#ifndef LB_TRANSLATED_H
+#define LB_TRANSLATED_H
+
+#include "count.h"
+#include "embed.h"
+#include "packet.h"
+#include "reply_rare.h"
+#include "translate.h"
+#include "translate_back.h"
+#include "translate_icmp.h"
+#include "translate_in.h"
+
+/* A packet to a VIP of a service that translates. */
+static __always_inline int translate_in(struct xdp_md *ctx, __u32 backend)
+{
+	struct packet p = {.ctx = ctx};
+
+	if (backend_at(backend)->family != 6 || !settings.embed_length ||
+	    !continues(parse_link(&p)) || p.family != 4)
+		return LB_REASON_untranslatable;
+	if (!settings.finished)
+		sum_finish(ctx);
+	return ((struct iphdr *)p.l3)->protocol == IPPROTO_ICMP ? error_in(ctx, backend)
+								: in_send(ctx, backend);
+}
+
+LB_NOINLINE __u32 back_from(struct xdp_md *ctx)
+{
+	return from_packet(ctx, LB_REAL_TRANSLATED);
+}
+
+/* A fragment or an error may be of a backend that has a service with an IPv6 VIP as well. */
+static __always_inline bool is_of_translated(__u32 backend)
+{
+	return return_of(backend)->protocol & LB_REAL_TRANSLATED;
+}
+
+/* Of what comes from a backend the rest is TCP and UDP. */
+static __always_inline bool is_error_of_v6(const struct packet *p)
+{
+	struct behind6 behind;
+
+	return behind6_find(p, &behind) && behind.protocol == IPPROTO_ICMPV6;
+}
+
+static __always_inline int back_leave(struct xdp_md *ctx, __u32 backend)
+{
+	struct packet p = {.ctx = ctx};
+	int reason;
+
+	if (!continues(parse_link(&p)) || p.family != 6 ||
+	    !is_host_v4(embed_read((const __u64 *)&((struct ipv6hdr *)p.l3)->daddr)))
+		return LB_REASON_not_vip;
+	reason = is_error_of_v6(&p) ? error_back(ctx, backend) : back_send(ctx, backend);
+	OPAQUE(reason);
+	if (reason == LB_REASON_returned_tx || reason == LB_REASON_returned_redirect ||
+	    reason == LB_REASON_returned_kernel) {
+		count_returned(backend, p.length);
+		reply_see(ctx, backend); /* it has its VIP by now, and is IPv4 */
+	}
+	return reason;
+}
+
+/* A packet to an embedded client. */
+static __always_inline int translate_back(struct xdp_md *ctx)
+{
+	__u32 from = settings.embed_length ? back_from(ctx) : FROM_NONE(LB_REASON_not_vip);
+
+	if (FROM_REASON(from) == LB_REASON_not_vip)
+		return LB_CONTINUE;
+	if (FROM_REASON(from))
+		return FROM_REASON(from);
+	return is_of_translated(from) ? back_leave(ctx, from) : LB_CONTINUE;
+}
+
+static __always_inline int translated(struct xdp_md *ctx)
+{
+	struct lb_handover *handover = handover_of();
+
+	if (!handover)
+		return LB_REASON_untranslatable;
+	return handover->backend ? translate_in(ctx, handover->backend) : translate_back(ctx);
+}
+
+#endif
