@@ -319,14 +319,19 @@ test_refused_connects_are_counted_beside_those_of_the_sample() {
 		done
 		expect "refused over IPv$family" \
 			$(($(backend_field "refused$family" "$address" refused) - before)) = 5
-		expect "of the sample" "$(service_field "refused$family" connects | jq .refused)" -ge 5
+		lab_wait_for 5 "those of the sample" sampled_refused "refused$family" 5
 		expect "of the service" "$(service_field "refused$family" refused)" -ge 5
-		expect "the same as a metric" "$(service_metric lbd_service_refused_total "refused$family")" -ge 5
+		lab_wait_for 5 "the same as a metric" metric_refused "refused$family" 5
 	done
 	expect "of a service that answers" "$(service_field web4 refused)" = 0
 	contains "$(lbctl connects refused4)" "REFUSED"
 	contains "$(lbctl backends refused4)" "REFUSED"
 }
+
+# What a service has of the sample is added up, and the text of the metrics made, once a second.
+sampled_refused() { [ "$(service_field "$1" connects | jq .refused)" -ge "$2" ]; } # SERVICE COUNT
+
+metric_refused() { [ "$(service_metric lbd_service_refused_total "$1")" -ge "$2" ]; } # SERVICE COUNT
 
 connects_of() { backend_field "$1" "$2" connects | jq -r ".$3 // 0"; } # SERVICE ADDRESS FIELD
 
@@ -515,7 +520,7 @@ behind_router() {
 test_a_narrow_link_behind_a_router_is_told_by_its_error() {
 	local family answer
 	behind_router || return 1
-	lab_wait_for 10 "next hops" backends_up $((UP + 3)) || return 1
+	lab_wait_for 10 "next hops" backends_up $((BACKENDS + 3)) || return 1
 	for family in $FAMILIES; do
 		answer=$(peer ask "$(vip "$family")" 7100 1450)
 		expect "a datagram of 1450 bytes and its answer over IPv$family" "${answer% *}" = "${answer#* }"

@@ -73,7 +73,7 @@ REGISTER(verb, connects) = {
 	"P99: from the SYN to the client's next packet, which is the client's round trip with the "
 	"backend's answer in it, off by at most an eighth; with `forward: nat` to the backend's "
 	"SYN-ACK, which is the backend's time alone. CONNECTS: in the sample. RETRIED: their "
-	"SYN was sent again, as no answer came. UNANSWERED: without a further packet within 3 s. A flood of "
+	"SYN was sent again, as no answer came. UNANSWERED: without an answer within 3 s. A flood of "
 	"SYNs with forged addresses is never answered: compare backends with each other. REFUSED: with a reset "
 	"(`forward: nat`).\n\n"
 	"On a terminal too narrow for all columns some are left out; --json has all, and the "

@@ -298,7 +298,7 @@ REGISTER(verb, services) = {
 	"which the service had a usable backend, as far as lbd knows, ANSWERED 24H the share of the "
 	"timed connects (`telemetry`) that were answered. NEW/S, P50, P95, P99 and FAIL % are of the last "
 	"5 to 10 seconds: new flows a second; how long connects took, from the SYN to the client's next "
-	"packet; the connects that were sent again or not answered. RING is the number of slots and the first "
+	"packet; the connects that were sent again, not answered or refused. RING is the number of slots and the first "
 	"digits of a digest of their backends: load balancers with the same config, "
 	"hash-seed and healthy backends show the same. FLOWS counts new flows since the "
 	"service was created. Below the table: the number of prefixes of `allow` and `deny` "

@@ -183,7 +183,7 @@ REGISTER(verb, top) = {
 	"backends; d shows packets by reason; p pauses; arrows, Page Up, Page Down, Home and End "
 	"scroll.\n\n"
 	"CHECK is how long health checks took lately; P95 how long 95 of 100 connects of clients took "
-	"at most, and FAIL % how many were sent again or not answered, in the last 5 to 10 seconds; "
+	"at most, and FAIL % how many were sent again, not answered or refused, in the last 5 to 10 seconds; "
 	"WHY is the reason of the last failed check, or why a backend takes no flows. On a narrow "
 	"terminal some columns are left out and the reason is below its row. If lbd stops, the "
 	"figures turn grey, a line says since when, and top goes on when lbd is back.\n\n"

@@ -188,7 +188,7 @@ static const char *const help[][2] = {
     {"P95",
      "95 of 100 connects of clients in the last 5 to 10 seconds took less, off by at most an "
      "eighth: from the SYN to the client's next packet. TCP only"},
-    {"FAIL %", "of these connects those whose SYN was sent again, or that had no answer"},
+    {"FAIL %", "of these connects those whose SYN was sent again, had no answer, or was refused"},
     {"PKT/S, BIT/S", "forwarded to backends, per second"},
     {"RPKT/S, RBIT/S", "replies that came back through lbd, per second: with forward: nat"},
     {"NEW/S", "new flows per second"},

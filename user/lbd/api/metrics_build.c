@@ -207,8 +207,8 @@ static const struct {
      "Of the timed TCP connects: those without an answer within 3 s, and those refused.",
      service_unanswered},
     {"lbd_service_connect_p50_seconds", "gauge",
-     "Median time from a SYN to its answer (the client's next packet; of forward: nat the SYN-ACK), "
-     "last 5 to 10 s; 0: none was answered.",
+     "Median time from a SYN to its answer (the client's next packet; of forward: nat the "
+     "SYN-ACK), last 5 to 10 s; 0: none was answered.",
      service_p50},
     {"lbd_service_connect_p95_seconds", "gauge", "The same, 95th percentile.", service_p95},
     {"lbd_service_connect_p99_seconds", "gauge", "The same, 99th percentile.", service_p99},
