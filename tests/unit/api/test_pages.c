@@ -594,9 +594,9 @@ static void a_backend_that_is_down_is_named_with_its_reason(void **unused)
 	backend->condition = BACKEND_DOWN;
 	backend->failed = 5;
 	/* in each place that it is taken from when the service is weighed again */
-	snprintf(backend->why, sizeof(backend->why), WHY);
-	snprintf(backend->health_why, sizeof(backend->health_why), WHY);
-	snprintf(backend->hop_why, sizeof(backend->hop_why), WHY);
+	remark_set(&backend->why, WHY);
+	remark_set(&backend->health_why, WHY);
+	remark_set(&backend->hop_why, WHY);
 	answer = json_of("/page.json", "Host: localhost");
 	assert_true(json_integer_value(json_object_get(answer, "wrong_count")) >= 1);
 	json_array_foreach (json_object_get(answer, "wrong"), i, wrong)

@@ -114,7 +114,7 @@ static void decisions_are_logged_with_their_reasons(void **unused)
 	capture_begin(&capture);
 	commit(&scene);
 	scene.backends[0].health = HEALTH_DOWN;
-	strcpy(scene.backends[0].health_why, "connect: refused");
+	remark_set(&scene.backends[0].health_why, "connect: refused");
 	scene.backends[1].drain = true;
 	commit(&scene);
 	capture_end(&capture);

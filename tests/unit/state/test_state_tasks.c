@@ -284,10 +284,10 @@ static void a_verdict_that_comes_during_a_change_is_not_lost(void **unused)
 	assert_int_equal(change.rc, 0);
 	assert_ptr_not_equal(backend_of(0), former);
 	assert_int_equal(backend_of(0)->health, HEALTH_DOWN);
-	assert_string_equal(backend_of(0)->health_why, "connect: refused");
+	assert_string_equal(remark_text(backend_of(0)->health_why), "connect: refused");
 	assert_true(backend_of(0)->failed >= 1);
 	for (uint64_t until = patience_ends();
-	     strcmp(backend_of(0)->why, "connect: refused") && backend_of(0)->has_hop;)
+	     strcmp(remark_text(backend_of(0)->why), "connect: refused") && backend_of(0)->has_hop;)
 		turn(until);
 }
 

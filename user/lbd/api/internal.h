@@ -39,6 +39,7 @@ struct api {
 	struct event *new_events;      /* there are some for the followers */
 	/* Large answers that connections are still taking; NULL: a free place. */
 	struct text *texts[API_TEXTS_MAX];
+	struct event *texts_taken; /* looks for those that they have taken */
 	struct state *state;
 	struct attach *attach;
 	const struct announce *announce;  /* NULL: nothing is announced */
@@ -124,7 +125,8 @@ bool remote_admit(struct api_door *door, struct face_call *call, struct event_ac
 /* The call waits for the list. */
 void listing_join(struct api *api, enum api_list list, const struct list_query *query,
 		  struct face_call *call);
-void listings_done(struct api *api);
+int listings_init(struct api *api);  /* 0 or -ENOMEM */
+void listings_done(struct api *api); /* also of one that is all zero */
 /* Is it down, or without a next hop? */
 bool api_is_down(const struct backend *backend);
 

@@ -16,6 +16,7 @@
 
 #define RESTARTS_MAX 3    /* then the list is built without a pause */
 #define ROOM_WAIT_MS 50   /* until it is tried again */
+#define TAKEN_MS     500  /* until it is looked whether answers were taken */
 #define CUT_MS       2000 /* an answer that was not taken in this time gives way to a new one */
 
 enum phase { HEAD, SERVICES, BACKENDS, TAIL, END };
@@ -218,12 +219,39 @@ static bool has_room(struct api *api)
 	return find_place(api);
 }
 
+static bool is_any_kept(const struct api *api)
+{
+	for (unsigned i = 0; i < API_TEXTS_MAX; i++)
+		if (api->texts[i])
+			return true;
+	return false;
+}
+
+static void look_soon(struct api *api)
+{
+	const struct timeval soon = clock_span_ms(TAKEN_MS);
+
+	event_add(api->texts_taken, &soon);
+}
+
+/* Those that were taken are freed, also if no other one follows. */
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+	struct api *api = arg;
+
+	find_place(api);
+	if (is_any_kept(api))
+		look_soon(api);
+}
+
 static void keep_in_mind(struct api *api, struct text *text)
 {
 	struct text **place = text->length >= TEXT_LARGE ? find_place(api) : NULL;
 
-	if (place)
-		*place = text_ref(text);
+	if (!place)
+		return;
+	*place = text_ref(text);
+	look_soon(api);
 }
 
 /* ---- building ---- */
@@ -344,11 +372,20 @@ void listing_join(struct api *api, enum api_list list, const struct list_query *
 		api_answer_failure(call, -ENOMEM, "out of memory");
 }
 
+int listings_init(struct api *api)
+{
+	TAILQ_INIT(&api->listings);
+	api->texts_taken = evtimer_new(api->base, on_look, api);
+	return api->texts_taken ? 0 : -ENOMEM;
+}
+
 void listings_done(struct api *api)
 {
 	struct listing *listing;
 
-	while ((listing = TAILQ_FIRST(&api->listings)))
+	if (api->texts_taken)
+		event_free(api->texts_taken);
+	while ((listing = TAILQ_FIRST(&api->listings))) /* none before listings_init, too */
 		listing_free(listing);
 	for (unsigned i = 0; i < API_TEXTS_MAX; i++)
 		text_unref(api->texts[i]);

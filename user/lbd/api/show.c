@@ -427,7 +427,7 @@ static json_t *agent_json(const struct backend *backend)
 		return json_null();
 	return json_pack("{s:b, s:s, s:o, s:s, s:s}", "heard", agent->heard, "state", state,
 			 "weight", agent->has_weight ? json_integer(agent->percent) : json_null(),
-			 "text", agent->text, "fault", agent->fault);
+			 "text", remark_text(agent->text), "fault", remark_text(agent->fault));
 }
 
 static json_t *latency_json(const struct latency_sum *sum, unsigned percent)
@@ -443,7 +443,7 @@ static json_t *checks_json(const struct backend *backend, uint64_t wall_ms)
 
 	latencies_sum(&backend->latencies, clock_monotonic_ms(), &sum);
 	if (backend->failed_ms)
-		failure = json_pack("{s:s, s:I}", "why", backend->failed_why, "ago_s",
+		failure = json_pack("{s:s, s:I}", "why", remark_text(backend->failed_why), "ago_s",
 				    number(wall_ms > backend->failed_ms
 					       ? (wall_ms - backend->failed_ms) / 1000
 					       : 0));
@@ -535,7 +535,8 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
 	    "labels", api_labels_json(backend->tag), "weight", number(backend->weight),
 	    "effective_weight", number(backend->effective_weight), "backup", backend->backup,
-	    "condition", backend_condition_name(backend->condition), "why", backend->why, "since_s",
+	    "condition", backend_condition_name(backend->condition), "why",
+	    remark_text(backend->why), "since_s",
 	    number(now > backend->since_ms ? (now - backend->since_ms) / 1000 : 0), "latency_us",
 	    number(backend->latency_us), "packets", number(stats.counts.packets), "bytes",
 	    number(stats.counts.bytes), "flows", number(stats.counts.flows), "active",

@@ -18,13 +18,13 @@
 #define SEEDS_PER_SIZE 16  /* before a larger table is tried */
 #define SEEDS          256 /* at the full size */
 
-/* Two entries for each backend, its real and its address: on average one of the eight ways is in
- * use. */
+/* Two entries for each backend, its real and its address: on average at most 1.25 of the eight ways
+ * are in use. With 65 536 buckets two of three seeds then fill none beyond its ways. */
 uint32_t reals_buckets(uint32_t backends)
 {
 	uint32_t buckets = 4;
 
-	while (buckets < 2 * backends && buckets < LB_REAL_BUCKETS_MOST)
+	while (buckets < 2 * (uint64_t)backends * 4 / 5 && buckets < LB_REAL_BUCKETS_MOST)
 		buckets *= 2;
 	return buckets;
 }
@@ -334,11 +334,9 @@ static int make_table(const struct dataplane *dp, const struct real *reals, size
 {
 	const uint32_t most = dp->maps.real_buckets / 2;
 	const uint64_t any = takes_any(reals, count) ? LB_REALS_ANY : 0;
-	uint32_t buckets = 2;
+	const uint32_t enough = reals_buckets((uint32_t)count);
 
-	while (buckets < most && buckets < 2 * count)
-		buckets *= 2;
-	for (;; buckets *= 2) {
+	for (uint32_t buckets = enough < most ? enough : most;; buckets *= 2) {
 		unsigned seeds = buckets == most ? SEEDS : SEEDS_PER_SIZE;
 
 		for (unsigned seed = 0; seed < seeds; seed++) {
