@@ -27,6 +27,7 @@ struct listing {
 	enum api_list list;
 	char *service, *filter; /* NULL: all */
 	bool down;
+	uint64_t fields;
 	struct face_waiters waiters;
 	struct loop_work *work;
 	struct text *text; /* NULL: not begun */
@@ -57,7 +58,7 @@ static bool same_list(const struct listing *listing, enum api_list list,
 		      const struct list_query *query)
 {
 	return listing->list == list && listing->down == query->down &&
-	       same_text(listing->service, query->service) &&
+	       listing->fields == query->fields && same_text(listing->service, query->service) &&
 	       same_text(listing->filter, query->filter);
 }
 
@@ -142,15 +143,21 @@ bool api_is_down(const struct backend *backend)
 
 static void add_if_wanted(struct listing *listing, const struct backend *backend)
 {
+	uint64_t fields = listing->fields;
 	json_t *item;
 
 	if (listing->down && !api_is_down(backend))
 		return;
-	item = api_backend_json(listing->api, backend);
-	if (item && listing->filter && !match_backend(listing->filter, item))
+	if (listing->filter && fields != API_ALL_FIELDS)
+		fields |= api_matched_fields;
+	item = api_backend_json(listing->api, backend, fields);
+	if (item && listing->filter && !match_backend(listing->filter, item)) {
 		json_decref(item);
-	else
-		add_item(listing, item);
+		return;
+	}
+	if (fields != listing->fields)
+		api_backend_keep(item, listing->fields);
+	add_item(listing, item);
 }
 
 static void add_backend(struct listing *listing)
@@ -258,7 +265,8 @@ static void keep_in_mind(struct api *api, struct text *text)
 
 static bool may_begin(const struct listing *listing)
 {
-	const struct list_query query = {listing->service, listing->filter, listing->down};
+	const struct list_query query = {listing->service, listing->filter, listing->down,
+					 listing->fields};
 	const struct listing *other;
 
 	for (other = TAILQ_FIRST(&listing->api->listings); other; other = TAILQ_NEXT(other, link))
@@ -331,6 +339,7 @@ static bool copy_query(struct listing *listing, const struct list_query *query)
 	bool failed = false;
 
 	listing->down = query->down;
+	listing->fields = query->fields;
 	listing->service = copy_text(query->service, &failed);
 	listing->filter = copy_text(query->filter, &failed);
 	return !failed;
