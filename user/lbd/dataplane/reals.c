@@ -15,8 +15,9 @@
 #include "common/cleanup.h"
 #include "lbd/host/host.h"
 
-#define SEEDS_PER_SIZE 16  /* before a larger table is tried */
-#define SEEDS          256 /* at the full size */
+#define SEEDS_PER_SIZE 16   /* before a larger table is tried */
+#define SEEDS          256  /* at the full size */
+#define PAUSE_REALS    1024 /* between two pauses */
 
 /* Two entries for each backend, its real and its address: on average at most 1.25 of the eight ways
  * are in use. With 65 536 buckets two of three seeds then fill none beyond its ways. */
@@ -309,6 +310,8 @@ static bool place_all(struct lb_real_bucket *buckets, uint64_t word, const struc
 		const struct real *before = i ? &reals[i - 1] : NULL;
 		bool known = before && same_address(before, &reals[i]);
 
+		if (i % PAUSE_REALS == PAUSE_REALS - 1)
+			task_pause();
 		if (!known && !place(buckets, word, &reals[i].line, true, reals[i].id))
 			return false;
 		if (known && before->line.protocol == reals[i].line.protocol &&
@@ -355,10 +358,13 @@ static int plan_make(struct dataplane *dp, struct real *reals, size_t count, str
 {
 	int rc;
 
-	qsort(reals, count, sizeof(*reals), compare);
+	task_pause();
+	qsort(reals, count, sizeof(*reals), compare); /* 5 ms of ten thousand */
+	task_pause();
 	rc = check(dp, reals, count, err);
 	if (rc)
 		return rc;
+	task_pause();
 	ret->changed = true;
 	ret->word = 0;
 	for (size_t i = 0; i < count; i++)
