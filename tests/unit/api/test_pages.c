@@ -654,6 +654,26 @@ static void a_list_has_the_fields_that_were_asked_for(void **unused)
 	json_decref(backend);
 }
 
+static void lists_of_other_fields_are_made_at_the_same_time(void **unused)
+{
+	struct fetch weights, addresses;
+	const char *weight, *address;
+
+	begin_usual();
+	weights = ask(connect_path("lbd.sock"), "/v1/backends?fields=weight", "Host: lbd");
+	addresses = ask(connect_path("lbd.sock"), "/v1/backends?fields=address", "Host: lbd");
+	weight = finish(&weights);
+	address = finish(&addresses);
+	assert_non_null(weight);
+	assert_non_null(address);
+	assert_non_null(strstr(weight, "\"weight\""));
+	assert_null(strstr(weight, "\"address\""));
+	assert_non_null(strstr(address, "\"address\""));
+	assert_null(strstr(address, "\"weight\""));
+	text_unref(weights.text);
+	text_unref(addresses.text);
+}
+
 static void of_these_fields_those_that_say_nothing_are_left_out(void **unused)
 {
 	json_t *backend;
@@ -881,6 +901,7 @@ int main(void)
 	    TEST(a_backend_that_is_down_is_named_with_its_reason),
 	    TEST(those_who_look_at_the_same_time_share_one_text),
 	    TEST(a_list_has_the_fields_that_were_asked_for),
+	    TEST(lists_of_other_fields_are_made_at_the_same_time),
 	    TEST(of_these_fields_those_that_say_nothing_are_left_out),
 	    TEST(fields_that_no_backend_has_are_refused),
 	    TEST(many_services_are_looked_at_one_after_another_but_not_at_once),
