@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Sentences that few objects have, and several share. */
 #include "remark.h"
 
 #include <stdlib.h>
