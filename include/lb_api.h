@@ -145,7 +145,8 @@
  * GET  /v1/backends?service=NAME (without it: the backends of all services)
  *      Also, alone or together: down=true (only those that are "down" or "no-next-hop"), filter=TEXT
  *      (only those in which each word of TEXT occurs: in service, address, name, labels as KEY=VALUE,
- *      condition or why; at most 256 bytes)
+ *      condition or why; at most 256 bytes), fields=NAME,NAME (of each backend only these, and of them
+ *      not those that are null, false, "" or {}: of ten thousand backends all fields are 8 MB)
  *      { "backends": [ BACKEND ] }
  *      BACKEND:
  *      { "service", "address", "name": null or text, "labels": { KEY: text }, "weight",

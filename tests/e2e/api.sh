@@ -85,6 +85,7 @@ test_what_is_refused_has_the_shape_of_the_document() {
 	ask 405 GET /v1/reload
 	ask 404 GET '/v1/backends?service=nope'
 	ask 400 GET '/v1/backends?down=perhaps'
+	ask 400 GET '/v1/backends?fields=address,nope'
 	ask 400 GET '/v1/events?after=x'
 	ask 404 POST /v1/service/remove '{"service":"nope"}'
 	ask 400 POST /v1/attach '{}'

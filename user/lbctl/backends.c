@@ -34,6 +34,7 @@ static const struct list_column both_ways[] = {
     {{.title = "REFUSED", .right = true, .spare = 3}, NULL},
     {{0}, NULL},
 };
+LIST_COLUMNS_FIT(both_ways);
 
 /* "100", or "20/100" while slow start, a drain or the health of other backends changes the
  * effective weight. */
@@ -185,9 +186,18 @@ static int print_backends(const json_t *backends, const struct list_style *style
 	return 0;
 }
 
+static int get_backends(struct call *call, json_t **ret, struct error *err)
+{
+	return list_get_backends(call,
+				 LIST_BACKEND_FIELDS
+				 ",since_s,effective_weight,priority,backup,admin,hint,"
+				 "drain,drained,kept_slots,returned_packets,returned_bytes",
+				 ret, err);
+}
+
 static int run_backends(struct call *call, struct error *err)
 {
-	return list_run_backends(call, NULL, print_backends, err);
+	return list_run_backends(call, get_backends, print_backends, err);
 }
 
 REGISTER(verb, backends) = {

@@ -58,9 +58,14 @@ static int print_connects(const json_t *backends, const struct list_style *style
 	return list_table(backends, columns, add_backend, style);
 }
 
+static int get_connects(struct call *call, json_t **ret, struct error *err)
+{
+	return list_get_backends(call, LIST_BACKEND_FIELDS ",connects", ret, err);
+}
+
 static int run_connects(struct call *call, struct error *err)
 {
-	return list_run_backends(call, NULL, print_connects, err);
+	return list_run_backends(call, get_connects, print_connects, err);
 }
 
 REGISTER(verb, connects) = {

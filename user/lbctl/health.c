@@ -142,7 +142,7 @@ static int print_health(const json_t *backends, const struct list_style *style)
 static int get_health(struct call *call, json_t **ret, struct error *err)
 {
 	json_t *answer = NULL, *services = NULL;
-	int rc = list_get_backends(call, &answer, err);
+	int rc = list_get_backends(call, LIST_BACKEND_FIELDS ",since_s,from,checks", &answer, err);
 
 	if (!rc)
 		rc = call_get(call, "/v1/services", &services, err);

@@ -38,6 +38,7 @@ static const struct list_column both_ways[] = {
     {{.title = "REPLY BYTES", .right = true, .spare = 6}, NULL},
     {{0}, NULL},
 };
+LIST_COLUMNS_FIT(both_ways);
 
 /* Of the last day. */
 static const char *day_text(const json_t *service, const char *share, char text[FORMAT_TEXT])

@@ -786,6 +786,9 @@ static int run(const char *config_path, const char *zone)
 	/* Large answers get memory of their own, which goes back to the system with them. By
 	 * default the first one that is freed raises this limit beyond the size of the next. */
 	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+	/* Threads take turns: what one has freed the others use, as the next reload does with the
+	 * world of the last. */
+	mallopt(M_ARENA_MAX, 1);
 	event_set_log_callback(log_libevent);
 	rc = start(&daemon, &err);
 	if (rc)

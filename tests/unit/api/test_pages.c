@@ -594,9 +594,9 @@ static void a_backend_that_is_down_is_named_with_its_reason(void **unused)
 	backend->condition = BACKEND_DOWN;
 	backend->failed = 5;
 	/* in each place that it is taken from when the service is weighed again */
-	snprintf(backend->why, sizeof(backend->why), WHY);
-	snprintf(backend->health_why, sizeof(backend->health_why), WHY);
-	snprintf(backend->hop_why, sizeof(backend->hop_why), WHY);
+	remark_set(&backend->why, WHY);
+	remark_set(&backend->health_why, WHY);
+	remark_set(&backend->hop_why, WHY);
 	answer = json_of("/page.json", "Host: localhost");
 	assert_true(json_integer_value(json_object_get(answer, "wrong_count")) >= 1);
 	json_array_foreach (json_object_get(answer, "wrong"), i, wrong)
@@ -613,6 +613,92 @@ static void those_who_look_at_the_same_time_share_one_text(void **unused)
 	begin_usual();
 	expect_one_text("/page.json");
 	expect_one_text("/page.json?service=s7");
+}
+
+/* Of the list that the query asks for. */
+static json_t *first_backend_of(const char *query)
+{
+	char path[200];
+	struct fetch fetch;
+	json_t *answer, *first;
+	const char *body;
+
+	snprintf(path, sizeof(path), "/v1/backends?%s", query);
+	fetch = ask(connect_path("lbd.sock"), path, "Host: lbd");
+	body = finish(&fetch);
+	assert_non_null(body);
+	answer = json_loads(body, JSON_REJECT_DUPLICATES, NULL);
+	first = json_incref(json_array_get(json_object_get(answer, "backends"), 0));
+	assert_non_null(first);
+	json_decref(answer);
+	text_unref(fetch.text);
+	return first;
+}
+
+static void a_list_has_the_fields_that_were_asked_for(void **unused)
+{
+	json_t *backend;
+
+	begin_usual();
+	backend = first_backend_of("service=s7&fields=weight,address");
+	assert_int_equal(json_object_size(backend), 2);
+	assert_string_equal(json_string_value(json_object_get(backend, "address")), "10.0.0.1");
+	assert_int_equal(json_integer_value(json_object_get(backend, "weight")), 100);
+	json_decref(backend);
+	/* what the words are looked for in is not shown for that */
+	backend = first_backend_of("filter=s7%2010.0.0.3&fields=weight");
+	assert_int_equal(json_object_size(backend), 1);
+	json_decref(backend);
+	backend = first_backend_of("service=s7");
+	assert_true(json_object_size(backend) > 30);
+	json_decref(backend);
+}
+
+static void lists_of_other_fields_are_made_at_the_same_time(void **unused)
+{
+	struct fetch weights, addresses;
+	const char *weight, *address;
+
+	begin_usual();
+	weights = ask(connect_path("lbd.sock"), "/v1/backends?fields=weight", "Host: lbd");
+	addresses = ask(connect_path("lbd.sock"), "/v1/backends?fields=address", "Host: lbd");
+	weight = finish(&weights);
+	address = finish(&addresses);
+	assert_non_null(weight);
+	assert_non_null(address);
+	assert_non_null(strstr(weight, "\"weight\""));
+	assert_null(strstr(weight, "\"address\""));
+	assert_non_null(strstr(address, "\"address\""));
+	assert_null(strstr(address, "\"weight\""));
+	text_unref(weights.text);
+	text_unref(addresses.text);
+}
+
+static void of_these_fields_those_that_say_nothing_are_left_out(void **unused)
+{
+	json_t *backend;
+
+	begin_usual();
+	/* false, {}, null, "", and numbers, of which 0 says something */
+	backend = first_backend_of("service=s7&fields=backup,labels,zone,hint,priority,address");
+	assert_int_equal(json_object_size(backend), 2);
+	assert_true(json_is_integer(json_object_get(backend, "priority")));
+	assert_true(json_is_string(json_object_get(backend, "address")));
+	json_decref(backend);
+}
+
+static void fields_that_no_backend_has_are_refused(void **unused)
+{
+	static const char *const bad[] = {"fields=",        "fields=nope",
+					  "fields=weight,", "fields=weight,,address",
+					  "fields=Weight",  "fields=weight%20"};
+	char path[80];
+
+	begin_usual();
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(path, sizeof(path), "/v1/backends?%s", bad[i]);
+		assert_int_equal(status_of(connect_path("lbd.sock"), path, "Host: l"), 400);
+	}
 }
 
 static void many_services_are_looked_at_one_after_another_but_not_at_once(void **unused)
@@ -814,6 +900,10 @@ int main(void)
 	    TEST(the_page_is_told_of_the_backends_of_one_service),
 	    TEST(a_backend_that_is_down_is_named_with_its_reason),
 	    TEST(those_who_look_at_the_same_time_share_one_text),
+	    TEST(a_list_has_the_fields_that_were_asked_for),
+	    TEST(lists_of_other_fields_are_made_at_the_same_time),
+	    TEST(of_these_fields_those_that_say_nothing_are_left_out),
+	    TEST(fields_that_no_backend_has_are_refused),
 	    TEST(many_services_are_looked_at_one_after_another_but_not_at_once),
 	    TEST(a_page_that_is_turned_off_is_not_there),
 	    TEST(only_hosts_that_are_known_are_answered),

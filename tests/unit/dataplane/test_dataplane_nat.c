@@ -612,7 +612,8 @@ TEST(replies_count_for_backend_and_service_also_when_it_is_gone)
 
 	add(&wants[0], 1, 8080);
 	add(&wants[0], 2, 8080);
-	want_commit(dp, &wants[0], 1);
+	add(&wants[1], 3, 8080);
+	want_commit(dp, wants, 2);
 	id = id_of(&wants[0], 1);
 	returned(id, 5);
 	returned(id_of(&wants[0], 2), 1);
@@ -621,11 +622,12 @@ TEST(replies_count_for_backend_and_service_also_when_it_is_gone)
 	assert_int_equal(stats.returned.bytes, 500);
 	assert_int_equal(of_service(&wants[0]).packets, 6);
 	want_remove(&wants[0], 1);
-	want_commit(dp, &wants[0], 1);
+	want_commit(dp, wants, 2);
 	assert_int_equal(of_service(&wants[0]).packets, 6);
 	sweep_rounds(dp, 3, 10010);
 	returned(id, 2); /* late */
 	assert_int_equal(of_service(&wants[0]).packets, 8);
+	assert_int_equal(of_service(&wants[1]).packets, 0);
 	sweep_rounds(dp, 3, 10000 + TCP_IDLE + 1);
 	assert_int_equal(dp->backend_ids.state[id], ID_FREE);
 	assert_int_equal(of_service(&wants[0]).packets, 8);

@@ -77,6 +77,33 @@ static void in_order(const char *const *words)
 
 #define IN_ORDER(...) in_order((const char *const[]){__VA_ARGS__, NULL})
 
+/* Whether it is fields of backends that are asked for, not all that lbd knows of them. */
+static bool asks_for_fields(const char *verb, const char *option)
+{
+	const char *all[] = {verb, "--socket", NULL, option, NULL};
+	char requests[2048];
+	struct fake_lbd fake;
+
+	assert_int_equal(fake_lbd_start(&fake, answers), 0);
+	all[2] = fake.socket;
+	lbctl_run_after(&run, NULL, all);
+	fake_lbd_requests(&fake, requests, sizeof(requests));
+	fake_lbd_stop(&fake);
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(requests, "GET /v1/backends"));
+	return strstr(requests, "?fields=service%2Caddress%2C") != NULL;
+}
+
+static void a_table_is_made_of_the_fields_that_it_shows_and_json_has_all(void **state)
+{
+	static const char *const verbs[] = {"backends", "connects", "health"};
+
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		assert_true(asks_for_fields(verbs[i], NULL));
+		assert_false(asks_for_fields(verbs[i], "--json"));
+	}
+}
+
 static void each_word_of_a_filter_must_occur(void **state)
 {
 	const char *const texts[] = {"web", "192.0.2.10:80/tcp", "Down"};
@@ -431,6 +458,7 @@ static void a_service_that_is_not_wholly_up_says_why(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_table_is_made_of_the_fields_that_it_shows_and_json_has_all),
 	    cmocka_unit_test(each_word_of_a_filter_must_occur),
 	    cmocka_unit_test(down_shows_what_is_down_alone),
 	    cmocka_unit_test(replies_are_shown_beside_what_goes_to_backends),

@@ -130,8 +130,17 @@ struct scene {
 	struct backend backends[MOST], *list[MOST];
 };
 
+static void scene_done(struct scene *scene)
+{
+	for (unsigned i = 0; i < MOST; i++)
+		backend_drop_remarks(&scene->backends[i]);
+}
+
+#define _cleanup_scene_ __attribute__((cleanup(scene_done)))
+
 static void scene_set(struct scene *scene, const char *algorithm)
 {
+	scene_done(scene);
 	memset(scene, 0, sizeof(*scene));
 	scene->config.name = "web";
 	scene->config.algorithm = algo_find(algorithm);
@@ -214,7 +223,7 @@ LB_TEST(the_local_zone_takes_all_until_too_few_of_it_are_up)
 	} cases[] = {{0, 100}, {2, 100}, {3, 98}, {5, 70}, {7, 42}, {9, 14}, {10, 0}};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		struct scene scene;
+		_cleanup_scene_ struct scene scene = {0};
 
 		scene_set(&scene, "maglev");
 		add_some(&scene, 10, 0, false);
@@ -234,7 +243,7 @@ LB_TEST(the_local_zone_takes_all_until_too_few_of_it_are_up)
 /* An lbd took over while three of four local ones were down. */
 LB_TEST(what_was_down_before_a_takeover_is_missed_until_its_first_check)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, "maglev");
 	add_some(&scene, 4, 0, false);
@@ -265,7 +274,7 @@ LB_TEST(what_was_down_before_a_takeover_is_missed_until_its_first_check)
 
 LB_TEST(weights_stay_where_one_level_takes_all)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, "maglev");
 	add(&scene, 0, false, 7);
@@ -281,7 +290,7 @@ LB_TEST(weights_stay_where_one_level_takes_all)
 /* 3 of 4 parts of the weight are left of the first: 1.4 times that is more than all. */
 LB_TEST(health_goes_by_weights)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, "maglev");
 	add(&scene, 0, false, 300);
@@ -300,7 +309,7 @@ LB_TEST(health_goes_by_weights)
 /* Round robin gives turns by these weights too. */
 LB_TEST(algorithms_without_weights_count_backends)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, "round-robin");
 	add(&scene, 0, false, 300);
@@ -314,7 +323,7 @@ LB_TEST(algorithms_without_weights_count_backends)
 
 LB_TEST(all_zones_of_a_priority_come_before_the_next)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, "maglev");
 	add_some(&scene, 4, 0, false);
@@ -335,7 +344,7 @@ LB_TEST(all_zones_of_a_priority_come_before_the_next)
 
 LB_TEST(backups_wait_until_nothing_else_is_up)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, "maglev");
 	add_some(&scene, 4, 0, false);
@@ -362,7 +371,7 @@ LB_TEST(backups_wait_until_nothing_else_is_up)
 
 LB_TEST(what_drains_and_what_is_maintained_is_missed_and_what_is_removed_is_not)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, "maglev");
 	add_some(&scene, 2, 0, false);
@@ -387,7 +396,7 @@ LB_TEST(what_drains_and_what_is_maintained_is_missed_and_what_is_removed_is_not)
 /* It has no results: nobody knows whether it is lost. */
 LB_TEST(a_new_backend_does_not_make_its_level_spill)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, "maglev");
 	add_some(&scene, 2, 0, false);
@@ -401,7 +410,7 @@ LB_TEST(a_new_backend_does_not_make_its_level_spill)
 /* Both shares go up together, so the one that was up is never above its part. */
 LB_TEST(slow_start_brings_the_level_back_slowly)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, "maglev");
 	add_some(&scene, 2, 0, false);
@@ -420,7 +429,7 @@ LB_TEST(slow_start_brings_the_level_back_slowly)
 /* An agent divides what its level gets, and does not make it spill. */
 LB_TEST(an_agents_percent_counts_within_its_level)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, "maglev");
 	add_some(&scene, 2, 0, false);
@@ -436,7 +445,7 @@ LB_TEST(an_agents_percent_counts_within_its_level)
 
 LB_TEST(panic_is_of_a_level)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, "maglev");
 	add_some(&scene, 10, 0, false);
@@ -456,7 +465,7 @@ LB_TEST(panic_is_of_a_level)
 /* A flap that takes the local zone below its half is held back, as the other zone has room. */
 LB_TEST(one_that_flaps_is_held_back_where_other_levels_take_its_part)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, "maglev");
 	scene.config.flap_damping_ms = 60000;
@@ -471,7 +480,7 @@ LB_TEST(one_that_flaps_is_held_back_where_other_levels_take_its_part)
 
 LB_TEST(a_frozen_ring_keeps_its_proportions)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 	uint32_t before[4];
 
 	scene_set(&scene, "maglev");
@@ -563,7 +572,7 @@ LB_TEST(proportions_hold_for_any_health)
 	srandom(13);
 	for (unsigned trial = 0; trial < 20000; trial++) {
 		unsigned count = 1 + draw(MOST - 1), priorities = draw(3), chance = draw(10);
-		struct scene scene;
+		_cleanup_scene_ struct scene scene = {0};
 
 		scene_set(&scene, "maglev");
 		scene.config.panic_threshold = 0;

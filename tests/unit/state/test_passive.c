@@ -116,6 +116,8 @@ static void scene_set(unsigned count)
 static int teardown(void **unused)
 {
 	memory_dataplane_free(scene.memory);
+	for (unsigned i = 0; i < MOST; i++)
+		backend_drop_remarks(&scene.backends[i]);
 	return 0;
 }
 

@@ -43,12 +43,19 @@ static struct scene *scene_new(void)
 		scene->list[i] = &scene->backends[i];
 		scene->backends[i].service = &scene->service;
 		scene->backends[i].address = (struct addr){4, {10, 0, 0, (uint8_t)i}};
-		strcpy(scene->backends[i].why, "connect: refused");
+		remark_set(&scene->backends[i].why, "connect: refused");
 	}
 	scene->services[0] = &scene->service;
 	scene->state.world = (struct world){scene->services, 1};
 	scene->state.report.second_ms = clock_monotonic_ms() + HOUR_MS;
 	return scene;
+}
+
+static void scene_free(struct scene *scene)
+{
+	for (unsigned i = 0; i < BACKENDS; i++)
+		backend_drop_remarks(&scene->backends[i]);
+	free(scene);
 }
 
 static void become(struct scene *scene, unsigned count, enum backend_condition condition)
@@ -83,7 +90,7 @@ static void a_change_of_few_backends_has_a_line_for_each(void **unused)
 	report(scene, &log);
 	assert_int_equal(count_of(&log, " down: connect: refused"), REPORT_NAMED);
 	assert_int_equal(count_of(&log, "more backends"), 0);
-	free(scene);
+	scene_free(scene);
 }
 
 static void what_changes_beyond_the_first_hundred_is_summed_up(void **unused)
@@ -99,7 +106,7 @@ static void what_changes_beyond_the_first_hundred_is_summed_up(void **unused)
 					 "backends lists all"));
 	assert_non_null(strstr(log.text, "more services changed at the same time: 1 down; lbctl "
 					 "services lists all"));
-	free(scene);
+	scene_free(scene);
 }
 
 static void the_sum_counts_what_backends_have_become(void **unused)
@@ -112,7 +119,7 @@ static void the_sum_counts_what_backends_have_become(void **unused)
 	become(scene, 30, BACKEND_DRAINING);
 	report(scene, &log);
 	assert_non_null(strstr(log.text, "at the same time: 30 draining, 70 down;"));
-	free(scene);
+	scene_free(scene);
 }
 
 static void a_change_is_counted_once(void **unused)
@@ -125,7 +132,7 @@ static void a_change_is_counted_once(void **unused)
 	report(scene, &log);
 	report(scene, &log);
 	assert_int_equal(count_of(&log, "more backends"), 0);
-	free(scene);
+	scene_free(scene);
 }
 
 static unsigned count_events(const char *kind, uint64_t *ret_stand_for)
@@ -165,7 +172,7 @@ static void events_are_what_the_log_has_and_the_sum_says_for_how_many_it_stands(
 	assert_string_equal(record.service, "web");
 	assert_non_null(strstr(record.json, "\"why\":\"connect: refused\""));
 	events_close();
-	free(scene);
+	scene_free(scene);
 }
 
 static void each_second_has_lines_of_its_own(void **unused)

@@ -28,8 +28,17 @@ struct scene {
 	struct backend backends[4], *list[4];
 };
 
+static void scene_done(struct scene *scene)
+{
+	for (unsigned i = 0; i < 4; i++)
+		backend_drop_remarks(&scene->backends[i]);
+}
+
+#define _cleanup_scene_ __attribute__((cleanup(scene_done)))
+
 static void scene_set(struct scene *scene, unsigned count)
 {
+	scene_done(scene);
 	memset(scene, 0, sizeof(*scene));
 	scene->config.name = "web";
 	scene->config.algorithm = algo_find("maglev");
@@ -57,12 +66,12 @@ static void weigh(struct scene *scene, uint64_t now_ms)
 static void down(struct backend *backend)
 {
 	backend->health = HEALTH_DOWN;
-	snprintf(backend->health_why, sizeof(backend->health_why), "connect: refused");
+	remark_set(&backend->health_why, "connect: refused");
 }
 
 static void healthy_backends_get_their_weight(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	scene.backends[1].weight = 7;
@@ -75,7 +84,7 @@ static void healthy_backends_get_their_weight(void **unused)
 
 static void backend_takes_no_traffic_before_its_first_probe(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	scene.backends[0].health = HEALTH_UNKNOWN;
@@ -89,21 +98,21 @@ static void backend_takes_no_traffic_before_its_first_probe(void **unused)
 
 static void backend_without_next_hop_says_why(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 1);
 	scene.backends[0].has_hop = false;
-	strcpy(scene.backends[0].hop_why, "no route");
+	remark_set(&scene.backends[0].hop_why, "no route");
 	weigh(&scene, NOW);
 	assert_int_equal(scene.backends[0].condition, BACKEND_NO_NEXT_HOP);
-	assert_string_equal(scene.backends[0].why, "no route");
+	assert_string_equal(remark_text(scene.backends[0].why), "no route");
 	assert_false(backend_usable(&scene.backends[0]));
 	assert_int_equal(scene.service.status, SERVICE_DOWN);
 }
 
 static void a_service_that_is_down_says_why(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	weigh(&scene, NOW);
@@ -131,7 +140,7 @@ static void a_service_that_is_down_says_why(void **unused)
 
 static void down_backend_says_why_and_since_when(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 1);
 	weigh(&scene, NOW);
@@ -139,13 +148,13 @@ static void down_backend_says_why_and_since_when(void **unused)
 	service_weigh(&scene.service, NOW, WALL + 5);
 	service_weigh(&scene.service, NOW, WALL + 9);
 	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
-	assert_string_equal(scene.backends[0].why, "connect: refused");
+	assert_string_equal(remark_text(scene.backends[0].why), "connect: refused");
 	assert_int_equal(scene.backends[0].since_ms, WALL + 5);
 }
 
 static void draining_backend_keeps_its_flows_and_gets_no_new_ones(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	scene.backends[0].drain = true;
@@ -160,7 +169,7 @@ static void draining_backend_keeps_its_flows_and_gets_no_new_ones(void **unused)
 
 static void dead_backend_is_drained_at_once(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	scene.backends[0].drain = true;
@@ -174,7 +183,7 @@ static void dead_backend_is_drained_at_once(void **unused)
 
 static void an_agent_scales_the_weight_that_is_in_force(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	assert_true(backend_take_advice(&scene.backends[0], "up 50%"));
@@ -203,7 +212,7 @@ static void an_agent_that_drains_leaves_flows_where_they_are(void **unused)
 	static const char *const words[][2] = {{"drain", "ready"}, {"0%", "100%"}};
 
 	for (unsigned i = 0; i < 2; i++) {
-		struct scene scene;
+		_cleanup_scene_ struct scene scene = {0};
 
 		scene_set(&scene, 2);
 		backend_take_advice(&scene.backends[0], words[i][0]);
@@ -211,32 +220,32 @@ static void an_agent_that_drains_leaves_flows_where_they_are(void **unused)
 		assert_int_equal(scene.backends[0].effective_weight, 0);
 		assert_true(backend_usable(&scene.backends[0]));
 		assert_int_equal(scene.backends[0].condition, BACKEND_UP);
-		assert_string_equal(scene.backends[0].why,
+		assert_string_equal(remark_text(scene.backends[0].why),
 				    i ? "its agent says: 0%" : "its agent says: drain");
 		assert_int_equal(scene.service.status, SERVICE_UP);
 		backend_take_advice(&scene.backends[0], words[i][1]);
 		weigh(&scene, NOW);
 		assert_int_equal(scene.backends[0].effective_weight, 100);
-		assert_string_equal(scene.backends[0].why, "");
+		assert_string_equal(remark_text(scene.backends[0].why), "");
 	}
 }
 
 static void an_agent_takes_a_healthy_backend_out(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	weigh(&scene, NOW);
 	backend_take_advice(&scene.backends[0], "down #disk full");
 	weigh(&scene, NOW);
 	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
-	assert_string_equal(scene.backends[0].why, "its agent says: down: disk full");
+	assert_string_equal(remark_text(scene.backends[0].why), "its agent says: down: disk full");
 	assert_false(backend_usable(&scene.backends[0]));
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
 	/* up ends down, and ready ends maint: neither ends the other */
 	backend_take_advice(&scene.backends[0], "up maint");
 	weigh(&scene, NOW);
-	assert_string_equal(scene.backends[0].why, "its agent says: maint");
+	assert_string_equal(remark_text(scene.backends[0].why), "its agent says: maint");
 	backend_take_advice(&scene.backends[0], "up");
 	assert_true(scene.backends[0].agent.maint);
 	backend_take_advice(&scene.backends[0], "ready");
@@ -247,7 +256,7 @@ static void an_agent_takes_a_healthy_backend_out(void **unused)
 
 static void an_agent_does_not_bring_back_what_its_check_finds_down(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	weigh(&scene, NOW);
@@ -264,7 +273,7 @@ static void an_agent_does_not_bring_back_what_its_check_finds_down(void **unused
 /* An agent was heard, so this host is not cut off. */
 static void backends_that_their_agents_take_out_make_no_service_blind(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 3);
 	scene.config.panic_threshold = 100;
@@ -281,7 +290,7 @@ static void backends_that_their_agents_take_out_make_no_service_blind(void **unu
 
 static void maintenance_takes_a_backend_out_and_its_service_does_not_miss_it(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	weigh(&scene, NOW);
@@ -291,24 +300,25 @@ static void maintenance_takes_a_backend_out_and_its_service_does_not_miss_it(voi
 	assert_int_equal(scene.backends[0].condition, BACKEND_MAINTENANCE);
 	assert_int_equal(scene.backends[0].effective_weight, 0);
 	assert_false(backend_usable(&scene.backends[0]));
-	assert_string_equal(scene.backends[0].why, "set to maintenance by an operator");
+	assert_string_equal(remark_text(scene.backends[0].why),
+			    "set to maintenance by an operator");
 	assert_int_equal(scene.service.status, SERVICE_UP);
 	/* what its check finds meanwhile is shown, and changes nothing */
 	down(&scene.backends[0]);
 	weigh(&scene, NOW + 1);
 	assert_int_equal(scene.backends[0].condition, BACKEND_MAINTENANCE);
-	assert_string_equal(scene.backends[0].why,
+	assert_string_equal(remark_text(scene.backends[0].why),
 			    "set to maintenance by an operator; its check fails: connect: refused");
 	assert_false(scene.service.blind);
 	scene.backends[0].admin = ADMIN_AUTO;
 	weigh(&scene, NOW + 2);
 	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
-	assert_string_equal(scene.backends[0].why, "connect: refused");
+	assert_string_equal(remark_text(scene.backends[0].why), "connect: refused");
 }
 
 static void after_maintenance_a_healthy_backend_starts_slowly(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	scene.config.slow_start_ms = 10000;
@@ -322,7 +332,7 @@ static void after_maintenance_a_healthy_backend_starts_slowly(void **unused)
 
 static void a_backend_that_is_set_down_is_missed(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	weigh(&scene, NOW);
@@ -330,7 +340,7 @@ static void a_backend_that_is_set_down_is_missed(void **unused)
 	weigh(&scene, NOW);
 	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
 	assert_false(backend_usable(&scene.backends[0]));
-	assert_string_equal(scene.backends[0].why, "set to down by an operator");
+	assert_string_equal(remark_text(scene.backends[0].why), "set to down by an operator");
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
 }
 
@@ -339,7 +349,7 @@ static void a_backend_that_is_set_up_is_used_whatever_check_and_agent_say(void *
 	static const char *const words[] = {"down", "maint", "drain", "50%"};
 
 	for (unsigned i = 0; i < 4; i++) {
-		struct scene scene;
+		_cleanup_scene_ struct scene scene = {0};
 
 		scene_set(&scene, 2);
 		down(&scene.backends[0]);
@@ -349,22 +359,22 @@ static void a_backend_that_is_set_up_is_used_whatever_check_and_agent_say(void *
 		assert_int_equal(scene.backends[0].condition, BACKEND_UP);
 		assert_int_equal(scene.backends[0].effective_weight, 100);
 		assert_true(backend_usable(&scene.backends[0]));
-		assert_string_equal(scene.backends[0].why,
+		assert_string_equal(remark_text(scene.backends[0].why),
 				    "set to up by an operator; its check fails: connect: refused");
 		assert_int_equal(scene.service.status, SERVICE_UP);
 		/* packets need a way all the same */
 		scene.backends[0].has_hop = false;
-		snprintf(scene.backends[0].hop_why, sizeof(scene.backends[0].hop_why), "no route");
+		remark_set(&scene.backends[0].hop_why, "no route");
 		weigh(&scene, NOW + 1);
 		assert_int_equal(scene.backends[0].condition, BACKEND_NO_NEXT_HOP);
-		assert_string_equal(scene.backends[0].why, "no route");
+		assert_string_equal(remark_text(scene.backends[0].why), "no route");
 	}
 }
 
 /* Before its first check has ended, too. */
 static void a_backend_that_is_set_up_waits_for_no_check(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 1);
 	scene.backends[0].health = HEALTH_UNKNOWN;
@@ -377,7 +387,7 @@ static void a_backend_that_is_set_up_waits_for_no_check(void **unused)
 
 static void backends_that_an_operator_takes_out_make_no_service_blind(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 3);
 	scene.config.panic_threshold = 100;
@@ -395,7 +405,7 @@ static void backends_that_an_operator_takes_out_make_no_service_blind(void **unu
 /* The ring is frozen, but not against an operator. */
 static void a_backend_that_is_set_down_has_no_weight_while_its_service_is_blind(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 3);
 	scene.config.health = tcp_check;
@@ -420,7 +430,7 @@ static void a_backend_that_is_set_down_has_no_weight_while_its_service_is_blind(
 /* The checks of one that is set up fail for ever: they must not keep the ring frozen. */
 static void a_backend_that_is_set_up_does_not_keep_its_service_blind(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	scene.config.health = tcp_check;
@@ -439,7 +449,7 @@ static void a_backend_that_is_set_up_does_not_keep_its_service_blind(void **unus
 
 static void a_drain_is_shown_before_a_state(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	scene.backends[0].admin = ADMIN_UP;
@@ -448,7 +458,7 @@ static void a_drain_is_shown_before_a_state(void **unused)
 	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
 	assert_int_equal(scene.backends[0].effective_weight, 0);
 	assert_true(backend_usable(&scene.backends[0]));
-	assert_string_equal(scene.backends[0].why, "");
+	assert_string_equal(remark_text(scene.backends[0].why), "");
 	scene.backends[0].admin = ADMIN_MAINTENANCE; /* no flow is left to it */
 	weigh(&scene, NOW + 1);
 	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINED);
@@ -457,7 +467,7 @@ static void a_drain_is_shown_before_a_state(void **unused)
 
 static void an_agent_that_is_not_understood_changes_nothing(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 1);
 	assert_false(backend_take_advice(&scene.backends[0], "sideways 50%"));
@@ -468,7 +478,7 @@ static void an_agent_that_is_not_understood_changes_nothing(void **unused)
 
 static void slow_start_goes_from_a_twentieth_to_all(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 	struct backend *backend = &scene.backends[0];
 
 	scene_set(&scene, 2);
@@ -489,7 +499,7 @@ static void slow_start_goes_from_a_twentieth_to_all(void **unused)
 
 static void slow_start_begins_again_after_a_failure(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 	struct backend *backend = &scene.backends[0];
 
 	scene_set(&scene, 2);
@@ -506,7 +516,7 @@ static void slow_start_begins_again_after_a_failure(void **unused)
 
 static void slow_start_never_rounds_down_to_nothing(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 1);
 	scene.config.slow_start_ms = 30000;
@@ -519,7 +529,7 @@ static void slow_start_never_rounds_down_to_nothing(void **unused)
 /* Equal except during a ramp: otherwise a backend that is back would get its full share at once. */
 static void where_weights_are_ignored_backends_are_equal_and_still_start_slowly(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 3);
 	scene.config.algorithm = algo_find("round-robin");
@@ -538,7 +548,7 @@ static void where_weights_are_ignored_backends_are_equal_and_still_start_slowly(
 
 static void first_start_has_no_slow_start(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	scene.config.slow_start_ms = 30000;
@@ -557,7 +567,7 @@ static void first_start_has_no_slow_start(void **unused)
 
 static void undrained_backend_starts_slowly(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	scene.config.slow_start_ms = 10000;
@@ -570,7 +580,7 @@ static void undrained_backend_starts_slowly(void **unused)
 
 static void backups_serve_only_when_no_other_lives(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 3);
 	scene.backends[2].backup = true;
@@ -593,7 +603,7 @@ static void backups_serve_only_when_no_other_lives(void **unused)
 
 static void drained_primaries_make_backups_serve(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	scene.backends[0].drain = true;
@@ -604,7 +614,7 @@ static void drained_primaries_make_backups_serve(void **unused)
 
 static void below_the_threshold_panic_uses_backends_that_are_down(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 4);
 	scene.config.panic_threshold = 50;
@@ -624,7 +634,7 @@ static void below_the_threshold_panic_uses_backends_that_are_down(void **unused)
 
 static void panic_leaves_out_unreachable_and_draining_backends(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 4);
 	scene.config.panic_threshold = 90;
@@ -641,7 +651,7 @@ static void panic_leaves_out_unreachable_and_draining_backends(void **unused)
 
 static void no_panic_before_the_first_probes(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 3);
 	scene.config.panic_threshold = 50;
@@ -685,7 +695,7 @@ static void flap(struct scene *scene, struct backend *backend, uint64_t now_ms)
 
 static void one_loss_is_no_flap(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	flapping_scene(&scene, 3);
 	flap(&scene, &scene.backends[0], NOW + 1000);
@@ -698,7 +708,7 @@ static void one_loss_is_no_flap(void **unused)
 
 static void a_backend_that_flaps_takes_no_new_flow_and_keeps_those_it_has(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 	struct backend *backend = &scene.backends[0];
 
 	flapping_scene(&scene, 3);
@@ -707,8 +717,9 @@ static void a_backend_that_flaps_takes_no_new_flow_and_keeps_those_it_has(void *
 	assert_int_equal(backend->condition, BACKEND_DAMPED);
 	assert_int_equal(backend->effective_weight, 0);
 	assert_true(backend_usable(backend));
-	assert_string_equal(backend->why, "lost again within 320s of its return: no new flow for "
-					  "10s");
+	assert_string_equal(remark_text(backend->why),
+			    "lost again within 320s of its return: no new flow for "
+			    "10s");
 	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
 	assert_int_equal(scene.service.up, 2);
 	assert_false(backend_hold_is_over(backend, NOW + 11000 + 9999));
@@ -716,13 +727,13 @@ static void a_backend_that_flaps_takes_no_new_flow_and_keeps_those_it_has(void *
 	scene.config.slow_start_ms = 10000;
 	weigh(&scene, NOW + 11000 + 10000);
 	assert_int_equal(backend->condition, BACKEND_STARTING);
-	assert_string_equal(backend->why, "");
+	assert_string_equal(remark_text(backend->why), "");
 }
 
 static void each_flap_doubles_the_time_up_to_the_limit(void **unused)
 {
 	static const unsigned spans_s[] = {0, 10, 20, 40, 80, 160, 320, 320};
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 	struct backend *backend = &scene.backends[0];
 	uint64_t now = NOW + 1000;
 
@@ -732,7 +743,7 @@ static void each_flap_doubles_the_time_up_to_the_limit(void **unused)
 		weigh(&scene, now + 1000 + 1000 * (spans_s[i] ? spans_s[i] - 1 : 0));
 		assert_int_equal(backend->condition, i ? BACKEND_DAMPED : BACKEND_UP);
 		if (i == 2)
-			assert_string_equal(backend->why,
+			assert_string_equal(remark_text(backend->why),
 					    "lost again 2 times, each within 320s of its return: "
 					    "no new flow for 20s");
 		weigh(&scene, now + 1000 + 1000 * spans_s[i]);
@@ -742,7 +753,7 @@ static void each_flap_doubles_the_time_up_to_the_limit(void **unused)
 
 static void one_that_flaps_is_better_than_none(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	flapping_scene(&scene, 2);
 	for (unsigned i = 0; i < 2; i++)
@@ -759,7 +770,7 @@ static void one_that_flaps_is_better_than_none(void **unused)
 	scene.backends[0].drain = true;
 	weigh(&scene, NOW + 8002);
 	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
-	assert_string_equal(scene.backends[0].why, "");
+	assert_string_equal(remark_text(scene.backends[0].why), "");
 	scene.backends[0].drain = false;
 	/* and an operator knows better */
 	scene.backends[0].admin = ADMIN_UP;
@@ -770,7 +781,7 @@ static void one_that_flaps_is_better_than_none(void **unused)
 /* In a panic dead ones would be used. */
 static void one_that_flaps_is_better_than_a_panic(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	flapping_scene(&scene, 4);
 	scene.config.panic_threshold = 50;
@@ -794,7 +805,7 @@ static void one_that_flaps_is_better_than_a_panic(void **unused)
 
 static void without_the_key_nothing_is_damped(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	flapping_scene(&scene, 2);
 	scene.config.flap_damping_ms = 0;
@@ -806,7 +817,7 @@ static void without_the_key_nothing_is_damped(void **unused)
 /* It was this host's link, as far as is known. */
 static void what_is_lost_with_all_others_does_not_flap(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	flapping_scene(&scene, 2);
 	for (unsigned at = 0; at < 3; at++) {
@@ -834,7 +845,7 @@ static void what_is_lost_with_all_others_does_not_flap(void **unused)
 /* An operator or an agent that takes it out and back knows why. */
 static void what_an_operator_takes_out_does_not_flap(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	flapping_scene(&scene, 2);
 	for (unsigned i = 0; i < 6; i++) {
@@ -846,7 +857,7 @@ static void what_an_operator_takes_out_does_not_flap(void **unused)
 
 static void a_backend_whose_connects_fail_takes_no_new_flow_for_a_while(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 	struct backend *backend = &scene.backends[0];
 
 	flapping_scene(&scene, 2);
@@ -859,8 +870,9 @@ static void a_backend_whose_connects_fail_takes_no_new_flow_for_a_while(void **u
 	assert_int_equal(backend->condition, BACKEND_DAMPED);
 	assert_int_equal(backend->effective_weight, 0);
 	assert_true(backend_usable(backend)); /* for the flows it has */
-	assert_string_equal(backend->why, "30 of 40 connects failed, as the traffic shows: no new "
-					  "flow for a while");
+	assert_string_equal(remark_text(backend->why),
+			    "30 of 40 connects failed, as the traffic shows: no new "
+			    "flow for a while");
 	scene.backends[1].drain = true; /* better than none */
 	weigh(&scene, NOW + 1);
 	assert_int_equal(backend->condition, BACKEND_UP);
@@ -901,7 +913,7 @@ static void expect_traffic(const struct backend *backend, bool usable, uint32_t 
 
 static void when_all_are_lost_at_once_the_ring_is_frozen(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	blind_scene(&scene, 3);
 	scene.backends[1].weight = 7;
@@ -913,12 +925,12 @@ static void when_all_are_lost_at_once_the_ring_is_frozen(void **unused)
 	expect_traffic(&scene.backends[2], true, 100);
 	assert_int_equal(scene.service.up, 0);
 	assert_int_equal(scene.backends[0].condition, BACKEND_DOWN);
-	assert_string_equal(scene.backends[0].why, "connect: refused");
+	assert_string_equal(remark_text(scene.backends[0].why), "connect: refused");
 }
 
 static void losses_of_one_interval_and_timeout_count_as_one(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	blind_scene(&scene, 3);
 	lose(&scene, 0, 0, NOW + 1000);
@@ -933,7 +945,7 @@ static void losses_of_one_interval_and_timeout_count_as_one(void **unused)
 
 static void a_backend_lost_before_stays_down(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	blind_scene(&scene, 3);
 	lose(&scene, 0, 0, NOW + 1000);
@@ -946,7 +958,7 @@ static void a_backend_lost_before_stays_down(void **unused)
 
 static void lost_next_hops_make_blind_as_failed_checks_do(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	blind_scene(&scene, 2);
 	scene.backends[0].has_hop = scene.backends[1].has_hop = false;
@@ -958,7 +970,7 @@ static void lost_next_hops_make_blind_as_failed_checks_do(void **unused)
 
 static void the_loss_of_an_only_backend_counts(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	blind_scene(&scene, 1);
 	lose(&scene, 0, 0, NOW + 1000);
@@ -968,7 +980,7 @@ static void the_loss_of_an_only_backend_counts(void **unused)
 
 static void the_loss_of_the_last_of_many_counts(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	blind_scene(&scene, 3);
 	lose(&scene, 0, 0, NOW + 1000);
@@ -980,7 +992,7 @@ static void the_loss_of_the_last_of_many_counts(void **unused)
 
 static void losses_count_while_one_backend_answers(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	blind_scene(&scene, 4);
 	lose(&scene, 0, 2, NOW + 1000);
@@ -991,7 +1003,7 @@ static void losses_count_while_one_backend_answers(void **unused)
 
 static void a_first_start_without_any_backend_is_down_and_not_blind(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	scene.config.health = tcp_check;
@@ -1004,7 +1016,7 @@ static void a_first_start_without_any_backend_is_down_and_not_blind(void **unuse
 
 static void the_first_that_answers_does_not_get_everything(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	blind_scene(&scene, 3);
 	lose(&scene, 0, 2, NOW + 1000);
@@ -1023,7 +1035,7 @@ static void the_first_that_answers_does_not_get_everything(void **unused)
 
 static void after_blindness_there_is_no_slow_start(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	scene.config.health = tcp_check;
@@ -1041,7 +1053,7 @@ static void after_blindness_there_is_no_slow_start(void **unused)
 
 static void two_probes_that_fail_after_the_first_was_back_are_a_result(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	blind_scene(&scene, 2);
 	lose(&scene, 0, 1, NOW + 1000);
@@ -1065,7 +1077,7 @@ static void two_probes_that_fail_after_the_first_was_back_are_a_result(void **un
 
 static void the_wait_for_the_others_has_an_end(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	blind_scene(&scene, 2);
 	lose(&scene, 0, 1, NOW + 1000);
@@ -1080,7 +1092,7 @@ static void the_wait_for_the_others_has_an_end(void **unused)
 
 static void losing_all_again_restarts_the_wait(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	blind_scene(&scene, 2);
 	lose(&scene, 0, 1, NOW + 1000);
@@ -1097,7 +1109,7 @@ static void losing_all_again_restarts_the_wait(void **unused)
 
 static void while_blind_backups_are_not_used(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 3);
 	scene.config.health = tcp_check;
@@ -1115,7 +1127,7 @@ static void while_blind_backups_are_not_used(void **unused)
 
 static void while_blind_there_is_no_panic(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 4);
 	scene.config.health = tcp_check;
@@ -1161,7 +1173,7 @@ static void passes(struct backend *backend, uint64_t began_ms, uint64_t now_ms)
 
 static void a_loss_counts_when_another_has_answered_since(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	probed_scene(&scene, 3);
 	fails_once(&scene.backends[0], NOW + 2000);
@@ -1177,7 +1189,7 @@ static void a_loss_counts_when_another_has_answered_since(void **unused)
  * only two count. */
 static void a_cut_counts_as_one_failed_probe(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	probed_scene(&scene, 3);
 	fails_once(&scene.backends[0], NOW + 2000);
@@ -1194,7 +1206,7 @@ static void a_cut_counts_as_one_failed_probe(void **unused)
 /* No probe of another one has ended since, in whatever way. */
 static void a_loss_does_not_count_while_nothing_is_known_of_the_others(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	probed_scene(&scene, 2);
 	fails_once(&scene.backends[0], NOW + 2000);
@@ -1210,7 +1222,7 @@ static void a_loss_does_not_count_while_nothing_is_known_of_the_others(void **un
 /* The other one answers slowly: none of its probes lies between two of the dead one's. */
 static void a_loss_counts_also_where_the_answers_of_others_overlap_its_probes(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	probed_scene(&scene, 2);
 	passes(&scene.backends[1], NOW + 1500, NOW + 2400);
@@ -1227,7 +1239,7 @@ static void a_loss_counts_also_where_the_answers_of_others_overlap_its_probes(vo
 
 static void a_loss_does_not_count_when_no_other_has_answered_since(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	probed_scene(&scene, 3);
 	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
@@ -1242,7 +1254,7 @@ static void a_loss_does_not_count_when_no_other_has_answered_since(void **unused
 static void a_loss_does_not_count_when_the_others_answer_only_after_its_last_probe_began(
     void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	probed_scene(&scene, 3);
 	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
@@ -1255,7 +1267,7 @@ static void a_loss_does_not_count_when_the_others_answer_only_after_its_last_pro
 /* The link went away while it was under way, and its answer was faster. */
 static void a_probe_that_began_before_the_first_failure_confirms_no_loss(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	probed_scene(&scene, 3);
 	passes(&scene.backends[2], NOW + 1999, NOW + 2001);
@@ -1268,7 +1280,7 @@ static void a_probe_that_began_before_the_first_failure_confirms_no_loss(void **
 /* The first failure is known only at its timeout; others have answered by then. */
 static void a_loss_may_be_confirmed_before_the_first_failure_is_known(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	probed_scene(&scene, 3);
 	passes(&scene.backends[2], NOW + 2100, NOW + 2101);
@@ -1281,7 +1293,7 @@ static void a_loss_may_be_confirmed_before_the_first_failure_is_known(void **unu
 /* Neighbours fail before checks where more of these must fail. */
 static void a_next_hop_lost_while_no_other_answered_does_not_count(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	probed_scene(&scene, 3);
 	passes(&scene.backends[2], NOW + 1000, NOW + 1001);
@@ -1293,7 +1305,7 @@ static void a_next_hop_lost_while_no_other_answered_does_not_count(void **unused
 
 static void a_next_hop_lost_while_another_answered_counts(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	probed_scene(&scene, 3);
 	passes(&scene.backends[2], NOW + 2000, NOW + 2001);
@@ -1305,7 +1317,7 @@ static void a_next_hop_lost_while_another_answered_counts(void **unused)
 
 static void once_the_others_answer_the_lost_one_is_given_time_to_rise(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	probed_scene(&scene, 2);
 	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
@@ -1322,7 +1334,7 @@ static void once_the_others_answer_the_lost_one_is_given_time_to_rise(void **unu
 
 static void once_the_others_answer_the_lost_one_that_fails_again_is_down(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	probed_scene(&scene, 2);
 	fails(&scene.backends[0], NOW + 2000, NOW + 6000);
@@ -1342,7 +1354,7 @@ static void once_the_others_answer_the_lost_one_that_fails_again_is_down(void **
 /* The others have passed since, and no commit was made of it yet. */
 static void a_link_that_fails_again_before_the_ring_is_open_keeps_it_frozen(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	probed_scene(&scene, 3);
 	fails(&scene.backends[0], NOW + 2000, NOW + 3000);
@@ -1368,7 +1380,7 @@ static void a_link_that_fails_again_before_the_ring_is_open_keeps_it_frozen(void
 /* Only some are back when the link fails again: those that are not did not get a chance. */
 static void a_link_that_fails_again_while_only_some_are_back_keeps_the_ring_frozen(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	probed_scene(&scene, 3);
 	fails(&scene.backends[0], NOW + 2000, NOW + 3000);
@@ -1392,7 +1404,7 @@ static void a_link_that_fails_again_while_only_some_are_back_keeps_the_ring_froz
 /* One that passes and fails in turn keeps no other from being decided. */
 static void one_that_fails_again_and_again_ends_the_wait(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 	unsigned at;
 
 	probed_scene(&scene, 2);
@@ -1411,7 +1423,7 @@ static void one_that_fails_again_and_again_ends_the_wait(void **unused)
 
 static void with_fall_1_a_passed_probe_in_the_last_interval_confirms_a_loss(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	probed_scene(&scene, 2);
 	scene.config.health.fall = 1;
@@ -1423,7 +1435,7 @@ static void with_fall_1_a_passed_probe_in_the_last_interval_confirms_a_loss(void
 
 static void while_blind_a_draining_backend_stays(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 3);
 	scene.config.health = tcp_check;
@@ -1441,7 +1453,7 @@ static void while_blind_a_draining_backend_stays(void **unused)
 
 static void a_draining_backend_lost_alone_is_drained_an_interval_later(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 3);
 	scene.config.health = tcp_check;
@@ -1455,7 +1467,7 @@ static void a_draining_backend_lost_alone_is_drained_an_interval_later(void **un
 
 static void stopping_a_drained_host_is_no_loss(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	scene_set(&scene, 2);
 	scene.config.health = tcp_check;
@@ -1467,7 +1479,7 @@ static void stopping_a_drained_host_is_no_loss(void **unused)
 
 static void a_backend_that_is_drained_while_its_service_is_blind_takes_no_new_flow(void **unused)
 {
-	struct scene scene;
+	_cleanup_scene_ struct scene scene = {0};
 
 	blind_scene(&scene, 2);
 	lose(&scene, 0, 1, NOW + 1000);
@@ -1784,13 +1796,13 @@ static void l2_backend_behind_a_gateway_has_no_next_hop(void **unused)
 	world = build(&worlds, &none);
 	backend = with_gateway(&world, "10.1.0.1");
 	assert_false(backend->has_hop);
-	assert_string_equal(backend->hop_why,
+	assert_string_equal(remark_text(backend->hop_why),
 			    "behind gateway 10.1.0.1: forward: l2 expects the backend on a network "
 			    "of this host; use a tunnel, forward: ipip");
 	backend->hop.gateway = test_addr("10.0.0.1"); /* its own */
 	assert_true(backend_reach(backend));
 	assert_true(backend->has_hop);
-	assert_string_equal(backend->hop_why, "");
+	assert_string_equal(remark_text(backend->hop_why), "");
 	assert_false(backend_reach(backend)); /* nothing has changed */
 	world_free(&world);
 }

@@ -236,6 +236,7 @@ static void set_up(const struct trial *trial)
 	model.tick_ms = BEGIN_MS + TICK_MS / 3;
 	for (unsigned i = 0; i < BACKENDS; i++) {
 		model.list[i] = &model.backends[i];
+		backend_drop_remarks(&model.backends[i]);
 		model.backends[i] = (struct backend){.service = &model.service,
 						     .weight = 100,
 						     .health = HEALTH_UP,

@@ -96,6 +96,13 @@ static void scene_begin(struct scene *scene)
 	scene->state.world = (struct world){scene->services, 1};
 }
 
+static void scene_end(struct scene *scene)
+{
+	for (unsigned i = 0; i < 2; i++)
+		backend_drop_remarks(&scene->backends[i]);
+	memory_dataplane_free(scene->memory);
+}
+
 static void commit(struct scene *scene)
 {
 	struct error err = {0};
@@ -114,11 +121,11 @@ static void decisions_are_logged_with_their_reasons(void **unused)
 	capture_begin(&capture);
 	commit(&scene);
 	scene.backends[0].health = HEALTH_DOWN;
-	strcpy(scene.backends[0].health_why, "connect: refused");
+	remark_set(&scene.backends[0].health_why, "connect: refused");
 	scene.backends[1].drain = true;
 	commit(&scene);
 	capture_end(&capture);
-	memory_dataplane_free(scene.memory);
+	scene_end(&scene);
 	expect_line(&capture, "debug: web 192.0.2.10:80/tcp: opened: all 2 backends have results");
 	expect_line(&capture, "debug: web 192.0.2.10:80/tcp: down -> up: 2 of 2 backends up");
 	expect_line(&capture, "debug: web 192.0.2.10:80/tcp: backend 10.0.0.11: checking -> up: "
@@ -144,7 +151,7 @@ static void commits_are_logged_with_what_they_change(void **unused)
 	scene.service.backends_count = 1;
 	commit(&scene);
 	capture_end(&capture);
-	memory_dataplane_free(scene.memory);
+	scene_end(&scene);
 	expect_line(&capture, "debug: commit: services: 1, backends: 2; changed: services added 1, "
 			      "backends added 2, weights 2, usable flags 2, next hops 2; ");
 	expect_line(
@@ -167,7 +174,7 @@ static void a_failed_commit_is_logged_with_its_reason(void **unused)
 	capture_begin(&capture);
 	assert_int_not_equal(world_commit(&scene.state, &scene.state.world, &err), 0);
 	capture_end(&capture);
-	memory_dataplane_free(scene.memory);
+	scene_end(&scene);
 	expect_line(&capture, "debug: commit: failed after ");
 	expect_line(&capture, err.text);
 }
@@ -309,7 +316,7 @@ static void without_debug_there_are_none(void **unused)
 	log_set_level(LOG_INFO);
 	commit(&scene);
 	capture_end(&capture);
-	memory_dataplane_free(scene.memory);
+	scene_end(&scene);
 	expect_line(&capture, "lbd: web 192.0.2.10:80/tcp: backend 10.0.0.11 up");
 	expect_no_line(&capture, "debug: ");
 }

@@ -284,11 +284,30 @@ static void a_verdict_that_comes_during_a_change_is_not_lost(void **unused)
 	assert_int_equal(change.rc, 0);
 	assert_ptr_not_equal(backend_of(0), former);
 	assert_int_equal(backend_of(0)->health, HEALTH_DOWN);
-	assert_string_equal(backend_of(0)->health_why, "connect: refused");
+	assert_string_equal(remark_text(backend_of(0)->health_why), "connect: refused");
 	assert_true(backend_of(0)->failed >= 1);
 	for (uint64_t until = patience_ends();
-	     strcmp(backend_of(0)->why, "connect: refused") && backend_of(0)->has_hop;)
+	     strcmp(remark_text(backend_of(0)->why), "connect: refused") && backend_of(0)->has_hop;)
 		turn(until);
+}
+
+static void what_a_check_said_before_a_change_is_known_after_it(void **unused)
+{
+	const struct health_result down = {
+	    .outcome = HEALTH_FAILED, .status = HEALTH_DOWN, .why = "connect: refused"};
+	const struct health_result up = {.outcome = HEALTH_PASSED, .status = HEALTH_UP};
+	struct change change = {.weight = 7};
+
+	begin_usual();
+	backend_on_health(backend_of(0)->handle, &down);
+	backend_on_health(backend_of(0)->handle, &up);
+	backend_on_health(backend_of(1)->handle, &down);
+	assert_int_equal(tasks_add(tasks, run_weight, &change), 0);
+	run_to_end(&change);
+	assert_int_equal(change.rc, 0);
+	assert_string_equal(remark_text(backend_of(0)->health_why), "");
+	assert_string_equal(remark_text(backend_of(0)->failed_why), "connect: refused");
+	assert_string_equal(remark_text(backend_of(1)->health_why), "connect: refused");
 }
 
 static void a_next_hop_that_comes_during_a_change_is_not_lost(void **unused)
@@ -440,6 +459,7 @@ int main(void)
 	    TEST(the_first_world_is_shown_before_its_commit_has_ended),
 	    TEST(a_first_world_that_is_refused_changes_nothing_afterwards),
 	    TEST(a_verdict_that_comes_during_a_change_is_not_lost),
+	    TEST(what_a_check_said_before_a_change_is_known_after_it),
 	    TEST(a_next_hop_that_comes_during_a_change_is_not_lost),
 	    TEST(a_change_is_not_seen_before_it_is_in_force),
 	    TEST(a_refused_change_leaves_the_present_world_as_it_was),

@@ -343,8 +343,8 @@ static int add_query(struct call *call, char **path, const char *name, const cha
 	return *path ? 0 : -ENOMEM;
 }
 
-int call_some_backends(struct call *call, const char *service, bool down, const char *filter,
-		       json_t **ret, struct error *err)
+int call_some_backends(struct call *call, const struct call_wanted *wanted, json_t **ret,
+		       struct error *err)
 {
 	_cleanup_free_ char *path = NULL;
 	int rc = connect_once(call, err);
@@ -352,14 +352,15 @@ int call_some_backends(struct call *call, const char *service, bool down, const 
 	if (rc)
 		return rc;
 	path = strdup("/v1/backends");
-	if ((service && add_query(call, &path, "service", service)) ||
-	    (down && add_query(call, &path, "down", "true")) ||
-	    (filter && add_query(call, &path, "filter", filter)) || !path)
+	if ((wanted->service && add_query(call, &path, "service", wanted->service)) ||
+	    (wanted->down && add_query(call, &path, "down", "true")) ||
+	    (wanted->filter && add_query(call, &path, "filter", wanted->filter)) ||
+	    (wanted->fields && add_query(call, &path, "fields", wanted->fields)) || !path)
 		return error_set(err, -ENOMEM, "out of memory");
 	return answered(call, client_get(call->client, path, ret, err), ret);
 }
 
 int call_backends(struct call *call, const char *service, json_t **ret, struct error *err)
 {
-	return call_some_backends(call, service, false, NULL, ret, err);
+	return call_some_backends(call, &(struct call_wanted){.service = service}, ret, err);
 }

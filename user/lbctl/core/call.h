@@ -64,9 +64,15 @@ int call_post_raw(struct call *call, const char *path, json_t *body, json_t **re
 void call_make_printable(json_t *value);
 /* GET /v1/backends of one service; service NULL: of all. */
 int call_backends(struct call *call, const char *service, json_t **ret, struct error *err);
-/* down: only those that are down or have no next hop. filter: as in match_backend, NULL: all. An
- * lbd of before answers with all. */
-int call_some_backends(struct call *call, const char *service, bool down, const char *filter,
-		       json_t **ret, struct error *err);
+struct call_wanted {
+	const char *service; /* NULL: all */
+	bool down;           /* only those that are down or have no next hop */
+	const char *filter;  /* as in match_backend; NULL: all */
+	const char *fields;  /* "address,condition": of each backend only these; NULL: all */
+};
+
+/* An lbd of before answers with all. */
+int call_some_backends(struct call *call, const struct call_wanted *wanted, json_t **ret,
+		       struct error *err);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "format.h"
 
-#define TABLE_COLUMNS 18
+#define TABLE_COLUMNS 24
 
 struct table_column {
 	const char *title; /* NULL ends the list */

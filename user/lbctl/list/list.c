@@ -275,10 +275,14 @@ int list_run(struct call *call, const struct list *list, struct error *err)
 	return run_watch(&watch, err);
 }
 
-int list_get_backends(struct call *call, json_t **ret, struct error *err)
+int list_get_backends(struct call *call, const char *fields, json_t **ret, struct error *err)
 {
-	return call_some_backends(call, call_argument(call, 0), call_option(call, "--down"),
-				  call_option(call, "--filter"), ret, err);
+	const struct call_wanted wanted = {.service = call_argument(call, 0),
+					   .down = call_option(call, "--down"),
+					   .filter = call_option(call, "--filter"),
+					   .fields = call->json ? NULL : fields};
+
+	return call_some_backends(call, &wanted, ret, err);
 }
 
 int list_run_backends(struct call *call,
@@ -290,7 +294,7 @@ int list_run_backends(struct call *call,
 				  .none = "No backends: add some to the config, or use lbctl "
 					  "backend add SERVICE ADDRESS",
 				  .no_match = "No backend matches",
-				  .get = ask ? ask : list_get_backends,
+				  .get = ask,
 				  .select = select_backends,
 				  .print = print_list};
 

@@ -47,13 +47,16 @@ struct list {
 
 int list_run(struct call *call, const struct list *list, struct error *err);
 
-/* A list of backends, of one service or of all. ask: NULL: list_get_backends. */
+/* A list of backends, of one service or of all. ask: calls list_get_backends. */
 int list_run_backends(struct call *call,
 		      int (*ask)(struct call *call, json_t **ret, struct error *err),
 		      int (*print_list)(const json_t *backends, const struct list_style *style),
 		      struct error *err);
-/* Those that the call's words ask for. */
-int list_get_backends(struct call *call, json_t **ret, struct error *err);
+/* What the choice and the order of backends go by: fields that each list of them asks for. */
+#define LIST_BACKEND_FIELDS \
+	"service,address,name,port,labels,zone,condition,why,weight,active,flows,packets,bytes,latency_us"
+/* Those that the call's words ask for. fields: all that the table is made of; JSON has all. */
+int list_get_backends(struct call *call, const char *fields, json_t **ret, struct error *err);
 
 /* The argument and the options of such a verb. */
 #define LIST_BACKENDS_ARGUMENT OPTIONAL("SERVICE", WORDS_SERVICE)
@@ -69,6 +72,9 @@ struct list_column {
 	struct table_column column;
 	const char *sort; /* the word of --sort for its numbers, or NULL */
 };
+
+#define LIST_COLUMNS_FIT(columns) \
+	_Static_assert(sizeof(columns) / sizeof((columns)[0]) <= TABLE_COLUMNS + 1, "TABLE_COLUMNS")
 
 /* A table with a row for each object; the column that the rows are sorted by is not left out.
  * columns: TABLE_COLUMNS at most, ended by one without a title. 0 or -ENOMEM. */

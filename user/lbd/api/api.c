@@ -362,10 +362,10 @@ int api_new(const struct api_options *options, struct api **ret, struct error *e
 			    .start_ms = clock_monotonic_ms()};
 	api->local = (struct api_door){.api = api};
 	api->remote = (struct api_door){.api = api, .remote = true};
-	TAILQ_INIT(&api->listings);
 	api->path = strdup(config->socket);
-	rc = api->path && !followers_new(api) ? serve(api, options->connections, config->group, err)
-					      : error_set(err, -ENOMEM, "out of memory");
+	rc = api->path && !listings_init(api) && !followers_new(api)
+		 ? serve(api, options->connections, config->group, err)
+		 : error_set(err, -ENOMEM, "out of memory");
 	if (rc) {
 		api_free(api);
 		return rc;

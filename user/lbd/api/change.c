@@ -253,8 +253,9 @@ static int answer_backend(struct api *api, const struct target *target, json_t *
 	const struct backend *backend =
 	    service ? service_find_backend(service, &target->address) : NULL;
 
-	*ret =
-	    backend ? json_pack("{s:o}", "backend", api_backend_json(api, backend)) : json_object();
+	*ret = backend
+		   ? json_pack("{s:o}", "backend", api_backend_json(api, backend, API_ALL_FIELDS))
+		   : json_object();
 	return 0;
 }
 

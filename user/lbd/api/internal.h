@@ -39,6 +39,7 @@ struct api {
 	struct event *new_events;      /* there are some for the followers */
 	/* Large answers that connections are still taking; NULL: a free place. */
 	struct text *texts[API_TEXTS_MAX];
+	struct event *texts_taken; /* looks for those that they have taken */
 	struct state *state;
 	struct attach *attach;
 	const struct announce *announce;  /* NULL: nothing is announced */
@@ -60,6 +61,7 @@ struct api {
 struct list_query {
 	const char *service, *filter; /* filter: as in match_backend */
 	bool down;                    /* only those that are down or have no next hop */
+	uint64_t fields;              /* of backends, as api_backend_json takes them */
 };
 
 struct api_call {
@@ -124,7 +126,8 @@ bool remote_admit(struct api_door *door, struct face_call *call, struct event_ac
 /* The call waits for the list. */
 void listing_join(struct api *api, enum api_list list, const struct list_query *query,
 		  struct face_call *call);
-void listings_done(struct api *api);
+int listings_init(struct api *api);  /* 0 or -ENOMEM */
+void listings_done(struct api *api); /* also of one that is all zero */
 /* Is it down, or without a next hop? */
 bool api_is_down(const struct backend *backend);
 
@@ -153,7 +156,13 @@ json_t *api_labels_json(const struct config_tag *tag);
 json_t *api_port_json(const struct backend *backend); /* null: of no NAT */
 json_t *api_reasons_json(const struct lb_reason_count counts[LB_COUNTERS]);
 json_t *api_events_json(const struct lb_reason_count counts[LB_COUNTERS]);
-json_t *api_backend_json(struct api *api, const struct backend *backend);
+/* fields: a bit for each, and of them only those that say something; or API_ALL_FIELDS. NULL: out
+ * of memory. */
+json_t *api_backend_json(struct api *api, const struct backend *backend, uint64_t fields);
+#define API_ALL_FIELDS 0
+extern const uint64_t api_matched_fields; /* that match_backend needs */
+/* Takes the others out of it. */
+void api_backend_keep(json_t *object, uint64_t fields);
 json_t *api_interface_json(const struct api *api, const struct attachment *attachment);
 
 /* ---- node.c ---- */

@@ -16,6 +16,7 @@
 
 #define RESTARTS_MAX 3    /* then the list is built without a pause */
 #define ROOM_WAIT_MS 50   /* until it is tried again */
+#define TAKEN_MS     500  /* until it is looked whether answers were taken */
 #define CUT_MS       2000 /* an answer that was not taken in this time gives way to a new one */
 
 enum phase { HEAD, SERVICES, BACKENDS, TAIL, END };
@@ -26,6 +27,7 @@ struct listing {
 	enum api_list list;
 	char *service, *filter; /* NULL: all */
 	bool down;
+	uint64_t fields;
 	struct face_waiters waiters;
 	struct loop_work *work;
 	struct text *text; /* NULL: not begun */
@@ -56,7 +58,7 @@ static bool same_list(const struct listing *listing, enum api_list list,
 		      const struct list_query *query)
 {
 	return listing->list == list && listing->down == query->down &&
-	       same_text(listing->service, query->service) &&
+	       listing->fields == query->fields && same_text(listing->service, query->service) &&
 	       same_text(listing->filter, query->filter);
 }
 
@@ -141,15 +143,21 @@ bool api_is_down(const struct backend *backend)
 
 static void add_if_wanted(struct listing *listing, const struct backend *backend)
 {
+	uint64_t fields = listing->fields;
 	json_t *item;
 
 	if (listing->down && !api_is_down(backend))
 		return;
-	item = api_backend_json(listing->api, backend);
-	if (item && listing->filter && !match_backend(listing->filter, item))
+	if (listing->filter && fields != API_ALL_FIELDS)
+		fields |= api_matched_fields;
+	item = api_backend_json(listing->api, backend, fields);
+	if (item && listing->filter && !match_backend(listing->filter, item)) {
 		json_decref(item);
-	else
-		add_item(listing, item);
+		return;
+	}
+	if (fields != listing->fields)
+		api_backend_keep(item, listing->fields);
+	add_item(listing, item);
 }
 
 static void add_backend(struct listing *listing)
@@ -218,19 +226,47 @@ static bool has_room(struct api *api)
 	return find_place(api);
 }
 
+static bool is_any_kept(const struct api *api)
+{
+	for (unsigned i = 0; i < API_TEXTS_MAX; i++)
+		if (api->texts[i])
+			return true;
+	return false;
+}
+
+static void look_soon(struct api *api)
+{
+	const struct timeval soon = clock_span_ms(TAKEN_MS);
+
+	event_add(api->texts_taken, &soon);
+}
+
+/* Those that were taken are freed, also if no other one follows. */
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+	struct api *api = arg;
+
+	find_place(api);
+	if (is_any_kept(api))
+		look_soon(api);
+}
+
 static void keep_in_mind(struct api *api, struct text *text)
 {
 	struct text **place = text->length >= TEXT_LARGE ? find_place(api) : NULL;
 
-	if (place)
-		*place = text_ref(text);
+	if (!place)
+		return;
+	*place = text_ref(text);
+	look_soon(api);
 }
 
 /* ---- building ---- */
 
 static bool may_begin(const struct listing *listing)
 {
-	const struct list_query query = {listing->service, listing->filter, listing->down};
+	const struct list_query query = {listing->service, listing->filter, listing->down,
+					 listing->fields};
 	const struct listing *other;
 
 	for (other = TAILQ_FIRST(&listing->api->listings); other; other = TAILQ_NEXT(other, link))
@@ -303,6 +339,7 @@ static bool copy_query(struct listing *listing, const struct list_query *query)
 	bool failed = false;
 
 	listing->down = query->down;
+	listing->fields = query->fields;
 	listing->service = copy_text(query->service, &failed);
 	listing->filter = copy_text(query->filter, &failed);
 	return !failed;
@@ -344,11 +381,20 @@ void listing_join(struct api *api, enum api_list list, const struct list_query *
 		api_answer_failure(call, -ENOMEM, "out of memory");
 }
 
+int listings_init(struct api *api)
+{
+	TAILQ_INIT(&api->listings);
+	api->texts_taken = evtimer_new(api->base, on_look, api);
+	return api->texts_taken ? 0 : -ENOMEM;
+}
+
 void listings_done(struct api *api)
 {
 	struct listing *listing;
 
-	while ((listing = TAILQ_FIRST(&api->listings)))
+	if (api->texts_taken)
+		event_free(api->texts_taken);
+	while ((listing = TAILQ_FIRST(&api->listings))) /* none before listings_init, too */
 		listing_free(listing);
 	for (unsigned i = 0; i < API_TEXTS_MAX; i++)
 		text_unref(api->texts[i]);

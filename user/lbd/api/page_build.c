@@ -227,8 +227,8 @@ static json_t *wrong_json(const struct backend *backend)
 	return json_pack(
 	    "{s:s, s:s, s:s?, s:s, s:s, s:I}", "service", backend->service->config->name, "address",
 	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
-	    "condition", backend_condition_name(backend->condition), "why", backend->why,
-	    "since_ms", number(backend->since_ms));
+	    "condition", backend_condition_name(backend->condition), "why",
+	    remark_text(backend->why), "since_ms", number(backend->since_ms));
 }
 
 static void add_item(struct text *text, bool first, json_t *item)
@@ -268,10 +268,10 @@ static json_t *backend_json(struct dataplane *dp, const struct backend *backend)
 	    "s:I, s:I, s:I, s:o, s:o, s:s, s:o, s:I, s:I, s:s}",
 	    "address", addr_format(&backend->address, address), "name",
 	    config_tag_name(backend->tag), "labels", api_labels_json(backend->tag), "condition",
-	    backend_condition_name(backend->condition), "why", backend->why, "since_ms",
-	    number(backend->since_ms), "weight", number(backend->weight), "effective_weight",
-	    number(backend->effective_weight), "backup", backend->backup, "zone",
-	    config_tag_zone(backend->tag), "priority", backend->priority, "packets",
+	    backend_condition_name(backend->condition), "why", remark_text(backend->why),
+	    "since_ms", number(backend->since_ms), "weight", number(backend->weight),
+	    "effective_weight", number(backend->effective_weight), "backup", backend->backup,
+	    "zone", config_tag_zone(backend->tag), "priority", backend->priority, "packets",
 	    number(stats.counts.packets), "bytes", number(stats.counts.bytes), "flows",
 	    number(stats.counts.flows), "active", (json_int_t)stats.active, "slots",
 	    number(stats.slots), "kept_slots", number(stats.kept_slots), "passed",

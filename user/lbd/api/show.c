@@ -429,7 +429,7 @@ static json_t *agent_json(const struct backend *backend)
 		return json_null();
 	return json_pack("{s:b, s:s, s:o, s:s, s:s}", "heard", agent->heard, "state", state,
 			 "weight", agent->has_weight ? json_integer(agent->percent) : json_null(),
-			 "text", agent->text, "fault", agent->fault);
+			 "text", remark_text(agent->text), "fault", remark_text(agent->fault));
 }
 
 static json_t *latency_json(const struct latency_sum *sum, unsigned percent)
@@ -437,18 +437,24 @@ static json_t *latency_json(const struct latency_sum *sum, unsigned percent)
 	return sum->total ? json_integer(latency_quantile(sum, percent)) : json_null();
 }
 
+/* at_ms: CLOCK_REALTIME. */
+static json_int_t seconds_since(uint64_t at_ms)
+{
+	uint64_t now = clock_wall_ms();
+
+	return number(now > at_ms ? (now - at_ms) / 1000 : 0);
+}
+
 /* What its health checks found since lbd's start, and how long those of the last minutes took. */
-static json_t *checks_json(const struct backend *backend, uint64_t wall_ms)
+static json_t *checks_json(const struct backend *backend)
 {
 	struct latency_sum sum = {0};
 	json_t *failure = json_null();
 
 	latencies_sum(&backend->latencies, clock_monotonic_ms(), &sum);
 	if (backend->failed_ms)
-		failure = json_pack("{s:s, s:I}", "why", backend->failed_why, "ago_s",
-				    number(wall_ms > backend->failed_ms
-					       ? (wall_ms - backend->failed_ms) / 1000
-					       : 0));
+		failure = json_pack("{s:s, s:I}", "why", remark_text(backend->failed_why), "ago_s",
+				    seconds_since(backend->failed_ms));
 	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "passed", number(backend->passed),
 			 "failed", number(backend->failed), "losses", number(backend->losses),
 			 "p50_us", latency_json(&sum, 50), "p95_us", latency_json(&sum, 95),
@@ -520,39 +526,165 @@ json_t *api_port_json(const struct backend *backend)
 								   : json_null();
 }
 
-json_t *api_backend_json(struct api *api, const struct backend *backend)
+static json_t *string_or_null(const char *text)
 {
-	uint64_t now = clock_wall_ms();
+	return text ? json_string(text) : json_null();
+}
+
+/* X(name, value): what an answer has of a backend, each field in the words of backend_value. */
+/* clang-format off */
+#define BACKEND_FIELDS(X) \
+	X(service, json_string(backend->service->config->name)) \
+	X(address, json_string(addr_format(&backend->address, text))) \
+	X(name, string_or_null(config_tag_name(backend->tag))) \
+	X(labels, api_labels_json(backend->tag)) \
+	X(weight, json_integer(backend->weight)) \
+	X(effective_weight, json_integer(backend->effective_weight)) \
+	X(backup, json_boolean(backend->backup)) \
+	X(condition, json_string(backend_condition_name(backend->condition))) \
+	X(why, json_string(remark_text(backend->why))) \
+	X(since_s, json_integer(seconds_since(backend->since_ms))) \
+	X(latency_us, json_integer(backend->latency_us)) \
+	X(packets, json_integer(number(stats->counts.packets))) \
+	X(bytes, json_integer(number(stats->counts.bytes))) \
+	X(flows, json_integer(number(stats->counts.flows))) \
+	X(active, json_integer(stats->active)) \
+	X(slots, json_integer(stats->slots)) \
+	X(kept_slots, json_integer(stats->kept_slots)) \
+	X(drained, json_boolean(backend->condition == BACKEND_DRAINED)) \
+	X(drain, drain_json(backend, stats)) \
+	X(next_hop, next_hop_json(api, backend)) \
+	X(admin, json_string(admin_state_name(backend->admin))) \
+	X(agent, agent_json(backend)) \
+	X(checks, checks_json(backend)) \
+	X(damped_s, damped_json(backend)) \
+	X(response_us, response_json(backend)) \
+	X(connects, backend_connects_json(api->dp, key, backend)) \
+	X(from, json_string(origin_name(backend->origin))) \
+	X(lease, lease_json(backend)) \
+	X(zone, string_or_null(config_tag_zone(backend->tag))) \
+	X(priority, json_integer(backend->priority)) \
+	X(local, json_boolean(!backend->elsewhere)) \
+	X(health, target_json(&backend->target)) \
+	X(port, api_port_json(backend)) \
+	X(returned_packets, json_integer(number(stats->returned.packets))) \
+	X(returned_bytes, json_integer(number(stats->returned.bytes))) \
+	X(refused, json_integer(number(stats->counts.refused))) \
+	X(hint, json_string(backend_hint(backend, text)))
+/* clang-format on */
+
+enum backend_field {
+#define X(name, value) FIELD_##name,
+	BACKEND_FIELDS(X)
+#undef X
+	    BACKEND_FIELD_COUNT
+};
+_Static_assert(BACKEND_FIELD_COUNT <= 64, "a bit each");
+
+static const char *const field_names[BACKEND_FIELD_COUNT] = {
+#define X(name, value) [FIELD_##name] = #name,
+    BACKEND_FIELDS(X)
+#undef X
+};
+
+#define FIELD(name) (1ULL << FIELD_##name)
+
+const uint64_t api_matched_fields = FIELD(service) | FIELD(address) | FIELD(name) | FIELD(labels) |
+				    FIELD(zone) | FIELD(why) | FIELD(condition);
+
+static json_t *backend_value(struct api *api, const struct backend *backend,
+			     const struct dp_service *key, const struct dp_backend_stats *stats,
+			     enum backend_field field)
+{
+	char text[ADDR_TEXT > BACKEND_HINT ? ADDR_TEXT : BACKEND_HINT];
+
+	switch (field) {
+#define X(name, value)     \
+	case FIELD_##name: \
+		return value;
+		BACKEND_FIELDS(X)
+#undef X
+	case BACKEND_FIELD_COUNT:
+		break;
+	}
+	return NULL;
+}
+
+/* null, false, "" or {}. */
+static bool says_nothing(const json_t *value)
+{
+	return json_is_null(value) || json_is_false(value) ||
+	       (json_is_string(value) && !json_string_length(value)) ||
+	       (json_is_object(value) && !json_object_size(value));
+}
+
+static int add_some(json_t *object, enum backend_field field, json_t *value)
+{
+	if (!says_nothing(value))
+		return json_object_set_new_nocheck(object, field_names[field], value);
+	json_decref(value);
+	return 0;
+}
+
+json_t *api_backend_json(struct api *api, const struct backend *backend, uint64_t fields)
+{
 	struct dp_backend_stats stats = {0};
 	struct dp_service key;
-	char address[ADDR_TEXT], hint[BACKEND_HINT];
+	json_t *object = json_object();
+	int rc = object ? 0 : -1;
 
 	service_key(backend->service, &key);
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
-	return json_pack(
-	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:I, s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:s?, s:i, s:b, s:o, "
-	    "s:o, s:I, s:I, s:I, s:s}",
-	    "service", backend->service->config->name, "address",
-	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
-	    "labels", api_labels_json(backend->tag), "weight", number(backend->weight),
-	    "effective_weight", number(backend->effective_weight), "backup", backend->backup,
-	    "condition", backend_condition_name(backend->condition), "why", backend->why, "since_s",
-	    number(now > backend->since_ms ? (now - backend->since_ms) / 1000 : 0), "latency_us",
-	    number(backend->latency_us), "packets", number(stats.counts.packets), "bytes",
-	    number(stats.counts.bytes), "flows", number(stats.counts.flows), "active",
-	    (json_int_t)stats.active, "slots", number(stats.slots), "kept_slots",
-	    number(stats.kept_slots), "drained", backend->condition == BACKEND_DRAINED, "drain",
-	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend), "admin",
-	    admin_state_name(backend->admin), "agent", agent_json(backend), "checks",
-	    checks_json(backend, now), "damped_s", damped_json(backend), "response_us",
-	    response_json(backend), "connects", backend_connects_json(api->dp, &key, backend),
-	    "from", origin_name(backend->origin), "lease", lease_json(backend), "zone",
-	    config_tag_zone(backend->tag), "priority", backend->priority, "local",
-	    !backend->elsewhere, "health", target_json(&backend->target), "port",
-	    api_port_json(backend), "returned_packets", number(stats.returned.packets),
-	    "returned_bytes", number(stats.returned.bytes), "refused", number(stats.counts.refused),
-	    "hint", backend_hint(backend, hint));
+	for (unsigned i = 0; !rc && i < BACKEND_FIELD_COUNT; i++) {
+		if (fields == API_ALL_FIELDS)
+			rc = json_object_set_new_nocheck(
+			    object, field_names[i], backend_value(api, backend, &key, &stats, i));
+		else if (fields >> i & 1)
+			rc = add_some(object, i, backend_value(api, backend, &key, &stats, i));
+	}
+	if (!rc)
+		return object;
+	json_decref(object);
+	return NULL;
+}
+
+void api_backend_keep(json_t *object, uint64_t fields)
+{
+	for (unsigned i = 0; i < BACKEND_FIELD_COUNT; i++)
+		if (!(fields >> i & 1))
+			json_object_del(object, field_names[i]);
+}
+
+/* One of the names in a text of "weight,condition". */
+static int add_field(const char *name, size_t length, uint64_t *fields, struct error *err)
+{
+	for (unsigned i = 0; i < BACKEND_FIELD_COUNT; i++)
+		if (strlen(field_names[i]) == length && !strncmp(field_names[i], name, length)) {
+			*fields |= 1ULL << i;
+			return 0;
+		}
+	return error_set(err, -EINVAL,
+			 "fields: \"%.*s\": expected fields that a backend has without this, with "
+			 "commas between them, such as address,condition",
+			 length < 64 ? (int)length : 64, name);
+}
+
+static int read_fields(const char *text, uint64_t *ret, struct error *err)
+{
+	uint64_t fields = 0;
+	int rc = 0;
+
+	while (!rc) {
+		size_t length = strcspn(text, ",");
+
+		rc = add_field(text, length, &fields, err);
+		if (!text[length])
+			break;
+		text += length + 1;
+	}
+	if (!rc)
+		*ret = fields;
+	return rc;
 }
 
 #define FILTER_MAX 256 /* bytes */
@@ -561,8 +693,10 @@ int api_backends(struct api_call *call, json_t **ret, struct error *err)
 {
 	const char *name = evhttp_find_header(call->query, "service"),
 		   *down = evhttp_find_header(call->query, "down"),
-		   *filter = evhttp_find_header(call->query, "filter");
+		   *filter = evhttp_find_header(call->query, "filter"),
+		   *fields = evhttp_find_header(call->query, "fields");
 	struct service *service = NULL;
+	uint64_t shown = API_ALL_FIELDS;
 	int rc;
 
 	if (down && strcmp(down, "true") != 0 && strcmp(down, "false") != 0)
@@ -570,11 +704,14 @@ int api_backends(struct api_call *call, json_t **ret, struct error *err)
 	if (filter && strlen(filter) > FILTER_MAX)
 		return error_set(err, -EINVAL, "filter: expected at most %d bytes, got %zu",
 				 FILTER_MAX, strlen(filter));
-	rc = name ? state_resolve_service(call->api->state, name, &service, err) : 0;
+	rc = fields ? read_fields(fields, &shown, err) : 0;
+	if (!rc && name)
+		rc = state_resolve_service(call->api->state, name, &service, err);
 	if (rc)
 		return rc;
 	call->listed = (struct list_query){.service = service ? service->config->name : NULL,
 					   .filter = filter,
+					   .fields = shown,
 					   .down = down && !strcmp(down, "true")};
 	return 0;
 }

@@ -86,21 +86,33 @@ static struct lb_connects *connects_of(const struct dataplane *dp)
 	return dp_load(&dp->maps.connects);
 }
 
+/* Memory that is only read while it is all zero is none of the process: backends and services
+ * without connects cost nothing. */
+static void update(void *at, const void *value, size_t size)
+{
+	if (memcmp(at, value, size) != 0)
+		memcpy(at, value, size);
+}
+
 void connects_forget(struct dataplane *dp, uint32_t id)
 {
+	static const struct lb_connects none;
 	struct lb_connects *connects = connects_of(dp);
 
 	if (!connects)
 		return;
-	memset(&connects[id], 0, sizeof(connects[id]));
-	memset(&dp->connects_before[2 * id], 0, 2 * sizeof(connects[id]));
-	memset(&dp->connects_added[id], 0, sizeof(connects[id]));
+	update(&connects[id], &none, sizeof(none));
+	update(&dp->connects_before[2 * id], &none, sizeof(none));
+	update(&dp->connects_before[2 * id + 1], &none, sizeof(none));
+	update(&dp->connects_added[id], &none, sizeof(none));
 }
 
 void connects_forget_service(struct dataplane *dp, uint32_t id)
 {
+	static const struct connects_sums none;
+
 	if (dp->connects_sums)
-		dp->connects_sums[id] = (struct connects_sums){0};
+		update(&dp->connects_sums[id], &none, sizeof(none));
 }
 
 /* ---- the sample ---- */
@@ -203,16 +215,16 @@ static void begin_window(struct dataplane *dp, const struct lb_connects *connect
 	for (uint32_t id = 1; id < dp->backend_ids.count; id++) {
 		if (dp->backend_ids.state[id] == ID_FREE)
 			continue;
-		before[2 * id + 1] = before[2 * id];
-		before[2 * id] = connects[id];
+		update(&before[2 * id + 1], &before[2 * id], sizeof(*before));
+		update(&before[2 * id], &connects[id], sizeof(*before));
 	}
 	for (uint32_t id = 1; id < dp->service_ids.count; id++) {
 		struct connects_sums *sums = &dp->connects_sums[id];
 
 		if (dp->service_ids.state[id] == ID_FREE)
 			continue;
-		memcpy(sums->last, sums->began, sizeof(sums->last));
-		memcpy(sums->began, sums->now, sizeof(sums->began));
+		update(sums->last, sums->began, sizeof(sums->last));
+		update(sums->began, sums->now, sizeof(sums->began));
 	}
 }
 

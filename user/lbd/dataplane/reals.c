@@ -15,16 +15,17 @@
 #include "common/cleanup.h"
 #include "lbd/host/host.h"
 
-#define SEEDS_PER_SIZE 16  /* before a larger table is tried */
-#define SEEDS          256 /* at the full size */
+#define SEEDS_PER_SIZE 16   /* before a larger table is tried */
+#define SEEDS          256  /* at the full size */
+#define PAUSE_REALS    1024 /* between two pauses */
 
-/* Two entries for each backend, its real and its address: on average one of the eight ways is in
- * use. */
+/* Two entries for each backend, its real and its address: on average at most 1.25 of the eight ways
+ * are in use. With 65 536 buckets two of three seeds then fill none beyond its ways. */
 uint32_t reals_buckets(uint32_t backends)
 {
 	uint32_t buckets = 4;
 
-	while (buckets < 2 * backends && buckets < LB_REAL_BUCKETS_MOST)
+	while (buckets < 2 * (uint64_t)backends * 4 / 5 && buckets < LB_REAL_BUCKETS_MOST)
 		buckets *= 2;
 	return buckets;
 }
@@ -317,6 +318,8 @@ static bool place_all(struct lb_real_bucket *buckets, uint64_t word, const struc
 		const struct real *before = i ? &reals[i - 1] : NULL;
 		bool known = before && same_address(before, &reals[i]);
 
+		if (i % PAUSE_REALS == PAUSE_REALS - 1)
+			task_pause();
 		if (!known && !place(buckets, word, &reals[i].line, true, reals[i].id))
 			return false;
 		if (known && before->line.protocol == reals[i].line.protocol &&
@@ -348,11 +351,9 @@ static int make_table(const struct dataplane *dp, const struct real *reals, size
 {
 	const uint32_t most = dp->maps.real_buckets / 2;
 	const uint64_t flags = flags_of(reals, count);
-	uint32_t buckets = 2;
+	const uint32_t enough = reals_buckets((uint32_t)count);
 
-	while (buckets < most && buckets < 2 * count)
-		buckets *= 2;
-	for (;; buckets *= 2) {
+	for (uint32_t buckets = enough < most ? enough : most;; buckets *= 2) {
 		unsigned seeds = buckets == most ? SEEDS : SEEDS_PER_SIZE;
 
 		for (unsigned seed = 0; seed < seeds; seed++) {
@@ -371,10 +372,13 @@ static int plan_make(struct dataplane *dp, struct real *reals, size_t count, str
 {
 	int rc;
 
-	qsort(reals, count, sizeof(*reals), compare);
+	task_pause();
+	qsort(reals, count, sizeof(*reals), compare); /* 5 ms of ten thousand */
+	task_pause();
 	rc = check(dp, reals, count, err);
 	if (rc)
 		return rc;
+	task_pause();
 	ret->changed = true;
 	ret->word = 0;
 	for (size_t i = 0; i < count; i++)

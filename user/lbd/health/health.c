@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/duration.h"
 #include "common/log.h"
+#include "common/remark.h"
 #include "failure.h"
 #include "remote.h"
 #include "schedule.h"
@@ -49,7 +50,7 @@ struct health_check {
 	enum health_status status;
 	uint32_t streak;   /* probes in a row that contradict the status */
 	uint64_t start_us; /* when the last probe was started */
-	char why[FAILURE_TEXT];
+	struct remark *why;
 	health_result_fn *result;
 	void *arg;
 	struct health_names names; /* of copies; service NULL: none */
@@ -58,7 +59,7 @@ struct health_check {
 	bool no_process;            /* one of them could not be started for lack of it */
 	const struct member *first; /* the one that kept.why is of; NULL: none has ended */
 	struct attempt_result kept; /* of those that have ended, unless another one decides */
-	char kept_why[FAILURE_TEXT];
+	struct remark *kept_why;
 
 	unsigned members_count;
 	struct member members[];
@@ -228,10 +229,10 @@ static void conclude(struct health_check *check, const struct attempt_result *re
 	if (log_debugs())
 		log_result(check, passed, result->why, result->latency_us);
 	if (!passed)
-		snprintf(check->why, sizeof(check->why), "%s", result->why);
+		remark_set(&check->why, result->why);
 	else if (check->status == HEALTH_UP)
-		check->why[0] = 0;
-	report(check, passed ? HEALTH_PASSED : HEALTH_FAILED, result, check->why);
+		remark_drop(&check->why);
+	report(check, passed ? HEALTH_PASSED : HEALTH_FAILED, result, remark_text(check->why));
 }
 
 /* At a random time: not all checks at the same moment. */
@@ -367,11 +368,13 @@ static void keep_result(struct member *member, const struct attempt_result *resu
 	struct health_check *check = member->check;
 	struct attempt_result *kept = &check->kept;
 	const struct attempt_result before = check->first ? *kept : *result;
+	char why[FAILURE_TEXT];
 
 	if (says_more(member, result)) {
 		*kept = *result;
-		name_check(member, result->why, check->kept_why);
-		kept->why = check->kept_why;
+		name_check(member, result->why, why);
+		remark_set(&check->kept_why, why);
+		kept->why = remark_text(check->kept_why);
 		check->first = member;
 	}
 	kept->latency_us = slowest(before.latency_us, result->latency_us);
@@ -617,6 +620,8 @@ static void free_check(struct health_check *check)
 {
 	health_spec_done(&check->config);
 	free_names(&check->names);
+	remark_drop(&check->why);
+	remark_drop(&check->kept_why);
 	free(check);
 }
 

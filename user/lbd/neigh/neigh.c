@@ -13,6 +13,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/remark.h"
 #include "common/rtnl.h"
 #include "entry.h"
 #include "hop.h"
@@ -56,7 +57,7 @@ struct target {
 	struct entry *entry;
 	bool reported, has_hop; /* what was reported to the watches, or is about to be */
 	struct next_hop hop;
-	char why[HOP_WHY];
+	struct remark *why;
 };
 
 TAILQ_HEAD(target_queue, target);
@@ -190,7 +191,7 @@ static void log_hop(const struct target *target)
 			  address, link ? link->name : "?", mac[0], mac[1], mac[2], mac[3], mac[4],
 			  mac[5], hop->vlan_tci & 0xfff, hop->mtu);
 	else
-		log_debug("next hop of %s: none: %s", address, target->why);
+		log_debug("next hop of %s: none: %s", address, remark_text(target->why));
 }
 
 static void find_links(const struct neigh *neigh, uint32_t ifindex,
@@ -222,12 +223,12 @@ static void update_hop(struct target *target)
 	if (verdict == HOP_WAIT)
 		return;
 	if (target->reported && target->has_hop == (verdict == HOP_READY) &&
-	    !strcmp(target->why, why) && next_hop_equal(&target->hop, &hop))
+	    !strcmp(remark_text(target->why), why) && next_hop_equal(&target->hop, &hop))
 		return;
 	target->reported = true;
 	target->has_hop = verdict == HOP_READY;
 	target->hop = hop;
-	memcpy(target->why, why, sizeof(why));
+	remark_set(&target->why, why);
 	for (watch = LIST_FIRST(&target->watches); watch; watch = LIST_NEXT(watch, of_target))
 		make_pending(watch);
 	if (log_debugs())
@@ -316,13 +317,14 @@ static void notify_pending(struct neigh *neigh)
 		const struct target *target = watch->target;
 		struct addr address = target->address;
 		struct next_hop hop = target->hop;
-		char why[HOP_WHY];
+		struct remark *why = NULL;
 		bool has_hop = target->has_hop;
 
-		memcpy(why, target->why, sizeof(why));
+		remark_share(&why, target->why);
 		TAILQ_REMOVE(&neigh->pending, watch, in_pending);
 		watch->pending = false;
-		watch->changed(watch->arg, &address, has_hop ? &hop : NULL, why);
+		watch->changed(watch->arg, &address, has_hop ? &hop : NULL, remark_text(why));
+		remark_drop(&why);
 	}
 }
 
@@ -523,6 +525,7 @@ static void target_free(struct target *target)
 	if (!target->pinned)
 		LIST_REMOVE(target, chain);
 	LIST_REMOVE(target, in_all);
+	remark_drop(&target->why);
 	free(target);
 }
 

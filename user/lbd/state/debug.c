@@ -17,12 +17,12 @@ static const char *health_text(const struct backend *backend, char text[320])
 {
 	static const char *const names[] = {
 	    [HEALTH_UNKNOWN] = "unknown", [HEALTH_UP] = "up", [HEALTH_DOWN] = "down"};
-	bool why = backend->health != HEALTH_UP && *backend->health_why;
+	bool why = backend->health != HEALTH_UP && *remark_text(backend->health_why);
 
 	if (!service_is_checked(backend->service->config))
 		return "not checked";
 	snprintf(text, 320, "%s%s%s%s", names[backend->health], why ? " (" : "",
-		 why ? backend->health_why : "", why ? ")" : "");
+		 remark_text(why ? backend->health_why : NULL), why ? ")" : "");
 	return text;
 }
 
@@ -32,7 +32,7 @@ static const char *hop_text(const struct backend *backend, char text[320])
 		return "unknown";
 	if (backend->has_hop)
 		return "found";
-	snprintf(text, 320, "none (%s)", backend->hop_why);
+	snprintf(text, 320, "none (%s)", remark_text(backend->hop_why));
 	return text;
 }
 

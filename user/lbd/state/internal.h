@@ -97,6 +97,7 @@ const char *zone_under(const struct state *state, const struct config *config);
 int world_build(struct state *state, struct config *config, const struct overrides *overrides,
 		const struct world *present, struct world *ret);
 void world_free(struct world *world);
+void backend_drop_remarks(struct backend *backend);
 
 /* ---- service.c ---- */
 

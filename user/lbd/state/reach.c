@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define FAULT_TEXT 256
+
 /* A frame to a router's MAC address holds a packet to the VIP, which the router sends back to the
  * balancer. A backend may be its own gateway: a host route with its address as next hop. */
 static bool needs_router(const struct backend *backend)
@@ -17,7 +19,7 @@ static bool needs_router(const struct backend *backend)
 }
 
 /* "": none is known. */
-static void find_fault(const struct backend *backend, char why[sizeof(backend->hop_why)])
+static void find_fault(const struct backend *backend, char why[FAULT_TEXT])
 {
 	struct attach *attach = backend->service->state->options.attach;
 	const char *fault = NULL;
@@ -25,7 +27,7 @@ static void find_fault(const struct backend *backend, char why[sizeof(backend->h
 
 	why[0] = 0;
 	if (needs_router(backend)) {
-		snprintf(why, sizeof(backend->hop_why),
+		snprintf(why, FAULT_TEXT,
 			 "behind gateway %s: forward: l2 expects the backend on a network of this "
 			 "host; use a tunnel, forward: ipip",
 			 addr_format(&backend->hop.gateway, gateway));
@@ -34,12 +36,12 @@ static void find_fault(const struct backend *backend, char why[sizeof(backend->h
 	if (attach)
 		fault = attach_egress_fault(attach, backend->hop.ifindex);
 	if (fault)
-		snprintf(why, sizeof(backend->hop_why), "%s", fault);
+		snprintf(why, FAULT_TEXT, "%s", fault);
 }
 
 bool backend_reach(struct backend *backend)
 {
-	char why[sizeof(backend->hop_why)];
+	char why[FAULT_TEXT];
 	bool before = backend->has_hop;
 
 	if (!backend->hop_found) {
@@ -48,10 +50,7 @@ bool backend_reach(struct backend *backend)
 	}
 	find_fault(backend, why);
 	backend->has_hop = !why[0];
-	if (backend->has_hop == before && !strcmp(backend->hop_why, why))
-		return false;
-	memcpy(backend->hop_why, why, sizeof(why));
-	return true;
+	return remark_set(&backend->hop_why, why) || backend->has_hop != before;
 }
 
 void state_reach(struct state *state)

@@ -94,8 +94,10 @@ int reals_of_world(const struct world *world, struct reals *ret)
 	struct reals reals = {0};
 	int rc = 0;
 
-	for (unsigned i = 0; i < world->count && !rc; i++)
+	for (unsigned i = 0; i < world->count && !rc; i++) {
 		rc = add_service(&reals, world->services[i]);
+		task_pause();
+	}
 	if (rc)
 		reals_done(&reals);
 	else
@@ -178,8 +180,10 @@ int reals_check_world(const struct world *present, const struct world *next, str
 	bool any = false;
 	int rc;
 
-	for (unsigned i = 0; i < next->count && !any; i++)
+	for (unsigned i = 0; i < next->count && !any; i++) {
 		any = has_new(next->services[i]);
+		task_pause();
+	}
 	if (!any)
 		return 0;
 	rc = reals_of_world(present, &reals);
@@ -203,6 +207,7 @@ int reals_check_config(const struct world *present, const struct config *config,
 	for (unsigned i = 0; i < config->services_count && !rc; i++) {
 		const struct config_service *service = &config->services[i];
 
+		task_pause();
 		for (unsigned j = 0; j < service->backends_count && !rc; j++)
 			rc = admit_named(&reals, service, &service->backends[j].address,
 					 config_real_port(service, &service->backends[j]), err);

@@ -92,20 +92,22 @@ static void name_backend(const struct backend *backend, enum backend_condition b
 			       " checking: waits for its first check");
 		break;
 	case BACKEND_DAMPED:
-		report_backend(backend, EVENT_backend_damped, LOG_WARNING, backend->why,
-			       " damped: %s", backend->why);
+		report_backend(backend, EVENT_backend_damped, LOG_WARNING,
+			       remark_text(backend->why), " damped: %s", remark_text(backend->why));
 		break;
 	case BACKEND_MAINTENANCE:
-		report_backend(backend, EVENT_backend_maintenance, LOG_INFO, backend->why,
-			       " maintenance: %s", backend->why);
+		report_backend(backend, EVENT_backend_maintenance, LOG_INFO,
+			       remark_text(backend->why), " maintenance: %s",
+			       remark_text(backend->why));
 		break;
 	case BACKEND_NO_NEXT_HOP:
 	case BACKEND_DOWN:
 		report_backend(backend,
 			       backend->condition == BACKEND_DOWN ? EVENT_backend_down
 								  : EVENT_backend_no_next_hop,
-			       LOG_WARNING, backend->why, " %s: %s",
-			       backend_condition_name(backend->condition), backend->why);
+			       LOG_WARNING, remark_text(backend->why), " %s: %s",
+			       backend_condition_name(backend->condition),
+			       remark_text(backend->why));
 		break;
 	}
 }

@@ -62,14 +62,7 @@ int shared_texts(const struct shared *shared, struct config_texts *ret, struct e
 
 int shared_load(const struct shared *shared, struct config **ret, struct error *err)
 {
-	struct config_texts texts;
-	int rc = shared_texts(shared, &texts, err);
-
-	if (rc)
-		return rc;
-	rc = config_parse_texts(&texts, ret, err);
-	config_texts_done(&texts);
-	return rc;
+	return config_remote_read(shared->where, shared->latest, ret, err);
 }
 
 /* ---- the copy ---- */

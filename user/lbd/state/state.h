@@ -6,6 +6,7 @@
 
 #include <event2/event.h>
 
+#include "common/remark.h"
 #include "common/sentences.h"
 #include "lbd/attach/attach.h"
 #include "lbd/config/config.h"
@@ -42,9 +43,9 @@ struct backend_agent {
 	bool heard; /* anything */
 	bool down, drain, maint;
 	bool has_weight;
-	uint16_t percent;              /* of the weight */
-	char text[HEALTH_ADVICE_TEXT]; /* why it is down, drains or is maintained; "": not said */
-	char fault[256];               /* why the last question had no answer; "": it had one */
+	uint16_t percent;     /* of the weight */
+	struct remark *text;  /* why it is down, drains or is maintained; "": not said */
+	struct remark *fault; /* why the last question had no answer; "": it had one */
 };
 
 /* A probe that failed, and what shows that this host was not cut off all the time. CLOCK_MONOTONIC;
@@ -85,6 +86,9 @@ struct backend {
 	uint64_t losses;            /* times that its checks took it down, since lbd's start */
 	uint64_t failed_ms;         /* CLOCK_REALTIME of the last that failed; 0: none has */
 	uint64_t since_ms;          /* CLOCK_REALTIME when the condition began */
+	struct remark *why;         /* the last failure, or why there is no next hop */
+	struct remark *failed_why;  /* of the last probe that failed, also when later ones passed */
+	struct backend_agent agent;
 	bool has_hop;
 	struct next_hop hop;
 	enum health_status health;
@@ -132,13 +136,7 @@ struct backend {
 		bool eligible;
 		uint64_t ramp_start_ms;
 	} before_loss;
-
-	/* Texts are most of it, and most are empty: those of a new one are empty, not all zero,
-	 * and are copied to the end of what they say. */
-	struct backend_agent agent; /* for others too, as are why and failed_why */
-	char why[256];              /* for users: the last failure, or why there is no next hop */
-	char failed_why[256]; /* of the last probe that failed, also when later ones have passed */
-	char health_why[256], hop_why[256];
+	struct remark *health_why, *hop_why;
 };
 
 static inline unsigned backend_level(const struct backend *backend)

@@ -21,6 +21,15 @@ static void copy_plain(char into[256], const char *text)
 			*into = '?';
 }
 
+/* True: it was another one. */
+static bool set_plain(struct remark **remark, const char *text)
+{
+	char plain[256];
+
+	copy_plain(plain, text);
+	return remark_set(remark, plain);
+}
+
 static void count_result(struct backend *backend, const struct health_result *result, uint64_t now)
 {
 	if (result->latency_us && result->outcome == HEALTH_PASSED)
@@ -29,7 +38,7 @@ static void count_result(struct backend *backend, const struct health_result *re
 	if (result->outcome == HEALTH_FAILED) {
 		backend->failed++;
 		backend->failed_ms = clock_wall_ms();
-		copy_plain(backend->failed_why, result->why ? result->why : "");
+		set_plain(&backend->failed_why, result->why ? result->why : "");
 	}
 	backend->losses += backend->health == HEALTH_UP && result->status == HEALTH_DOWN;
 }
@@ -37,7 +46,7 @@ static void count_result(struct backend *backend, const struct health_result *re
 /* True: status or reason are new. */
 static bool take_result(struct backend *backend, const struct health_result *result, uint64_t now)
 {
-	char why[256];
+	bool changed;
 
 	if (result->latency_us) {
 		backend->latency_us = latency_peak_ewma(backend->latency_us, result->latency_us,
@@ -48,12 +57,10 @@ static bool take_result(struct backend *backend, const struct health_result *res
 	if (result->outcome != HEALTH_NOT_RUN)
 		backend_note_probe(backend, result->outcome == HEALTH_PASSED, result->began_ms,
 				   result->ended_ms);
-	copy_plain(why, result->why ? result->why : "");
-	if (result->status == backend->health && !strcmp(backend->health_why, why))
-		return false;
-	memcpy(backend->health_why, why, sizeof(why));
+	changed = set_plain(&backend->health_why, result->why ? result->why : "");
+	changed |= result->status != backend->health;
 	backend->health = result->status;
-	return true;
+	return changed;
 }
 
 /* The next world may be under way: its backends must know what is found until it is in force. */
@@ -75,10 +82,10 @@ static bool take_answer(struct backend *backend, const struct health_result *res
 	char said[256];
 
 	if (result->outcome != HEALTH_PASSED) {
-		copy_plain(backend->agent.fault, result->why);
+		set_plain(&backend->agent.fault, result->why);
 		return false;
 	}
-	backend->agent.fault[0] = 0;
+	remark_drop(&backend->agent.fault);
 	copy_plain(said, result->said);
 	return backend_take_advice(backend, said);
 }
@@ -100,7 +107,7 @@ static void take_hop(struct backend *backend, const struct next_hop *hop, const 
 	backend->hop_found = hop;
 	if (hop)
 		backend->hop = *hop;
-	copy_plain(backend->hop_why, hop || !why ? "" : why);
+	set_plain(&backend->hop_why, hop || !why ? "" : why);
 	backend_reach(backend);
 }
 

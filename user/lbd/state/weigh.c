@@ -119,16 +119,16 @@ bool backend_take_advice(struct backend *backend, const char *said)
 	struct backend_agent *agent = &backend->agent, before = *agent;
 	struct health_advice advice;
 	char why[HEALTH_ADVICE_WHY];
+	bool other_text;
 
 	if (health_advice_parse(said, &advice, why))
 		return false;
 	agent->heard = true;
 	take_state(agent, &advice);
-	snprintf(agent->text, sizeof(agent->text), "%s", advice.text);
+	other_text = remark_set(&agent->text, advice.text);
 	return agent->down != before.down || agent->drain != before.drain ||
 	       agent->maint != before.maint || agent->has_weight != before.has_weight ||
-	       agent->percent != before.percent ||
-	       (has_reason(agent) && strcmp(agent->text, before.text) != 0);
+	       agent->percent != before.percent || (has_reason(agent) && other_text);
 }
 
 /* Why it has no share, or less, for users; "" if the agent is content. */
@@ -141,7 +141,7 @@ static void describe_agent(const struct backend_agent *agent, char *why, size_t 
 								  : "";
 
 	snprintf(why, size, "%s%s%s%s", *what ? "its agent says: " : "", what,
-		 *what && *agent->text ? ": " : "", *what ? agent->text : "");
+		 *what && agent->text ? ": " : "", remark_text(*what ? agent->text : NULL));
 }
 
 /* ---- */
@@ -758,7 +758,8 @@ static void describe_admin(const struct backend *backend, char *why, size_t size
 	bool fails = backend->health == HEALTH_DOWN;
 
 	snprintf(why, size, "set to %s by an operator%s%.150s", admin_state_name(backend->admin),
-		 fails ? "; its check fails: " : "", fails ? backend->health_why : "");
+		 fails ? "; its check fails: " : "",
+		 remark_text(fails ? backend->health_why : NULL));
 }
 
 static void describe_damping(const struct backend *backend, uint64_t now_ms, char *why, size_t size)
@@ -797,11 +798,10 @@ static void backend_set_condition(struct backend *backend, uint64_t now_ms, uint
 	if (backend->admin && is_told_off(backend) && !is_leaving(backend))
 		why = others;
 	else if (backend->hop_known && !backend->has_hop)
-		why = backend->hop_why;
+		why = remark_text(backend->hop_why);
 	else if (agreed_health(backend) != HEALTH_UP)
-		why = backend->health_why;
-	if (strcmp(backend->why, why) != 0)
-		snprintf(backend->why, sizeof(backend->why), "%s", why);
+		why = remark_text(backend->health_why);
+	remark_set(&backend->why, why);
 }
 
 /* Its full weight. */

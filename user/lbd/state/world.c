@@ -5,7 +5,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +17,16 @@
 #define OPENING_EXTRA_MS 1000
 
 /* ---- making and freeing ---- */
+
+void backend_drop_remarks(struct backend *backend)
+{
+	remark_drop(&backend->why);
+	remark_drop(&backend->failed_why);
+	remark_drop(&backend->health_why);
+	remark_drop(&backend->hop_why);
+	remark_drop(&backend->agent.text);
+	remark_drop(&backend->agent.fault);
+}
 
 static void backend_free(struct backend *backend)
 {
@@ -32,6 +41,7 @@ static void backend_free(struct backend *backend)
 	backend_drop_way(backend);
 	if (backend->watch)
 		neigh_unwatch(backend->watch);
+	backend_drop_remarks(backend);
 	free(backend->handle);
 	config_tag_unref(backend->tag);
 	free(backend);
@@ -57,17 +67,12 @@ void world_free(struct world *world)
 	*world = (struct world){0};
 }
 
-/* Ten thousand of them are made for each change: what need not be written is not. */
 static struct backend *backend_new(struct service *service, const struct addr *address)
 {
-	struct backend *backend = malloc(sizeof(*backend));
+	struct backend *backend = calloc(1, sizeof(*backend));
 
 	if (!backend)
 		return NULL;
-	memset(backend, 0, offsetof(struct backend, agent.text));
-	backend->agent.text[0] = backend->agent.fault[0] = 0;
-	backend->why[0] = backend->failed_why[0] = 0;
-	backend->health_why[0] = backend->hop_why[0] = 0;
 	backend->service = service;
 	backend->address = *address;
 	backend->condition = backend->reported = BACKEND_CHECKING;
@@ -142,6 +147,15 @@ static struct backend *find_from(const struct service *service, const struct add
 	return NULL;
 }
 
+/* agent: of a new backend. */
+static void backend_agent_continue(struct backend_agent *agent, const struct backend_agent *former)
+{
+	*agent = *former;
+	agent->text = agent->fault = NULL;
+	remark_share(&agent->text, former->text);
+	remark_share(&agent->fault, former->fault);
+}
+
 /* Copies all but the values of config and run-time changes and the object's own handles. What is
  * found from now on is for both. */
 static void backend_continue(struct backend *backend, struct backend *former)
@@ -158,7 +172,7 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->failed = former->failed;
 	backend->losses = former->losses;
 	backend->failed_ms = former->failed_ms;
-	strcpy(backend->failed_why, former->failed_why);
+	remark_share(&backend->failed_why, former->failed_why);
 	backend->sent = former->sent;
 	backend->latency_at_ms = former->latency_at_ms;
 	backend->has_hop = former->has_hop;
@@ -167,7 +181,7 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->hop_found = former->hop_found;
 	backend->health = former->health;
 	if (backend->service->config->agent.type)
-		backend->agent = former->agent;
+		backend_agent_continue(&backend->agent, &former->agent);
 	backend->ramp_start_ms = former->ramp_start_ms;
 	backend->eligible = former->eligible;
 	backend->first_start = former->first_start;
@@ -187,8 +201,8 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->silence = former->silence;
 	backend->frozen = former->frozen;
 	backend->before_loss = former->before_loss;
-	strcpy(backend->health_why, former->health_why);
-	strcpy(backend->hop_why, former->hop_why);
+	remark_share(&backend->health_why, former->health_why);
+	remark_share(&backend->hop_why, former->hop_why);
 	if (backend->drain && former->drain && former->drain_ms < backend->drain_ms)
 		backend->drain_ms = former->drain_ms;
 	if (backend->drain || backend->removed)
