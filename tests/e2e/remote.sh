@@ -162,7 +162,7 @@ test_another_address_waits_for_a_restart_and_is_said() {
 }
 
 # Each with its own connection, as servers of a fleet would that start together.
-test_many_register_at_the_same_moment() {
+test_many_register_and_leave_at_the_same_moment() {
 	local i pids=()
 	for i in $(seq 60); do
 		with web-3 -o /dev/null -X PUT -d '{"ttl":600}' "/v1/services/tcp4/backends/10.0.1.$i" >"$WORK/many.$i" &
@@ -171,6 +171,14 @@ test_many_register_at_the_same_moment() {
 	wait "${pids[@]}"
 	expect "confirmed" "$(cat "$WORK"/many.* | grep -o 200 | wc -l)" = 60
 	expect "backends of tcp4" "$(service_field tcp4 backends)" = 62
+	pids=()
+	for i in $(seq 60); do
+		with web-3 -o /dev/null -X DELETE -d '{"now":true}' "/v1/services/tcp4/backends/10.0.1.$i" >"$WORK/many.$i" &
+		pids+=($!)
+	done
+	wait "${pids[@]}"
+	expect "confirmed" "$(cat "$WORK"/many.* | grep -o 200 | wc -l)" = 60
+	expect "backends of tcp4" "$(service_field tcp4 backends)" = 2
 }
 
 set_up() {

@@ -25,8 +25,8 @@ struct api_door {
 	struct face *face;          /* NULL: there is none */
 	bool remote;                /* other machines come through it: remote.c */
 	struct config_api *offered; /* of a remote one */
-	unsigned changes;           /* that wait, or are being made, without puts */
-	unsigned puts;              /* PUT with a short body, the same */
+	unsigned changes;           /* that wait, or are being made, without registrations */
+	unsigned registrations;     /* the same: PUT and DELETE with short bodies */
 	unsigned followers;
 };
 
@@ -176,6 +176,9 @@ api_handler api_attach, api_detach, api_reload, api_save, api_service_add, api_s
 int api_put_read(struct api_call *call, struct state_registration *ret, struct error *err);
 /* The answer to one that was made. */
 json_t *api_put_answer(struct api *api, const struct state_registration *made);
+/* The same of a DELETE. */
+int api_delete_read(struct api_call *call, struct state_registration *ret, struct error *err);
+json_t *api_delete_answer(const struct api *api, const struct state_registration *made);
 /* Does what api_put would, if that is a renewal and nothing else: see state_backend_renew. */
 bool api_renew(struct api_call *call);
 
