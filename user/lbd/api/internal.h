@@ -119,6 +119,10 @@ int queue_add(const struct asked *asked, const struct api_route *route, json_t *
 int remote_open(struct api_door *door, unsigned connections, struct error *err);
 /* Who asks, in *ret; false: he may not, and the call is answered. */
 bool remote_admit(struct api_door *door, struct face_call *call, struct event_actor *ret);
+/* Of one who was admitted: may he make this change? 0, or -EKEYREJECTED or -ENOENT with the
+ * sentence in err. body: with the parts of the path. */
+int remote_permit(const struct asked *asked, const struct api_route *route, const json_t *body,
+		  struct error *err);
 
 /* ---- listing.c ---- */
 /* The call waits for the list. */

@@ -19,6 +19,8 @@ void config_read_defaults(const struct config_defaults *defaults);
 void config_read_service(const struct config_place *root, unsigned index,
 			 const struct config_defaults *defaults, const struct raw_service *own,
 			 struct config_service *service);
+/* 1 to 63 letters, digits or any of . _ - : / [ ]? */
+bool config_service_name_fits(const char *text);
 void config_service_done(struct config_service *service);
 /* The name of the service's way of forwarding if that cannot change the family of addresses; NULL:
  * it can. */

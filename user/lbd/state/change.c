@@ -504,10 +504,11 @@ static void load(void *arg)
 			  : config_load(state->config_path, &loading->config, &loading->err);
 }
 
-static void look_at_machine(const struct config *config, struct sentences *ret)
+static void collect_doubts(const struct config *config, struct sentences *ret)
 {
 	machine_owns(config, ret);
 	machine_hinders_nat(config, ret);
+	config_lacks_services(config, ret);
 }
 
 /* What is new: the rest was named before. */
@@ -515,9 +516,9 @@ void state_warn_of_machine(const struct state *state, const struct config *confi
 {
 	struct sentences now = {0}, before = {0};
 
-	look_at_machine(config, &now);
+	collect_doubts(config, &now);
 	if (now.count)
-		look_at_machine(state->config, &before);
+		collect_doubts(state->config, &before);
 	for (unsigned i = 0; i < now.count; i++)
 		if (!sentences_have(&before, now.list[i]))
 			state_warn(state, "%s", now.list[i]);
