@@ -320,6 +320,8 @@ fleet: ## balancers that tell each other of their flows: 100 fail-overs at rando
 	@$(MAKE) -j2 tests
 	@FLEET_ROUNDS=$(or $(ROUNDS),100) tests/e2e/peers.sh
 	@tests/e2e/upgrade.sh
+	@PAIR_BFD_MS=50 tests/e2e/announce.sh test_a_node_that_vanishes_costs_no_maglev_connection test_a_node_that_comes_back_costs_none_either
+	@PAIR_VRRP_S=0.2 tests/e2e/vrrp.sh test_an_active_node_that_vanishes_costs_no_maglev_connection
 
 mutants: ## faults put in on purpose, one at a time: which of them the tests catch (root; MUTANTS="sweep.c mark" for some; tools/mutants --help)
 	@tools/deps build test
