@@ -617,8 +617,11 @@ static bool is_young(const struct holding *holding, const struct held *held)
 
 static void held_broke(struct holding *holding, struct held *held, const char *why)
 {
-	fprintf(stderr, "traffic: hold: connection to %s broke: %s\n",
-		held->name[0] ? held->name : "nobody", why);
+	fprintf(
+	    stderr,
+	    "traffic: hold: connection to %s broke: %s; it was last answered at an age of %llu ms\n",
+	    held->name[0] ? held->name : "nobody", why,
+	    (unsigned long long)(held->answered_ns - held->born_ns) / 1000000);
 	close(held->fd);
 	held->fd = -1;
 	holding->broken++;
@@ -636,6 +639,7 @@ static void held_open(struct holding *holding, struct held *held)
 	held->fd = client_socket(holding->options, 0);
 	held->name[0] = 0;
 	held->asked_ns = 0;
+	held->born_ns = held->answered_ns = now_ns(); /* also of one that does not come about */
 	holding->opened++;
 	setsockopt(held->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (connect(held->fd, (struct sockaddr *)&to, length)) {
@@ -643,6 +647,7 @@ static void held_open(struct holding *holding, struct held *held)
 		if (errno != EINTR || !stopped) {
 			fprintf(stderr, "traffic: hold: connect: %s\n", strerror(errno));
 			holding->broken++;
+			holding->young += is_young(holding, held);
 		}
 		close(held->fd);
 		held->fd = -1;
@@ -697,8 +702,11 @@ static void held_ask_again(struct holding *holding, struct held *held, uint64_t 
 
 static void held_turn(struct holding *holding, struct held *held, uint64_t now)
 {
-	if (held->fd < 0 && holding->options->lifetime_ns && !holding->ending)
-		held_open(holding, held); /* the one before has broken */
+	if (held->fd < 0 && holding->options->lifetime_ns && !holding->ending &&
+	    now >= held->next_ns) { /* the one before has broken */
+		held->next_ns = now + holding->options->interval_ns;
+		held_open(holding, held);
+	}
 	if (held->fd < 0)
 		return;
 	held_read(holding, held);

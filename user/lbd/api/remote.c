@@ -114,7 +114,8 @@ static int judge(const struct asked *asked, const struct config_asker *asker,
 		 const struct service *service, struct error *err)
 {
 	const struct config_api *offered = asked->door->offered;
-	const char *name = service ? service->config->name : NULL;
+	const char *name = service ? service->config->name : NULL,
+		   *who = *asked->actor.name ? asked->actor.name : "this client";
 	char permitted[256];
 
 	if (config_api_permits(offered, asker, name))
@@ -123,11 +124,11 @@ static int judge(const struct asked *asked, const struct config_asker *asker,
 	return name ? error_set(err, -EKEYREJECTED,
 				"service %s: %s may register %s: see api: clients in the "
 				"config",
-				name, asked->actor.name, permitted)
+				name, who, permitted)
 		    : error_set(err, -EKEYREJECTED,
 				"%s may register %s, and change nothing else: see api: clients "
 				"in the config",
-				asked->actor.name, permitted);
+				who, permitted);
 }
 
 int remote_permit(const struct asked *asked, const struct api_route *route, const json_t *body,
