@@ -129,6 +129,8 @@ test_tokens_have_names_and_a_reload_reads_them_again() {
 # A certificate and a token, each limited to services; b3 has both.
 test_who_is_limited_to_services_registers_nowhere_else() {
 	local said
+	config "client-ca: $WORK/fleet.pem" "clients: [{ certificate: web-3 }]" >"$WORK/lbd.yaml"
+	contains "$(lbctl reload --dry-run)" "api: clients changed"
 	said=$(reload_with "client-ca: $WORK/fleet.pem" "offers: all" "clients:" \
 		"  - { certificate: 'web-*', services: [web4, later] }" 2>&1) || return 1
 	certificate fleet two "/CN=web-3/CN=web-4" || return 1

@@ -22,9 +22,9 @@
 #ifndef FRAME_LATEST
 #define FRAME_LATEST 2 /* the same; less only in the lbd of tests of an upgrade (Makefile) */
 #endif
-#define FRAME_HEAD   16
-#define FRAME_MOST   (64 * 1024) /* bytes of a frame */
-#define NODE_NAME    32          /* with the final NUL */
+#define FRAME_HEAD 16
+#define FRAME_MOST (64 * 1024) /* bytes of a frame */
+#define NODE_NAME  32          /* with the final NUL */
 
 enum frame_type {
 	FRAME_HELLO = 1,
