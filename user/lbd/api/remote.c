@@ -144,6 +144,8 @@ int remote_permit(const struct asked *asked, const struct api_route *route, cons
 
 	face_common_name(asked->call, common, sizeof(common));
 	asker.certificate = *common ? common : NULL;
+	if (config_api_permits(offered, &asker, NULL))
+		return 0; /* the service may be one that a change before this one adds */
 	if (registers(route) &&
 	    ((rc = api_arg_name(body, "service", &text, err)) ||
 	     (rc = state_resolve_service(asked->door->api->state, text, &service, err))))

@@ -109,8 +109,7 @@ struct member {
 struct group {
 	struct state *state;
 	struct state_registration *all;
-	bool *
-	    last; /* of each of all: it would leave as the last backend of its service, and waits */
+	bool *last; /* of each of all: it would be the last of its service to leave, and waits */
 	struct overrides next;
 	struct reals reals; /* of the world, and of the list */
 	struct member *list;
