@@ -95,6 +95,9 @@ TESTS := $(UNIT_TESTS) $(LBCTL_TESTS) $(PACKET_TESTS)
 # What runs on the thread of the tasks beside the loop: tests/run runs all of them that are built.
 TSAN_TESTS := $(addprefix $(BUILD)/tests/unit/,host/test_tasks host/test_loop host/test_aside state/test_state_tasks attach/test_watch dataplane/test_dataplane_pauses)
 TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
+# An lbd that speaks the first version of the protocol between nodes alone: for tests of an upgrade.
+FIRST_LBD := $(BUILD)/tests/e2e/lbd-first
+FIRST_OBJS := $(patsubst %.c,$(BUILD)/first/%.o,$(sort $(wildcard user/lbd/fleet/*.c)))
 BENCH_NS := $(BUILD)/tools/bench_ns
 BENCH_NS_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tools/ns/*.c)))
 
@@ -110,7 +113,7 @@ all: $(BUILD)/lbd $(COMMANDS) $(COMMAND_TEXTS) $(BUILD)/lbd.yaml.5 ## build lbd,
 tests: all tools $(TESTS)
 fuzzers: $(FUZZERS) # with FUZZ=1
 tsan-tests: $(BUILD)/lbd $(TSAN_TESTS) # with TSAN=1
-tools: $(TOOLS) $(BUILD)/pass.bpf.o
+tools: $(TOOLS) $(BUILD)/pass.bpf.o $(FIRST_LBD)
 bpf-programs: $(BPF_PROGRAMS)
 bench-programs: $(BENCH_NS) $(BUILD)/drop.bpf.o $(BUILD)/bounce.bpf.o $(BUILD)/live.bpf.o
 
@@ -118,6 +121,11 @@ bench-programs: $(BENCH_NS) $(BUILD)/drop.bpf.o $(BUILD)/bounce.bpf.o $(BUILD)/l
 
 $(BUILD)/lbd: $(COMMON_OBJS) $(LBD_OBJS)
 	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBD) $(LIBS_COMMON)
+
+$(FIRST_LBD): $(COMMON_OBJS) $(FIRST_OBJS) $(filter-out $(BUILD)/user/lbd/fleet/%,$(LBD_OBJS))
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBD) $(LIBS_COMMON)
 
 $(BUILD)/lbctl: $(COMMON_OBJS) $(LBCTL_OBJS)
@@ -148,6 +156,11 @@ $(BUILD)/backend/%.o: %.c $(BUILD)/cc | $(SKELS)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -DLBD_BACKEND -c -o $@ $<
+
+$(BUILD)/first/%.o: %.c $(BUILD)/cc | $(SKELS)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -DFRAME_LATEST=1 -c -o $@ $<
 
 $(BUILD)/%.o: %.c $(BUILD)/cc | $(SKELS)
 	$(call say,CC,$<)
@@ -302,10 +315,13 @@ healthy: ## 10 minutes of load with passive checks, in which no healthy backend 
 	@$(MAKE) -j2 tests
 	@HEALTHY_S=$(or $(HEALTHY_S),600) tests/e2e/connects.sh test_no_healthy_backend_is_taken_out_under_load
 
-fleet: ## two balancers that tell each other of their flows, 100 fail-overs at random times (root; ROUNDS=)
+fleet: ## balancers that tell each other of their flows: 100 fail-overs at random times, loss and a flood, an upgrade of three (root; ROUNDS=, FLEET_YOUNG_S=)
 	@tools/deps build demo test
 	@$(MAKE) -j2 tests
 	@FLEET_ROUNDS=$(or $(ROUNDS),100) tests/e2e/peers.sh
+	@tests/e2e/upgrade.sh
+	@PAIR_BFD_MS=50 tests/e2e/announce.sh test_a_node_that_vanishes_costs_no_maglev_connection test_a_node_that_comes_back_costs_none_either
+	@PAIR_VRRP_S=0.2 tests/e2e/vrrp.sh test_an_active_node_that_vanishes_costs_no_maglev_connection
 
 mutants: ## faults put in on purpose, one at a time: which of them the tests catch (root; MUTANTS="sweep.c mark" for some; tools/mutants --help)
 	@tools/deps build test

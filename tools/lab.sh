@@ -187,6 +187,7 @@ export LAB_SLOWDOWN=${LAB_SLOWDOWN:-1}
 
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 
+# LAB_POLL_S: from one look to the next, for what is measured (0.1).
 lab_wait_for() { # SECONDS WHAT COMMAND...: until COMMAND succeeds
 	local end=$((SECONDS + ($1 + ${LAB_GRACE:-0}) * LAB_SLOWDOWN)) what=$2
 	shift 2
@@ -197,7 +198,7 @@ lab_wait_for() { # SECONDS WHAT COMMAND...: until COMMAND succeeds
 			FAILED=1 # a test, which need not look at the status
 			return 1
 		}
-		sleep 0.1
+		sleep "${LAB_POLL_S:-0.1}"
 	done
 }
 

@@ -3,18 +3,23 @@
 # between the two: BIRD or FRR on both and on the router, or keepalived on both, with the
 # configurations of dist/announce. NODE is lb or lb2. Start with lab_up, pair_up, pair_config and
 # pair_lbd_start.
+# A third balancer, lb3 (10.0.0.4, 2001:db8:b::4): pair_node_up lb3 4, with PAIR_THIRD=yes for BIRD.
 # shellcheck disable=SC2154
 
 pair_up() {
-	lab_host lb2
-	lab_cable lb2 10.0.0.3/24 2001:db8:b::3/64 1600
-	lab_join_inside lb2
-	lab_takes_xdp_frames to-lb2
+	pair_node_up lb2 3
 	ip -n "$(ns router)" route del 192.0.2.0/24
 	ip -n "$(ns router)" -6 route del 2001:db8:5::/64
 	in_ns router sysctl -qw net.ipv4.fib_multipath_hash_policy=1 \
 		net.ipv6.fib_multipath_hash_policy=1
-	mkdir -p "$WORK/lb2"
+}
+# A balancer beside lb: 10.0.0.LAST, 2001:db8:b::LAST.
+pair_node_up() { # NODE LAST
+	lab_host "$1"
+	lab_cable "$1" "10.0.0.$2/24" "2001:db8:b::$2/64" 1600
+	lab_join_inside "$1"
+	lab_takes_xdp_frames "to-$1"
+	mkdir -p "$WORK/$1"
 }
 
 # lb has its files where lab.sh has them.
@@ -65,8 +70,12 @@ pair_forwarded() { # NODE
 pair_bird_start() { # NODE | router
 	local file=bird edit=''
 	case $1 in
-	router) file=router-bird ;;
+	router)
+		file=router-bird
+		[ -z "${PAIR_THIRD:-}" ] || edit='/^protocol bgp lb2/{p; s/lb2/lb3/; s/3 as/4 as/}'
+		;;
 	lb2) edit='s/id 10\.0\.0\.2;/id 10.0.0.3;/' ;;
+	lb3) edit='s/id 10\.0\.0\.2;/id 10.0.0.4;/' ;;
 	esac
 	edit+="${edit:+; }s/ 50 ms/ ${PAIR_BFD_MS:-50} ms/g"
 	sed "s#^log .*#log \"$WORK/bird-$1.trace\" all;#; $edit" \

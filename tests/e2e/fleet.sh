@@ -211,6 +211,139 @@ test_a_node_that_is_down_blocks_nobody_and_takes_its_turn_later() {
 	all_have 6
 }
 
+# ---- a node that dies in its own turn ----
+
+# With a service that lb2 cannot check while lb2_is_cut_off: there it is not usable with this text.
+text_with_late() { # BACKENDS
+	fleet_text "$1"
+	HEALTH="{ type: tcp, port: 8282, interval: 300ms, timeout: 250ms, rise: 1, fall: 2 }" \
+		config_service late $VIP4 tcp 82 4 1 ""
+}
+lb2_is_cut_off() {
+	in_ns lb2 nft -f - <<-RULES
+		add table inet late
+		add chain inet late out { type filter hook output priority 0; }
+		add rule inet late out tcp dport 8282 drop
+	RULES
+}
+lb2_is_cut_off_no_more() { in_ns lb2 nft delete table inet late; }
+rollout_field() { lbctl fleet --json | json ".config.rollout.$1"; } # FIELD
+# It has the text in force, and is not usable with it.
+lb2_is_in_its_turn() { # BACKENDS
+	[ "$(rollout_field 'nodes[] | select(.name == "lb2") | .state')" = applying ] &&
+		[ "$(backends_of lb2)" = "$1" ]
+}
+rollout_is_stopped() { [ "$(rollout_field state)" = stopped ]; }
+# What lbctl says is in $WORK/apply.log, how it ended in $WORK/apply.status.
+apply_and_wait() {
+	LAB_EXEC='' lbctl fleet apply "$WORK/fleet.yaml" --limit 30m
+	echo $? >"$WORK/apply.status"
+}
+lb2_dies_in_its_turn() { # BACKENDS, of each service
+	text_with_late "$1" >"$WORK/fleet.yaml"
+	rm -f "$WORK/apply.status"
+	lab_spawn apply apply_and_wait
+	lab_wait_for 30 "lb2 to be in its turn" lb2_is_in_its_turn $((3 * $1 + 1)) || return 1
+	kill_node lb2
+	lab_wait_for 60 "lbctl to say that the rollout is stopped" test -s "$WORK/apply.status"
+}
+
+WENT="lb2: went away while it applied the config: it goes on when that node is back, or when the config is applied again"
+test_a_node_that_dies_in_its_turn_stops_the_rollout_and_goes_on_with_it_when_it_is_back() {
+	lab_spawn late in_ns b1 "$BUILD/tests/e2e/traffic" serve-tcp :: 8282 name b1
+	roll_out 2 >/dev/null || return 1
+	lb2_is_cut_off || return 1
+	across lb2_dies_in_its_turn 3 || return 1
+	expect "exit status of lbctl" "$(cat "$WORK/apply.status")" = 1
+	contains "$(cat "$WORK/apply.log")" "lb2: applying"
+	contains "$(cat "$WORK/apply.log")" "the rollout is stopped: $WENT. To put the former config back: lbctl fleet apply --rollback"
+	contains "$(lbctl fleet | tr -s ' \n' ' ')" "$WENT"
+	expect "there" "$(rollout_field 'nodes[] | select(.name == "lb2") | .live')" = false
+	sleep 1
+	expect "still" "$(rollout_field state)" = stopped
+	lb2_is_cut_off_no_more
+	start_node lb2 || return 1
+	lab_wait_for 60 "the rollout" rollout_is_done || return 1
+	expect "nodes" "$(rollout_field 'nodes | map(.state) | unique')" = '["done"]'
+	all_have 10
+}
+
+# Its copy on disk is the text that it may have died of: without it, it starts with what etcd has.
+test_the_config_is_put_back_while_the_node_that_died_in_its_turn_is_away() {
+	roll_out 3 >/dev/null || return 1
+	lb2_is_cut_off || return 1
+	across lb2_dies_in_its_turn 2 || return 1
+	across lbctl fleet apply --rollback --timeout 60s || return 1
+	expect "lb" "$(backends_of lb)" = 9
+	lb2_is_cut_off_no_more
+	grep -q late "$WORK"/lb2/state/config*.yaml || FAILED=1
+	rm "$WORK"/lb2/state/config*.yaml
+	start_node lb2 || return 1
+	expect "lb2, as soon as it has started" "$(backends_of lb2)" = 9
+	lab_wait_for 60 "the rollout" rollout_is_done || return 1
+	lab_wait_for 20 "lb2 to be in the record" lb2_is_done
+}
+lb2_is_done() { [ "$(rollout_field 'nodes[] | select(.name == "lb2") | .state')" = "done" ]; }
+
+# As after a power cut: its word is in etcd, and the text is not on its disk.
+test_a_node_that_died_before_it_applied_what_it_said_does_so_when_it_is_back() {
+	kill_node lb2
+	across roll_out 2 >/dev/null || return 1
+	etcdctl3 get --print-value-only "$KEY/rollout" | jq -c '.nodes.lb2 = {state: "applying", why: ""}' |
+		etcdctl3 put "$KEY/rollout" >/dev/null
+	lab_wait_for 20 "lb to see it" rollout_is_stopped || return 1
+	contains "$(status_of lb)" "the rollout is stopped: $WENT"
+	start_node lb2 || return 1
+	lab_wait_for 60 "lb2 to be done" lb2_is_done || return 1
+	lab_wait_for 20 "the rollout" rollout_is_done
+	all_have 6
+}
+
+record_is_refused() { status_of lb | grep -q "$KEY/rollout: expected the record of a rollout"; }
+test_a_record_that_is_none_and_options_that_make_no_sense_change_nothing() {
+	local out
+	across put_record nonsense
+	contains "$(lbctl fleet apply "$WORK/fleet.yaml" 2>&1)" "etcd cannot be read: $KEY/rollout: expected the record of a rollout"
+	put_record '{"digest":"1","max_unavailable":0,"limit_ms":1,"nodes":{}}'
+	put_record '{"digest":"1","max_unavailable":1,"limit_ms":1,"nodes":{"x":{"state":"odd"}}}'
+	etcdctl3 del "$KEY/rollout" >/dev/null
+	lab_wait_for 20 "etcd to be readable again" etcd_is_read lb || return 1
+	for out in "--max-unavailable 0" "--max-unavailable 65" "--limit 0s" "--limit 2h" "--limit soon"; do
+		# shellcheck disable=SC2086 # an option and its value
+		contains "$(lbctl fleet apply "$WORK/fleet.yaml" $out 2>&1)" "expected"
+	done
+	all_have 6
+}
+put_record() { # TEXT
+	etcdctl3 put "$KEY/rollout" "$1" >/dev/null
+	lab_wait_for 20 "the record to be refused" record_is_refused
+}
+
+# ---- alerts ----
+
+# Each in a real Prometheus, which watches lb.
+test_what_is_wrong_with_the_config_of_the_fleet_is_raised() {
+	without_prometheus && return
+	roll_out 2 >/dev/null || return 1
+	text_in_etcd >"$WORK/good.yaml"
+	start_prometheus || return 1
+	put_nonsense
+	expect_alerts LbdSharedConfigNotInForce
+	put <"$WORK/good.yaml"
+	lab_wait_for 20 "both to be content" accepted_everywhere
+	expect_rest LbdSharedConfigNotInForce
+	text_with_late 2 | sed 's/8282/8283/' >"$WORK/fleet.yaml"
+	lbctl fleet apply "$WORK/fleet.yaml" --limit 8s --no-wait >/dev/null || FAILED=1
+	expect_alerts LbdRolloutSlow LbdRolloutStopped
+	lbctl fleet apply --rollback --timeout 60s >/dev/null || FAILED=1
+	expect_rest LbdRolloutSlow LbdRolloutStopped
+	lab_kill etcd KILL
+	expect_alerts LbdSharedConfigUnreadable
+	etcd_start etcd || return 1
+	expect_rest LbdSharedConfigUnreadable LbdSharedConfigNotInForce
+	lab_kill prometheus
+}
+
 # ---- what is wrong with etcd ----
 
 etcd_goes_wrong() { # BACKENDS

@@ -303,6 +303,52 @@ grow_and_shrink() { # COUNT FUNCTION-THAT-NAMES SERVICE
 	lab_wait_for 20 "2 backends of $3" takes_flows "$3" 2
 }
 
+# ---- a Prometheus in the balancer's namespace ----
+
+PROMETHEUS=http://127.0.0.1:9090
+
+# As dist/alerts.yml, but without waiting: `for` is what the rule tests look at.
+write_prometheus_config() {
+	grep -v '^ *for:' "$ROOT/dist/alerts.yml" >"$WORK/alerts.yml"
+	cat >"$WORK/prometheus.yml" <<-CONF
+		global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }
+		rule_files: [$WORK/alerts.yml]
+		scrape_configs:
+		  - job_name: lbd
+		    static_configs: [{ targets: ["127.0.0.1:9469"] }]
+	CONF
+}
+has_prometheus() { command -v prometheus >/dev/null && command -v promtool >/dev/null; }
+start_prometheus() {
+	write_prometheus_config
+	lab_spawn prometheus in_ns lb prometheus --config.file="$WORK/prometheus.yml" \
+		--storage.tsdb.path="$WORK/prometheus" --web.listen-address=127.0.0.1:9090
+	lab_wait_for 30 "a first scrape" has_result 'up{job="lbd"} == 1'
+}
+# The values of a query, one a line.
+query() { # EXPRESSION
+	in_ns lb curl -sf --data-urlencode "query=$1" $PROMETHEUS/api/v1/query |
+		jq -r 'select(.status == "success") | .data.result[].value[1]'
+}
+has_result() { [ -n "$(query "$1")" ]; } # EXPRESSION
+fires() { has_result "ALERTS{alertname=\"$1\", alertstate=\"firing\"}"; } # ALERT
+rests() { ! fires "$1"; } # ALERT
+
+expect_alerts() { # ALERT...
+	local alert
+	for alert in "$@"; do
+		lab_wait_for 20 "$alert" fires "$alert" && echo "# $alert"
+	done
+}
+expect_rest() { # ALERT...
+	local alert
+	for alert in "$@"; do lab_wait_for 60 "the end of $alert" rests "$alert"; done
+}
+without_prometheus() {
+	has_prometheus && return 1
+	skip "no prometheus and promtool here: tools/deps test installs them"
+}
+
 # ---- two balancers: scripts that source tools/pair.sh too ----
 
 # The six services over N backends on this node, until the backends are up.
@@ -313,6 +359,71 @@ pair_serve() { # NODE N
 }
 both_announce() { pair_paths_are 2 "${VIPS[@]}"; }
 one_announces() { pair_paths_are 1 "${VIPS[@]}"; }
+
+# ---- balancers that tell each other of their flows: scripts that source tools/pair.sh too ----
+
+# The caller has COUNT backends, and in PEERS its nodes.
+RR=7000 LC=7001 MG=7002 # ports: round-robin, least-conn, maglev
+CONNECTIONS=40
+declare -A ADDRESS=([lb]=10.0.0.2 [lb2]=10.0.0.3 [lb3]=10.0.0.4)
+
+peer_services() {
+	echo "services:"
+	config_service web4 $VIP4 tcp 80 4 "$COUNT" "algorithm: round-robin"
+	config_service rr $VIP4 tcp $RR 4 "$COUNT" "algorithm: round-robin"
+	config_service lc $VIP4 tcp $LC 4 "$COUNT" "algorithm: least-conn"
+	config_service mg $VIP4 tcp $MG 4 "$COUNT" ""
+	config_service udp "$LAB_UDP4" udp 5353 4 "$COUNT" "algorithm: round-robin"
+}
+PEER_SERVICES=5
+peer_key() { # NODE DIGIT: a key of this digit alone
+	printf '%064d\n' 0 | tr 0 "$2" >"$(pair_dir "$1")/peers.key"
+	chmod 600 "$(pair_dir "$1")/peers.key"
+}
+peer_config() { # NODE
+	local dir node nodes=''
+	dir=$(pair_dir "$1")
+	for node in $PEERS; do nodes+="${nodes:+, }${ADDRESS[$node]}"; done
+	{
+		echo "peers: { nodes: [$nodes], key-file: $dir/peers.key }"
+		peer_services
+	} | pair_config "$1"
+}
+# Those of lab_backend_servers, and those of the ports LC and MG.
+peer_servers() { # N
+	local i
+	for i in $(seq "$1"); do
+		lab_spawn "tcp2-b$i" in_ns "b$i" \
+			"$BUILD/tests/e2e/traffic" serve-tcp :: $LC name "b$i" ports 2
+	done
+}
+peer_start() { # NODE
+	pair_lbd_start "$1" &&
+		lab_wait_for 15 "the backends to be up on $1" \
+			pair_backends_up "$1" $((PEER_SERVICES * COUNT))
+}
+peer_is_synced() { pair_ctl "$1" fleet --check; } # NODE
+
+HELD="rr lc mg udp"
+hold_all() {
+	hold_open rr $RR $CONNECTIONS interval 0.1 timeout 30
+	hold_open lc $LC $CONNECTIONS interval 0.1 timeout 30
+	hold_open mg $MG $CONNECTIONS interval 0.1 timeout 30
+	load_start udp hold-udp "$LAB_UDP4" 5353 connections $CONNECTIONS interval 0.1 \
+		again 4 timeout 30
+	lab_wait_for 20 "UDP flows" grep -q "$CONNECTIONS connections open" "$WORK/udp.err"
+	sleep 0.5 # older than what a dying node may take with it; each has sent several times
+}
+# lossy: packets were lost.
+end_all() { # [lossy]
+	local name
+	for name in $HELD; do load_end $name; done
+	for name in rr lc mg; do
+		expect "broken or moved connections of $name" "$(broken_or_moved $name)" = 0
+	done
+	expect "broken or moved flows of udp" "$(broken_or_moved udp)" = 0
+	[ "${1:-}" = lossy ] || expect "datagrams of udp that were lost" "$(report_field udp .again)" = 0
+}
 
 # ---- floods ----
 

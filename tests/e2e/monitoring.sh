@@ -5,52 +5,6 @@
 # shellcheck disable=SC2034 # run_tests reads FAILED
 . "$(dirname "$0")/lib.sh"
 
-PROMETHEUS=http://127.0.0.1:9090
-
-# ---- a Prometheus in the balancer's namespace ----
-
-# As dist/alerts.yml, but without waiting: `for` is what the rule tests look at.
-write_prometheus_config() {
-	grep -v '^ *for:' "$ROOT/dist/alerts.yml" >"$WORK/alerts.yml"
-	cat >"$WORK/prometheus.yml" <<-CONF
-		global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }
-		rule_files: [$WORK/alerts.yml]
-		scrape_configs:
-		  - job_name: lbd
-		    static_configs: [{ targets: ["127.0.0.1:9469"] }]
-	CONF
-}
-has_prometheus() { command -v prometheus >/dev/null && command -v promtool >/dev/null; }
-start_prometheus() {
-	write_prometheus_config
-	lab_spawn prometheus in_ns lb prometheus --config.file="$WORK/prometheus.yml" \
-		--storage.tsdb.path="$WORK/prometheus" --web.listen-address=127.0.0.1:9090
-	lab_wait_for 30 "a first scrape" has_result 'up{job="lbd"} == 1'
-}
-# The values of a query, one a line.
-query() { # EXPRESSION
-	in_ns lb curl -sf --data-urlencode "query=$1" $PROMETHEUS/api/v1/query |
-		jq -r 'select(.status == "success") | .data.result[].value[1]'
-}
-has_result() { [ -n "$(query "$1")" ]; } # EXPRESSION
-fires() { has_result "ALERTS{alertname=\"$1\", alertstate=\"firing\"}"; } # ALERT
-rests() { ! fires "$1"; } # ALERT
-
-expect_alerts() { # ALERT...
-	local alert
-	for alert in "$@"; do
-		lab_wait_for 20 "$alert" fires "$alert" && echo "# $alert"
-	done
-}
-expect_rest() { # ALERT...
-	local alert
-	for alert in "$@"; do lab_wait_for 60 "the end of $alert" rests "$alert"; done
-}
-without_prometheus() {
-	has_prometheus && return 1
-	skip "no prometheus and promtool here: tools/deps test installs them"
-}
-
 # Each alert of dist/alerts.yml is in this file, between these texts.
 expect_every_alert() { # FILE BEFORE AFTER
 	local alert

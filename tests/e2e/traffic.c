@@ -55,6 +55,8 @@ struct options {
 	uint64_t linger_ns; /* load: for how long; 0: until SIGUSR1 */
 	/* hold: after this a connection is closed and reopened; 0: never */
 	uint64_t lifetime_ns;
+	uint64_t again_ns; /* 0: never */
+	uint64_t young_ns;
 	/* servers */
 	unsigned ports;    /* serve-tcp: number of consecutive ports */
 	uint64_t delay_ns; /* serve-http: before each answer */
@@ -590,27 +592,40 @@ struct held {
 	int fd;
 	char name[NAME_LENGTH]; /* the server that answered first */
 	uint64_t asked_ns;      /* 0: no request is open */
+	uint64_t sent_ns;       /* the request, the last time */
 	uint64_t next_ns;
 	uint64_t end_ns; /* end of its lifetime; 0: none */
+	uint64_t born_ns, answered_ns;
 };
 
 struct holding {
 	const struct options *options;
 	struct held *held;
-	uint64_t opened, asked, answered, moved, broken, late;
+	uint64_t opened, asked, answered, moved, broken, late, again;
+	uint64_t young;  /* of those that broke or moved */
 	bool ending;     /* no more requests; open ones are waited for */
 	unsigned rounds; /* rounds of requests at SIGUSR1; the first begins at once */
 	bool in_round;
 	struct tally tally;
 };
 
+/* Was it still right when it was older than that? */
+static bool is_young(const struct holding *holding, const struct held *held)
+{
+	return held->answered_ns - held->born_ns <= holding->options->young_ns;
+}
+
 static void held_broke(struct holding *holding, struct held *held, const char *why)
 {
-	fprintf(stderr, "traffic: hold: connection to %s broke: %s\n",
-		held->name[0] ? held->name : "nobody", why);
+	fprintf(
+	    stderr,
+	    "traffic: hold: connection to %s broke: %s; it was last answered at an age of %llu ms\n",
+	    held->name[0] ? held->name : "nobody", why,
+	    (unsigned long long)(held->answered_ns - held->born_ns) / 1000000);
 	close(held->fd);
 	held->fd = -1;
 	holding->broken++;
+	holding->young += is_young(holding, held);
 }
 
 static void held_open(struct holding *holding, struct held *held)
@@ -624,6 +639,7 @@ static void held_open(struct holding *holding, struct held *held)
 	held->fd = client_socket(holding->options, 0);
 	held->name[0] = 0;
 	held->asked_ns = 0;
+	held->born_ns = held->answered_ns = now_ns(); /* also of one that does not come about */
 	holding->opened++;
 	setsockopt(held->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (connect(held->fd, (struct sockaddr *)&to, length)) {
@@ -631,6 +647,7 @@ static void held_open(struct holding *holding, struct held *held)
 		if (errno != EINTR || !stopped) {
 			fprintf(stderr, "traffic: hold: connect: %s\n", strerror(errno));
 			holding->broken++;
+			holding->young += is_young(holding, held);
 		}
 		close(held->fd);
 		held->fd = -1;
@@ -641,6 +658,7 @@ static void held_open(struct holding *holding, struct held *held)
 		return;
 	}
 	fcntl(held->fd, F_SETFL, O_NONBLOCK);
+	held->born_ns = held->answered_ns = now_ns();
 	if (holding->options->lifetime_ns)
 		held->end_ns = now_ns() + holding->options->lifetime_ns;
 }
@@ -660,16 +678,35 @@ static void held_read(struct holding *holding, struct held *held)
 	line[strcspn(line, " \r\n")] = 0;
 	held->asked_ns = 0;
 	holding->answered++;
-	if (!held->name[0]) {
-		snprintf(held->name, sizeof(held->name), "%.*s", NAME_LENGTH - 1, line);
-		tally_add(&holding->tally, line);
-	} else if (strcmp(held->name, line)) {
+	if (held->name[0] && strcmp(held->name, line)) {
 		holding->moved++;
+		holding->young += is_young(holding, held);
+		return;
 	}
+	held->answered_ns = now_ns();
+	if (held->name[0])
+		return;
+	snprintf(held->name, sizeof(held->name), "%.*s", NAME_LENGTH - 1, line);
+	tally_add(&holding->tally, line);
+}
+
+/* As a client over UDP does, whose datagram or answer was lost. */
+static void held_ask_again(struct holding *holding, struct held *held, uint64_t now)
+{
+	if (!holding->options->again_ns || now - held->sent_ns < holding->options->again_ns)
+		return;
+	held->sent_ns = now;
+	holding->again++;
+	send(held->fd, "who\n", 4, MSG_NOSIGNAL);
 }
 
 static void held_turn(struct holding *holding, struct held *held, uint64_t now)
 {
+	if (held->fd < 0 && holding->options->lifetime_ns && !holding->ending &&
+	    now >= held->next_ns) { /* the one before has broken */
+		held->next_ns = now + holding->options->interval_ns;
+		held_open(holding, held);
+	}
 	if (held->fd < 0)
 		return;
 	held_read(holding, held);
@@ -680,6 +717,8 @@ static void held_turn(struct holding *holding, struct held *held, uint64_t now)
 		held_broke(holding, held, "no answer in time");
 		return;
 	}
+	if (held->asked_ns)
+		held_ask_again(holding, held, now);
 	if (held->asked_ns || now < held->next_ns || holding->ending)
 		return;
 	if (held->end_ns && now > held->end_ns) {
@@ -692,7 +731,7 @@ static void held_turn(struct holding *holding, struct held *held, uint64_t now)
 		held_broke(holding, held, strerror(errno));
 		return;
 	}
-	held->asked_ns = now;
+	held->asked_ns = held->sent_ns = now;
 	held->next_ns =
 	    holding->options->interval_ns ? now + holding->options->interval_ns : UINT64_MAX;
 	holding->asked++;
@@ -701,10 +740,11 @@ static void held_turn(struct holding *holding, struct held *held, uint64_t now)
 static void hold_report(const struct holding *holding)
 {
 	printf("{\"connections\": %u, \"opened\": %llu, \"asked\": %llu, \"answered\": %llu, "
-	       "\"broken\": %llu, \"moved\": %llu, \"by\": ",
+	       "\"broken\": %llu, \"moved\": %llu, \"young\": %llu, \"again\": %llu, \"by\": ",
 	       holding->options->connections, (unsigned long long)holding->opened,
 	       (unsigned long long)holding->asked, (unsigned long long)holding->answered,
-	       (unsigned long long)holding->broken, (unsigned long long)holding->moved);
+	       (unsigned long long)holding->broken, (unsigned long long)holding->moved,
+	       (unsigned long long)holding->young, (unsigned long long)holding->again);
 	tally_print(&holding->tally);
 	printf("}\n");
 }
@@ -1049,7 +1089,9 @@ static const char usage[] =
     "  ask-http | ask-tcp | ask-udp      one request after the other: requests (100), timeout\n"
     "  hold | hold-udp                   long-lived connections: connections (100), interval (s, 0.2; 0: all ask at\n"
     "                                    SIGUSR1), seconds, timeout, lifetime (s; then each is closed and opened "
-    "again)\n"
+    "again),\n"
+    "                                    again (s; an unanswered datagram is sent again), young (s, 0; counts apart those\n"
+    "                                    that broke or moved and were last answered at this age)\n"
     "  half-close                        connections (100) whose client's half ends at SIGUSR1: timeout of the answer\n"
     "  serve-tcp | serve-udp             answer each line or datagram with name; ports N: on so many in a row (tcp)\n"
     "  serve-http                        the same after delay s, and slow s more between SIGUSR1 and SIGUSR2\n"
@@ -1076,6 +1118,10 @@ static void take_option(struct options *options, const char *key, const char *va
 		options->interval_ns = seconds_of(value);
 	else if (!strcmp(key, "lifetime"))
 		options->lifetime_ns = seconds_of(value);
+	else if (!strcmp(key, "again"))
+		options->again_ns = seconds_of(value);
+	else if (!strcmp(key, "young"))
+		options->young_ns = seconds_of(value);
 	else if (!strcmp(key, "linger"))
 		options->linger_ns = seconds_of(value);
 	else if (!strcmp(key, "delay"))

@@ -269,6 +269,7 @@ static void note_machine(const struct config *config)
 
 	machine_owns(config, &sentences);
 	machine_hinders_nat(config, &sentences);
+	config_lacks_services(config, &sentences);
 	machine_lacks_commands(config, &sentences);
 	for (unsigned i = 0; i < sentences.count; i++)
 		log_warning("%s", sentences.list[i]);
@@ -832,6 +833,7 @@ static void print_machine(const struct config *config)
 	machine_lacks(config, &sentences);
 	machine_owns(config, &sentences);
 	machine_hinders_nat(config, &sentences);
+	config_lacks_services(config, &sentences);
 	for (unsigned i = 0; i < sentences.count; i++)
 		fprintf(stderr, "warning: %s\n", sentences.list[i]);
 	sentences_done(&sentences);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Many servers that register at the same moment, on plain memory and a real disk. It prints what
- * they cost, and what as many cost that wait for one another. LBD_TEST_BACKENDS: those that are
- * there already. */
+/* Many servers that register, or leave, at the same moment, on plain memory and a real disk. It
+ * prints what they cost, and what as many cost that wait for one another. LBD_TEST_BACKENDS: those
+ * that are there already. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -80,15 +80,16 @@ static int tear_down(void **unused)
 
 /* ---- clients ---- */
 
-static int ask(unsigned number)
+static int ask(const char *method, unsigned number)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	char request[256];
+	const char *body = strcmp(method, "PUT") != 0 ? "{\"now\":true}" : "{\"ttl\":60}";
 	int length = snprintf(request, sizeof(request),
-			      "PUT /v1/services/web/backends/10.9.%u.%u HTTP/1.1\r\nHost: lbd\r\n"
-			      "Content-Length: 10\r\n\r\n{\"ttl\":60}",
-			      number / 250, number % 250 + 1);
+			      "%s /v1/services/web/backends/10.9.%u.%u HTTP/1.1\r\nHost: lbd\r\n"
+			      "Content-Length: %zu\r\n\r\n%s",
+			      method, number / 250, number % 250 + 1, strlen(body), body);
 
 	strcpy(address.sun_path, socket_path);
 	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
@@ -128,37 +129,67 @@ static unsigned registered(void)
 
 /* ---- the measure ---- */
 
-static void servers_that_come_at_the_same_moment_cost_few_worlds(void **unused)
+/* BURST of them at the same moment: their time, and few worlds. */
+static uint64_t all_at_once(const char *method, unsigned *ret_worlds)
 {
 	int fds[BURST];
-	uint64_t began_us = clock_monotonic_us(), before = state_generation(state), together_us;
-	unsigned worlds;
+	uint64_t began_us = clock_monotonic_us(), before = state_generation(state);
 
 	for (unsigned i = 0; i < BURST; i++)
-		fds[i] = ask(i);
+		fds[i] = ask(method, i);
 	take_answers(fds, BURST);
-	together_us = clock_monotonic_us() - began_us;
-	worlds = (unsigned)(state_generation(state) - before);
-	assert_int_equal(registered(), BURST);
+	*ret_worlds = (unsigned)(state_generation(state) - before);
 	/* those of which the first task knows, and those that have come meanwhile */
-	assert_true(worlds <= BURST / 4);
-	began_us = clock_monotonic_us();
+	assert_true(*ret_worlds <= BURST / 4);
+	return clock_monotonic_us() - began_us;
+}
+
+static uint64_t one_after_the_other(const char *method)
+{
+	uint64_t began_us = clock_monotonic_us();
+
 	for (unsigned i = BURST; i < 2 * BURST; i++) {
-		fds[0] = ask(i);
-		take_answers(fds, 1);
+		int fd = ask(method, i);
+
+		take_answers(&fd, 1);
 	}
+	return clock_monotonic_us() - began_us;
+}
+
+static void show(const char *what, uint64_t together_us, unsigned worlds, uint64_t alone_us)
+{
+	printf("# beside %u backends: %u %s at the same moment %.1f ms and %u worlds, as many one "
+	       "after the other %.1f ms\n",
+	       backends, BURST, what, (double)together_us / 1000, worlds, (double)alone_us / 1000);
+}
+
+static void servers_that_come_at_the_same_moment_cost_few_worlds(void **unused)
+{
+	unsigned worlds;
+	uint64_t together_us = all_at_once("PUT", &worlds), alone_us;
+
+	assert_int_equal(registered(), BURST);
+	alone_us = one_after_the_other("PUT");
 	assert_int_equal(registered(), 2 * BURST);
-	printf(
-	    "# beside %u backends: %u at the same moment %.1f ms and %u worlds, as many one after "
-	    "the other %.1f ms\n",
-	    backends, BURST, (double)together_us / 1000, worlds,
-	    (double)(clock_monotonic_us() - began_us) / 1000);
+	show("come", together_us, worlds, alone_us);
+}
+
+static void servers_that_leave_at_the_same_moment_cost_few_worlds(void **unused)
+{
+	unsigned worlds;
+	uint64_t together_us = all_at_once("DELETE", &worlds), alone_us;
+
+	assert_int_equal(registered(), BURST);
+	alone_us = one_after_the_other("DELETE");
+	assert_int_equal(registered(), 0);
+	show("leave", together_us, worlds, alone_us);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(servers_that_come_at_the_same_moment_cost_few_worlds),
+	    cmocka_unit_test(servers_that_leave_at_the_same_moment_cost_few_worlds),
 	};
 
 	log_set_level(LOG_WARNING);

@@ -158,6 +158,29 @@ static void a_token_that_is_asked_for_now_is_enough_for_who_came_before(void **u
 	assert_int_equal(ask(&client, ASK WITH_TOKEN END), 404);
 }
 
+/* Nor may it do what is no registration, which is offered to others. */
+static void who_is_limited_to_services_changes_nothing_else(void **unused)
+{
+	char name[] = "scaler", web[] = "web", *services[] = {web};
+	struct config_client limited = {
+	    .name = name, .by_token = true, .services = services, .services_count = 1};
+	struct client client;
+
+	open_with(by_token);
+	by_token->api->clients = &limited;
+	by_token->api->clients_count = 1;
+	by_token->api->offers = CONFIG_OFFER_ALL;
+	client = client_new(false);
+	assert_int_equal(ask(&client, "POST /v1/reload HTTP/1.1\r\nHost: a\r\n" WITH_TOKEN END),
+			 403);
+	client = client_new(false);
+	assert_int_equal(ask(&client, ASK WITH_TOKEN END), 404);
+	assert_int_equal(face_counts(api.remote.face)->refused[FACE_REFUSED_service], 1);
+	by_token->api->clients = NULL;
+	by_token->api->clients_count = 0;
+	by_token->api->offers = CONFIG_OFFER_REGISTER;
+}
+
 static int set_up(void **unused)
 {
 	port = free_port();
@@ -181,6 +204,7 @@ int main(void)
 	    TEST(who_has_none_takes_no_memory_with_a_long_body),
 	    TEST(who_was_greeted_before_certificates_were_asked_for_may_not_ask),
 	    TEST(a_token_that_is_asked_for_now_is_enough_for_who_came_before),
+	    TEST(who_is_limited_to_services_changes_nothing_else),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, end_tls);

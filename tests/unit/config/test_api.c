@@ -249,6 +249,91 @@ static void what_is_no_token_is_refused_without_showing_it(void **unused)
 	}
 }
 
+#define BOTH TOKENS ", client-ca: @/ca.pem"
+
+static bool permits(const struct config *config, const char *token, const char *certificate,
+		    const char *service)
+{
+	return config_api_permits(config->api, &(struct config_asker){token, certificate}, service);
+}
+
+static void without_clients_all_may_register_everywhere(void **unused)
+{
+	struct config *config = accept_keys(CA);
+
+	assert_true(permits(config, NULL, "web-1", "web"));
+	assert_true(permits(config, NULL, NULL, NULL));
+	config_free(config);
+}
+
+static void clients_register_where_they_may_and_others_nowhere(void **unused)
+{
+	struct config *config;
+	char text[64];
+
+	put_tokens("web " TOKEN "\nscaler " OTHER "\n");
+	config = accept_keys(BOTH ", clients: [{ token: scaler }, "
+				  "{ token: web, services: [web, web6] }, "
+				  "{ certificate: 'db-*', services: [db] }, "
+				  "{ certificate: one, services: [one] }]");
+	assert_true(permits(config, "scaler", NULL, "web"));
+	assert_true(permits(config, "scaler", NULL, NULL));
+	assert_true(permits(config, "web", NULL, "web"));
+	assert_true(permits(config, "web", NULL, "web6"));
+	assert_false(permits(config, "web", NULL, "web66"));
+	assert_false(permits(config, "web", NULL, NULL));
+	assert_true(permits(config, NULL, "db-7", "db"));
+	assert_false(permits(config, NULL, "db-7", "web"));
+	assert_false(permits(config, NULL, "db", "db"));
+	assert_true(permits(config, NULL, "one", "one"));
+	assert_false(permits(config, NULL, "one-more", "one"));
+	/* what a token may, no certificate of its name may */
+	assert_false(permits(config, NULL, "scaler", "web"));
+	assert_false(permits(config, NULL, NULL, "web"));
+	assert_true(permits(config, "web", "db-1", "db"));
+	config_api_permitted(config->api, &(struct config_asker){"web", "db-1"}, text,
+			     sizeof(text));
+	assert_string_equal(text, "only in web, web6, db");
+	config_api_permitted(config->api, &(struct config_asker){"x", NULL}, text, sizeof(text));
+	assert_string_equal(text, "nowhere");
+	config_free(config);
+}
+
+static void clients_that_mean_nobody_are_refused(void **unused)
+{
+	put_tokens("web " TOKEN "\n");
+	expect_refused(BOTH ", clients: []", "clients");
+	expect_refused(BOTH ", clients: [{ services: [web] }]", "expected either token or");
+	expect_refused(BOTH ", clients: [{ token: web, certificate: web }]", "expected either");
+	expect_refused(BOTH ", clients: [{ token: wep }]", "token: wep: no such token");
+	expect_refused(CA ", clients: [{ token: web }]", "token: web: no such token");
+	expect_refused(TOKENS ", clients: [{ certificate: web }]", "expected client-ca");
+	expect_refused(BOTH ", clients: [{ certificate: 'w*b' }]", "certificate: w*b: expected a");
+	expect_refused(BOTH ", clients: [{ certificate: '' }]", "certificate");
+	expect_refused(BOTH ", clients: [{ token: web, services: [] }]", "services");
+	expect_refused(BOTH ", clients: [{ token: web, services: ['a b'] }]",
+		       "a b: expected the name of a service");
+	expect_refused(BOTH ", clients: [{ token: web, services: [a, a] }]", "a: listed twice");
+	expect_refused(BOTH ", clients: [{ token: web }, { token: web, services: [a] }]",
+		       "token: web: listed twice");
+}
+
+static void services_of_clients_that_are_not_there_are_named(void **unused)
+{
+	struct config *config;
+	struct sentences sentences = {0};
+
+	put_tokens("web " TOKEN "\n");
+	config = accept_keys(TOKENS ", clients: [{ token: web, services: [web] }]");
+	config_lacks_services(config, &sentences);
+	assert_int_equal(sentences.count, 1);
+	assert_string_equal(sentences.list[0],
+			    "api: clients: token web: services: web: there is no such service: "
+			    "expected the name of one");
+	sentences_done(&sentences);
+	config_free(config);
+}
+
 static int set_up(void **unused)
 {
 	if (!mkdtemp(directory))
@@ -279,6 +364,10 @@ int main(void)
 	    cmocka_unit_test(what_is_no_certificate_is_refused),
 	    cmocka_unit_test(links_lead_to_the_files),
 	    cmocka_unit_test(what_is_no_token_is_refused_without_showing_it),
+	    cmocka_unit_test(without_clients_all_may_register_everywhere),
+	    cmocka_unit_test(clients_register_where_they_may_and_others_nowhere),
+	    cmocka_unit_test(clients_that_mean_nobody_are_refused),
+	    cmocka_unit_test(services_of_clients_that_are_not_there_are_named),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -114,10 +114,23 @@ static void a_node_that_goes_away_in_its_turn_stops_the_others_until_it_is_back(
 	rollout.most = 2;
 	view.live = "lb1\n";
 	expect(ROLLOUT_REST);
-	assert_string_equal(why,
-			    "the rollout is stopped: lb2: went away while it applied the config");
+	assert_string_equal(
+	    why, "the rollout is stopped: lb2: went away while it applied the config: it "
+		 "goes on when that node is back, or when the config is applied again");
 	view.live = "lb1\nlb2\n";
 	expect(ROLLOUT_TAKE);
+}
+
+/* So that it is said wherever somebody looks. */
+static void a_node_that_is_done_says_too_that_the_rollout_is_stopped(void **unused)
+{
+	set("lb1", ROLLOUT_DONE, "");
+	view.in_force = true;
+	expect(ROLLOUT_REST);
+	assert_string_equal(why, "");
+	set("lb2", ROLLOUT_FAILED, "no");
+	expect(ROLLOUT_REST);
+	assert_string_equal(why, "the rollout is stopped: lb2: no");
 }
 
 static void a_node_that_was_never_there_is_not_waited_for(void **unused)
@@ -365,6 +378,7 @@ int main(void)
 	    TEST(a_node_that_has_failed_stops_the_others),
 	    TEST(a_node_that_etcd_does_not_show_takes_no_turn),
 	    TEST(a_node_that_goes_away_in_its_turn_stops_the_others_until_it_is_back),
+	    TEST(a_node_that_is_done_says_too_that_the_rollout_is_stopped),
 	    TEST(a_node_that_was_never_there_is_not_waited_for),
 	    TEST(a_node_that_refuses_the_text_in_its_turn_admits_it),
 	    TEST(a_node_that_has_the_text_already_says_so_even_if_others_failed),

@@ -154,7 +154,7 @@ static void put_all(struct state_registration *list, const char *const *addresse
 		list[i] = (struct state_registration){.service = "web",
 						      .address = test_addr(addresses[i]),
 						      .put = {.weight = 1, .ttl_ms = 30000}};
-	state_backends_put(state, list, count);
+	state_backends_register(state, list, count);
 	for (unsigned i = 0; i < count; i++) {
 		assert_true(list[i].done);
 		sentences_done(&list[i].warnings);
@@ -228,6 +228,143 @@ static void one_that_renews_among_several_keeps_its_new_end(void **unused)
 	assert_true(entry_of("web", "10.0.0.3")->until_ms > clock_monotonic_ms() + 20000);
 	assert_int_equal(backend_of("web", "10.0.0.3")->until_ms,
 			 entry_of("web", "10.0.0.3")->until_ms);
+}
+
+/* Registrations of service web, each "+ADDRESS", or "-ADDRESS": it leaves at once. */
+static void make_all(struct state_registration *list, const char *const *texts, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		list[i] = (struct state_registration){.service = "web",
+						      .address = test_addr(texts[i] + 1),
+						      .leaves = *texts[i] == '-',
+						      .now = true,
+						      .put = {.weight = 1}};
+	state_backends_register(state, list, count);
+}
+
+static void expect_made(struct state_registration *list, unsigned count, const int *results)
+{
+	for (unsigned i = 0; i < count; i++) {
+		assert_true(list[i].done);
+		assert_int_equal(list[i].rc, results[i]);
+		sentences_done(&list[i].warnings);
+		config_tag_unref(list[i].put.tag);
+	}
+}
+
+static const int made[] = {0, 0, 0, 0};
+
+static void put_named(const char *text, const char *name)
+{
+	struct config_tag *tag = config_tag_new(name, NULL, NULL, 0);
+	const struct addr address = test_addr(text);
+	const struct state_put wanted = {.weight = 1, .tag = tag};
+	struct error err;
+
+	assert_int_equal(state_backend_put(state, "web", &address, &wanted, &err), 0);
+	config_tag_unref(tag);
+}
+
+/* It may have flows, so that it is drained unless it leaves at once. */
+static void let_serve(const char *text)
+{
+	backend_of("web", text)->health = HEALTH_UP;
+	backend_of("web", text)->has_hop = true;
+}
+
+/* One that is not there has nothing to leave, and one that comes meanwhile comes with them. */
+static void several_leave_as_one_change_that_is_on_disk(void **unused)
+{
+	static const char *const texts[] = {"-10.0.0.3", "-10.0.0.4", "-10.0.0.5", "+10.0.0.6"};
+	struct state_registration list[4];
+	uint64_t generation;
+
+	put_named("10.0.0.3", "web-3");
+	put_named("10.0.0.4", "web-4");
+	let_serve("10.0.0.3");
+	let_serve("10.0.0.4");
+	generation = state_generation(state);
+	make_all(list, texts, 4);
+	assert_int_equal(state_generation(state), generation + 1);
+	assert_string_equal(config_tag_name(list[0].put.tag), "web-3");
+	assert_string_equal(config_tag_name(list[1].put.tag), "web-4");
+	expect_made(list, 4, made);
+	assert_null(backend_of("web", "10.0.0.3"));
+	assert_null(backend_of("web", "10.0.0.4"));
+	crash();
+	assert_null(entry_of("web", "10.0.0.3"));
+	assert_null(entry_of("web", "10.0.0.4"));
+	assert_non_null(entry_of("web", "10.0.0.6"));
+}
+
+static void of_several_the_same_backend_does_the_one_after_the_other(void **unused)
+{
+	static const char *const comes_last[] = {"+10.0.0.4", "-10.0.0.3", "+10.0.0.3"},
+				 *const leaves_last[] = {"+10.0.0.5", "+10.0.0.4", "-10.0.0.4"};
+	struct state_registration list[3];
+
+	assert_int_equal(put("web", "10.0.0.3", 7, 30000), 0);
+	make_all(list, comes_last, 3);
+	expect_made(list, 3, made);
+	assert_int_equal(backend_of("web", "10.0.0.3")->weight, 1);
+	assert_int_equal(entry_of("web", "10.0.0.3")->ttl_ms, 0);
+	make_all(list, leaves_last, 3);
+	expect_made(list, 3, made);
+	assert_non_null(backend_of("web", "10.0.0.5"));
+	assert_null(backend_of("web", "10.0.0.4"));
+}
+
+static void remove_those_of_the_file(void)
+{
+	const struct addr first = test_addr("10.0.0.1"), second = test_addr("10.0.0.2");
+	struct error err;
+
+	assert_int_equal(state_backend_remove(state, "web", &first, true, true, &err), 0);
+	if (backend_of("web", "10.0.0.2"))
+		assert_int_equal(state_backend_remove(state, "web", &second, true, true, &err), 0);
+}
+
+/* It stays, also where others leave with it, or one comes after it; not where one came before. */
+static void of_several_that_leave_the_last_of_the_service_stays(void **unused)
+{
+	static const char *const all_leave[] = {"-10.0.0.3", "-10.0.0.4", "+10.0.0.5"},
+				 *const one_comes[] = {"+10.0.0.6", "-10.0.0.4", "-10.0.0.5"};
+	struct state_registration list[3];
+
+	assert_int_equal(put("web", "10.0.0.3", 1, 0), 0);
+	assert_int_equal(put("web", "10.0.0.4", 1, 0), 0);
+	remove_those_of_the_file();
+	make_all(list, all_leave, 3);
+	assert_non_null(strstr(list[1].err.text, "is the last backend of the service"));
+	expect_made(list, 3, (int[]){0, -EBUSY, 0});
+	make_all(list, one_comes, 3);
+	expect_made(list, 3, made);
+	assert_null(backend_of("web", "10.0.0.4"));
+	assert_null(backend_of("web", "10.0.0.5"));
+}
+
+/* What did not happen must not become "at once" later. */
+static void several_that_cannot_leave_stay_as_they_were(void **unused)
+{
+	static const char *const texts[] = {"-10.0.0.3", "-10.0.0.4"};
+	struct state_registration list[2];
+	char kept[128];
+
+	assert_int_equal(put("web", "10.0.0.3", 1, 0), 0);
+	assert_int_equal(put("web", "10.0.0.4", 1, 0), 0);
+	snprintf(kept, sizeof(kept), "%s/kept", path);
+	unlink(path);
+	assert_int_equal(mkdir(path, 0700), 0);
+	test_file_put(kept, "");
+	make_all(list, texts, 2);
+	expect_made(list, 2, (int[]){-EROFS, -EROFS});
+	for (unsigned i = 0; i < 2; i++) {
+		assert_false(backend_of("web", texts[i] + 1)->removed_now);
+		assert_false(backend_of("web", texts[i] + 1)->removed);
+		assert_non_null(entry_of("web", texts[i] + 1));
+	}
+	unlink(kept);
+	rmdir(path);
 }
 
 static void names_may_be_repeated_by_their_owner_alone(void **unused)
@@ -645,7 +782,7 @@ static void nat_puts(struct state_registration *list, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
 		list[i].put = (struct state_put){.weight = 1, .ttl_ms = 30000};
-	state_backends_put(state, list, count);
+	state_backends_register(state, list, count);
 	for (unsigned i = 0; i < count; i++)
 		sentences_done(&list[i].warnings);
 }
@@ -711,6 +848,10 @@ int main(void)
 	    TEST(several_are_on_disk_before_they_are_confirmed),
 	    TEST(several_that_cannot_be_written_are_refused_and_change_nothing),
 	    TEST(one_that_renews_among_several_keeps_its_new_end),
+	    TEST(several_leave_as_one_change_that_is_on_disk),
+	    TEST(of_several_the_same_backend_does_the_one_after_the_other),
+	    TEST(of_several_that_leave_the_last_of_the_service_stays),
+	    TEST(several_that_cannot_leave_stay_as_they_were),
 	    TEST(names_may_be_repeated_by_their_owner_alone),
 	    TEST(backends_of_the_file_are_not_registered),
 	    TEST(delete_may_be_repeated),

@@ -67,6 +67,7 @@ struct failure {
 
 static const struct failure failures[] = {
     {-EINVAL, 400, ""},
+    {-EKEYREJECTED, 403, ""},
     {-ENOENT, 404, "lbctl services and lbctl backends list what exists"},
     {-ENODEV, 404, ""},
     {-ENOSYS, 405, "Use GET to read and POST to change; docs/api.md names all requests"},
@@ -273,6 +274,8 @@ static int handle(const struct asked *asked, const struct evhttp_uri *uri, struc
 		rc = read_body(call, &body, err);
 	if (!rc && body)
 		rc = read_path(route->path, path, body, err);
+	if (!rc && body && asked->door->remote)
+		rc = remote_permit(asked, route, body, err);
 	if (rc) {
 		json_decref(body);
 		return rc;

@@ -259,15 +259,21 @@ static int answer_backend(struct api *api, const struct target *target, json_t *
 	return 0;
 }
 
+static json_t *tag_name_json(const struct config_tag *tag)
+{
+	const char *name = config_tag_name(tag);
+
+	return name ? json_string(name) : json_null();
+}
+
 /* Of a backend that may be gone soon. */
 static json_t *name_json(const struct api *api, const struct target *target)
 {
 	const struct service *service = state_find_service(api->state, target->service);
 	const struct backend *backend =
 	    service ? service_find_backend(service, &target->address) : NULL;
-	const char *name = backend ? config_tag_name(backend->tag) : NULL;
 
-	return name ? json_string(name) : json_null();
+	return tag_name_json(backend ? backend->tag : NULL);
 }
 
 int api_add(struct api_call *call, json_t **ret, struct error *err)
@@ -285,42 +291,50 @@ int api_add(struct api_call *call, json_t **ret, struct error *err)
 	return rc ? rc : answer_backend(call->api, &target, ret);
 }
 
-/* Takes over name. Returns rc. */
-static int answer_removed(const struct api *api, int rc, const struct target *target, json_t *name,
-			  json_t **ret)
+/* Takes over name. */
+static json_t *removed_json(const struct api *api, const struct target *target, json_t *name)
 {
 	const struct service *service = state_find_service(api->state, target->service);
 	char address[ADDR_TEXT];
 
-	if (rc)
-		json_decref(name);
-	else
-		*ret = json_pack("{s:s, s:s, s:o, s:i}", "service", target->service, "address",
-				 addr_format(&target->address, address), "name", name, "others",
-				 service ? service_others(service, &target->address) : 0);
-	return rc;
+	return json_pack("{s:s, s:s, s:o, s:i}", "service", target->service, "address",
+			 addr_format(&target->address, address), "name", name, "others",
+			 service ? service_others(service, &target->address) : 0);
 }
 
 typedef int target_fn(const struct api_call *call, struct target *ret, struct error *err);
 typedef int remove_fn(struct state *state, const char *service, const struct addr *address,
 		      bool now, bool force, struct error *err);
 
+static int read_removal(const struct api_call *call, target_fn *read, struct target *ret_target,
+			bool *ret_now, bool *ret_force, struct error *err)
+{
+	static const char *const fields[] = {"service", "address", "now", "force", NULL};
+	int rc;
+
+	if ((rc = api_arg_only(call->body, fields, err)) || (rc = read(call, ret_target, err)) ||
+	    (rc = api_arg_bool(call->body, "now", false, ret_now, err)))
+		return rc;
+	return api_arg_bool(call->body, "force", false, ret_force, err);
+}
+
 static int run_removal(struct api_call *call, target_fn *read, remove_fn *remove, json_t **ret,
 		       struct error *err)
 {
-	static const char *const fields[] = {"service", "address", "now", "force", NULL};
 	struct target target;
 	json_t *name;
 	bool now, force;
-	int rc;
+	int rc = read_removal(call, read, &target, &now, &force, err);
 
-	if ((rc = api_arg_only(call->body, fields, err)) || (rc = read(call, &target, err)) ||
-	    (rc = api_arg_bool(call->body, "now", false, &now, err)) ||
-	    (rc = api_arg_bool(call->body, "force", false, &force, err)))
+	if (rc)
 		return rc;
 	name = name_json(call->api, &target);
 	rc = remove(call->api->state, target.service, &target.address, now, force, err);
-	return answer_removed(call->api, rc, &target, name, ret);
+	if (rc)
+		json_decref(name);
+	else
+		*ret = removed_json(call->api, &target, name);
+	return rc;
 }
 
 int api_remove(struct api_call *call, json_t **ret, struct error *err)
@@ -411,6 +425,25 @@ int api_put(struct api_call *call, json_t **ret, struct error *err)
 int api_delete(struct api_call *call, json_t **ret, struct error *err)
 {
 	return run_removal(call, read_new_target, state_backend_delete, ret, err);
+}
+
+int api_delete_read(struct api_call *call, struct state_registration *ret, struct error *err)
+{
+	struct target target;
+	int rc = read_removal(call, read_new_target, &target, &ret->now, &ret->force, err);
+
+	if (rc)
+		return rc;
+	ret->service = target.service;
+	ret->address = target.address;
+	return 0;
+}
+
+json_t *api_delete_answer(const struct api *api, const struct state_registration *made)
+{
+	const struct target target = {made->service, made->address};
+
+	return removed_json(api, &target, tag_name_json(made->put.tag));
 }
 
 /* As a number of ms, or as people write it. */

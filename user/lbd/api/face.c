@@ -250,6 +250,11 @@ void face_refuse(struct face_call *call, int status, enum face_refusal refusal, 
 	face_answer_line(call, status, line);
 }
 
+void face_count_refusal(struct face_call *call, enum face_refusal refusal, const char *why)
+{
+	count_refusal_why(call->face, refusal, why);
+}
+
 void face_wait(struct face_call *call, struct face_waiters *waiters)
 {
 	call->waiters = waiters;
@@ -719,6 +724,11 @@ int face_peer(const struct face_call *call, uid_t *ret)
 void face_subject(const struct face_call *call, char *ret, size_t size)
 {
 	stream_subject(&call->stream, ret, size);
+}
+
+void face_common_name(const struct face_call *call, char *ret, size_t size)
+{
+	stream_common_name(&call->stream, ret, size);
 }
 
 bool face_was_greeted_with(const struct face_call *call, const struct ssl_ctx_st *tls)

@@ -25,7 +25,8 @@
 	X(malformed, "the request is malformed or too large")                                \
 	X(host, "the Host field names no host that is allowed")                              \
 	X(token, "the bearer token is missing or wrong")                                     \
-	X(offer, "the request is not offered to this client")
+	X(offer, "the request is not offered to this client")                                \
+	X(service, "the client may not change this service")
 
 enum face_refusal {
 #define X(name, text) FACE_REFUSED_##name,
@@ -87,6 +88,8 @@ const char *face_body(const struct face_call *call); /* content_length bytes */
 int face_peer(const struct face_call *call, uid_t *ret);
 /* Who the client's certificate says it is ("CN=web-1,O=shop"); "": it has shown none. */
 void face_subject(const struct face_call *call, char *ret, size_t size);
+/* Its common name ("web-1"); "": there is none, or several. */
+void face_common_name(const struct face_call *call, char *ret, size_t size);
 /* Was the client greeted with this, or with what was in force before? */
 bool face_was_greeted_with(const struct face_call *call, const struct ssl_ctx_st *tls);
 /* The local address of the connection. */
@@ -103,6 +106,9 @@ void face_answer(struct face_call *call, int status, const char *type, struct te
 void face_answer_line(struct face_call *call, int status, const char *line);
 /* The same, counted and, once a minute, logged. */
 void face_refuse(struct face_call *call, int status, enum face_refusal refusal, const char *line);
+
+/* Only counts, and logs with why ("": none): the call is answered otherwise. */
+void face_count_refusal(struct face_call *call, enum face_refusal refusal, const char *why);
 
 /* The call waits in the list until it is answered. It leaves the list by itself when it ends
  * otherwise: an empty list means that nobody waits any more. */

@@ -25,8 +25,8 @@ struct api_door {
 	struct face *face;          /* NULL: there is none */
 	bool remote;                /* other machines come through it: remote.c */
 	struct config_api *offered; /* of a remote one */
-	unsigned changes;           /* that wait, or are being made, without puts */
-	unsigned puts;              /* PUT with a short body, the same */
+	unsigned changes;           /* that wait, or are being made, without registrations */
+	unsigned registrations;     /* the same: PUT and DELETE with short bodies */
 	unsigned followers;
 };
 
@@ -121,6 +121,10 @@ int queue_add(const struct asked *asked, const struct api_route *route, json_t *
 int remote_open(struct api_door *door, unsigned connections, struct error *err);
 /* Who asks, in *ret; false: he may not, and the call is answered. */
 bool remote_admit(struct api_door *door, struct face_call *call, struct event_actor *ret);
+/* Of one who was admitted: may he make this change? 0, or -EKEYREJECTED or -ENOENT with the
+ * sentence in err. body: with the parts of the path. */
+int remote_permit(const struct asked *asked, const struct api_route *route, const json_t *body,
+		  struct error *err);
 
 /* ---- listing.c ---- */
 /* The call waits for the list. */
@@ -185,6 +189,9 @@ api_handler api_attach, api_detach, api_reload, api_save, api_service_add, api_s
 int api_put_read(struct api_call *call, struct state_registration *ret, struct error *err);
 /* The answer to one that was made. */
 json_t *api_put_answer(struct api *api, const struct state_registration *made);
+/* The same of a DELETE. */
+int api_delete_read(struct api_call *call, struct state_registration *ret, struct error *err);
+json_t *api_delete_answer(const struct api *api, const struct state_registration *made);
 /* Does what api_put would, if that is a renewal and nothing else: see state_backend_renew. */
 bool api_renew(struct api_call *call);
 

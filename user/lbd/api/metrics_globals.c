@@ -259,6 +259,25 @@ static void write_attached(struct text *text, const struct metrics_source *sourc
 				       (const char *[]){"interface", list[i].name, NULL}, 1);
 }
 
+/* Without a rollout of what etcd has: all 0. */
+static void write_rollout(struct text *text, const struct config_follower_view *view)
+{
+	const char *const name = "lbd_shared_config_rollout";
+	char why[ROLLOUT_WHY];
+	int outcome = -1;
+
+	if (view->rollout)
+		outcome =
+		    (int)rollout_judge(view->rollout, view->live, view->where->from.node, why);
+	metrics_family(text, name, "gauge",
+		       "1 for the state that the rollout of the config in etcd is in.");
+	for (int i = 0; i < ROLLOUT_OUTCOMES; i++)
+		metrics_sample(
+		    text, name,
+		    (const char *[]){"state", rollout_outcome_name((enum rollout_outcome)i), NULL},
+		    i == outcome);
+}
+
 /* Of a config in etcd. */
 static void write_shared_config(struct text *text, const struct config_follower *follower)
 {
@@ -276,6 +295,7 @@ static void write_shared_config(struct text *text, const struct config_follower 
 		     "1 if the config that etcd had last is in force on this node; 0: it was "
 		     "refused, or waits for its turn in a rollout.",
 		     view.in_force);
+	write_rollout(text, &view);
 }
 
 static void write_config(struct text *text, const struct state *state)

@@ -9,11 +9,11 @@
 
 #include "common/log.h"
 
-/* That wait: their bodies take memory, also when the clients are gone. Of PUT with a short body
- * there may be more: servers that register, or renew, do so at the same moment. */
-#define CHANGES_MAX 64
-#define PUTS_MAX    2048
-#define PUT_BYTES   1024
+/* That wait: their bodies take memory, also when the clients are gone. Of registrations with a
+ * short body there may be more: servers that register, renew or leave do so at the same moment. */
+#define CHANGES_MAX        64
+#define REGISTRATIONS_MAX  2048
+#define REGISTRATION_BYTES 1024
 
 /* A change that waits, or is being made. */
 struct change {
@@ -22,7 +22,7 @@ struct change {
 	const struct api_route *route;
 	json_t *body;
 	struct face_waiters waiters; /* the call, unless it is gone */
-	bool is_put;                 /* with a short body */
+	bool registers;              /* or leaves; with a short body */
 	bool is_known;               /* who asks */
 	struct event_actor
 	    actor; /* of a user of this machine the uid alone, until it is looked up */
@@ -40,7 +40,7 @@ struct queue_group {
 /* The number of changes of its kind that wait. */
 static unsigned *change_count(const struct change *change)
 {
-	return change->is_put ? &change->door->puts : &change->door->changes;
+	return change->registers ? &change->door->registrations : &change->door->changes;
 }
 
 static void change_free(struct change *change)
@@ -138,7 +138,9 @@ static void read_registration(const struct change *change, struct state_registra
 	struct api *api = change->door->api;
 	struct api_call of = {.api = api, .body = change->body};
 
-	ret->rc = api_put_read(&of, ret, &ret->err);
+	ret->leaves = change->route->handler == api_delete;
+	ret->rc =
+	    ret->leaves ? api_delete_read(&of, ret, &ret->err) : api_put_read(&of, ret, &ret->err);
 	ret->done = ret->rc;
 	ret->actor = change->is_known ? &change->actor : NULL;
 }
@@ -150,7 +152,7 @@ static void answer_registration(struct change *change, struct state_registration
 
 	api->named_ifindex = 0;
 	if (!made->rc) {
-		result = api_put_answer(api, made);
+		result = made->leaves ? api_delete_answer(api, made) : api_put_answer(api, made);
 		api_add_warnings(result, &made->warnings);
 	}
 	answer_change(change, made->rc, &made->err, result);
@@ -168,7 +170,7 @@ static void register_all(struct queue_group *group, struct state_registration *l
 		read_registration(change, &list[i++]);
 		task_pause();
 	}
-	state_backends_put(group->api->state, list, group->count);
+	state_backends_register(group->api->state, list, group->count);
 	i = 0;
 	for (change = TAILQ_FIRST(&group->changes); change; change = TAILQ_NEXT(change, link)) {
 		answer_registration(change, &list[i++]);
@@ -248,9 +250,10 @@ int queue_add(const struct asked *asked, const struct api_route *route, json_t *
 {
 	struct api_door *door = asked->door;
 	struct face_call *call = asked->call;
-	bool is_put = route->handler == api_put && face_request(call)->content_length <= PUT_BYTES;
-	unsigned waiting = is_put ? door->puts : door->changes;
-	bool full = waiting >= (is_put ? PUTS_MAX : CHANGES_MAX);
+	bool registers = (route->handler == api_put || route->handler == api_delete) &&
+			 face_request(call)->content_length <= REGISTRATION_BYTES;
+	unsigned waiting = registers ? door->registrations : door->changes;
+	bool full = waiting >= (registers ? REGISTRATIONS_MAX : CHANGES_MAX);
 	struct change *change = full ? NULL : calloc(1, sizeof(*change));
 
 	if (!change) {
@@ -260,13 +263,13 @@ int queue_add(const struct asked *asked, const struct api_route *route, json_t *
 	}
 	change->door = door;
 	change->route = route;
-	change->is_put = is_put;
+	change->registers = registers;
 	++*change_count(change);
 	change->body = body;
 	change->actor = asked->actor;
 	change->is_known = door->remote || !face_peer(call, &change->actor.uid);
 	TAILQ_INIT(&change->waiters);
-	if (is_put ? add_registration(door->api, change) : add_other(door->api, change)) {
+	if (registers ? add_registration(door->api, change) : add_other(door->api, change)) {
 		change_free(change);
 		return error_set(err, -ENOMEM, "out of memory");
 	}

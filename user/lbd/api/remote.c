@@ -102,6 +102,60 @@ static bool may_go_on(void *arg, struct face_call *call)
 	return remote_admit(arg, call, &unused);
 }
 
+/* ---- where he may register ---- */
+
+static bool registers(const struct api_route *route)
+{
+	return route->handler == api_put || route->handler == api_delete;
+}
+
+/* What is no registration in one service is for those alone who may register in all. */
+static int judge(const struct asked *asked, const struct config_asker *asker,
+		 const struct service *service, struct error *err)
+{
+	const struct config_api *offered = asked->door->offered;
+	const char *name = service ? service->config->name : NULL,
+		   *who = *asked->actor.name ? asked->actor.name : "this client";
+	char permitted[256];
+
+	if (config_api_permits(offered, asker, name))
+		return 0;
+	config_api_permitted(offered, asker, permitted, sizeof(permitted));
+	return name ? error_set(err, -EKEYREJECTED,
+				"service %s: %s may register %s: see api: clients in the "
+				"config",
+				name, who, permitted)
+		    : error_set(err, -EKEYREJECTED,
+				"%s may register %s, and change nothing else: see api: clients "
+				"in the config",
+				who, permitted);
+}
+
+int remote_permit(const struct asked *asked, const struct api_route *route, const json_t *body,
+		  struct error *err)
+{
+	const struct config_api *offered = asked->door->offered;
+	const struct config_token *token = find_token(offered, face_request(asked->call));
+	struct config_asker asker = {.token = token ? token->name : NULL};
+	struct service *service = NULL;
+	char common[128];
+	const char *text;
+	int rc;
+
+	face_common_name(asked->call, common, sizeof(common));
+	asker.certificate = *common ? common : NULL;
+	if (config_api_permits(offered, &asker, NULL))
+		return 0; /* the service may be one that a change before this one adds */
+	if (registers(route) &&
+	    ((rc = api_arg_name(body, "service", &text, err)) ||
+	     (rc = state_resolve_service(asked->door->api->state, text, &service, err))))
+		return rc;
+	rc = judge(asked, &asker, service, err);
+	if (rc)
+		face_count_refusal(asked->call, FACE_REFUSED_service, err->text);
+	return rc;
+}
+
 /* ---- the listener ---- */
 
 int remote_open(struct api_door *door, unsigned connections, struct error *err)

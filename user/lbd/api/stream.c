@@ -165,6 +165,28 @@ bool stream_is_known(const struct stream *stream)
 	return !stream->ssl || SSL_get0_peer_certificate(stream->ssl);
 }
 
+/* A name with a zero in it is none: what follows would not be seen. */
+static void copy_name(const ASN1_STRING *name, char *ret, size_t size)
+{
+	unsigned char *text = NULL;
+	int length = ASN1_STRING_to_UTF8(&text, name);
+
+	if (length > 0 && (size_t)length < size && strlen((char *)text) == (size_t)length)
+		memcpy(ret, text, (size_t)length + 1);
+	OPENSSL_free(text);
+}
+
+void stream_common_name(const struct stream *stream, char *ret, size_t size)
+{
+	const X509 *shown = stream->ssl ? SSL_get0_peer_certificate(stream->ssl) : NULL;
+	const X509_NAME *subject = shown ? X509_get_subject_name(shown) : NULL;
+	int at = subject ? X509_NAME_get_index_by_NID(subject, NID_commonName, -1) : -1;
+
+	*ret = 0;
+	if (at >= 0 && X509_NAME_get_index_by_NID(subject, NID_commonName, at) < 0)
+		copy_name(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)), ret, size);
+}
+
 void stream_subject(const struct stream *stream, char *ret, size_t size)
 {
 	const X509 *shown = stream->ssl ? SSL_get0_peer_certificate(stream->ssl) : NULL;

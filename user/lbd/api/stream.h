@@ -36,5 +36,7 @@ bool stream_is_known(const struct stream *stream);
 /* What the certificate that the other end has shown says of it, as RFC 2253 writes it; "": it has
  * shown none. */
 void stream_subject(const struct stream *stream, char *ret, size_t size);
+/* Its common name (CN), in UTF-8; "": it has none, or several, or one that does not fit. */
+void stream_common_name(const struct stream *stream, char *ret, size_t size);
 
 #endif

@@ -16,6 +16,7 @@
 
 #include "common/cleanup.h"
 #include "common/secret.h"
+#include "clients.h"
 #include "pem.h"
 #include "scalar.h"
 
@@ -44,6 +45,7 @@ void config_api_unref(struct config_api *api)
 		free(api->tokens[i].secret);
 	}
 	free(api->tokens);
+	config_free_clients(api);
 	free(api->listen);
 	SSL_CTX_free(api->tls);
 	free(api);
@@ -370,6 +372,8 @@ void config_read_api(const struct config_place *root, const struct raw_api *raw,
 	config_place_field(root, "api", &at);
 	read_listen(&at, raw->listen, api);
 	read_files(&at, raw, api);
+	if (raw->clients)
+		config_read_clients(&at, raw, api);
 	ERR_clear_error();
 	*ret = api;
 }

@@ -12,6 +12,7 @@
 #include "common/addr.h"
 #include "common/error.h"
 #include "common/ring_size.h"
+#include "common/sentences.h"
 #include "lbd/algo/algo.h"
 #include "lbd/filter/filter.h"
 #include "lbd/health/health.h"
@@ -189,6 +190,18 @@ struct config_token {
 	char *secret;
 };
 
+#define CONFIG_CLIENTS_MAX         256
+#define CONFIG_CLIENT_SERVICES_MAX 256
+
+/* Of `api: clients`: who may register where. */
+struct config_client {
+	char *name; /* of a token, or the common name of a certificate */
+	bool by_token;
+	bool begins;             /* the name of a certificate has a "*" at its end */
+	char **services;         /* their names */
+	unsigned services_count; /* 0: all services */
+};
+
 /* `api:`: the listener for requests from other machines. Immutable, with counted references, which
  * only tasks and a start change. */
 struct config_api {
@@ -201,7 +214,25 @@ struct config_api {
 	bool verifies;               /* clients show a certificate of `client-ca` */
 	struct config_token *tokens; /* clients send one of them; none: no token is asked for */
 	unsigned tokens_count;
+	struct config_client *clients; /* none: all may register in all services */
+	unsigned clients_count;
 };
+
+/* Who asks there. */
+struct config_asker {
+	const char *token;       /* its name; NULL: none was sent */
+	const char *certificate; /* its common name; NULL: none was shown, or it has no such name */
+};
+
+/* May it register in the service? NULL: in all of them. */
+bool config_api_permits(const struct config_api *api, const struct config_asker *asker,
+			const char *service);
+/* Where it may register, for people, if that is not everywhere: "only in web, web6", "nowhere". */
+void config_api_permitted(const struct config_api *api, const struct config_asker *asker, char *ret,
+			  size_t size);
+bool config_api_same_clients(const struct config_api *a, const struct config_api *b);
+/* Services that `api: clients` names and that are not there: they may come at run time. */
+void config_lacks_services(const struct config *config, struct sentences *ret);
 
 struct config_api *config_api_ref(struct config_api *api); /* NULL is fine */
 void config_api_unref(struct config_api *api);             /* NULL is fine */

@@ -263,6 +263,15 @@ static const cyaml_schema_field_t peers_keys[] = {
 			     MAX_NODES),
 	CYAML_FIELD_END};
 
+static const cyaml_schema_field_t client_keys[] = {
+	TEXT("token", raw_client, token),
+	TEXT("certificate", raw_client, certificate),
+	CYAML_FIELD_SEQUENCE("services", OPTIONAL | CYAML_FLAG_POINTER, struct raw_client, services, &text_schema, 1,
+			     CONFIG_CLIENT_SERVICES_MAX),
+	CYAML_FIELD_END};
+static const cyaml_schema_value_t client_schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_client, client_keys)};
+
 static const cyaml_schema_field_t api_keys[] = {
 	TEXT("listen", raw_api, listen),
 	TEXT("certificate", raw_api, certificate),
@@ -270,6 +279,8 @@ static const cyaml_schema_field_t api_keys[] = {
 	TEXT("client-ca", raw_api, client_ca),
 	TEXT("token-file", raw_api, token_file),
 	WORD("offers", raw_api, offers, offer_words),
+	CYAML_FIELD_SEQUENCE("clients", OPTIONAL | CYAML_FLAG_POINTER, struct raw_api, clients, &client_schema, 1,
+			     CONFIG_CLIENTS_MAX),
 	CYAML_FIELD_END};
 
 static const cyaml_schema_field_t nat_keys[] = {

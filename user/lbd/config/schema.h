@@ -97,9 +97,17 @@ struct raw_peers {
 	unsigned nodes_count;
 };
 
+struct raw_client {
+	char *token, *certificate;
+	char **services;
+	unsigned services_count;
+};
+
 struct raw_api {
 	char *listen, *certificate, *key, *client_ca, *token_file;
 	uint8_t *offers; /* enum config_offers */
+	struct raw_client *clients;
+	unsigned clients_count;
 };
 
 struct raw_nat {

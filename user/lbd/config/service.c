@@ -55,7 +55,7 @@ static const struct config_service service_defaults = {
 /* ---- keys ---- */
 
 /* Characters that lbctl, metrics labels and URLs take without quoting; default names match too. */
-static bool is_name(const char *text)
+bool config_service_name_fits(const char *text)
 {
 	return *text && strlen(text) <= MAX_NAME &&
 	       strspn(text,
@@ -64,7 +64,7 @@ static bool is_name(const char *text)
 }
 
 static const struct config_text_key service_texts[] = {
-    CONFIG_TEXT("name", raw_service, name, config_service, name, is_name,
+    CONFIG_TEXT("name", raw_service, name, config_service, name, config_service_name_fits,
 		"1 to 63 letters, digits or any of . _ - : / [ ]"),
     {.key = NULL},
 };

@@ -20,6 +20,8 @@ void config_read_defaults(const struct config_defaults *defaults);
 void config_read_service(const struct config_place *root, unsigned index,
 			 const struct config_defaults *defaults, const struct raw_service *own,
 			 struct config_service *service);
+/* 1 to 63 letters, digits or any of . _ - : / [ ]? */
+bool config_service_name_fits(const char *text);
 void config_service_done(struct config_service *service);
 /* Why a backend of the service cannot have an address of this family: the end of a sentence. NULL:
  * it can. */

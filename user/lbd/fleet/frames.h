@@ -19,10 +19,12 @@
 
 #define FRAME_FIRST  1 /* version of the protocol in the heads of HELLO and REFUSED */
 #define FRAME_OLDEST 1 /* that is spoken */
-#define FRAME_LATEST 2 /* the same */
-#define FRAME_HEAD   16
-#define FRAME_MOST   (64 * 1024) /* bytes of a frame */
-#define NODE_NAME    32          /* with the final NUL */
+#ifndef FRAME_LATEST
+#define FRAME_LATEST 2 /* the same; less only in the lbd of tests of an upgrade (Makefile) */
+#endif
+#define FRAME_HEAD 16
+#define FRAME_MOST (64 * 1024) /* bytes of a frame */
+#define NODE_NAME  32          /* with the final NUL */
 
 enum frame_type {
 	FRAME_HELLO = 1,

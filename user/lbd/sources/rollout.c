@@ -163,7 +163,9 @@ static bool is_stopped(const struct rollout *rollout, const char *live, char why
 		if (node->progress == ROLLOUT_FAILED)
 			snprintf(why, ROLLOUT_WHY, "%s: %.180s", node->name, node->why);
 		else if (node->progress == ROLLOUT_APPLYING && !rollout_is_live(live, node->name))
-			snprintf(why, ROLLOUT_WHY, "%s: went away while it applied the config",
+			snprintf(why, ROLLOUT_WHY,
+				 "%s: went away while it applied the config: it goes on when that "
+				 "node is back, or when the config is applied again",
 				 node->name);
 		else
 			continue;
@@ -181,22 +183,35 @@ static unsigned applying(const struct rollout *rollout)
 	return count;
 }
 
+/* False: it is not stopped. */
+static bool tell_of_stop(const struct rollout_view *view, char why[ROLLOUT_WHY])
+{
+	char stopped[ROLLOUT_WHY];
+
+	if (!is_stopped(view->rollout, view->live, stopped))
+		return false;
+	snprintf(why, ROLLOUT_WHY, "the rollout is stopped: %.200s", stopped);
+	return true;
+}
+
+/* Of a node that has had its turn. */
+static enum rollout_step watch(const struct rollout_view *view, char why[ROLLOUT_WHY])
+{
+	tell_of_stop(view, why);
+	return ROLLOUT_REST;
+}
+
 /* Of a node that has not had its turn. */
 static enum rollout_step wait_for_turn(const struct rollout_view *view, char why[ROLLOUT_WHY])
 {
-	const struct rollout *rollout = view->rollout;
-	char stopped[ROLLOUT_WHY];
-
 	if (view->in_force)
 		return ROLLOUT_SETTLE;
-	if (is_stopped(rollout, view->live, stopped)) {
-		snprintf(why, ROLLOUT_WHY, "the rollout is stopped: %.200s", stopped);
+	if (tell_of_stop(view, why))
 		return ROLLOUT_REST;
-	}
 	/* for the others it would be one that has gone away in its turn */
 	if (!rollout_is_live(view->live, view->node))
 		snprintf(why, ROLLOUT_WHY, "waits until etcd shows that this node is there");
-	else if (applying(rollout) < rollout->most)
+	else if (applying(view->rollout) < view->rollout->most)
 		return ROLLOUT_TAKE;
 	else
 		snprintf(why, ROLLOUT_WHY, "waits for its turn");
@@ -219,7 +234,7 @@ enum rollout_step rollout_decide(const struct rollout_view *view, char why[ROLLO
 		return ROLLOUT_REST;
 	}
 	if (view->in_force)
-		return self->progress == ROLLOUT_APPLYING ? ROLLOUT_PROVE : ROLLOUT_REST;
+		return self->progress == ROLLOUT_APPLYING ? ROLLOUT_PROVE : watch(view, why);
 	return view->refused ? ROLLOUT_ADMIT : ROLLOUT_APPLY;
 }
 

@@ -72,7 +72,7 @@ enum rollout_step {
 /* A text that no record is about was put there by hand: each node applies it at once. */
 enum rollout_step rollout_decide(const struct rollout_view *view, char why[ROLLOUT_WHY]);
 
-enum rollout_outcome { ROLLOUT_RUNS, ROLLOUT_ENDED, ROLLOUT_STOPPED };
+enum rollout_outcome { ROLLOUT_RUNS, ROLLOUT_ENDED, ROLLOUT_STOPPED, ROLLOUT_OUTCOMES };
 const char *rollout_outcome_name(enum rollout_outcome outcome);
 /* node: this one, which is there whatever live says. why: of one that is stopped; else "". */
 enum rollout_outcome rollout_judge(const struct rollout *rollout, const char *live,

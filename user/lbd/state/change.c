@@ -250,6 +250,19 @@ int state_backend_add(struct state *state, const char *service, const struct add
 	return rc;
 }
 
+void change_set_removed(struct override *entry)
+{
+	entry->removed = true;
+	entry->drain = entry->undrain = entry->has_weight = false;
+	entry->admin = ADMIN_AUTO;
+}
+
+void change_report_removed(const struct change *change, bool now)
+{
+	change_report(change, EVENT_backend_removed, " removed%s",
+		      now ? " at once" : " once drained");
+}
+
 static bool is_last(const struct change *change)
 {
 	for (unsigned i = 0; i < change->service->backends_count; i++)
@@ -278,15 +291,12 @@ int state_backend_remove(struct state *state, const char *service, const struct 
 				     "comes from `backends-from` and would come again: expected "
 				     "that its source removes it, or lbctl backend drain");
 	change.backend->removed_now = now;
-	change.entry->removed = true;
-	change.entry->drain = change.entry->undrain = change.entry->has_weight = false;
-	change.entry->admin = ADMIN_AUTO;
+	change_set_removed(change.entry);
 	rc = change_end(state, &change, err);
 	if (rc)
 		change.backend->removed_now = false;
 	else
-		change_report(&change, EVENT_backend_removed, " removed%s",
-			      now ? " at once" : " once drained");
+		change_report_removed(&change, now);
 	return rc;
 }
 
@@ -494,10 +504,11 @@ static void load(void *arg)
 			  : config_load(state->config_path, &loading->config, &loading->err);
 }
 
-static void look_at_machine(const struct config *config, struct sentences *ret)
+static void collect_doubts(const struct config *config, struct sentences *ret)
 {
 	machine_owns(config, ret);
 	machine_hinders_nat(config, ret);
+	config_lacks_services(config, ret);
 }
 
 /* What is new: the rest was named before. */
@@ -505,9 +516,9 @@ void state_warn_of_machine(const struct state *state, const struct config *confi
 {
 	struct sentences now = {0}, before = {0};
 
-	look_at_machine(config, &now);
+	collect_doubts(config, &now);
 	if (now.count)
-		look_at_machine(state->config, &before);
+		collect_doubts(state->config, &before);
 	for (unsigned i = 0; i < now.count; i++)
 		if (!sentences_have(&before, now.list[i]))
 			state_warn(state, "%s", now.list[i]);

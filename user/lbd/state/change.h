@@ -44,11 +44,14 @@ int change_check_rest(const struct change *change, const struct state_put *put, 
  * added to; NULL: it comes alone. */
 int change_check_real(const struct state *state, const struct change *change, struct reals *reals,
 		      struct error *err);
+/* Makes it one that is removed. */
+void change_set_removed(struct override *entry);
 /* Makes an added backend what put says. */
 void change_set_added(struct override *entry, const struct state_put *put);
 /* A line and an event, also after change_end. */
 void change_report(const struct change *change, enum event_kind kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+void change_report_removed(const struct change *change, bool now);
 /* Of a change that leaves a service without a backend that takes flows, or other balancers with
  * another ring. */
 void change_warn(const struct state *state, const char *name, bool was_down, bool other_backends);

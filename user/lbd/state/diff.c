@@ -351,6 +351,8 @@ static void compare_listeners(const struct config_api *old, const struct config_
 		sentences_add(ret, "api: offers changed");
 	if (old->verifies != new->verifies)
 		sentences_add(ret, "api: client-ca %s", new->verifies ? "added" : "removed");
+	if (!config_api_same_clients(old, new))
+		sentences_add(ret, "api: clients changed");
 	for (unsigned i = 0; i < new->tokens_count; i++)
 		if (!has_token(old, new->tokens[i].name))
 			sentences_add(ret, "api: token %s added", new->tokens[i].name);

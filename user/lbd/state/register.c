@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Backends that register themselves. Those that come at the same moment are one change: one world,
- * one write to disk. */
+/* Backends that register themselves, and leave. Those that do at the same moment are one change:
+ * one world, one write to disk. */
 #include "change.h"
 
 #include <errno.h>
@@ -109,26 +109,33 @@ struct member {
 struct group {
 	struct state *state;
 	struct state_registration *all;
+	bool *last; /* of each of all: it would be the last of its service to leave, and waits */
 	struct overrides next;
 	struct reals reals; /* of the world, and of the list */
 	struct member *list;
 	unsigned count;
 };
 
+static bool have_same_name(const struct state_registration *a, const struct state_registration *b)
+{
+	const char *name = config_tag_name(a->put.tag), *other = config_tag_name(b->put.tag);
+
+	return name && other && !strcmp(name, other);
+}
+
 /* What comes after another of the same backend, or of the same name, depends on what becomes of
- * that one. at: its number. */
+ * that one. So does all that comes to a service after one that waits as its last: it might keep it
+ * from being the last. at: its number. */
 static bool depends_on_earlier(const struct group *group, unsigned at)
 {
 	const struct state_registration *each = &group->all[at];
-	const char *name = config_tag_name(each->put.tag);
 
 	for (unsigned i = 0; i < at; i++) {
 		const struct state_registration *other = &group->all[i];
-		const char *taken = config_tag_name(other->put.tag);
 
 		if (!other->done &&
-		    (addr_equal(&other->address, &each->address) ||
-		     (name && taken && !strcmp(name, taken))) &&
+		    (group->last[i] || addr_equal(&other->address, &each->address) ||
+		     have_same_name(other, each)) &&
 		    !strcmp(other->service, each->service))
 			return true;
 	}
@@ -147,6 +154,14 @@ static bool renew(struct group *group, const struct state_registration *each)
 		overrides_set(
 		    copy, overrides_find(&group->state->overrides, each->service, &each->address));
 	return true;
+}
+
+/* Of the entry in the copy, which may move from then on. */
+static void add_member(struct group *group, struct member *member)
+{
+	overrides_tidy(&group->next, member->change.entry, member->change.file);
+	member->change.entry = NULL;
+	group->list[group->count++] = *member;
 }
 
 /* One that cannot join is made, or refused, by state_backend_put. */
@@ -170,10 +185,64 @@ static void join(struct group *group, struct state_registration *each)
 	if (member.is_new)
 		change->entry->drain = false;
 	set_lease(change->entry, &each->put);
-	overrides_tidy(&group->next, change->entry, change->file);
-	change->entry = NULL; /* the list may move */
 	change_set_label(change, each->put.tag, &each->address);
-	group->list[group->count++] = member;
+	add_member(group, &member);
+}
+
+/* No other backend of the service would be left, but for those that come with this group. */
+static bool is_last_to_leave(const struct group *group, const struct change *change)
+{
+	const struct service *service = change->service;
+	unsigned needed = 2; /* itself, and one that stays */
+
+	for (unsigned i = 0; i < group->count; i++)
+		needed += group->list[i].of->leaves && group->list[i].change.service == service &&
+			  !group->list[i].change.backend->removed;
+	for (unsigned i = 0; i < service->backends_count; i++)
+		if (!service->backends[i]->removed && !--needed)
+			return false;
+	return !change->backend->removed;
+}
+
+static void keep_tag(struct state_registration *each, const struct backend *backend)
+{
+	config_tag_unref(each->put.tag);
+	each->put.tag = config_tag_ref(backend ? backend->tag : NULL);
+}
+
+/* One that cannot join is made, or refused, by state_backend_delete. */
+static void join_leaving(struct group *group, unsigned at)
+{
+	struct state_registration *each = &group->all[at];
+	struct member member = {.of = each};
+	struct change *change = &member.change;
+	struct error flaw;
+
+	if (change_find(group->state, each->service, &each->address, change, &flaw) ||
+	    check_put(change, overrides_find(&group->next, each->service, &each->address), &flaw))
+		return;
+	keep_tag(each, change->backend);
+	each->done = !change->backend || (change->backend->removed && !each->now);
+	group->last[at] = !each->done && !each->force && is_last_to_leave(group, change);
+	if (each->done || group->last[at])
+		return;
+	change->entry = overrides_get(&group->next, each->service, &each->address);
+	if (!change->entry)
+		return;
+	member.was_down = change->service->status == SERVICE_DOWN;
+	change_set_removed(change->entry);
+	add_member(group, &member);
+}
+
+static void warn_and_report(struct state *state, const struct member *member)
+{
+	const struct state_registration *each = member->of;
+
+	change_warn(state, each->service, member->was_down, member->is_new || each->leaves);
+	if (each->leaves)
+		change_report_removed(&member->change, each->now);
+	else
+		report_put(&member->change, &each->put, member->is_new);
 }
 
 /* After the switch: nothing of the former world is there any more. shared: what it warned of. */
@@ -186,8 +255,7 @@ static void report_member(struct state *state, const struct member *member,
 		sentences_add(&each->warnings, "%s", shared->list[i]);
 	state_collect(state, &each->warnings);
 	events_ask_as(each->actor);
-	change_warn(state, each->service, member->was_down, member->is_new);
-	report_put(&member->change, &each->put, member->is_new);
+	warn_and_report(state, member);
 	events_ask_as(NULL);
 	state_collect(state, NULL);
 	each->done = true;
@@ -204,6 +272,14 @@ static void refuse_members(struct group *group, int rc, const struct error *err)
 	}
 }
 
+/* Those that leave without being drained: on, before the world is made without them. */
+static void mark_gone_at_once(struct group *group, bool on)
+{
+	for (unsigned i = 0; i < group->count; i++)
+		if (group->list[i].of->leaves)
+			group->list[i].change.backend->removed_now = on && group->list[i].of->now;
+}
+
 /* Each on disk, in force and reported, or none: then each is tried alone, as some may fit. A disk
  * that takes nothing would refuse each of them, after a world for each. */
 static void switch_together(struct group *group)
@@ -213,9 +289,12 @@ static void switch_together(struct group *group)
 	struct error err;
 	int rc;
 
+	mark_gone_at_once(group, true);
 	state_collect(state, &shared);
 	rc = state_switch(state, state->config, &group->next, &err);
 	state_collect(state, NULL);
+	if (rc)
+		mark_gone_at_once(group, false);
 	log_debug("%u registrations as one change: %s", group->count, rc ? err.text : "ok");
 	for (unsigned i = 0; !rc && i < group->count; i++) {
 		report_member(state, &group->list[i], &shared);
@@ -226,25 +305,37 @@ static void switch_together(struct group *group)
 	sentences_done(&shared);
 }
 
-static void put_alone(struct state *state, struct state_registration *each)
+static int delete_alone(struct state *state, struct state_registration *each)
+{
+	const struct service *service = state_find_service(state, each->service);
+
+	keep_tag(each, service ? service_find_backend(service, &each->address) : NULL);
+	return state_backend_delete(state, each->service, &each->address, each->now, each->force,
+				    &each->err);
+}
+
+static void make_alone(struct state *state, struct state_registration *each)
 {
 	state_collect(state, &each->warnings);
 	events_ask_as(each->actor);
-	each->rc = state_backend_put(state, each->service, &each->address, &each->put, &each->err);
+	each->rc = each->leaves ? delete_alone(state, each)
+				: state_backend_put(state, each->service, &each->address,
+						    &each->put, &each->err);
 	events_ask_as(NULL);
 	state_collect(state, NULL);
 	each->done = true;
 }
 
-static void put_together(struct group *group, unsigned count)
+static void make_together(struct group *group, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		struct state_registration *each = &group->all[i];
 
 		if (each->done || depends_on_earlier(group, i))
 			continue;
-		each->done = renew(group, each);
-		if (!each->done)
+		if (each->leaves)
+			join_leaving(group, i);
+		else if (!(each->done = renew(group, each)))
 			join(group, each);
 		task_pause();
 	}
@@ -252,18 +343,22 @@ static void put_together(struct group *group, unsigned count)
 		switch_together(group);
 }
 
-void state_backends_put(struct state *state, struct state_registration *list, unsigned count)
+void state_backends_register(struct state *state, struct state_registration *list, unsigned count)
 {
 	struct group group = {.state = state, .all = list};
 
-	group.list = count > 1 ? calloc(count, sizeof(*group.list)) : NULL;
-	if (group.list && !overrides_copy(&state->overrides, &group.next) &&
+	if (count > 1) {
+		group.list = calloc(count, sizeof(*group.list));
+		group.last = calloc(count, sizeof(*group.last));
+	}
+	if (group.list && group.last && !overrides_copy(&state->overrides, &group.next) &&
 	    !reals_of_world(&state->world, &group.reals))
-		put_together(&group, count);
+		make_together(&group, count);
 	overrides_done(&group.next);
 	reals_done(&group.reals);
 	free(group.list);
+	free(group.last);
 	for (unsigned i = 0; i < count; i++)
 		if (!list[i].done)
-			put_alone(state, &list[i]);
+			make_alone(state, &list[i]);
 }

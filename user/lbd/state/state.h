@@ -369,17 +369,21 @@ int state_backend_put(struct state *state, const char *service, const struct add
 struct state_registration {
 	const char *service; /* the name of one of the config */
 	struct addr address;
+	bool leaves;     /* state_backend_delete, else state_backend_put */
+	bool now, force; /* of one that leaves */
+	/* Of one that leaves only the tag, at the end: what it had when it left, a reference. */
 	struct state_put put;
 	const struct event_actor *actor; /* who asks; NULL: nobody */
 	/* true at first: it was refused already, and is left alone; at the end: always */
 	bool done;
-	int rc; /* what state_backend_put returns, with err */
+	int rc; /* what the function returns, with err */
 	struct error err;
 	struct sentences warnings; /* of this one; to be freed with sentences_done */
 };
-/* state_backend_put for each, in this order. Those that do not depend on each other are one
- * change: all are on disk with one write, and in force, before the first is reported. */
-void state_backends_put(struct state *state, struct state_registration *list, unsigned count);
+/* state_backend_put or state_backend_delete for each, in this order. Those that do not depend on
+ * each other are one change: all are on disk with one write, and in force, before the first is
+ * reported. */
+void state_backends_register(struct state *state, struct state_registration *list, unsigned count);
 /* state_backend_put if it is a renewal and nothing else, which needs no task; but none may be under
  * way: it has a copy of what is renewed. false: it is not, and nothing was done. */
 bool state_backend_renew(struct state *state, const char *service, const struct addr *address,
