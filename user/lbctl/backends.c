@@ -191,7 +191,8 @@ static int get_backends(struct call *call, json_t **ret, struct error *err)
 	return list_get_backends(call,
 				 LIST_BACKEND_FIELDS
 				 ",since_s,effective_weight,priority,backup,admin,hint,"
-				 "drain,drained,kept_slots,returned_packets,returned_bytes",
+				 "drain,drained,kept_slots,returned_packets,returned_bytes,"
+				 "refused",
 				 ret, err);
 }
 
