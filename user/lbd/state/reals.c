@@ -205,7 +205,7 @@ int reals_check_config(const struct world *present, const struct config *config,
 
 		for (unsigned j = 0; j < service->backends_count && !rc; j++)
 			rc = admit_named(&reals, service, &service->backends[j].address,
-					 config_real_port(service, &service->backends[j]), err);
+					 config_real_port(service, service->backends[j].port), err);
 	}
 	reals_done(&reals);
 	return rc;
