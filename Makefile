@@ -37,7 +37,7 @@ TMPFILESDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/tmpfiles.d,/etc/
 MAKEFLAGS += --no-print-directory
 
 # Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
-SELF_SUFFICIENT := help deps demo demo-pair page check check-asan check-tsan fuzz bench floods healthy fleet clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest containertest
+SELF_SUFFICIENT := help deps demo demo-pair page check check-asan check-tsan fuzz bench floods healthy fleet model clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest containertest
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
@@ -103,7 +103,7 @@ BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuf
 COMMANDS := $(BUILD)/lbctl $(BUILD)/lbd-backend
 COMMAND_TEXTS := $(foreach kind,8 bash zsh fish,$(COMMANDS:=.$(kind)))
 
-.PHONY: demo-pair page all tests tools fuzzers fuzz tsan-tests bench-programs bpf-programs FORCE deps demo check check-asan check-tsan bench floods healthy fleet vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest containertest clean distclean help
+.PHONY: demo-pair page all tests tools fuzzers fuzz tsan-tests bench-programs bpf-programs FORCE deps demo check check-asan check-tsan bench floods healthy fleet model vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest containertest clean distclean help
 
 all: $(BUILD)/lbd $(COMMANDS) $(COMMAND_TEXTS) $(BUILD)/lbd.yaml.5 ## build lbd, lbctl, lbd-backend, man pages and completions into build/
 
@@ -306,6 +306,11 @@ fleet: ## two balancers that tell each other of their flows, 100 fail-overs at r
 	@tools/deps build demo test
 	@$(MAKE) -j2 tests
 	@FLEET_ROUNDS=$(or $(ROUNDS),100) tests/e2e/peers.sh
+
+model: ## the invariants of tracking and NAT over random sequences, 10 000 from seed 1 unless told otherwise (root; SEQUENCES=, SEED=)
+	@tools/deps build test
+	@$(MAKE) -j2 $(BUILD)/tests/bpf/test_invariant
+	@LBD_SEED=$(or $(SEED),1) LBD_SEQUENCES=$(or $(SEQUENCES),10000) $(BUILD)/tests/bpf/test_invariant
 
 mutants: ## faults put in on purpose, one at a time: which of them the tests catch (root; MUTANTS="sweep.c mark" for some; tools/mutants --help)
 	@tools/deps build test
