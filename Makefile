@@ -321,7 +321,7 @@ vmtest: ## the tests in virtual machines on every kernel of vmtest/kernels.txt (
 	@$(MAKE) -j2 tests
 	@vmtest/run.sh $(or $(KERNEL),all) $(VMTESTS)
 
-vmbench: ## lbd and IPVS side by side in one guest, as ratios (root)
+vmbench: ## lbd and IPVS side by side in one guest, forward: nat beside masquerading and nftables in another, as ratios (root)
 	@tools/deps build demo test vmtest
 	@$(MAKE) -j2 tests $(BUILD)/frames.bpf.o
 	@vmtest/bench.sh $(KERNEL)
