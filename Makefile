@@ -37,7 +37,7 @@ TMPFILESDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),/usr/lib/tmpfiles.d,/etc/
 MAKEFLAGS += --no-print-directory
 
 # Targets that need no configuration (or make one themselves, in a make of their own once the packages are there).
-SELF_SUFFICIENT := help deps demo demo-pair page check check-asan check-tsan fuzz bench floods healthy fleet clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest containertest
+SELF_SUFFICIENT := help deps demo demo-pair page check check-asan check-tsan fuzz bench floods healthy fleet model clean distclean vmtest vmbench fresh lint format rooms dist coverage compile_commands deb debtest containertest
 ifneq ($(filter-out $(SELF_SUFFICIENT),$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
@@ -106,7 +106,7 @@ BPF_PROGRAMS := $(patsubst %.bpf.c,$(BUILD)/%.bpf.o,$(notdir $(wildcard $(addsuf
 COMMANDS := $(BUILD)/lbctl $(BUILD)/lbd-backend
 COMMAND_TEXTS := $(foreach kind,8 bash zsh fish,$(COMMANDS:=.$(kind)))
 
-.PHONY: demo-pair page all tests tools fuzzers fuzz tsan-tests bench-programs bpf-programs FORCE deps demo check check-asan check-tsan bench floods healthy fleet vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest containertest clean distclean help
+.PHONY: demo-pair page all tests tools fuzzers fuzz tsan-tests bench-programs bpf-programs FORCE deps demo check check-asan check-tsan bench floods healthy fleet model vmtest vmbench fresh mutants coverage compile_commands rooms dist format lint install install-backend uninstall uninstall-backend deb debtest containertest clean distclean help
 
 all: $(BUILD)/lbd $(COMMANDS) $(COMMAND_TEXTS) $(BUILD)/lbd.yaml.5 ## build lbd, lbctl, lbd-backend, man pages and completions into build/
 
@@ -323,6 +323,11 @@ fleet: ## balancers that tell each other of their flows: 100 fail-overs at rando
 	@PAIR_BFD_MS=50 tests/e2e/announce.sh test_a_node_that_vanishes_costs_no_maglev_connection test_a_node_that_comes_back_costs_none_either
 	@PAIR_VRRP_S=0.2 tests/e2e/vrrp.sh test_an_active_node_that_vanishes_costs_no_maglev_connection
 
+model: ## the invariants of tracking and NAT over random sequences, 10 000 from seed 1 unless told otherwise (root; SEQUENCES=, SEED=)
+	@tools/deps build test
+	@$(MAKE) -j2 $(BUILD)/tests/bpf/test_invariant
+	@LBD_SEED=$(or $(SEED),1) LBD_SEQUENCES=$(or $(SEQUENCES),10000) $(BUILD)/tests/bpf/test_invariant
+
 mutants: ## faults put in on purpose, one at a time: which of them the tests catch (root; MUTANTS="sweep.c mark" for some; tools/mutants --help)
 	@tools/deps build test
 	@tools/mutants $(MUTANTS)
@@ -332,7 +337,7 @@ vmtest: ## the tests in virtual machines on every kernel of vmtest/kernels.txt (
 	@$(MAKE) -j2 tests
 	@vmtest/run.sh $(or $(KERNEL),all) $(VMTESTS)
 
-vmbench: ## lbd and IPVS side by side in one guest, as ratios (root)
+vmbench: ## lbd and IPVS side by side in one guest, forward: nat beside masquerading and nftables in another, as ratios (root)
 	@tools/deps build demo test vmtest
 	@$(MAKE) -j2 tests $(BUILD)/frames.bpf.o
 	@vmtest/bench.sh $(KERNEL)

@@ -122,7 +122,7 @@ static __always_inline bool parse_untagged(struct packet *p)
 
 /* Extensions: protocol (bits 0-7), kind (8-9), length of all extension headers (16-31),
  * identification of the fragment (32-63, wire order). All ones: truncated, or too many; one less:
- * with a routing header of type 0 (RFC 5095). */
+ * source-routed. */
 #define EXTENSIONS_BAD         (~0ULL)
 #define EXTENSIONS_ROUTED      (~1ULL)
 #define EXTENSIONS_PROTOCOL(x) ((__u8)(x))
@@ -134,6 +134,13 @@ static __always_inline bool is_extension(__u32 next)
 {
 	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS ||
 	       next == IPPROTO_FRAGMENT;
+}
+
+/* A routing header of type 0 (RFC 5095), or one that is not used up: the destination is a station
+ * on the way, and the sum covers the address of the last one (RFC 8200, sections 4.4 and 8.1). */
+static __always_inline bool leads_on(const __u8 *routing)
+{
+	return !routing[2] || routing[3];
 }
 
 /* Whether a later fragment begins 8 bytes into the TCP header: it would put other flags over those
@@ -161,7 +168,7 @@ LB_NOINLINE __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next,
 		if ((void *)ext + 8 > end)
 			return EXTENSIONS_BAD;
 		bytes = (ext->hdrlen + 1u) * 8;
-		if (next == IPPROTO_ROUTING && !((__u8 *)ext)[2])
+		if (next == IPPROTO_ROUTING && leads_on((const __u8 *)ext))
 			return EXTENSIONS_ROUTED;
 		if (next == IPPROTO_FRAGMENT) {
 			__be16 position = *(__be16 *)((void *)ext + 2);

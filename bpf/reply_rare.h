@@ -49,12 +49,12 @@ static __always_inline __u32 judged(const struct packet *p, __u32 id)
 	return continues(reason) ? id : FROM_NONE(reason);
 }
 
-/* A later fragment of an unknown datagram may be of a reply: without its VIP it must not leave. */
-static __always_inline __u32 from_unknown(const struct packet *p)
+/* What may be a reply, and cannot be made one: without its VIP it must not leave. */
+static __always_inline __u32 from_hidden(const struct packet *p, int dropped)
 {
 	int reason = has_reals(p) ? reply_judge(p) : LB_REASON_not_vip;
 
-	return FROM_NONE(continues(reason) ? LB_REASON_fragment_unknown : reason);
+	return FROM_NONE(continues(reason) ? dropped : reason);
 }
 
 static __always_inline __u32 from_fragment(const struct packet *p)
@@ -65,7 +65,7 @@ static __always_inline __u32 from_fragment(const struct packet *p)
 		return FROM_NONE(LB_REASON_not_vip);
 	word = *(volatile __u64 *)place;
 	if ((word ^ hash) >> 32 || !fragment_is_fresh(word))
-		return from_unknown(p);
+		return from_hidden(p, LB_REASON_fragment_unknown); /* of an unknown datagram */
 	return LB_FRAG_BACKEND(word) ? judged(p, LB_FRAG_BACKEND(word))
 				     : FROM_NONE(LB_REASON_not_vip);
 }
@@ -111,8 +111,14 @@ static __always_inline bool is_icmp_of_family(const struct packet *p)
 static __always_inline __u32 from_packet(struct xdp_md *ctx, __u8 kind)
 {
 	struct packet p = {.ctx = ctx};
+	int reason;
 
-	if (!continues(parse_link(&p)) || is_cut_short(&p) || !continues(parse_transport(&p)))
+	if (!continues(parse_link(&p)) || is_cut_short(&p))
+		return FROM_NONE(LB_REASON_not_vip);
+	reason = parse_transport(&p);
+	if (reason == LB_REASON_martian)
+		return from_hidden(&p, reason);
+	if (!continues(reason))
 		return FROM_NONE(LB_REASON_not_vip);
 	if (p.kind == PACKET_LATER_FRAGMENT)
 		return from_fragment(&p);

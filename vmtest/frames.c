@@ -19,8 +19,6 @@
 
 #include "frames.h"
 
-/* Frames in flight: half a veth ring, so that none is lost because the ring is full */
-#define BATCH        128
 #define SETTLE_US    200
 #define PATIENCE     500 /* a batch may take so many times SETTLE_US */
 #define MAX_THREADS  16
@@ -114,7 +112,8 @@ static void make(const struct run *run, uint32_t count)
 {
 	uint8_t frame[FRAMES_LENGTH] = {0};
 	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame, .data_size_in = sizeof(frame),
-		    .repeat = (int)count, .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = BATCH);
+		    .repeat = (int)count, .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
+		    .batch_size = FRAMES_BATCH);
 
 	if (bpf_prog_test_run_opts(run->make_fd, &options))
 		die("sending frames (BPF_F_TEST_XDP_LIVE_FRAMES, since Linux 5.18)");
@@ -134,9 +133,9 @@ static void feed(const struct run *run, uint64_t *ret_sent, uint64_t *ret_cpu_ns
 	while (sent < run->count) {
 		struct frames_arrived start = now;
 
-		make(run, BATCH);
-		sent += BATCH;
-		for (unsigned i = 0; i < PATIENCE && now.good - start.good < BATCH; i++) {
+		make(run, FRAMES_BATCH);
+		sent += FRAMES_BATCH;
+		for (unsigned i = 0; i < PATIENCE && now.good - start.good < FRAMES_BATCH; i++) {
 			usleep(SETTLE_US);
 			now = arrived(run);
 		}
@@ -159,6 +158,10 @@ static void parse_word(struct run *run, const char *word, const char *value)
 		return;
 	else if (!strcmp(word, "port"))
 		t->port = htons((uint16_t)atoi(value));
+	else if (!strcmp(word, "real") && inet_pton(AF_INET, value, &t->real) == 1)
+		t->way = FRAMES_NAT;
+	else if (!strcmp(word, "real-port"))
+		t->real_port = htons((uint16_t)atoi(value));
 	else if (!strcmp(word, "flows"))
 		t->flows = (uint32_t)atoi(value);
 	else if (!strcmp(word, "first"))
@@ -177,6 +180,7 @@ static void parse_kind(struct run *run, const char *kind)
 {
 	run->traffic.protocol = strcmp(kind, "udp") ? IPPROTO_TCP : IPPROTO_UDP;
 	run->traffic.tcp_flags = strcmp(kind, "syn") ? TCP_FLAG_ACK : TCP_FLAG_SYN;
+	run->traffic.reply_flags = run->traffic.tcp_flags | TCP_FLAG_ACK;
 }
 
 int main(int argc, char **argv)
@@ -189,7 +193,8 @@ int main(int argc, char **argv)
 		fprintf(
 		    stderr,
 		    "usage: frames OBJECT INTERFACE udp|syn|ack [to MAC] [from MAC] [vip ADDRESS] [port N] [flows N]\n"
-		    "              [first N] [count N] [thread PID]...\n");
+		    "              [first N] [count N] [real ADDRESS real-port N] [thread PID]...\n"
+		    "real: every other batch is of its replies, and all must come back rewritten\n");
 		return 2;
 	}
 	run.object = argv[1];

@@ -152,6 +152,31 @@ test_rules_of_ipvs_with_tunnels_forward_udp_too() {
 		"$(field "$(traffic load-udp $LAB_UDP4 5353 rate 200 seconds 2)" '.by | length')" = 1
 }
 
+# Another port than the VIP's, and replies that come back through lb.
+masquerading_rules() {
+	echo "-A -t $VIP4:7001 -s rr"
+	echo "-a -t $VIP4:7001 -r 10.0.0.11:7000 -m -w 1"
+	echo "-a -t $VIP4:7001 -r 10.0.0.12:7000 -m -w 1"
+}
+gateway_is() { # ADDRESS
+	local i
+	for i in 1 2; do ip -n "$(ns "b$i")" route replace default via "$1" || return 1; done
+}
+test_rules_of_ipvs_with_masquerading_forward_to_other_ports() {
+	local report
+	masquerading_rules >"$WORK/rules"
+	import 0 ipvs "$WORK/rules" --iface eth0 || return 1
+	contains "$(cat "$WORK/left")" "the way of 10.0.0.11 and 1 more to clients must lead through"
+	in_ns lb sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 \
+		net.ipv4.conf.eth0.send_redirects=0
+	gateway_is 10.0.0.2
+	all_serve 2 || return 1
+	report=$(traffic load-tcp $VIP4 7001 rate 100 seconds 2)
+	none_failed "failed requests" "$report"
+	expect "backends" "$(field "$report" '.by | keys | join(" ")')" = "b1 b2"
+	gateway_is 10.0.0.1
+}
+
 test_virtual_servers_of_keepalived_forward_and_fail_over_to_the_sorry_server() {
 	keepalived_conf >"$WORK/keepalived.conf"
 	import 1 keepalived "$WORK/keepalived.conf" || return 1

@@ -118,6 +118,19 @@ test_backends_lost_at_once_are_raised_as_blind() {
 	expect_rest LbdServiceBlind LbdNotForwarding
 }
 
+# The way of b1 to clients does not lead through lb, so they get replies that the VIP has not sent.
+test_a_backend_whose_replies_do_not_come_back_is_raised() {
+	without_prometheus && return
+	lbctl service add silent "$VIP4:7003/tcp" --forward nat --backend 10.0.0.11,port=7000 \
+		--health none >/dev/null || return 1
+	load_start silent load-tcp $VIP4 7003 rate 20 timeout 1
+	lab_wait_for 40 "nothing to come back for 10 s" has_result "lbd_backend_silent == 1"
+	expect_alerts LbdBackendSilent
+	load_end silent
+	lbctl service remove silent --force >/dev/null || return 1
+	expect_rest LbdBackendSilent LbdRunTimeChanges
+}
+
 test_a_detached_interface_is_raised() {
 	without_prometheus && return
 	lbctl detach eth0 >/dev/null || return 1

@@ -613,6 +613,49 @@ test_a_backend_that_is_added_is_at_the_services_port() {
 }
 answered_from() { [[ $(fetch "$(url 4)/who") == "$1 "* ]]; } # BACKEND
 
+register() { # SERVICE ADDRESS BODY: from the server itself, prints the status
+	curl -s -o "$WORK/answer" -w '%{http_code}' -m 60 --unix-socket "$WORK/lbd.sock" -X PUT \
+		-d "$3" "http://lbd/v1/services/$1/backends/$2"
+}
+answered_at() { [[ $(fetch "$(url 4)/who") == "$1 $CLIENT4 $2" ]]; } # BACKEND PORT
+test_a_server_that_registers_itself_is_at_the_port_it_names() {
+	local said
+	expect "registered" "$(register web4 10.0.0.13 '{"port":8090,"ttl":600}')" = 200 || return 1
+	expect "registered again" "$(register web4 10.0.0.13 '{"port":8090,"ttl":600}')" = 200
+	lab_wait_for 10 "it to be up" condition_is web4 10.0.0.13 up || return 1
+	expect "its port" "$(backend_field web4 10.0.0.13 port)" = 8090
+	lab_wait_for 20 "a flow to it" answered_at b3 8090 || return 1
+	lab_kill lbd KILL
+	lab_lbd_start || return 1
+	expect "its port after kill -9" "$(backend_field web4 10.0.0.13 port)" = 8090
+	lbctl reload >/dev/null || FAILED=1
+	expect "its port after a reload" "$(backend_field web4 10.0.0.13 port)" = 8090
+	lab_wait_for 20 "a flow to it again" answered_at b3 8090 || return 1
+	said=$(lbctl backend put web4 10.0.0.13 --port 8080 --ttl 10m) || FAILED=1
+	contains "$said" "port 8090 -> 8080: connections end"
+	lab_wait_for 20 "a flow to its other port" answered_at b3 8080 || return 1
+	expect "with a port that is none" "$(register web4 10.0.0.13 '{"port":0}')" = 400
+	contains "$(cat "$WORK/answer")" "port: expected an integer 1 to 65535, got 0"
+	expect "with a port where none counts" "$(register any 10.0.0.34 '{"port":8080}')" = 400
+	contains "$(cat "$WORK/answer")" 'port: 8080: has no meaning with `port: any`'
+	lbctl backend remove web4 10.0.0.13 --now >/dev/null || FAILED=1
+}
+
+named_at() { [[ $(fetch "http://$VIP4:8000/who") == "$1 $CLIENT4 $2" ]]; } # BACKEND PORT
+test_backends_of_a_source_are_at_the_ports_it_names() {
+	echo "10.0.0.12 port=8090" >"$WORK/named"
+	curl -sf -o "$WORK/answer" -m 60 --unix-socket "$WORK/lbd.sock" -d @- http://lbd/v1/service/add <<-JSON || FAILED=1
+		{ "name": "named", "vip": "$VIP4", "protocol": "tcp", "port": 8000, "forward": "nat",
+		  "health": { "interval": "100ms" }, "backends-from": { "file": "$WORK/named" } }
+	JSON
+	lab_wait_for 20 "a flow to it" named_at b2 8090 || return 1
+	echo "10.0.0.11 port=8090" >"$WORK/named.new"
+	mv "$WORK/named.new" "$WORK/named"
+	lab_wait_for 20 "a flow to the next one" named_at b1 8090 || return 1
+	expect "its port" "$(backend_field named 10.0.0.11 port)" = 8090
+	lbctl service remove named --force >/dev/null || FAILED=1
+}
+
 test_a_detach_that_leaks_asks_for_force() {
 	local said
 	said=$(lbctl detach eth0 2>&1) && FAILED=1

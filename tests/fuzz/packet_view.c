@@ -94,7 +94,7 @@ static bool read_extensions(struct view *v, const uint8_t *ip, uint8_t next)
 
 		if (v->ip_length < v->header + 8 || v->frame_length < v->l3 + v->header + 8)
 			return false;
-		v->source_routed |= next == 43 && !at[2];
+		v->source_routed |= next == 43 && (!at[2] || at[3]);
 		if (next == 44)
 			read_fragment(v, at);
 		v->header += next == 44 ? 8 : (at[1] + 1u) * 8;

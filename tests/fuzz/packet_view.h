@@ -40,7 +40,8 @@ struct view {
 	uint8_t traffic_class;
 	bool odd_extensions; /* more of them than anybody sends: a router may refuse them */
 	bool behind_extensions;
-	bool source_routed; /* perhaps: an IPv4 option; or a routing header of type 0 (RFC 5095) */
+	bool source_routed; /* perhaps: an IPv4 option; or a routing header of type 0
+			       (RFC 5095), or with segments left (RFC 8200) */
 	const uint8_t *l4;  /* NULL in later fragments */
 	size_t l4_length;
 };

@@ -184,8 +184,10 @@ static void write_ext6(struct packet *p, const struct layer *layer)
 		at[2] = 1;
 		at[3] = len - 4;
 	}
-	if (ext->type == 43)
+	if (ext->type == 43) {
 		at[2] = or_default(ext->routing, 4);
+		at[3] = ext->left;
+	}
 }
 
 static void write_frag6(struct packet *p, const struct layer *layer)

@@ -81,6 +81,7 @@ struct layer_ext6 {
 	int next;    /* default: of the next layer */
 	int hdrlen;  /* default: as extra says */
 	int routing; /* type of a routing header; default 4 */
+	int left;    /* segments left of a routing header; default 0 */
 };
 
 struct layer_frag6 {

@@ -187,6 +187,7 @@ static int read_new(const struct call *call, char address[ADDR_TEXT], json_t **r
 	if (call_option(call, "--backup"))
 		json_object_set_new(body, "backup", json_true());
 	if (add_number(call, "--priority", "priority", 0, LB_API_MAX_PRIORITY, body, err) ||
+	    add_number(call, "--port", "port", 1, 65535, body, err) ||
 	    add_health(call, body, err) || add_labels(call, body, err)) {
 		json_decref(body);
 		return -EINVAL;
@@ -358,6 +359,8 @@ static int run_state(struct call *call, struct error *err)
 	{.name = "--priority", .value = "N", \
 	 .help = "0 to 7, default 0; those of 1 take flows when too few of 0 are up, and so on"}, \
 	{.name = "--backup", .help = "it takes flows only when no other backend is up"}, \
+	{.name = "--port", .value = "PORT", \
+	 .help = "with `forward: nat`, where it listens; default: the service's backend-port"}, \
 	{.name = "--health-port", .value = "PORT", \
 	 .help = "it is checked at this port; default: as the service says"}, \
 	{.name = "--health-address", .value = "ADDRESS", \

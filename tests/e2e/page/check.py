@@ -127,6 +127,28 @@ def it_follows_what_changes(page, options):
 
 
 @check
+def both_directions_of_nat_are_shown(page, options):
+    server = stand_in.start("--services", "4", "--well", "--speed", "25")
+    nat, other = (next(one["name"] for one in server.world.services if one["nat"] == which) for which in (True, False))
+    ready(page, server)
+    page.wait("replies among the totals", "document.getElementById('tiles').textContent.match(/replies [0-9.]+[kMG]?bit/)")
+    expect("services with replies", page.run("[...document.querySelectorAll('#rows .row')].filter(row => row.textContent.includes('back '))"
+                                             ".map(row => row.querySelector('.open').textContent)"), [nat])
+    lines = "[...document.querySelectorAll('#detail .charts svg')].map(one => one.querySelectorAll('.line').length)"
+    open_service(page, nat)
+    page.wait("charts of both", f"JSON.stringify({lines}) === '[1,2,2,3,3]'")
+    expect("caption", page.run("document.querySelectorAll('#detail figcaption')[2].textContent").startswith("Bits a second, and of replies"), True)
+    expect("said", "; of replies: now " in page.run("document.querySelectorAll('#detail .charts svg')[1].getAttribute('aria-label')"), True)
+    page.wait("lines of both", "[...document.querySelectorAll('#detail .charts svg')[2].querySelectorAll('.line')]"
+                               ".every(line => line.getAttribute('d').includes('L'))")
+    if options.shots:
+        page.shot(pathlib.Path(options.shots) / "nat.png", whole=True)
+    open_service(page, other)
+    page.wait("charts of one", f"JSON.stringify({lines}) === '[1,1,1,3,3]'")
+    quiet(page, server.url.removesuffix("page"))
+
+
+@check
 def a_lost_lbd_is_said_and_its_return(page, options):
     server = stand_in.start("--services", "3")
     ready(page, server)

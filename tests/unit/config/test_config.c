@@ -1416,7 +1416,8 @@ static void the_rules_for_addresses_can_be_asked_for_one(void **state)
 		int rc;
 
 		assert_int_equal(addr_parse(cases[i].address, &addr), 0);
-		rc = config_check_backend(config, &config->services[cases[i].service], &addr, &err);
+		rc = config_check_backend(config, &config->services[cases[i].service], &addr, 0,
+					  &err);
 		assert_int_equal(rc, cases[i].says ? -EINVAL : 0);
 		if (cases[i].says && !strstr(err.text, cases[i].says))
 			fail_msg("%s: \"%s\" lacks \"%s\"", cases[i].address, err.text,

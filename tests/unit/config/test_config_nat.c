@@ -201,11 +201,14 @@ static void ports_of_backends_are_their_own_the_services_or_the_vips(void **unus
 	const struct config_service *a = &config->services[0], *b = a + 1, *c = a + 2;
 
 	assert_int_equal(a->forward, LB_FORWARD_NAT);
-	assert_int_equal(config_real_port(a, NULL), 8080);
-	assert_int_equal(config_real_port(a, &a->backends[0]), 8080);
-	assert_int_equal(config_real_port(a, &a->backends[1]), 8081);
-	assert_int_equal(config_real_port(b, &b->backends[0]), 81);
-	assert_int_equal(config_real_port(c, &c->backends[0]), 0);
+	assert_int_equal(config_real_port(a, 0), 8080);
+	assert_null(config_why_no_port(a));
+	assert_int_equal(config_real_port(c, 9000), 0); /* as one that came at run time may have */
+	assert_non_null(strstr(config_why_no_port(c), "has no meaning with `port: any`"));
+	assert_int_equal(config_real_port(a, a->backends[0].port), 8080);
+	assert_int_equal(config_real_port(a, a->backends[1].port), 8081);
+	assert_int_equal(config_real_port(b, b->backends[0].port), 81);
+	assert_int_equal(config_real_port(c, c->backends[0].port), 0);
 	assert_int_equal(config->nat.direct_count, 2);
 	assert_addr(&config->nat.direct[0].addr, "10.9.0.0");
 	assert_int_equal(config->nat.direct[0].length, 16);
@@ -325,17 +328,20 @@ static void a_backend_that_is_added_is_refused_with_the_other_service(void **unu
 	    "      backends: [{ address: 10.0.0.6 }] }\n");
 	static const struct {
 		unsigned service;
+		uint16_t port;
 		const char *address, *says;
 	} cases[] = {
-	    {1, "10.0.0.1", "10.0.0.1:8080/tcp is of service a already: *"},
-	    {2, "10.0.0.1", NULL},
-	    {3, "10.0.0.1", "10.0.0.1:any/tcp is of service a already: *"},
-	    {0, "10.0.0.4", "10.0.0.4:8080/tcp is of service d already: *"},
-	    {0, "10.0.0.1", NULL}, /* its own */
-	    {0, "10.0.0.5", NULL},
-	    {0, "10.0.0.6", NULL}, /* of UDP */
-	    {4, "10.0.0.1", NULL},
-	    {0, "2001:db8::1",
+	    {1, 0, "10.0.0.1", "10.0.0.1:8080/tcp is of service a already: *"},
+	    {2, 0, "10.0.0.1", NULL},
+	    {3, 0, "10.0.0.1", "10.0.0.1:any/tcp is of service a already: *"},
+	    {0, 0, "10.0.0.4", "10.0.0.4:8080/tcp is of service d already: *"},
+	    {0, 0, "10.0.0.1", NULL}, /* its own */
+	    {0, 0, "10.0.0.5", NULL},
+	    {0, 0, "10.0.0.6", NULL}, /* of UDP */
+	    {4, 0, "10.0.0.1", NULL},
+	    {1, 8081, "10.0.0.1", NULL}, /* it is beside the one of a */
+	    {2, 8080, "10.0.0.1", "10.0.0.1:8080/tcp is of service a already: *"},
+	    {0, 0, "2001:db8::1",
 	     "expected an address of the VIP's family: with `forward: nat` IPv4 clients reach an IPv6 "
 	     "backend by `nat: { prefix: PREFIX }` alone"},
 	};
@@ -347,13 +353,15 @@ static void a_backend_that_is_added_is_refused_with_the_other_service(void **unu
 		struct addr address = test_addr(cases[i].address);
 		struct error one = {""}, other = {""};
 		size_t length = cases[i].says ? strcspn(cases[i].says, "*") : 0;
-		int rc = config_check_backend(config, service, &address, &one);
+		int rc = config_check_backend(config, service, &address, cases[i].port, &one);
 
 		assert_int_equal(rc, cases[i].says ? -EINVAL : 0);
 		if (cases[i].says && strncmp(one.text, cases[i].says, length) != 0)
 			fail_msg("%s: \"%s\", expected \"%s\"", cases[i].address, one.text,
 				 cases[i].says);
-		assert_int_equal(config_index_check_backend(&index, service, &address, &other), rc);
+		assert_int_equal(
+		    config_index_check_backend(&index, service, &address, cases[i].port, &other),
+		    rc);
 		assert_string_equal(one.text, other.text);
 	}
 	config_index_done(&index);

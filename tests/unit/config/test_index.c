@@ -91,8 +91,8 @@ static void an_address_is_refused_as_a_backend_in_the_same_words(void **unused)
 			struct error one = {""}, other = {""};
 
 			assert_int_equal(
-			    config_index_check_backend(&found, service, &address, &one),
-			    config_check_backend(config, service, &address, &other));
+			    config_index_check_backend(&found, service, &address, 0, &one),
+			    config_check_backend(config, service, &address, 0, &other));
 			assert_string_equal(one.text, other.text);
 		}
 }

@@ -16,6 +16,33 @@ static void a_backend_that_is_a_vip_is_left(void **state)
 	done(&result);
 }
 
+/* A reply has nothing but its source that tells which service it is of. */
+static void servers_of_two_services_have_nat_in_the_first(void **state)
+{
+	struct result result = convert("ipvs", "-A -t 192.0.2.10:80 -s rr\n"
+					       "-a -t 192.0.2.10:80 -r 10.0.0.11:8080 -m\n"
+					       "-A -t 192.0.2.11:80 -s rr\n"
+					       "-a -t 192.0.2.11:80 -r 10.0.0.12:8080 -m\n"
+					       "-a -t 192.0.2.11:80 -r 10.0.0.11:8080 -m\n"
+					       "-A -t 192.0.2.12:80 -s rr\n"
+					       "-a -t 192.0.2.12:80 -r 10.0.0.11:8081 -m\n"
+					       "-A -u 192.0.2.12:80 -s rr\n"
+					       "-a -u 192.0.2.12:80 -r 10.0.0.11:8080 -m\n"
+					       "-A -t 192.0.2.13:0 -s rr -p\n"
+					       "-a -t 192.0.2.13:0 -r 10.0.0.11:0 -m\n");
+	static const uint8_t forwards[] = {LB_FORWARD_NAT, LB_FORWARD_IPIP, LB_FORWARD_NAT,
+					   LB_FORWARD_NAT, LB_FORWARD_IPIP};
+
+	assert_int_equal(result.config->services_count, 5);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(result.config->services[i].forward, forwards[i]);
+	assert_int_equal(result.config->services[1].backends_count, 2);
+	assert_left(&result, 5, "port 8080 of 10.0.0.11 is of service 192.0.2.10:80/tcp too");
+	assert_left(&result, 4, "port 8080 of 10.0.0.12 and 1 more: their servers must listen on");
+	assert_left(&result, 11, "each port of 10.0.0.11 is of service 192.0.2.1");
+	done(&result);
+}
+
 /* Of each file of tests/fuzz/seeds/import: services, and settings that are left. */
 static void real_configurations_are_taken_by_lbd(void **state)
 {
@@ -23,10 +50,10 @@ static void real_configurations_are_taken_by_lbd(void **state)
 		const char *dialect, *file;
 		unsigned services, left;
 	} cases[] = {{"ipvs", "ipvs-direct.rules", 3, 0},
-		     {"ipvs", "ipvs-tunnels.rules", 5, 6},
+		     {"ipvs", "ipvs-tunnels.rules", 5, 4},
 		     {"ipvs", "ipvs-names.rules", 1, 2},
 		     {"keepalived", "keepalived-pair.conf", 2, 8},
-		     {"keepalived", "keepalived-groups.conf", 10, 16},
+		     {"keepalived", "keepalived-groups.conf", 10, 14},
 		     {"haproxy", "haproxy-galera.cfg", 2, 4},
 		     {"haproxy", "haproxy-cluster.cfg", 7, 14},
 		     {"haproxy", "haproxy-old.cfg", 4, 9},
@@ -103,6 +130,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_backend_that_is_a_vip_is_left),
+	    cmocka_unit_test(servers_of_two_services_have_nat_in_the_first),
 	    cmocka_unit_test(real_configurations_are_taken_by_lbd),
 	    cmocka_unit_test(more_than_lbd_takes_is_cut_and_named),
 	    cmocka_unit_test(notes_beyond_the_limit_are_counted),

@@ -175,6 +175,27 @@ static void a_proxy_for_http_is_left_with_what_it_needs_of_layer_7(void **state)
 	done(&result);
 }
 
+static void servers_on_other_ports_are_behind_nat(void **state)
+{
+	struct result result =
+	    convert("haproxy", "listen l\nmode tcp\nbind 192.0.2.10:80\n"
+			       "server a 10.0.0.1:8080 check\nserver b 10.0.0.2:80 check\n"
+			       "server c 10.0.0.3 check\n");
+	const struct config_service *service = only(&result);
+
+	assert_int_equal(service->forward, LB_FORWARD_NAT);
+	assert_int_equal(service->backends[0].port, 8080);
+	assert_int_equal(service->backends[1].port, 0);
+	assert_int_equal(service->backends[2].port, 0);
+	assert_nothing_left(&result);
+	assert_true(has_note(&result, false, 4, "forward: nat: the way of 10.0.0.1 and 2 more"));
+	done(&result);
+	result = convert("haproxy", "listen l\nmode tcp\nbind 192.0.2.10:80\n"
+				    "server a 10.0.0.1:80 check\nserver b 10.0.0.2 check\n");
+	assert_int_equal(only(&result)->forward, LB_FORWARD_IPIP);
+	done(&result);
+}
+
 static void what_haproxy_has_and_lbd_has_not_is_left_with_its_line(void **state)
 {
 	struct result result = convert(
@@ -198,7 +219,6 @@ static void what_haproxy_has_and_lbd_has_not_is_left_with_its_line(void **state)
 		     {9, "frobnicate"},
 		     {10, "maxconn"},
 		     {10, "send-proxy"},
-		     {10, "port 8080"},
 		     {11, "10.0.0.1"},
 		     {12, "ssl"},
 		     {12, "no check"},
@@ -238,6 +258,7 @@ int main(void)
 	    cmocka_unit_test(http_checks_of_haproxy_are_carried_over),
 	    cmocka_unit_test(checks_that_look_into_answers_are_carried_over),
 	    cmocka_unit_test(a_proxy_for_http_is_left_with_what_it_needs_of_layer_7),
+	    cmocka_unit_test(servers_on_other_ports_are_behind_nat),
 	    cmocka_unit_test(what_haproxy_has_and_lbd_has_not_is_left_with_its_line),
 	    cmocka_unit_test(a_named_defaults_section_counts_where_it_is_named),
 	};

@@ -64,7 +64,7 @@ static void each_way_to_a_real_server_has_its_forward(void **state)
 		     {"-i --tun-type gue --tun-port 6635", LB_FORWARD_GUE, 6635, 0},
 		     {"-i --tun-type=gue --tun-port=6635 --tun-csum", LB_FORWARD_GUE, 6635, 0},
 		     {"-i --tun-type gue", LB_FORWARD_GUE, 6080, 1},
-		     {"-m", LB_FORWARD_IPIP, 6080, 1},
+		     {"-m", LB_FORWARD_NAT, 6080, 0},
 		     {"", LB_FORWARD_L2, 6080, 0}};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -80,6 +80,26 @@ static void each_way_to_a_real_server_has_its_forward(void **state)
 		assert_int_equal(result.im.left_count, cases[i].left);
 		done(&result);
 	}
+}
+
+static void masquerading_keeps_its_ports(void **state)
+{
+	struct result result = convert("ipvs", "-A -t 192.0.2.10:80 -s rr\n"
+					       "-a -t 192.0.2.10:80 -r 10.0.0.11:8080 -m -w 1\n"
+					       "-a -t 192.0.2.10:80 -r 10.0.0.12:80 -m -w 1\n"
+					       "-a -t 192.0.2.10:80 -r 10.0.0.13:80 -g -w 1\n"
+					       "-a -t 192.0.2.10:80 -r [2001:db8::1]:80 -m\n");
+	const struct config_service *service = only(&result);
+
+	assert_int_equal(service->forward, LB_FORWARD_NAT);
+	assert_int_equal(service->backends_count, 2);
+	assert_int_equal(service->backends[0].port, 8080);
+	assert_int_equal(service->backends[1].port, 0);
+	assert_left(&result, 4, "forward: l2, but most of its service have nat");
+	assert_left(&result, 5, "expected an address of the VIP's family: `forward: nat`");
+	assert_true(has_note(&result, false, 2, "forward: nat: the way of 10.0.0.11 and 1 more"));
+	assert_int_equal(result.im.left_count, 2);
+	done(&result);
 }
 
 static void persistence_becomes_affinity(void **state)
@@ -229,19 +249,10 @@ static void what_ipvs_has_and_lbd_has_not_is_left_with_its_line(void **state)
 	static const struct {
 		unsigned line;
 		const char *part;
-	} lefts[] = {{1, "firewall mark 3"},
-		     {3, "SCTP"},
-		     {4, "one-packet"},
-		     {5, "thresholds"},
-		     {7, "NAT"},
-		     {7, "port 8080"},
-		     {8, "loopback"},
-		     {10, "no backend"},
-		     {11, "127.0.0.1"},
-		     {12, "192.0.2.12"},
-		     {13, "persistence engine"},
-		     {14, "docs/pair.md"},
-		     {15, "-C"}};
+	} lefts[] = {{1, "firewall mark 3"}, {3, "SCTP"},        {4, "one-packet"},
+		     {5, "thresholds"},      {8, "loopback"},    {10, "no backend"},
+		     {11, "127.0.0.1"},      {12, "192.0.2.12"}, {13, "persistence engine"},
+		     {14, "docs/pair.md"},   {15, "-C"}};
 
 	for (size_t i = 0; i < sizeof(lefts) / sizeof(*lefts); i++)
 		assert_left(&result, lefts[i].line, lefts[i].part);
@@ -297,6 +308,7 @@ int main(void)
 	    cmocka_unit_test(each_scheduler_of_ipvs_has_its_algorithm),
 	    cmocka_unit_test(the_scheduler_of_two_draws_is_compared_with_least_conn),
 	    cmocka_unit_test(each_way_to_a_real_server_has_its_forward),
+	    cmocka_unit_test(masquerading_keeps_its_ports),
 	    cmocka_unit_test(persistence_becomes_affinity),
 	    cmocka_unit_test(times_beyond_the_bounds_of_lbd_are_cut_and_named),
 	    cmocka_unit_test(ipvs_timeouts_are_carried_over),

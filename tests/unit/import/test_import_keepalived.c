@@ -36,6 +36,23 @@ static void a_virtual_server_becomes_a_service(void **state)
 	done(&result);
 }
 
+/* NAT is what keepalived does where lb_kind says nothing. */
+static void masquerading_is_forward_nat(void **state)
+{
+	struct result result =
+	    convert("keepalived", VIRTUAL "lb_algo rr\n"
+					  "real_server 10.0.0.11 8080 {\nTCP_CHECK {\n}\n}\n"
+					  "sorry_server 10.0.0.99 8081\n}\n");
+	const struct config_service *service = only(&result);
+
+	assert_int_equal(service->forward, LB_FORWARD_NAT);
+	assert_int_equal(service->backends[0].port, 8080);
+	assert_int_equal(service->backends[1].port, 8081);
+	assert_int_equal(service->health.port, 0); /* each at its own */
+	assert_nothing_left(&result);
+	done(&result);
+}
+
 static void http_checks_of_keepalived_are_carried_over(void **state)
 {
 	struct result result = convert("keepalived", VIRTUAL "virtualhost a.example.org\n"
@@ -234,6 +251,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_virtual_server_becomes_a_service),
+	    cmocka_unit_test(masquerading_is_forward_nat),
 	    cmocka_unit_test(http_checks_of_keepalived_are_carried_over),
 	    cmocka_unit_test(each_checker_of_keepalived_has_its_check),
 	    cmocka_unit_test(of_equal_virtual_servers_the_first_stays),

@@ -272,6 +272,21 @@ static void weights_are_hundreds_or_in_proportion(void **state)
 			    "10.0.0.1/100/a");
 }
 
+static void ports_are_those_of_the_instances(void **state)
+{
+	named("[" ONE "]");
+	assert_int_equal(list.items[0].port, 80);
+	named("[{\"Node\":{},\"Service\":{\"Address\":\"10.0.0.1\",\"Port\":0}},"
+	      "{\"Node\":{},\"Service\":{\"Address\":\"10.0.0.2\",\"Port\":65535}},"
+	      "{\"Node\":{},\"Service\":{\"Address\":\"10.0.0.3\",\"Port\":65536}},"
+	      "{\"Node\":{},\"Service\":{\"Address\":\"10.0.0.4\"}}]");
+	assert_int_equal(list.count, 4);
+	assert_int_equal(list.items[0].port, 0); /* registered without one */
+	assert_int_equal(list.items[1].port, 65535);
+	assert_int_equal(list.items[2].port, 0);
+	assert_int_equal(list.items[3].port, 0);
+}
+
 static void instances_on_one_node_have_its_name_once(void **state)
 {
 	assert_string_equal(
@@ -369,6 +384,7 @@ int main(int argc, char **argv)
 	    PURE(weights_are_hundreds_or_in_proportion),
 	    PURE(instances_on_one_node_have_its_name_once),
 	    PURE(the_zone_is_kept),
+	    PURE(ports_are_those_of_the_instances),
 	    PURE(what_cannot_be_a_backend_is_ignored_and_named),
 	    PURE(answers_cut_or_changed_are_read_or_refused),
 	    PURE(too_many_are_refused),

@@ -31,10 +31,11 @@ struct record {
 	const char *name; /* NULL: the end */
 	uint16_t type;
 	uint32_t ttl_s;
-	const char *value; /* an address; of SRV "PRIORITY WEIGHT TARGET" */
+	const char *value; /* an address; of SRV "PRIORITY WEIGHT TARGET [PORT]" */
 };
 
-#define CNAME 5 /* comes with whatever is asked for */
+#define USUAL_PORT 80 /* of SRV records whose port is not the subject of the test */
+#define CNAME      5  /* comes with whatever is asked for */
 
 static int server = -1;
 static struct event server_event;
@@ -66,7 +67,7 @@ static uint8_t *put_name(uint8_t *at, const char *name)
 
 static uint8_t *put_value(uint8_t *at, const struct record *record)
 {
-	unsigned priority, weight;
+	unsigned priority, weight, port = USUAL_PORT;
 	char target[128];
 
 	if (record->type == 1)
@@ -75,8 +76,9 @@ static uint8_t *put_value(uint8_t *at, const struct record *record)
 		return inet_pton(AF_INET6, record->value, at) == 1 ? at + 16 : at;
 	if (record->type == CNAME)
 		return put_name(at, record->value);
-	assert_int_equal(sscanf(record->value, "%u %u %127s", &priority, &weight, target), 3);
-	at = put16(put16(put16(at, priority), weight), 80);
+	assert_in_range(sscanf(record->value, "%u %u %127s %u", &priority, &weight, target, &port),
+			3, 4);
+	at = put16(put16(put16(at, priority), weight), port);
 	return put_name(at, target);
 }
 
@@ -146,7 +148,7 @@ static void server_start(void)
 
 /* ---- what is reported ---- */
 
-static char said[1024]; /* "10.0.0.1/100 10.0.0.2/50", or "failed: why" */
+static char said[1024]; /* "10.0.0.1/100 10.0.0.2/50:8080", or "failed: why" */
 static unsigned reports;
 
 static void on_report(void *arg, struct source_list *list, const char *why)
@@ -161,13 +163,15 @@ static void on_report(void *arg, struct source_list *list, const char *why)
 	*said = 0;
 	for (unsigned i = 0; i < list->count; i++) {
 		const struct source_item *item = &list->items[i];
-		char priority[16] = "";
+		char priority[16] = "", port[16] = "";
 
 		if (item->priority)
 			snprintf(priority, sizeof(priority), "/p%u", item->priority);
-		snprintf(said + strlen(said), sizeof(said) - strlen(said), "%s%s/%u%s",
-			 i ? " " : "", addr_format(&item->address, address), item->weight,
-			 priority);
+		if (item->port && item->port != USUAL_PORT)
+			snprintf(port, sizeof(port), ":%u", item->port);
+		snprintf(said + strlen(said), sizeof(said) - strlen(said), "%s%s/%u%s%s",
+			 i ? " " : "", addr_format(&item->address, address), item->weight, priority,
+			 port);
 	}
 	if (list->ignored)
 		snprintf(said + strlen(said), sizeof(said) - strlen(said), " ignored %u: %s",
@@ -288,6 +292,23 @@ static void srv_gives_weights_and_priorities(void **state)
 	follow(CONFIG_RECORD_SRV, list);
 	wait_for("10.0.0.1/30 10.0.0.2/30 10.0.0.3/1 10.0.0.4/99/p1 10.0.0.5/100/p2 "
 		 "2001:db8::2/20");
+}
+
+static void srv_gives_ports_and_of_two_at_one_address_the_lower(void **state)
+{
+	static const struct record list[] = {
+	    {"web.example.net", 33, 900, "10 60 a.example.net 8081"},
+	    {"web.example.net", 33, 900, "10 20 b.example.net 9001"},
+	    {"web.example.net", 33, 900, "10 20 b.example.net 9000"},
+	    {"web.example.net", 33, 900, "20 99 c.example.net 0"},
+	    {"a.example.net", 1, 900, "10.0.0.1"},
+	    {"b.example.net", 1, 900, "10.0.0.2"},
+	    {"c.example.net", 1, 900, "10.0.0.3"},
+	    {0}};
+
+	follow(CONFIG_RECORD_SRV, list);
+	wait_for("10.0.0.1/60:8081 10.0.0.2/20:9000 10.0.0.3/99/p1 ignored 1: 10.0.0.2: named "
+		 "twice");
 }
 
 static void a_target_of_a_later_priority_may_lack_an_address(void **state)
@@ -429,6 +450,7 @@ int main(int argc, char **argv)
 	    TEST(a_time_of_0_or_beyond_31_bits_is_a_second),
 	    TEST(ipv6_addresses_are_a_record_of_their_own),
 	    TEST(srv_gives_weights_and_priorities),
+	    TEST(srv_gives_ports_and_of_two_at_one_address_the_lower),
 	    TEST(a_target_of_a_later_priority_may_lack_an_address),
 	    TEST(a_target_that_is_an_alias_may_have_ipv6_addresses_only),
 	    TEST(a_target_without_an_address_fails_the_whole),

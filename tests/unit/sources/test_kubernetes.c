@@ -496,6 +496,31 @@ static void slices_of_another_family_or_port_are_left_out(void **state)
 	assert_string_equal(named(&asked, text), "2001:db8::1");
 }
 
+#define ANY_PORT "{\"name\":\"all\",\"protocol\":\"TCP\",\"port\":null}"
+
+/* Pods of two versions of a deployment may listen on two ports of one name. */
+static void the_port_of_a_slice_is_its_pods(void **state)
+{
+	static const char two[] =
+	    LIST("1", AND(SLICE("s", "1", A),
+			  SLICE_OF("t", "1", "IPv4", AND(HTTP_PORT, ADMIN_PORT), B)));
+	struct config_from asked = web;
+
+	assert_string_equal(named(&asked, two), "10.0.0.1 10.0.0.2");
+	assert_int_equal(list.items[0].port, 8080);
+	assert_int_equal(list.items[1].port, 0); /* which one is not said */
+	asked.port = (char *)"admin";
+	assert_string_equal(named(&asked, two), "10.0.0.2");
+	assert_int_equal(list.items[0].port, 9000);
+	asked.port = (char *)"8080";
+	assert_string_equal(named(&asked, two), "10.0.0.1 10.0.0.2");
+	assert_int_equal(list.items[1].port, 8080);
+	asked.port = NULL;
+	assert_string_equal(named(&asked, LIST("1", SLICE_OF("s", "1", "IPv4", ANY_PORT, A))),
+			    "10.0.0.1");
+	assert_int_equal(list.items[0].port, 0);
+}
+
 static void why_there_is_none_is_said(void **state)
 {
 	struct config_from asked = web;
@@ -634,6 +659,7 @@ int main(int argc, char **argv)
 	    PURE(what_is_unknown_counts_as_ready),
 	    PURE(an_endpoint_in_two_slices_is_one_backend),
 	    PURE(slices_of_another_family_or_port_are_left_out),
+	    PURE(the_port_of_a_slice_is_its_pods),
 	    PURE(why_there_is_none_is_said),
 	    PURE(slices_of_others_are_left_out),
 	    PURE(what_cannot_be_a_backend_is_ignored_and_named),

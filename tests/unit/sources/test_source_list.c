@@ -113,6 +113,31 @@ static void lines_and_json_have_zones_and_priorities(void **state)
 		"backend 1: zone: " CONFIG_ZONE_EXPECTED);
 }
 
+static void lines_and_json_have_ports(void **state)
+{
+	struct source_list lines, json;
+
+	parse("10.0.0.1 port=8081\n10.0.0.2\n", &lines);
+	assert_int_equal(lines.items[0].port, 8081);
+	assert_int_equal(lines.items[1].port, 0);
+	parse("[{\"address\": \"10.0.0.1\", \"port\": 8081}, \"10.0.0.2\"]", &json);
+	assert_true(source_list_equal(&lines, &json));
+	json.items[0].port = 8082;
+	assert_false(source_list_equal(&lines, &json));
+	json.items[0].port = 65536;
+	assert_false(source_item_is_sound(&json.items[0]));
+	source_list_done(&lines);
+	source_list_done(&json);
+	refused("10.0.0.1 port=0", -EINVAL, "line 1: port: 0: expected an integer 1 to 65535");
+	refused("10.0.0.1 port=65536", -EINVAL,
+		"line 1: port: 65536: expected an integer 1 to 65535");
+	refused("[{\"address\": \"10.0.0.1\", \"port\": 0}]", -EINVAL,
+		"backend 1: port: expected an integer 1 to 65535");
+	parse("10.0.0.1 port=9000\n10.0.0.1 port=8080\n", &lines);
+	assert_int_equal(lines.items[0].port, 8080); /* in whatever order */
+	source_list_done(&lines);
+}
+
 static void of_one_that_is_named_twice_the_first_priority_counts(void **state)
 {
 	struct source_list list;
@@ -159,15 +184,15 @@ static void mistakes_are_named_with_their_line(void **state)
 	refused("10.0.0.1 weight=", -EINVAL, "line 1: weight: : expected an integer 0 to 10000");
 	refused(
 	    "10.0.0.1 50", -EINVAL,
-	    "line 1: 50: expected weight=N, priority=N, zone=ZONE, name=NAME or labels.KEY=VALUE");
+	    "line 1: 50: expected weight=N, priority=N, port=N, zone=ZONE, name=NAME or labels.KEY=VALUE");
 	refused("10.0.0.1 name=7", -EINVAL, "line 1: name: " CONFIG_TAG_NAME_EXPECTED);
 	refused("10.0.0.1 labels.a=1 labels.a=2", -EINVAL, "line 1: labels: a: given twice");
 	refused("[{\"weight\": 1}]", -EINVAL, "backend 1: address: expected the address of a host");
 	refused("[{\"address\": \"10.0.0.1\", \"weight\": 1.5}]", -EINVAL,
 		"backend 1: weight: expected an integer 0 to 10000");
-	refused("[{\"address\": \"10.0.0.1\", \"port\": 80}]", -EINVAL,
-		"backend 1: port: unknown field: expected address, weight, priority, "
-		"zone, name or labels");
+	refused("[{\"address\": \"10.0.0.1\", \"cost\": 80}]", -EINVAL,
+		"backend 1: cost: unknown field: expected address, weight, priority, "
+		"port, zone, name or labels");
 	refused("[{\"address\": \"10.0.0.1\", \"labels\": {\"a\": 1}}]", -EINVAL,
 		"backend 1: labels: a: " CONFIG_LABEL_VALUE_EXPECTED);
 	refused("{\"servers\": []}", -EINVAL, "expected a list of backends");
@@ -229,6 +254,7 @@ int main(void)
 	    cmocka_unit_test(json_says_the_same),
 	    cmocka_unit_test(one_that_is_named_twice_counts_once),
 	    cmocka_unit_test(lines_and_json_have_zones_and_priorities),
+	    cmocka_unit_test(lines_and_json_have_ports),
 	    cmocka_unit_test(of_one_that_is_named_twice_the_first_priority_counts),
 	    cmocka_unit_test(of_one_that_is_named_twice_the_order_does_not_matter),
 	    cmocka_unit_test(mistakes_are_named_with_their_line),

@@ -67,6 +67,9 @@ static void no_field_is_believed(void **state)
 	make_list(2);
 	reply.items[1].weight = 10001;
 	expect_refused("what cannot be a backend");
+	make_list(2);
+	reply.items[1].port = 65536;
+	expect_refused("what cannot be a backend");
 }
 
 static void a_request_comes_back_as_it_was(void **state)

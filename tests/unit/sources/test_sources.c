@@ -466,6 +466,79 @@ static void a_name_that_another_has_is_left_out(void **unused)
 			    "10.0.0.1: name nine: another backend of the service has it");
 }
 
+static uint16_t port_of(const char *text)
+{
+	const struct addr address = test_addr(text);
+
+	return service_find_backend(state_find_service(state, "web"), &address)->port;
+}
+
+static void a_port_is_where_the_backend_gets_its_packets(void **unused)
+{
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+
+	from_file("    forward: nat\n    backend-port: 8080\n");
+	put("10.0.0.1 port=8081\n10.0.0.2\n");
+	start();
+	wait_for_members("10.0.0.1 10.0.0.2");
+	assert_int_equal(port_of("10.0.0.1"), 8081);
+	assert_int_equal(port_of("10.0.0.2"), 8080);
+	put("10.0.0.1 port=8082\n10.0.0.2\n");
+	while (port_of("10.0.0.1") != 8082)
+		turn(until);
+	stop();
+	assert_int_equal(unlink(file), 0);
+	start();
+	assert_int_equal(port_of("10.0.0.1"), 8082);
+}
+
+static void a_port_that_the_service_cannot_use_is_ignored_and_named(void **unused)
+{
+	const struct source_status *status;
+
+	put("10.0.0.1 port=8081\n10.0.0.2\n10.0.0.3\n");
+	start();
+	wait_for_members("10.0.0.2 10.0.0.3");
+	status = state_source_status(state, "web");
+	assert_int_equal(status->ignored, 1);
+	assert_string_equal(status->ignored_why,
+			    "10.0.0.1: port: 8081: has no meaning without `forward: nat`: a "
+			    "backend gets packets at the VIP's port");
+}
+
+struct hinted {
+	struct source_change change;
+	bool done;
+};
+
+static void run_apply(void *arg)
+{
+	struct hinted *hinted = arg;
+
+	state_source_apply(state, &hinted->change, 1);
+	hinted->done = true;
+}
+
+/* As an SRV record has one, whoever reads it. */
+static void a_port_that_nobody_asked_for_is_no_mistake(void **unused)
+{
+	const struct source_backend named[] = {
+	    {.address = test_addr("10.0.0.1"), .weight = 100, .port = 8081},
+	    {.address = test_addr("10.0.0.2"), .weight = 100, .port = 8082}};
+	struct hinted hinted = {
+	    .change = {.service = "web", .list = named, .count = 2, .has_ports = true}};
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+
+	start();
+	assert_int_equal(tasks_add(tasks, run_apply, &hinted), 0);
+	while (!hinted.done)
+		turn(until);
+	assert_int_equal(hinted.change.rc, 0);
+	assert_int_equal(hinted.change.done.added, 2);
+	assert_int_equal(hinted.change.done.ignored, 0);
+	assert_int_equal(port_of("10.0.0.1"), 0);
+}
+
 static unsigned failed_sources(void)
 {
 	unsigned all, failed;
@@ -629,6 +702,9 @@ int main(void)
 	    TEST(a_source_that_the_config_no_longer_has_is_not_followed),
 	    TEST(by_hand_they_can_be_drained_only_and_stay_so),
 	    TEST(a_name_that_another_has_is_left_out),
+	    TEST(a_port_is_where_the_backend_gets_its_packets),
+	    TEST(a_port_that_the_service_cannot_use_is_ignored_and_named),
+	    TEST(a_port_that_nobody_asked_for_is_no_mistake),
 	    TEST(when_all_fail_not_each_has_a_line),
 	    TEST(two_may_exchange_their_names),
 	    TEST(lists_of_several_services_are_one_change),

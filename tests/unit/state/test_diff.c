@@ -106,6 +106,23 @@ static void run_time_changes_are_what_is_in_force(void **state)
 	overrides_done(&overrides);
 }
 
+static void ports_of_what_was_added_are_compared(void **state)
+{
+	struct overrides overrides = {0};
+	struct override *entry = change(&overrides, "10.0.0.2");
+
+	entry->added = entry->has_weight = true;
+	entry->weight = 100;
+	entry->port = 8081;
+	EXPECT("services:\n" WEB(", forward: nat", ONE), &overrides,
+	       "services:\n" WEB(", forward: nat", ONE ", { address: 10.0.0.2, port: 8082 }, "
+						       "{ address: 10.0.0.3 }"),
+	       "service web: backend 10.0.0.2: port 8081 -> 8082",
+	       "service web: backend 10.0.0.3: added, weight 100, port 80", );
+	EXPECT("services:\n" WEB("", ONE), &overrides, "services:\n" WEB("", ONE ", " TWO), );
+	overrides_done(&overrides);
+}
+
 static void services_and_their_keys_are_named(void **state)
 {
 	EXPECT("services:\n" WEB(
@@ -155,6 +172,7 @@ int main(void)
 	    cmocka_unit_test(backends_that_come_go_and_change_are_named),
 	    cmocka_unit_test(where_a_backend_is_checked_is_compared),
 	    cmocka_unit_test(run_time_changes_are_what_is_in_force),
+	    cmocka_unit_test(ports_of_what_was_added_are_compared),
 	    cmocka_unit_test(services_and_their_keys_are_named),
 	    cmocka_unit_test(names_and_labels_are_compared),
 	    cmocka_unit_test(the_top_level_is_compared_too),

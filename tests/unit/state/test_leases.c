@@ -839,6 +839,82 @@ static void a_real_of_another_service_is_refused_to_one_alone(void **unused)
 	assert_non_null(strstr(err.text, "10.0.1.3:8080/tcp is of service second"));
 }
 
+static void a_port_of_its_own_is_where_it_gets_its_packets_over_a_crash_too(void **unused)
+{
+	const struct addr three = test_addr("10.0.1.3");
+	struct state_put wanted = {.weight = 1, .port = 8081, .ttl_ms = 30000};
+	struct sentences warnings = {0};
+	struct error err;
+
+	state_free(state);
+	start_with(NAT_CONFIG);
+	assert_int_equal(state_backend_put(state, "first", &three, &wanted, &err), 0);
+	assert_int_equal(backend_of("first", "10.0.1.3")->port, 8081);
+	assert_true(state_backend_renew(state, "first", &three, &wanted));
+	state->leases_stale = false;
+	state_free(state);
+	start_with(NAT_CONFIG);
+	assert_int_equal(backend_of("first", "10.0.1.3")->port, 8081);
+	wanted.port = 8082;
+	assert_false(state_backend_renew(state, "first", &three, &wanted));
+	state_collect(state, &warnings);
+	assert_int_equal(state_backend_put(state, "first", &three, &wanted, &err), 0);
+	state_collect(state, NULL);
+	assert_int_equal(backend_of("first", "10.0.1.3")->port, 8082);
+	assert_int_equal(warnings.count, 1);
+	assert_non_null(
+	    strstr(warnings.list[0], "backend 10.0.1.3: port 8081 -> 8082: connections end"));
+	sentences_done(&warnings);
+	wanted.port = 0;
+	assert_int_equal(state_backend_put(state, "first", &three, &wanted, &err), 0);
+	assert_int_equal(backend_of("first", "10.0.1.3")->port, 8080);
+}
+
+/* The server of another service, at a port of its own. */
+static void with_a_port_of_its_own_it_shares_a_host(void **unused)
+{
+	struct state_registration list[] = {
+	    {.service = "first", .address = test_addr("10.0.1.2")},
+	    {.service = "second", .address = test_addr("10.0.1.1")},
+	};
+	const struct addr one = test_addr("10.0.1.1"), three = test_addr("10.0.1.3");
+	struct state_put wanted = {.weight = 1, .port = 9000};
+	struct error err;
+
+	state_free(state);
+	start_with(NAT_CONFIG);
+	for (unsigned i = 0; i < 2; i++)
+		list[i].put = (struct state_put){.weight = 1, .port = (uint16_t)(8081 + i)};
+	state_backends_put(state, list, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(list[i].rc, 0);
+		assert_int_equal(backend_of(list[i].service, i ? "10.0.1.1" : "10.0.1.2")->port,
+				 8081 + i);
+		sentences_done(&list[i].warnings);
+	}
+	wanted.port = 8082; /* the second has it there */
+	assert_int_equal(state_backend_add(state, "first", &three, &wanted, &err), 0);
+	wanted.port = 8080;
+	assert_int_equal(state_backend_put(state, "second", &one, &wanted, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "10.0.1.1:8080/tcp is of service first"));
+	assert_int_equal(backend_of("second", "10.0.1.1")->port, 8082);
+}
+
+static void a_port_without_nat_is_refused(void **unused)
+{
+	const struct addr three = test_addr("10.0.0.3"), one = test_addr("10.0.0.1");
+	const struct state_put wanted = {.weight = 1, .port = 8081};
+	struct error err;
+
+	assert_int_equal(state_backend_add(state, "web", &three, &wanted, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "backend 10.0.0.3: port: 8081: has no meaning without "
+					 "`forward: nat`"));
+	assert_int_equal(state_backend_put(state, "web", &three, &wanted, &err), -EINVAL);
+	assert_int_equal(state_backend_remove(state, "web", &one, true, false, &err), 0);
+	assert_int_equal(state_backend_add(state, "web", &one, &wanted, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "is in the config file, which says what it is"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -858,6 +934,9 @@ int main(void)
 	    TEST(none_is_added_without_a_port_to_be_checked_at),
 	    TEST(a_put_says_zone_priority_and_health_and_changes_them),
 	    TEST(a_backend_of_the_file_gets_a_weight_alone),
+	    TEST(a_port_of_its_own_is_where_it_gets_its_packets_over_a_crash_too),
+	    TEST(with_a_port_of_its_own_it_shares_a_host),
+	    TEST(a_port_without_nat_is_refused),
 	    TEST(its_weight_is_the_registrations_and_a_drain_holds),
 	    TEST(a_backend_that_is_not_renewed_is_removed_and_may_come_again),
 	    TEST(the_last_backend_stays_until_there_is_another),

@@ -97,7 +97,7 @@ static void scene_set(struct scene *scene, const char *text)
 			scene->backends[i][j] =
 			    (struct backend){.service = &scene->services[i],
 					     .address = config->backends[j].address,
-					     .port = config_real_port(config, &config->backends[j]),
+					     .port = config_real_port(config, config->backends[j].port),
 					     .hop_found = true,
 					     .hop = {.ifindex = 7 + i}};
 		}

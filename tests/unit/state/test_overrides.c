@@ -308,6 +308,7 @@ static void an_entry_has_only_keys_that_every_lbd_knows(void **state)
 	entry->drain_ms = entry->force_ms = 1;
 	entry->tag = config_tag_new("web-1", "a", &label, 1);
 	entry->priority = 1;
+	entry->port = 8081;
 	entry->target.port = 8080;
 	entry->admin = ADMIN_MAINTENANCE;
 	entry->origin = ORIGIN_lease;
@@ -349,6 +350,7 @@ static void places_come_back_as_they_were(void **state)
 	written.list[0].priority = 7;
 	written.list[1].tag = config_tag_new(NULL, "eu-2", NULL, 0);
 	written.list[1].backup = true;
+	written.list[1].port = 8081;
 	written.list[2].target = (struct config_target){
 	    .port = 8080, .agent_port = 9, .address = test_addr("2001:db8::1")};
 	assert_int_equal(overrides_save(&written, place->path, NULL), 0);
@@ -360,6 +362,9 @@ static void places_come_back_as_they_were(void **state)
 	read.list[1].backup = false;
 	assert_false(overrides_equal(&read, &written));
 	read.list[1].backup = true;
+	read.list[1].port = 8082;
+	assert_false(overrides_equal(&read, &written));
+	read.list[1].port = 8081;
 	read.list[2].target.port = 0;
 	assert_false(overrides_equal(&read, &written));
 	overrides_done(&read);

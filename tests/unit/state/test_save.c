@@ -20,6 +20,12 @@
 #define WEB                                                                                    \
 	"  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 80\n    backends:\n" \
 	"      - address: 10.0.0.1 # old\n"
+#define NAT_WEB                                                                 \
+	"  - name: web\n    vip: 192.0.2.10\n    protocol: tcp\n    port: 80\n" \
+	"    forward: nat\n    backends:\n      - address: 10.0.0.1 # old\n"
+#define NAT_SHOP                                                                       \
+	"{\"name\":\"shop\",\"vip\":\"192.0.2.20\",\"protocol\":\"tcp\",\"port\":443," \
+	"\"forward\":\"nat\",\"backends\":[{\"address\":\"10.0.0.1\"}]}"
 #define SHOP                                                                                     \
 	"{\"name\":\"shop\",\"vip\":\"192.0.2.20\",\"protocol\":\"tcp\",\"port\":443,"           \
 	"\"backends\":[{\"address\":\"10.0.0.1\"},{\"address\":\"2001:DB8::2\",\"drain\":true}," \
@@ -56,16 +62,21 @@ static int tear_down(void **unused)
 	return 0;
 }
 
-static void add_shop(void)
+static void add_service(const char *keys)
 {
 	struct config *config = state.config;
 	struct error err;
 
-	if (config_add_service(config, SHOP, &err))
+	if (config_add_service(config, keys, &err))
 		fail_msg("%s", err.text);
 	assert_int_equal(overrides_add_service(&state.overrides,
-					       &config->services[config->services_count - 1], SHOP),
+					       &config->services[config->services_count - 1], keys),
 			 0);
+}
+
+static void add_shop(void)
+{
+	add_service(SHOP);
 }
 
 static struct override *change(const char *service, const char *address)
@@ -143,6 +154,24 @@ static void an_added_backend_is_written_with_what_it_is(void **unused)
 	    .port = 8080, .agent_port = 9, .address = test_addr("2001:db8::7")};
 	expect(HEAD WEB "      - { address: 10.0.0.8, weight: 9, zone: \"eu-1\", backup: true, "
 			"health: { port: 8080, address: \"2001:db8::7\", agent-port: 9 } }\n");
+}
+
+static void a_port_of_its_own_is_written_where_it_has_a_meaning(void **unused)
+{
+	add_backend("web", "10.0.0.8");
+	change("web", "10.0.0.8")->port = 8081; /* of before a reload */
+	expect(HEAD WEB "      - { address: 10.0.0.8, weight: 9 }\n");
+	state.config->services[0].forward = LB_FORWARD_NAT;
+	test_file_put(path, HEAD NAT_WEB);
+	expect(HEAD NAT_WEB "      - { address: 10.0.0.8, weight: 9, port: 8081 }\n");
+	add_service(NAT_SHOP);
+	add_backend("shop", "10.0.0.9");
+	change("shop", "10.0.0.9")->port = 8082;
+	expect(HEAD NAT_WEB
+	       "      - { address: 10.0.0.8, weight: 9, port: 8081 }\n"
+	       "  - name: shop\n    vip: 192.0.2.20\n    protocol: tcp\n    port: 443\n"
+	       "    forward: nat\n    backends:\n    - {address: 10.0.0.1}\n"
+	       "    - {address: 10.0.0.9, weight: 9, port: 8082}\n");
 }
 
 static void what_comes_by_itself_is_not_written(void **unused)
@@ -231,6 +260,7 @@ int main(void)
 	    TEST(a_state_is_not_saved_and_that_is_said),
 	    TEST(what_comes_by_itself_is_not_written),
 	    TEST(an_added_backend_is_written_with_what_it_is),
+	    TEST(a_port_of_its_own_is_written_where_it_has_a_meaning),
 	    TEST(an_added_service_with_a_source_alone_gets_a_list_of_backends),
 	    TEST(without_a_change_the_text_stays),
 	};

@@ -457,8 +457,8 @@ static void read_haproxy(struct import *im, const struct import_file *file)
 	if (im->services)
 		import_note(im, (struct import_place){file, 0},
 			    "HAProxy connects to servers by itself; with lbd they get the clients' "
-			    "packets and answer clients directly: each needs the VIP and the "
-			    "decapsulator: lbctl backend-host setup");
+			    "packets. Those without forward: nat answer clients directly: each "
+			    "needs the VIP and the decapsulator: lbctl backend-host setup");
 }
 
 REGISTER(dialect, haproxy) = {.name = "haproxy", .read = read_haproxy};

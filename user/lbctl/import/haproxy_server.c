@@ -194,7 +194,9 @@ static bool read_server_port(struct import *im, struct import_place at, const ch
 {
 	if (!*text || value_port(text, false, ret))
 		return true;
-	import_left(im, at, "server port %s: lbd does not change ports", text);
+	import_left(im, at,
+		    "server port %s: expected a number: lbd counts none from that of the client",
+		    text);
 	return false;
 }
 

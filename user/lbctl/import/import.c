@@ -10,6 +10,7 @@
 
 #include "lb_abi.h"
 #include "common/printable.h"
+#include "lbctl/core/format.h"
 
 /* ---- memory ---- */
 
@@ -209,6 +210,24 @@ struct import_service *import_add_like(struct import *im, const struct import_se
 			break;
 	}
 	return service;
+}
+
+void import_drop_backend(struct import_service *service, struct import_backend *before)
+{
+	struct import_backend **link = before ? &before->next : &service->backends;
+
+	if (service->last == *link)
+		service->last = before;
+	*link = (*link)->next;
+	service->backends_count--;
+}
+
+const char *import_endpoint(const struct import_service *service, char text[96])
+{
+	char address[ADDR_TEXT];
+
+	return format_endpoint(addr_format(&service->vip, address), service->port,
+			       service->udp ? "udp" : "tcp", text);
 }
 
 /* Letters that names of interfaces have in practice; lbd takes more. */

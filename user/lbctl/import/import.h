@@ -56,9 +56,8 @@ struct import_backend {
 	struct addr address;
 	unsigned port;       /* where its server listens; 0: the service's port */
 	uint64_t weight;     /* as the dialect counts; equal weights become lbd's default */
-	const char *forward; /* NULL: lbd's default */
+	const char *forward; /* NULL: the dialect has no ways */
 	unsigned gue_port;   /* of forward: gue */
-	bool nat;            /* its host has no VIP so far */
 	bool backup, drain;
 	bool twice; /* for import_settle */
 };
@@ -85,7 +84,7 @@ struct import_service {
 	const char *algorithm; /* NULL: lbd's default */
 	bool hash_client;      /* maglev hashes only the client's address */
 	enum import_weights weights;
-	const char *forward; /* by import_settle */
+	const char *forward; /* by ways_settle */
 	bool affinity;
 	uint64_t affinity_ms;   /* 0: lbd's default */
 	unsigned mask4, mask6;  /* of affinity; 0: lbd's default */
@@ -112,6 +111,7 @@ struct import_note {
 
 struct import_memory;
 struct import_name;
+struct import_real;
 
 struct import {
 	/* set by the caller */
@@ -132,7 +132,8 @@ struct import {
 
 	struct import_memory *memory;
 	jmp_buf no_memory;
-	struct import_name *names; /* looked up */
+	struct import_real **reals; /* for ways_settle */
+	struct import_name *names;  /* looked up */
 	unsigned names_count, files_count;
 	size_t bytes;
 	struct import_service spare; /* what is beyond lbd's limits is written here */
@@ -170,6 +171,10 @@ struct import_backend *import_add_backend(struct import *im, struct import_servi
 					  struct import_place at);
 /* Adds a service like another one, which need not have been added, with its backends. */
 struct import_service *import_add_like(struct import *im, const struct import_service *like);
+/* Takes the backend after this one out of its service; NULL: the first. */
+void import_drop_backend(struct import_service *service, struct import_backend *before);
+/* 192.0.2.10:80/tcp */
+const char *import_endpoint(const struct import_service *service, char text[96]);
 bool import_is_interface(const char *name);
 /* What lbd attaches to, in the order of the calls, each once. No name of an interface: ignored. */
 void import_add_interface(struct import *im, const char *name);

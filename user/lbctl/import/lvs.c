@@ -125,8 +125,9 @@ void lvs_forward(struct import *im, struct import_place at, const struct lvs_way
 {
 	const char *type = way->type ? way->type : "ipip";
 
-	backend->nat = way->method == LVS_NAT;
-	backend->forward = way->method == LVS_DIRECT ? "l2" : "ipip";
+	backend->forward = way->method == LVS_DIRECT ? "l2"
+			   : way->method == LVS_NAT  ? "nat"
+						     : "ipip";
 	if (way->method != LVS_TUNNEL)
 		return;
 	if (!strcmp(type, "gue"))

@@ -7,6 +7,7 @@
 
 #include "common/duration.h"
 #include "common/ring_size.h"
+#include "ways.h"
 
 #define DEFAULT_SERVICES 1024
 #define DEFAULT_BACKENDS 16384
@@ -299,10 +300,15 @@ static void put_choice(const struct import_service *service, FILE *out)
 	}
 }
 
-static void put_backend(const struct import_backend *backend, FILE *out)
+static void put_backend(const struct import_service *service, const struct import_backend *backend,
+			FILE *out)
 {
+	unsigned port = ways_port(service, backend);
+
 	fputs("      - { address: ", out);
 	put_address(out, &backend->address);
+	if (port)
+		fprintf(out, ", port: %u", port);
 	if (backend->weight != IMPORT_WEIGHT)
 		fprintf(out, ", weight: %" PRIu64, backend->weight);
 	if (backend->backup)
@@ -331,7 +337,7 @@ static void put_service(const struct import_service *service, FILE *out)
 	put_health(service, out);
 	fputs("    backends:\n", out);
 	for (const struct import_backend *one = service->backends; one; one = one->next)
-		put_backend(one, out);
+		put_backend(service, one, out);
 }
 
 void import_print_config(struct import *im, FILE *out, const char *dialect)

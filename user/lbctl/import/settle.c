@@ -8,7 +8,7 @@
 
 #include "lb_api.h"
 #include "common/duration.h"
-#include "lbctl/core/format.h"
+#include "ways.h"
 
 #define SMALL_WEIGHT 10 /* weights up to here count in units of lbd's default */
 #define MIN_IDLE_MS  3000
@@ -19,15 +19,6 @@
 #define MAX_METHOD   15
 
 /* ---- services ---- */
-
-/* 192.0.2.10:80/tcp */
-static const char *endpoint(const struct import_service *service, char text[96])
-{
-	char address[ADDR_TEXT];
-
-	return format_endpoint(addr_format(&service->vip, address), service->port,
-			       service->udp ? "udp" : "tcp", text);
-}
 
 static int by_endpoint(const struct import_service *a, const struct import_service *b)
 {
@@ -86,8 +77,8 @@ static void check_vips(struct import *im)
 
 		if (!why)
 			continue;
-		import_left(im, one->at, "service %s: %s cannot be a VIP", endpoint(one, text),
-			    why);
+		import_left(im, one->at, "service %s: %s cannot be a VIP",
+			    import_endpoint(one, text), why);
 		one->left = true;
 	}
 }
@@ -108,7 +99,7 @@ static void drop_doubles(struct import *im)
 			continue;
 		}
 		import_left(im, sorted[i]->at, "service %s: there is one in line %u",
-			    endpoint(sorted[i], text), sorted[kept]->at.line);
+			    import_endpoint(sorted[i], text), sorted[kept]->at.line);
 		sorted[i]->left = true;
 	}
 }
@@ -142,16 +133,6 @@ static void settle_names(struct import *im)
 }
 
 /* ---- backends ---- */
-
-static void drop_backend(struct import_service *service, struct import_backend *before)
-{
-	struct import_backend **link = before ? &before->next : &service->backends;
-
-	if (service->last == *link)
-		service->last = before;
-	*link = (*link)->next;
-	service->backends_count--;
-}
 
 static bool is_vip(struct import_service **vips, size_t count, const struct addr *address)
 {
@@ -223,148 +204,10 @@ static void check_backends(struct import *im, struct import_service *service,
 	for (struct import_backend *one = service->backends; one; one = next) {
 		next = one->next;
 		if (one->twice || is_refused(im, one, vips, count))
-			drop_backend(service, before);
+			import_drop_backend(service, before);
 		else
 			before = one;
 	}
-}
-
-/* ---- how packets reach them ---- */
-
-static const char *way_of(const struct import_backend *backend)
-{
-	return backend->forward ? backend->forward : "ipip";
-}
-
-static unsigned count_way(const struct import_service *service, const char *way)
-{
-	unsigned count = 0;
-
-	for (const struct import_backend *one = service->backends; one; one = one->next)
-		count += !strcmp(way_of(one), way);
-	return count;
-}
-
-/* The way that most backends have. */
-static const char *most_common(const struct import_service *service)
-{
-	static const char *const ways[] = {"ipip", "l2", "gue", "gre"};
-	const char *best = NULL;
-	unsigned most = 0;
-
-	for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++) {
-		unsigned count = count_way(service, ways[i]);
-
-		if (count > most) {
-			most = count;
-			best = ways[i];
-		}
-	}
-	return best;
-}
-
-/* Notes why this backend cannot have the way of its service; false: it can. */
-static bool goes_another_way(struct import *im, const struct import_service *service,
-			     const struct import_backend *backend)
-{
-	char text[ADDR_TEXT];
-
-	addr_format(&backend->address, text);
-	if (strcmp(way_of(backend), service->forward))
-		import_left(im, backend->at,
-			    "backend %s: forward: %s, but most of its service have %s: lbd has one "
-			    "way for a service",
-			    text, way_of(backend), service->forward);
-	else if (!strcmp(service->forward, "l2") && backend->address.family != service->vip.family)
-		import_left(im, backend->at,
-			    "backend %s: expected an address of the VIP's family: `forward: l2` "
-			    "cannot change it",
-			    text);
-	else if (backend->gue_port && im->gue_port && backend->gue_port != im->gue_port)
-		import_left(im, backend->at,
-			    "backend %s: GUE port %u, but others have %u: lbd has one for all",
-			    text, backend->gue_port, im->gue_port);
-	else
-		return false;
-	return true;
-}
-
-static void settle_ways(struct import *im, struct import_service *service)
-{
-	struct import_backend *before = NULL, *next;
-
-	service->forward = most_common(service);
-	for (struct import_backend *one = service->backends; one; one = next) {
-		next = one->next;
-		if (goes_another_way(im, service, one)) {
-			drop_backend(service, before);
-			continue;
-		}
-		before = one;
-		if (one->gue_port)
-			im->gue_port = one->gue_port;
-	}
-}
-
-/* "10.0.0.11", or "10.0.0.11 and 3 more". */
-static const char *name_some(struct import *im, const struct import_backend *first, unsigned count)
-{
-	char text[ADDR_TEXT];
-
-	addr_format(&first->address, text);
-	return count > 1 ? import_print(im, "%s and %u more", text, count - 1)
-			 : import_copy(im, text, strlen(text));
-}
-
-static bool is_nat(const struct import_service *service, const struct import_backend *backend)
-{
-	return backend->nat;
-}
-
-static bool has_other_port(const struct import_service *service,
-			   const struct import_backend *backend)
-{
-	return backend->port && service->port && backend->port != service->port;
-}
-
-/* The first of those backends of which this holds, and how many there are. */
-static const struct import_backend *find_backends(const struct import_service *service,
-						  bool (*holds)(const struct import_service *,
-								const struct import_backend *),
-						  unsigned *ret_count)
-{
-	const struct import_backend *first = NULL;
-
-	*ret_count = 0;
-	for (const struct import_backend *one = service->backends; one; one = one->next) {
-		if (!holds(service, one))
-			continue;
-		first = first ? first : one;
-		++*ret_count;
-	}
-	return first;
-}
-
-static void note_nat(struct import *im, const struct import_service *service)
-{
-	const struct import_backend *first;
-	unsigned count;
-
-	first = find_backends(service, is_nat, &count);
-	if (first)
-		import_left(
-		    im, first->at,
-		    "masquerading (NAT) to %s: they become backends of forward: ipip, and need the "
-		    "VIP and the decapsulator: lbctl backend-host setup. To leave them as they "
-		    "are: forward: nat (docs/nat.md)",
-		    name_some(im, first, count));
-	first = find_backends(service, has_other_port, &count);
-	if (first)
-		import_left(
-		    im, first->at,
-		    "port %u of %s: their servers must listen on port %u of the VIP; with forward: "
-		    "nat they stay where they are (docs/nat.md)",
-		    first->port, name_some(im, first, count), service->port);
 }
 
 /* ---- weights ---- */
@@ -659,14 +502,13 @@ static void settle_service(struct import *im, struct import_service *service,
 
 	check_backends(im, service, vips, count);
 	if (service->backends_count)
-		settle_ways(im, service);
+		ways_settle(im, service);
 	if (!service->backends_count) {
 		import_left(im, service->at, "service %s: no backend is left",
-			    endpoint(service, text));
+			    import_endpoint(service, text));
 		service->left = true;
 		return;
 	}
-	note_nat(im, service);
 	settle_weights(im, service);
 	settle_times(im, service);
 }

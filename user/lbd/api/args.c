@@ -158,16 +158,18 @@ static int read_target(const json_t *body, struct config_target *ret, struct err
 int api_arg_new(const json_t *body, struct state_put *ret, struct error *err)
 {
 	struct state_put put = {.ttl_ms = ret->ttl_ms};
-	json_int_t weight = 100, priority = 0;
+	json_int_t weight = 100, priority = 0, port = 0;
 	int rc;
 
 	if ((rc = read_number(body, "weight", 0, CONFIG_MAX_WEIGHT, &weight, err)) ||
 	    (rc = read_number(body, "priority", 0, CONFIG_MAX_PRIORITY, &priority, err)) ||
 	    (rc = api_arg_bool(body, "backup", false, &put.backup, err)) ||
+	    (rc = read_number(body, "port", 1, 65535, &port, err)) ||
 	    (rc = read_target(body, &put.target, err)) || (rc = read_tag(body, &put.tag, err)))
 		return rc;
 	put.weight = (uint32_t)weight;
 	put.priority = (uint8_t)priority;
+	put.port = (uint16_t)port;
 	*ret = put;
 	return 0;
 }

@@ -206,7 +206,7 @@ int api_arg_name(const json_t *body, const char *name, const char **ret, struct 
 int api_arg_text(const json_t *body, const char *name, const char **ret, struct error *err);
 /* What a new backend is: all fields of a request but those that name it and "ttl", and ttl_ms
  * stays. On success *ret has a reference to its tag. */
-#define API_NEW_FIELDS "weight", "priority", "backup", "health", "name", "zone", "labels"
+#define API_NEW_FIELDS "weight", "priority", "backup", "port", "health", "name", "zone", "labels"
 int api_arg_new(const json_t *body, struct state_put *ret, struct error *err);
 int api_arg_address(const json_t *body, const char *name, struct addr *ret, struct error *err);
 int api_arg_weight(const json_t *body, const char *name, uint32_t *ret, struct error *err);

@@ -274,8 +274,8 @@ static size_t list_reals(const struct config *config, struct real *reals)
 		     service->forward == LB_FORWARD_NAT && j < service->backends_count; j++) {
 			const struct config_backend *backend = &service->backends[j];
 
-			reals[count++] =
-			    (struct real){{service, backend}, config_real_port(service, backend)};
+			reals[count++] = (struct real){{service, backend},
+						       config_real_port(service, backend->port)};
 		}
 	}
 	return count;
@@ -329,7 +329,7 @@ static void check_reals(const struct config_sources *sources, const struct confi
 /* ---- one more backend ---- */
 
 int config_check_address(const struct config_service *service, const struct addr *address,
-			 const struct config_service *has_as_vip,
+			 uint16_t port, const struct config_service *has_as_vip,
 			 const struct config_service *has_as_real, struct error *err)
 {
 	const char *why = addr_why_no_host(address);
@@ -345,8 +345,7 @@ int config_check_address(const struct config_service *service, const struct addr
 		return error_set(err, -EINVAL, "is a VIP: expected the address of a backend");
 	if (!has_as_real)
 		return 0;
-	config_real_text(address, config_real_port(service, config_find_backend(service, address)),
-			 service->protocol, real);
+	config_real_text(address, config_real_port(service, port), service->protocol, real);
 	return error_set(err, -EINVAL,
 			 "%s is of service %s already: with forward: nat a reply from there is of "
 			 "one service alone, so expected another address or port",
@@ -354,15 +353,15 @@ int config_check_address(const struct config_service *service, const struct addr
 }
 
 int config_check_backend(const struct config *config, const struct config_service *service,
-			 const struct addr *address, struct error *err)
+			 const struct addr *address, uint16_t port, struct error *err)
 {
 	const struct config_service *of_vip = NULL;
 
 	for (unsigned i = 0; i < config->services_count && !of_vip; i++)
 		if (addr_equal(&config->services[i].vip, address))
 			of_vip = &config->services[i];
-	return config_check_address(service, address, of_vip,
-				    config_find_real(config, service, address), err);
+	return config_check_address(service, address, port, of_vip,
+				    config_find_real(config, service, address, port), err);
 }
 
 /* ---- sizes ---- */

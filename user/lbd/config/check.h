@@ -12,7 +12,7 @@ void config_check(const struct config_sources *sources, const struct config *con
 /* As config_check_backend. has_as_vip: a service whose VIP the address is; has_as_real: another one
  * that has the same real; NULL: there is none. */
 int config_check_address(const struct config_service *service, const struct addr *address,
-			 const struct config_service *has_as_vip,
+			 uint16_t port, const struct config_service *has_as_vip,
 			 const struct config_service *has_as_real, struct error *err);
 
 #endif

@@ -364,27 +364,29 @@ void config_from_done(struct config_from *from);
 char **config_from_text(struct config_from *from, unsigned index);
 /* A service of any port of which each backend must say at which port it is checked. */
 bool config_checks_lack_port(const struct config_service *service);
-/* The port at which a backend gets the packets of a service with `forward: nat`; backend: NULL is
- * one that names none. 0: that which the client sent them to. */
-uint16_t config_real_port(const struct config_service *service,
-			  const struct config_backend *backend);
+/* The port at which a backend gets the packets of a service with `forward: nat`. own: its own; 0:
+ * it names none. 0: that which the client sent them to. */
+uint16_t config_real_port(const struct config_service *service, uint16_t own);
+/* Why a backend of the service cannot have a port of its own, with what is expected; NULL: it can.
+ */
+const char *config_why_no_port(const struct config_service *service);
 /* Do two services with `forward: nat` that have a backend at one address, with these ports there,
  * share a real? A reply of it would be of either. */
 bool config_reals_meet(const struct config_service *a, uint16_t a_port,
 		       const struct config_service *b, uint16_t b_port);
-/* Another service of config that has a real which address would have as a backend of service, whose
- * ports the config knows; NULL: none. */
+/* Another service of config that has a real which address would have as a backend of service. port:
+ * its own; 0: it names none. NULL: there is none. */
 const struct config_service *config_find_real(const struct config *config,
 					      const struct config_service *service,
-					      const struct addr *address);
+					      const struct addr *address, uint16_t port);
 /* "10.0.0.11:8080/tcp", "[2001:db8::11]:any/udp" */
 #define CONFIG_REAL_TEXT (ADDR_TEXT + 16)
 const char *config_real_text(const struct addr *address, uint16_t port, uint8_t protocol,
 			     char text[CONFIG_REAL_TEXT]);
-/* Could a file name address as a backend of service, which belongs to config? 0, or -EINVAL with
- * the end of a sentence that begins with the address in err. */
+/* Could a file name address as a backend of service, which belongs to config? port: its own; 0: it
+ * names none. 0, or -EINVAL with the end of a sentence that begins with the address in err. */
 int config_check_backend(const struct config *config, const struct config_service *service,
-			 const struct addr *address, struct error *err);
+			 const struct addr *address, uint16_t port, struct error *err);
 
 #include "remote.h" /* needs config_from */
 

@@ -312,6 +312,8 @@ static void put_new(FILE *out, const struct config_edit *edit)
 		fprintf(out, ", priority: %u", edit->priority);
 	if (edit->backup)
 		fputs(", backup: true", out);
+	if (edit->port)
+		fprintf(out, ", port: %u", edit->port);
 	if (edit->target &&
 	    (edit->target->port || edit->target->agent_port || edit->target->address.family))
 		put_target(out, edit->target);

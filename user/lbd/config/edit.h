@@ -33,6 +33,7 @@ struct config_edit {
 	const struct config_tag *tag; /* NULL: neither name nor zone nor labels */
 	uint8_t priority;
 	bool backup;
+	uint16_t port;                      /* 0: none of its own */
 	const struct config_target *target; /* NULL: as the service says */
 };
 

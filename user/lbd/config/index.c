@@ -213,23 +213,22 @@ const struct config_backend *config_index_named(const struct config_index *index
 
 const struct config_service *config_index_real(const struct config_index *index,
 					       const struct config_service *service,
-					       const struct addr *address)
+					       const struct addr *address, uint16_t port)
 {
+	uint16_t real_port = config_real_port(service, port);
 	struct lookup_walk walk;
-	uint16_t port;
 	uint32_t at;
 
 	if (service->forward != LB_FORWARD_NAT)
 		return NULL;
-	port = config_real_port(service, config_index_backend(index, service, address));
 	lookup_walk(&index->reals, hash_of_real(service->protocol, address), &walk);
 	while (lookup_next(&walk, &at)) {
 		const struct config_service *other = &index->config->services[at];
 		const struct config_backend *backend =
 		    other != service ? config_index_backend(index, other, address) : NULL;
 
-		if (backend &&
-		    config_reals_meet(service, port, other, config_real_port(other, backend)))
+		if (backend && config_reals_meet(service, real_port, other,
+						 config_real_port(other, backend->port)))
 			return other;
 	}
 	return NULL;
@@ -237,8 +236,8 @@ const struct config_service *config_index_real(const struct config_index *index,
 
 int config_index_check_backend(const struct config_index *index,
 			       const struct config_service *service, const struct addr *address,
-			       struct error *err)
+			       uint16_t port, struct error *err)
 {
-	return config_check_address(service, address, find_vip(index, address),
-				    config_index_real(index, service, address), err);
+	return config_check_address(service, address, port, find_vip(index, address),
+				    config_index_real(index, service, address, port), err);
 }

@@ -45,10 +45,10 @@ const struct config_backend *config_index_named(const struct config_index *index
 /* As config_find_real. */
 const struct config_service *config_index_real(const struct config_index *index,
 					       const struct config_service *service,
-					       const struct addr *address);
+					       const struct addr *address, uint16_t port);
 /* As config_check_backend. */
 int config_index_check_backend(const struct config_index *index,
 			       const struct config_service *service, const struct addr *address,
-			       struct error *err);
+			       uint16_t port, struct error *err);
 
 #endif

@@ -5,13 +5,23 @@
 
 #include "config.h"
 
-uint16_t config_real_port(const struct config_service *service,
-			  const struct config_backend *backend)
+const char *config_why_no_port(const struct config_service *service)
 {
 	if (service->forward != LB_FORWARD_NAT)
+		return "has no meaning without `forward: nat`: a backend gets packets at the VIP's "
+		       "port";
+	return service->port ? NULL
+			     : "has no meaning with `port: any`: packets keep the port that the "
+			       "client sent them to";
+}
+
+/* One that came at run time may have a port that the service of a later config cannot use. */
+uint16_t config_real_port(const struct config_service *service, uint16_t own)
+{
+	if (config_why_no_port(service))
 		return 0;
-	if (backend && backend->port)
-		return backend->port;
+	if (own)
+		return own;
 	return service->backend_port ? service->backend_port : service->port;
 }
 
@@ -39,20 +49,19 @@ const char *config_real_text(const struct addr *address, uint16_t port, uint8_t 
 
 const struct config_service *config_find_real(const struct config *config,
 					      const struct config_service *service,
-					      const struct addr *address)
+					      const struct addr *address, uint16_t port)
 {
-	uint16_t port;
+	uint16_t real_port = config_real_port(service, port);
 
 	if (service->forward != LB_FORWARD_NAT)
 		return NULL;
-	port = config_real_port(service, config_find_backend(service, address));
 	for (unsigned i = 0; i < config->services_count; i++) {
 		const struct config_service *other = &config->services[i];
 		const struct config_backend *backend =
 		    other != service ? config_find_backend(other, address) : NULL;
 
-		if (backend &&
-		    config_reals_meet(service, port, other, config_real_port(other, backend)))
+		if (backend && config_reals_meet(service, real_port, other,
+						 config_real_port(other, backend->port)))
 			return other;
 	}
 	return NULL;

@@ -215,17 +215,10 @@ void config_read_defaults(const struct config_defaults *defaults)
 static void check_backend_port(const struct config_place *at, const char *key, const char *text,
 			       const struct raw_service *own, const struct config_service *service)
 {
-	if (!text)
-		return;
-	if (service->forward != LB_FORWARD_NAT)
-		config_complain(
-		    at, key, text,
-		    "has no meaning without `forward: nat`: a backend gets packets at the "
-		    "VIP's port");
-	else if (own->port && !strcmp(own->port, "any"))
-		config_complain(at, key, text,
-				"has no meaning with `port: any`: packets keep the port that the "
-				"client sent them to");
+	bool any = own->port && !strcmp(own->port, "any");
+
+	if (text && (service->forward != LB_FORWARD_NAT || any))
+		config_complain(at, key, text, config_why_no_port(service));
 }
 
 const char *config_refuses_family(const struct config_service *service, uint8_t family)

@@ -36,7 +36,7 @@ static uint64_t add_text(uint64_t digest, const char *text)
 static uint64_t backend_digest(const struct config_service *service,
 			       const struct config_backend *backend)
 {
-	uint16_t port = config_real_port(service, backend);
+	uint16_t port = config_real_port(service, backend->port);
 	/* first, so that all that follows mixes it: two digests are added, and at their ends the
 	 * differences of two ports could cancel each other */
 	uint64_t digest = add_address(port ? add_number(BEGIN, port) : BEGIN, &backend->address);

@@ -104,6 +104,7 @@ static int take_target(void *arg, const ns_msg *message, const ns_rr *record)
 		return -EBADMSG;
 	target.priority = (uint16_t)ns_get16(data);
 	target.weight = (uint16_t)ns_get16(data + 2);
+	target.port = (uint16_t)ns_get16(data + 4);
 	if (dn_expand(ns_msg_base(*message), ns_msg_end(*message), data + SRV_FIXED, target.name,
 		      sizeof(target.name)) < 0)
 		return -EBADMSG;

@@ -11,7 +11,7 @@
 #define ANSWER_NAME        256 /* of a target, with its end */
 
 struct answer_target {
-	uint16_t priority, weight;
+	uint16_t priority, weight, port;
 	uint8_t rank; /* 0: of the lowest priority there is, 1: of the next */
 	char name[ANSWER_NAME];
 };

@@ -185,6 +185,7 @@ static void *consul_start(const struct source_env *env, const struct config_from
 REGISTER(source_kind, consul) = {
     .name = "consul",
     .confined = true,
+    .has_ports = true,
     .prepare = credentials_read,
     .open = transfer_open,
     .start = consul_start,

@@ -312,6 +312,7 @@ static int take_address(void *arg, const struct addr *address)
 	if (query->target) {
 		item.weight = weight_of(run, query->target);
 		item.priority = query->target->rank;
+		item.port = query->target->port;
 	}
 	taking->count++;
 	return source_list_add(&run->list, &item);
@@ -491,6 +492,7 @@ static int dns_prepare(struct config_from *from, struct error *err)
 REGISTER(source_kind, dns) = {
     .name = "dns",
     .confined = true,
+    .has_ports = true,
     .prepare = dns_prepare,
     .open = dns_open,
     .start = dns_start,

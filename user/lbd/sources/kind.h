@@ -35,6 +35,9 @@ struct source_kind {
 	 * rights: there it can open no file and make only the system calls of lbd/host/confine.c,
 	 * UDP among them. What its libraries open belongs in `open`. */
 	bool confined;
+	/* It names a port of each backend, also where nobody has asked for one: it counts for
+	 * services that can use it, and is no mistake for others. */
+	bool has_ports;
 	/* In lbd, before it is started: what of the machine's own files it needs is put into *from,
 	 * a copy of the config's. Called again while it fails. NULL: nothing. 0, or -errno with
 	 * err set. */

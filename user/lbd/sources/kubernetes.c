@@ -272,6 +272,7 @@ static void *kubernetes_start(const struct source_env *env, const struct config_
 REGISTER(source_kind, kubernetes) = {
     .name = "kubernetes",
     .confined = true,
+    .has_ports = true,
     .prepare = credentials_read,
     .open = transfer_open,
     .start = kubernetes_start,

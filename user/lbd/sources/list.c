@@ -57,8 +57,8 @@ void source_list_ignore(struct source_list *list, const char *format, ...)
 	make_printable(list->why, false);
 }
 
-/* Of one that is named twice the first priority and then the greater weight is first, and stays:
- * answers of a DNS server turn, and with them the weight would change all the time. */
+/* Of one that is named twice the first priority, then the greater weight and then the lowest port
+ * is first, and stays: answers of a DNS server turn, and with them it would change all the time. */
 static int compare(const void *a, const void *b)
 {
 	const struct source_item *first = a, *second = b;
@@ -66,7 +66,9 @@ static int compare(const void *a, const void *b)
 
 	if (!rc)
 		rc = (first->priority > second->priority) - (first->priority < second->priority);
-	return rc ? rc : (first->weight < second->weight) - (first->weight > second->weight);
+	if (!rc)
+		rc = (first->weight < second->weight) - (first->weight > second->weight);
+	return rc ? rc : (first->port > second->port) - (first->port < second->port);
 }
 
 static void sort(struct source_list *list, bool twice_is_ignored)
@@ -102,7 +104,7 @@ void source_list_merge(struct source_list *list)
 static bool same_item(const struct source_item *a, const struct source_item *b)
 {
 	if (!addr_equal(&a->address, &b->address) || a->weight != b->weight ||
-	    a->priority != b->priority || strcmp(a->name, b->name) != 0 ||
+	    a->priority != b->priority || a->port != b->port || strcmp(a->name, b->name) != 0 ||
 	    strcmp(a->zone, b->zone) != 0 || a->labels_count != b->labels_count)
 		return false;
 	for (unsigned i = 0; i < a->labels_count; i++)
@@ -166,7 +168,8 @@ bool source_item_is_sound(const struct source_item *item)
 	       !addr_why_no_host(&item->address) && item->weight <= CONFIG_MAX_WEIGHT &&
 	       ends(item->name, sizeof(item->name)) &&
 	       (!*item->name || config_tag_name_fits(item->name)) &&
-	       item->priority <= CONFIG_MAX_PRIORITY && ends(item->zone, sizeof(item->zone)) &&
+	       item->priority <= CONFIG_MAX_PRIORITY && item->port <= UINT16_MAX &&
+	       ends(item->zone, sizeof(item->zone)) &&
 	       (!*item->zone || config_zone_fits(item->zone)) &&
 	       item->labels_count <= CONFIG_LABELS_MAX && labels_are_sound(item);
 }
@@ -210,6 +213,15 @@ static int set_priority(struct source_item *item, const json_t *value, struct er
 		return error_set(err, -EINVAL, "priority: expected an integer 0 to %u",
 				 CONFIG_MAX_PRIORITY);
 	item->priority = (uint32_t)json_integer_value(value);
+	return 0;
+}
+
+static int set_port(struct source_item *item, const json_t *value, struct error *err)
+{
+	if (!json_is_integer(value) || json_integer_value(value) < 1 ||
+	    json_integer_value(value) > UINT16_MAX)
+		return error_set(err, -EINVAL, "port: expected an integer 1 to %u", UINT16_MAX);
+	item->port = (uint32_t)json_integer_value(value);
 	return 0;
 }
 
@@ -266,6 +278,8 @@ int source_item_read(struct source_item *item, json_t *object, struct error *err
 			rc = set_weight(item, value, err);
 		else if (!strcmp(key, "priority"))
 			rc = set_priority(item, value, err);
+		else if (!strcmp(key, "port"))
+			rc = set_port(item, value, err);
 		else if (!strcmp(key, "zone"))
 			rc = set_zone(item, source_text(value), err);
 		else if (!strcmp(key, "name"))
@@ -275,7 +289,7 @@ int source_item_read(struct source_item *item, json_t *object, struct error *err
 		else if (strcmp(key, "address") != 0)
 			rc = error_set(err, -EINVAL,
 				       "%.32s: unknown field: expected address, weight, priority, "
-				       "zone, name or labels",
+				       "port, zone, name or labels",
 				       key);
 		if (rc)
 			break;
@@ -283,18 +297,19 @@ int source_item_read(struct source_item *item, json_t *object, struct error *err
 	return rc;
 }
 
-/* ---- a text of lines: ADDRESS [weight=N] [priority=N] [zone=ZONE] [name=NAME]
- * [labels.KEY=VALUE]... ---- */
+/* ---- a text of lines: ADDRESS [weight=N] [priority=N] [port=N] [zone=ZONE]
+ * [name=NAME] [labels.KEY=VALUE]... ---- */
 
-static int read_number(const char *key, const char *value, uint32_t most, uint32_t *ret,
-		       struct error *err)
+static int read_number(const char *key, const char *value, uint32_t least, uint32_t most,
+		       uint32_t *ret, struct error *err)
 {
 	char *end;
 	unsigned long number = strtoul(value, &end, 10);
 
-	if (*value < '0' || *value > '9' || *end || strlen(value) > 5 || number > most)
-		return error_set(err, -EINVAL, "%s: %.16s: expected an integer 0 to %u", key, value,
-				 most);
+	if (*value < '0' || *value > '9' || *end || strlen(value) > 5 || number < least ||
+	    number > most)
+		return error_set(err, -EINVAL, "%s: %.16s: expected an integer %u to %u", key,
+				 value, least, most);
 	*ret = (uint32_t)number;
 	return 0;
 }
@@ -312,11 +327,13 @@ static int read_word(struct source_item *item, char *word, struct error *err)
 	if (value && !strcmp(word, "zone"))
 		return set_zone(item, value, err);
 	if (value && !strcmp(word, "priority"))
-		return read_number(word, value, CONFIG_MAX_PRIORITY, &item->priority, err);
+		return read_number(word, value, 0, CONFIG_MAX_PRIORITY, &item->priority, err);
 	if (value && !strcmp(word, "weight"))
-		return read_number(word, value, CONFIG_MAX_WEIGHT, &item->weight, err);
+		return read_number(word, value, 0, CONFIG_MAX_WEIGHT, &item->weight, err);
+	if (value && !strcmp(word, "port"))
+		return read_number(word, value, 1, UINT16_MAX, &item->port, err);
 	return error_set(err, -EINVAL,
-			 "%.64s: expected weight=N, priority=N, zone=ZONE, name=NAME or "
+			 "%.64s: expected weight=N, priority=N, port=N, zone=ZONE, name=NAME or "
 			 "labels.KEY=VALUE",
 			 word);
 }

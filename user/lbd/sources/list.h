@@ -11,6 +11,7 @@
 struct source_item {
 	struct addr address;
 	uint32_t weight, priority;
+	uint32_t port;                                             /* 0: none is named */
 	char name[CONFIG_TAG_TEXT + 1], zone[CONFIG_TAG_TEXT + 1]; /* "": none */
 	uint32_t labels_count;
 	struct {
@@ -68,8 +69,8 @@ const char *source_text_in(const json_t *object, const char *key);
 bool source_item_init(struct source_item *item, const char *address);
 /* Is every field what the config would take? For what comes from the other process. */
 bool source_item_is_sound(const struct source_item *item);
-/* Reads weight, priority, zone, name and labels out of an object. What it has besides is refused.
- * 0, or -EINVAL with the end of a sentence in err. */
+/* Reads weight, priority, port, zone, name and labels out of an object. What it has besides is
+ * refused. 0, or -EINVAL with the end of a sentence in err. */
 int source_item_read(struct source_item *item, json_t *object, struct error *err);
 
 /* The text of a file, lines or JSON, as docs/config.md says; all of it or nothing. 0; -EINVAL,

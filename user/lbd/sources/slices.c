@@ -160,7 +160,7 @@ static void ignore(struct slice *slice, const char *address)
 }
 
 /* Of several addresses only the first counts, as everywhere else. */
-static void take_endpoint(struct slice *slice, const json_t *value, uint8_t family)
+static void take_endpoint(struct slice *slice, const json_t *value, uint8_t family, uint32_t port)
 {
 	const json_t *first = json_array_get(json_object_get(value, "addresses"), 0);
 	const char *address = source_text(first);
@@ -174,6 +174,7 @@ static void take_endpoint(struct slice *slice, const json_t *value, uint8_t fami
 		slice->unready++;
 	} else {
 		endpoint->state = state;
+		endpoint->item.port = port;
 		describe(&endpoint->item, value);
 		slice->count++;
 	}
@@ -181,7 +182,8 @@ static void take_endpoint(struct slice *slice, const json_t *value, uint8_t fami
 
 /* ---- slices ---- */
 
-static bool has_port(const json_t *ports, const char *wanted)
+/* The one with this name or number; NULL: there is none. */
+static const json_t *find_port(const json_t *ports, const char *wanted)
 {
 	const json_t *port;
 	size_t i;
@@ -192,14 +194,25 @@ static bool has_port(const json_t *ports, const char *wanted)
 		char text[24];
 
 		if (name && !strcmp(name, wanted))
-			return true;
+			return port;
 		if (!json_is_integer(number))
 			continue; /* any, says the API of one without: by its name alone */
 		snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(number));
 		if (!strcmp(text, wanted))
-			return true;
+			return port;
 	}
-	return false;
+	return NULL;
+}
+
+/* Where the pods listen: the port that is wanted, else the only one. 0: it is not said. */
+static uint32_t number_of(const json_t *ports, const json_t *wanted)
+{
+	const json_t *port =
+	    wanted || json_array_size(ports) != 1 ? wanted : json_array_get(ports, 0);
+	const json_t *number = json_object_get(port, "port");
+	json_int_t value = json_is_integer(number) ? json_integer_value(number) : 0;
+
+	return value > 0 && value <= UINT16_MAX ? (uint32_t)value : 0;
 }
 
 static bool has_text(const json_t *object, const char *key, const char *expected)
@@ -209,7 +222,8 @@ static bool has_text(const json_t *object, const char *key, const char *expected
 	return text && !strcmp(text, expected);
 }
 
-static int take_endpoints(struct slice *slice, const json_t *endpoints, uint8_t family)
+static int take_endpoints(struct slice *slice, const json_t *endpoints, uint8_t family,
+			  uint32_t port)
 {
 	const json_t *value;
 	size_t i, count = json_array_size(endpoints);
@@ -221,7 +235,7 @@ static int take_endpoints(struct slice *slice, const json_t *endpoints, uint8_t 
 		return -ENOMEM;
 	slice->size = (unsigned)count;
 	json_array_foreach (endpoints, i, value)
-		take_endpoint(slice, value, family);
+		take_endpoint(slice, value, family, port);
 	return 0;
 }
 
@@ -230,17 +244,19 @@ static int read_slice(const struct config_from *from, const json_t *object, stru
 	const char *name = source_text_in(json_object_get(object, "metadata"), "name");
 	const char *type = source_text_in(object, "addressType");
 	const json_t *endpoints = json_object_get(object, "endpoints"),
-		     *ports = json_object_get(object, "ports");
+		     *ports = json_object_get(object, "ports"),
+		     *port = from->port ? find_port(ports, from->port) : NULL;
 	bool six = from->family == CONFIG_FAMILY_IPV6;
 
 	if (!name || !*name || strlen(name) > OBJECT_NAME || !type ||
 	    (endpoints && !json_is_null(endpoints) && !json_is_array(endpoints)))
 		return -EBADMSG;
 	*ret = (struct slice){.other_family = strcmp(type, six ? "IPv6" : "IPv4") != 0,
-			      .other_port = from->port && !has_port(ports, from->port)};
+			      .other_port = from->port && !port};
 	strcpy(ret->name, name);
-	return ret->other_family || ret->other_port ? 0
-						    : take_endpoints(ret, endpoints, six ? 6 : 4);
+	return ret->other_family || ret->other_port
+		   ? 0
+		   : take_endpoints(ret, endpoints, six ? 6 : 4, number_of(ports, port));
 }
 
 /* The server selects those of the service; a proxy may not. */

@@ -152,6 +152,7 @@ static void describe(const struct source_item *item, struct source_backend *ret)
 	*ret = (struct source_backend){.address = item->address,
 				       .weight = item->weight,
 				       .priority = (uint8_t)item->priority,
+				       .port = (uint16_t)item->port,
 				       .zone = *item->zone ? item->zone : NULL,
 				       .name = *item->name ? item->name : NULL,
 				       .labels_count = item->labels_count};
@@ -226,8 +227,11 @@ static void take_lists(struct source_table *sources, unsigned most, struct takin
 		source->pending = (struct source_list){0};
 		source->fresh = false;
 		source->applying = true;
-		taking->changes[taking->count] = (struct source_change){
-		    .service = source->service, .list = at, .count = list->count};
+		taking->changes[taking->count] =
+		    (struct source_change){.service = source->service,
+					   .list = at,
+					   .count = list->count,
+					   .has_ports = source->opened->kind->has_ports};
 		for (unsigned i = 0; i < list->count; i++)
 			describe(&list->items[i], at++);
 		taking->sources[taking->count++] = source;

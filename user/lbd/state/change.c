@@ -148,11 +148,17 @@ static int change_existing(struct state *state, const char *name, const struct a
 	return 0;
 }
 
+/* Of its own; 0: it names none. */
+static uint16_t change_port(const struct change *change, const struct state_put *put)
+{
+	return change->file ? change->file->port : put->port;
+}
+
 int change_check_address(const struct state *state, const struct change *change,
 			 const struct state_put *put, struct error *err)
 {
-	int rc =
-	    config_check_backend(state->config, change->service->config, &change->address, err);
+	int rc = config_check_backend(state->config, change->service->config, &change->address,
+				      change_port(change, put), err);
 
 	if (!rc && addr_is_own(&change->address))
 		rc = error_set(err, -EINVAL,
@@ -167,7 +173,7 @@ int change_check_address(const struct state *state, const struct change *change,
 
 static bool says_more_than_weight(const struct state_put *put)
 {
-	return put->tag || put->priority || put->backup || put->target.port ||
+	return put->tag || put->priority || put->backup || put->port || put->target.port ||
 	       put->target.agent_port || put->target.address.family;
 }
 
@@ -184,6 +190,9 @@ int change_check_rest(const struct change *change, const struct state_put *put, 
 	if (put->backup && put->priority)
 		return error_set(err, -EINVAL, "priority: %u: " CONFIG_BACKUP_PRIORITY,
 				 put->priority);
+	if (put->port && config_why_no_port(change->service->config))
+		return error_set(err, -EINVAL, "port: %u: %s", put->port,
+				 config_why_no_port(change->service->config));
 	if (put->target.address.family && health_spec_to_vip(&change->service->config->health))
 		return error_set(
 		    err, -EINVAL,
@@ -196,8 +205,8 @@ int change_check_rest(const struct change *change, const struct state_put *put, 
 	return 0;
 }
 
-int change_check_real(const struct state *state, const struct change *change, struct reals *reals,
-		      struct error *err)
+int change_check_real(const struct state *state, const struct change *change,
+		      const struct state_put *put, struct reals *reals, struct error *err)
 {
 	const struct config_service *service = change->service->config;
 	struct reals of_world = {0};
@@ -208,9 +217,17 @@ int change_check_real(const struct state *state, const struct change *change, st
 	if (!reals && reals_of_world(&state->world, &of_world))
 		return error_set(err, -ENOMEM, "out of memory");
 	rc = reals_admit(reals ? reals : &of_world, service, &change->address,
-			 config_real_port(service, change->file), err);
+			 config_real_port(service, change_port(change, put)), err);
 	reals_done(&of_world);
 	return rc;
+}
+
+void change_note_port(struct change *change, const struct state_put *put)
+{
+	bool there = change->backend && !change->backend->removed;
+
+	change->to_port = config_real_port(change->service->config, change_port(change, put));
+	change->from_port = there ? change->backend->port : change->to_port;
 }
 
 void change_set_added(struct override *entry, const struct state_put *put)
@@ -221,6 +238,7 @@ void change_set_added(struct override *entry, const struct state_put *put)
 	entry->weight = put->weight;
 	entry->priority = put->priority;
 	entry->backup = put->backup;
+	entry->port = put->port;
 	entry->target = put->target;
 }
 
@@ -237,7 +255,7 @@ int state_backend_add(struct state *state, const char *service, const struct add
 		return change_refuse(&change, err, -EEXIST, "already exists");
 	if (change_check_address(state, &change, put, &flaw) ||
 	    change_check_rest(&change, put, &flaw) ||
-	    change_check_real(state, &change, NULL, &flaw))
+	    change_check_real(state, &change, put, NULL, &flaw))
 		return change_refuse(&change, err, -EINVAL, flaw.text);
 	change_set_added(change.entry, put);
 	change_set_label(&change, change.file ? change.file->tag : put->tag, address);

@@ -15,6 +15,7 @@ struct change {
 	struct override *entry;
 	const char *name; /* of the service: that of its config, which the switch keeps */
 	struct addr address;
+	uint16_t from_port, to_port; /* it gets another one; equal: it does not */
 	/* "web 192.0.2.10:80/tcp: backend web-1 10.0.0.11" */
 	char label[SERVICE_LABEL + CONFIG_BACKEND_LABEL + 16];
 };
@@ -42,10 +43,12 @@ int change_check_address(const struct state *state, const struct change *change,
 int change_check_rest(const struct change *change, const struct state_put *put, struct error *err);
 /* No other service has its real. reals: those of the world and of what comes with it, which it is
  * added to; NULL: it comes alone. */
-int change_check_real(const struct state *state, const struct change *change, struct reals *reals,
-		      struct error *err);
+int change_check_real(const struct state *state, const struct change *change,
+		      const struct state_put *put, struct reals *reals, struct error *err);
 /* Makes it one that is removed. */
 void change_set_removed(struct override *entry);
+/* Notes from_port and to_port, before the switch. */
+void change_note_port(struct change *change, const struct state_put *put);
 /* Makes an added backend what put says. */
 void change_set_added(struct override *entry, const struct state_put *put);
 /* A line and an event, also after change_end. */

@@ -35,7 +35,7 @@ static struct member member_of(const struct config_service *service,
 			       const struct config_backend *file, const struct override *change)
 {
 	struct member member = {.address = file->address,
-				.port = config_real_port(service, file),
+				.port = config_real_port(service, file->port),
 				.tag = file->tag,
 				.weight = file->weight,
 				.priority = file->priority,
@@ -120,15 +120,16 @@ static int members_of(const struct side *side, const struct config_service *serv
 
 		if (config_index_backend(&side->index, service, &change->address))
 			continue;
-		add_member(&members, &(struct member){.address = change->address,
-						      .port = config_real_port(service, NULL),
-						      .tag = change->tag,
-						      .weight = change->weight,
-						      .priority = change->priority,
-						      .backup = change->backup,
-						      .target = change->target,
-						      .drain = change->drain,
-						      .admin = change->admin});
+		add_member(&members,
+			   &(struct member){.address = change->address,
+					    .port = config_real_port(service, change->port),
+					    .tag = change->tag,
+					    .weight = change->weight,
+					    .priority = change->priority,
+					    .backup = change->backup,
+					    .target = change->target,
+					    .drain = change->drain,
+					    .admin = change->admin});
 	}
 	*ret = members;
 	return 0;
@@ -179,8 +180,12 @@ static void compare_tags(const char *service, const struct member *old, const st
 static void compare_member(const char *service, const struct member *old, const struct member *new,
 			   struct sentences *ret)
 {
+	char port[16] = "";
+
 	if (!old) {
-		say(ret, service, new, "added, weight %" PRIu32 "%s%s", new->weight,
+		if (new->port)
+			snprintf(port, sizeof(port), ", port %u", new->port);
+		say(ret, service, new, "added, weight %" PRIu32 "%s%s%s", new->weight, port,
 		    new->backup ? ", backup" : "", new->drain ? ", drained" : "");
 		return;
 	}

@@ -45,7 +45,7 @@ static int check_entry(struct override_filter *filter, const struct override *en
 			   : 0;
 	if (!service || !entry->added)
 		return error_set(why, -ENOENT, "no longer in the config");
-	rc = config_index_check_backend(index, service, &entry->address, why);
+	rc = config_index_check_backend(index, service, &entry->address, entry->port, why);
 	if (rc)
 		return rc;
 	if (config_index_named(index, service, config_tag_name(entry->tag)))
@@ -110,6 +110,7 @@ static void keep_orders(struct state *state, const struct config_index *index,
 	entry->tag = NULL;
 	entry->priority = 0;
 	entry->backup = false;
+	entry->port = 0;
 	entry->target = (struct config_target){0};
 	entry->added = entry->has_weight = false;
 	entry->origin = ORIGIN_config;

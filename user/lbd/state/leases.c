@@ -42,7 +42,8 @@ static void set_end(struct state *state, struct override *entry, uint64_t until_
 static bool is_as_put(const struct override *entry, const struct state_put *put)
 {
 	return entry->weight == put->weight && entry->priority == put->priority &&
-	       entry->backup == put->backup && config_target_equal(&entry->target, &put->target) &&
+	       entry->backup == put->backup && entry->port == put->port &&
+	       config_target_equal(&entry->target, &put->target) &&
 	       config_tag_equal(entry->tag, put->tag);
 }
 

@@ -179,11 +179,13 @@ static void warn_of_ports(const struct state *state, const struct config_service
 					    *before = config_find_backend(was, &backend->address);
 
 		if (!before ||
-		    config_real_port(was, before) == config_real_port(service, backend) || count++)
+		    config_real_port(was, before->port) ==
+			config_real_port(service, backend->port) ||
+		    count++)
 			continue;
 		first = backend;
-		from = config_real_port(was, before);
-		to = config_real_port(service, backend);
+		from = config_real_port(was, before->port);
+		to = config_real_port(service, backend->port);
 	}
 	if (!count)
 		return;

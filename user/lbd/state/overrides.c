@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Run-time changes as a value and as a JSON file: { "version": 1, "backends": [ { "service",
  * "address", ... } ], "tags": [ { "service", "address", "name", "labels" } ], "places": [ {
- * "service", "address", "zone", "priority", "backup", "health" } ], "states": [ { "service",
- * "address", "state" } ], "origins": [ { "service", "address", "from", "ttl_ms",
+ * "service", "address", "zone", "priority", "backup", "port", "health" } ], "states": [ {
+ * "service", "address", "state" } ], "origins": [ { "service", "address", "from", "ttl_ms",
  * "until_ms" } ], "services": [ { "service", ... } ], "node": { "drain": true, ... } }.
  *
  * An older lbd must find what it knows, above all drains: the first lbd refuses an entry of
@@ -238,6 +238,7 @@ bool overrides_tidy(struct overrides *overrides, struct override *entry,
 		entry->ttl_ms = entry->until_ms = 0;
 		entry->priority = 0;
 		entry->backup = false;
+		entry->port = 0;
 		entry->target = (struct config_target){0};
 		config_tag_unref(entry->tag);
 		entry->tag = NULL;
@@ -330,7 +331,8 @@ static bool same_entry(const struct override *a, const struct override *b)
 	       a->added == b->added && a->removed == b->removed && a->undrain == b->undrain &&
 	       a->admin == b->admin && a->origin == b->origin && a->ttl_ms == b->ttl_ms &&
 	       a->until_ms == b->until_ms && a->priority == b->priority && a->backup == b->backup &&
-	       config_target_equal(&a->target, &b->target) && config_tag_equal(a->tag, b->tag);
+	       a->port == b->port && config_target_equal(&a->target, &b->target) &&
+	       config_tag_equal(a->tag, b->tag);
 }
 
 static bool same_order(const struct node_order *a, const struct node_order *b)
@@ -613,34 +615,35 @@ static int set_zone(struct override *entry, const char *zone)
 static int one_place_from_json(json_t *item, struct overrides *into, const char *path,
 			       unsigned index, struct unknown_keys *unknown, struct error *err)
 {
-	static const char *const known[] = {"service", "address", "zone", "priority",
-					    "backup",  "health",  NULL};
+	static const char *const known[] = {"service", "address", "zone",   "priority",
+					    "backup",  "port",    "health", NULL};
 	const char *service, *text, *zone = NULL;
 	json_t *health = NULL;
-	json_int_t priority = 0;
+	json_int_t priority = 0, port = 0;
 	struct config_target target;
 	struct override *entry;
 	struct addr address;
 	json_error_t why;
 	int backup = 0;
 
-	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s?s, s?I, s?b, s?o}", "service", &service,
-			   "address", &text, "zone", &zone, "priority", &priority, "backup",
-			   &backup, "health", &health))
+	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s?s, s?I, s?b, s?I, s?o}", "service",
+			   &service, "address", &text, "zone", &zone, "priority", &priority,
+			   "backup", &backup, "port", &port, "health", &health))
 		return error_set(err, -EINVAL, "%s: place %u: %s", path, index, why.text);
 	look_for_unknown(item, known, unknown);
 	if (addr_parse(text, &address) || (zone && !config_zone_fits(zone)) || priority < 0 ||
-	    priority > CONFIG_MAX_PRIORITY || (priority && backup) ||
+	    priority > CONFIG_MAX_PRIORITY || (priority && backup) || port < 0 || port > 65535 ||
 	    target_from_json(health, &target, unknown))
 		return error_set(err, -EINVAL,
 				 "%s: place %u: expected an IP address, a zone, a priority of 0 to "
-				 "%d or backup, and where it is checked",
+				 "%d or backup, a port, and where it is checked",
 				 path, index, CONFIG_MAX_PRIORITY);
 	entry = overrides_find(into, service, &address);
 	if (!entry || !entry->added)
 		return 0;
 	entry->priority = (uint8_t)priority;
 	entry->backup = backup;
+	entry->port = (uint16_t)port;
 	entry->target = target;
 	return zone && set_zone(entry, zone) ? error_set(err, -ENOMEM, "%s: out of memory", path)
 					     : 0;
@@ -996,6 +999,8 @@ static json_t *one_place_to_json(const struct override *entry)
 		json_object_set_new(item, "priority", json_integer(entry->priority));
 	if (entry->backup)
 		json_object_set_new(item, "backup", json_true());
+	if (entry->port)
+		json_object_set_new(item, "port", json_integer(entry->port));
 	if (target->port)
 		json_object_set_new(health, "port", json_integer(target->port));
 	if (target->agent_port)
@@ -1046,7 +1051,7 @@ static bool has_place(const struct override *entry)
 {
 	static const struct config_target none;
 
-	return config_tag_zone(entry->tag) || entry->priority || entry->backup ||
+	return config_tag_zone(entry->tag) || entry->priority || entry->backup || entry->port ||
 	       !config_target_equal(&entry->target, &none);
 }
 

@@ -32,6 +32,7 @@ struct override {
 	/* of an added one; tag: name, zone and labels; NULL: none of them */
 	uint8_t priority;
 	bool backup;
+	uint16_t port; /* with `forward: nat`; 0: that of the service */
 	struct config_target target;
 	struct config_tag *tag;
 	/* Of an added one, ORIGIN_lease or ORIGIN_source: the backend has not been added by hand,

@@ -210,7 +210,7 @@ int reals_check_config(const struct world *present, const struct config *config,
 		task_pause();
 		for (unsigned j = 0; j < service->backends_count && !rc; j++)
 			rc = admit_named(&reals, service, &service->backends[j].address,
-					 config_real_port(service, &service->backends[j]), err);
+					 config_real_port(service, service->backends[j].port), err);
 	}
 	reals_done(&reals);
 	return rc;

@@ -26,9 +26,16 @@ static int check_put(const struct change *change, const struct override *entry, 
 	return 0;
 }
 
-static void report_put(const struct change *change, const struct state_put *put, bool is_new)
+static void report_put(const struct state *state, const struct change *change,
+		       const struct state_put *put, bool is_new)
 {
 	char ttl[DURATION_TEXT];
+
+	if (change->from_port != change->to_port)
+		state_warn(state,
+			   "%s: port %u -> %u: connections end, as their packets go to the new "
+			   "port",
+			   change->label, change->from_port, change->to_port);
 
 	change_report(change, EVENT_backend_registered, " %s, weight %" PRIu32 "%s%s",
 		      is_new ? "registered" : "changed its registration", put->weight,
@@ -67,16 +74,17 @@ int state_backend_put(struct state *state, const char *service, const struct add
 	if ((rc = check_put(&change, change.entry, &flaw)) ||
 	    (rc = change_check_address(state, &change, put, &flaw)) ||
 	    (rc = change_check_rest(&change, put, &flaw)) ||
-	    (rc = change_check_real(state, &change, NULL, &flaw)))
+	    (rc = change_check_real(state, &change, put, NULL, &flaw)))
 		return change_refuse(&change, err, rc, flaw.text);
 	is_new = !change.backend || change.backend->removed;
 	if (is_new)
 		change.entry->drain = false;
+	change_note_port(&change, put);
 	set_lease(change.entry, put);
 	change_set_label(&change, put->tag, address);
 	rc = change_end(state, &change, err);
 	if (!rc)
-		report_put(&change, put, is_new);
+		report_put(state, &change, put, is_new);
 	return rc;
 }
 
@@ -175,7 +183,7 @@ static void join(struct group *group, struct state_registration *each)
 	    check_put(change, overrides_find(&group->next, each->service, &each->address), &flaw) ||
 	    change_check_address(group->state, change, &each->put, &flaw) ||
 	    change_check_rest(change, &each->put, &flaw) ||
-	    change_check_real(group->state, change, &group->reals, &flaw))
+	    change_check_real(group->state, change, &each->put, &group->reals, &flaw))
 		return;
 	change->entry = overrides_get(&group->next, each->service, &each->address);
 	if (!change->entry)
@@ -184,6 +192,7 @@ static void join(struct group *group, struct state_registration *each)
 	member.was_down = change->service->status == SERVICE_DOWN;
 	if (member.is_new)
 		change->entry->drain = false;
+	change_note_port(change, &each->put);
 	set_lease(change->entry, &each->put);
 	change_set_label(change, each->put.tag, &each->address);
 	add_member(group, &member);
@@ -242,7 +251,7 @@ static void warn_and_report(struct state *state, const struct member *member)
 	if (each->leaves)
 		change_report_removed(&member->change, each->now);
 	else
-		report_put(&member->change, &each->put, member->is_new);
+		report_put(state, &member->change, &each->put, member->is_new);
 }
 
 /* After the switch: nothing of the former world is there any more. shared: what it warned of. */

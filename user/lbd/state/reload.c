@@ -156,9 +156,10 @@ static bool can_stay(const struct config_index *next, const struct config_servic
 
 	if (service && entry->origin == ORIGIN_source && !config_from_kind(&service->from))
 		return false;
-	return file || (service && entry->added &&
-			!config_index_check_backend(next, service, &entry->address, &why) &&
-			!config_index_named(next, service, config_tag_name(entry->tag)));
+	return file ||
+	       (service && entry->added &&
+		!config_index_check_backend(next, service, &entry->address, entry->port, &why) &&
+		!config_index_named(next, service, config_tag_name(entry->tag)));
 }
 
 /* The name that the file gives the backend, else that of the run-time change. */

@@ -50,7 +50,8 @@ static const struct service_override *added_entry(const struct saving *saving, u
 
 /* ---- backends of services that are added: in the keys of the service ---- */
 
-static void add_place(json_t *keys, const struct override *entry)
+static void add_place(json_t *keys, const struct config_service *service,
+		      const struct override *entry)
 {
 	const char *zone = config_tag_zone(entry->tag);
 	const struct config_target *target = &entry->target;
@@ -63,6 +64,8 @@ static void add_place(json_t *keys, const struct override *entry)
 		json_object_set_new(keys, "priority", json_integer(entry->priority));
 	if (entry->backup)
 		json_object_set_new(keys, "backup", json_true());
+	if (entry->port && !config_why_no_port(service))
+		json_object_set_new(keys, "port", json_integer(entry->port));
 	if (target->port)
 		json_object_set_new(health, "port", json_integer(target->port));
 	if (target->address.family)
@@ -76,7 +79,7 @@ static void add_place(json_t *keys, const struct override *entry)
 }
 
 /* NULL: out of memory. A new reference. */
-static json_t *backend_keys(const struct override *entry)
+static json_t *backend_keys(const struct config_service *service, const struct override *entry)
 {
 	const char *name = config_tag_name(entry->tag);
 	char address[ADDR_TEXT];
@@ -86,7 +89,7 @@ static json_t *backend_keys(const struct override *entry)
 	if (keys && name)
 		json_object_set_new(keys, "name", json_string(name));
 	if (keys)
-		add_place(keys, entry);
+		add_place(keys, service, entry);
 	if (keys && entry->drain)
 		json_object_set_new(keys, "drain", json_true());
 	if (keys && entry->tag && entry->tag->labels_count) {
@@ -133,7 +136,7 @@ static int change_added(struct saving *saving, const struct config_service *serv
 	if (!backends)
 		return -ENOMEM;
 	if (!backend)
-		return json_array_append_new(backends, backend_keys(entry)) ? -ENOMEM : 0;
+		return json_array_append_new(backends, backend_keys(service, entry)) ? -ENOMEM : 0;
 	change_keys(backends, (size_t)(backend - service->backends), entry);
 	return 0;
 }
@@ -194,6 +197,7 @@ static void edit_backend(struct saving *saving, const struct config_service *ser
 	    .tag = entry->tag,
 	    .priority = entry->priority,
 	    .backup = entry->backup,
+	    .port = config_why_no_port(service) ? 0 : entry->port,
 	    .target = &entry->target,
 	    .remove = entry->removed,
 	    .has_weight = entry->has_weight,

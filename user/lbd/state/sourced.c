@@ -168,7 +168,8 @@ struct applying {
 	const struct config_service *service;
 	const struct source_backend *list;
 	unsigned count;
-	bool *unfit; /* of each of list */
+	bool has_ports; /* source_change */
+	bool *unfit;    /* of each of list */
 	unsigned unfit_count;
 	struct lookup addresses; /* of list */
 	struct lookup names;     /* of added backends of the service, in next */
@@ -275,19 +276,36 @@ static int make_tag(struct applying *applying, const struct source_backend *back
 	return *ret ? 0 : -ENOMEM;
 }
 
+/* Its own, as the service can use it; 0: none. */
+static uint16_t port_of(const struct applying *applying, const struct source_backend *backend)
+{
+	return config_why_no_port(applying->service) ? 0 : backend->port;
+}
+
+/* Somebody has written down a port that has no meaning; NULL: nobody has. */
+static const char *why_no_port(const struct applying *applying,
+			       const struct source_backend *backend)
+{
+	return backend->port && !applying->has_ports ? config_why_no_port(applying->service) : NULL;
+}
+
 /* May it be a backend of the service? The rules of the file. */
 static bool is_fit(struct applying *applying, const struct source_backend *backend)
 {
+	uint16_t port = port_of(applying, backend);
 	struct error why;
 
-	if (config_index_check_backend(&applying->batch->index, applying->service,
-				       &backend->address, &why))
+	if (why_no_port(applying, backend))
+		ignore(applying, backend, "port: %u: %s", backend->port,
+		       why_no_port(applying, backend));
+	else if (config_index_check_backend(&applying->batch->index, applying->service,
+					    &backend->address, port, &why))
 		ignore(applying, backend, "%s", why.text);
 	else if (addr_is_own(&backend->address))
 		ignore(applying, backend,
 		       "is an address of this host: expected the address of a backend");
 	else if (reals_admit(&applying->batch->reals, applying->service, &backend->address,
-			     config_real_port(applying->service, NULL), &why))
+			     config_real_port(applying->service, port), &why))
 		ignore(applying, backend, "%s", why.text);
 	else
 		return true;
@@ -316,7 +334,9 @@ static void look_for_unfit(struct applying *applying)
 		    find_entry(applying, &applying->batch->next, &backend->address, &shadowed);
 
 		task_pause();
-		if (shadowed || (entry && entry->origin == ORIGIN_source))
+		if (shadowed ||
+		    (entry && entry->origin == ORIGIN_source &&
+		     entry->port == port_of(applying, backend) && !why_no_port(applying, backend)))
 			continue;
 		applying->unfit[i] = !is_fit(applying, backend);
 		applying->unfit_count += applying->unfit[i];
@@ -347,14 +367,16 @@ static int apply_one(struct applying *applying, const struct source_backend *bac
 	}
 	applying->done.added += is_new;
 	applying->done.changed +=
-	    !is_new && (entry->weight != backend->weight || entry->priority != backend->priority ||
-			!config_tag_equal(entry->tag, tag));
+	    !is_new &&
+	    (entry->weight != backend->weight || entry->priority != backend->priority ||
+	     entry->port != port_of(applying, backend) || !config_tag_equal(entry->tag, tag));
 	config_tag_unref(entry->tag);
 	entry->tag = tag;
 	entry->added = entry->has_weight = true;
 	entry->weight = backend->weight;
 	entry->priority = backend->priority;
 	entry->backup = false;
+	entry->port = port_of(applying, backend);
 	entry->target = (struct config_target){0};
 	entry->origin = ORIGIN_source;
 	note_name(applying, entry);
@@ -435,7 +457,9 @@ static bool is_in_force(struct applying *applying)
 		shadowed_count += shadowed;
 		if (!shadowed &&
 		    (!entry || entry->origin != ORIGIN_source || entry->weight != backend->weight ||
-		     entry->priority != backend->priority || !same_tag(entry->tag, backend)))
+		     entry->priority != backend->priority ||
+		     entry->port != port_of(applying, backend) || why_no_port(applying, backend) ||
+		     !same_tag(entry->tag, backend)))
 			return false;
 	}
 	for (unsigned i = 0; i < next->count; i++)
@@ -480,7 +504,8 @@ static int apply_change(struct batch *batch, struct source_change *change)
 	struct applying applying = {.batch = batch,
 				    .service = config_index_name(&batch->index, change->service),
 				    .list = change->list,
-				    .count = change->count};
+				    .count = change->count,
+				    .has_ports = change->has_ports};
 	int rc = 0;
 
 	if (!applying.service || !config_from_kind(&applying.service->from))

@@ -351,6 +351,7 @@ struct state_put {
 	uint32_t weight;
 	uint8_t priority;
 	bool backup;
+	uint16_t port; /* with `forward: nat`; 0: that of the service */
 	struct config_target target;
 	/* name, zone and labels, of which a reference is taken; NULL: none of them */
 	struct config_tag *tag;
@@ -399,6 +400,7 @@ struct source_backend {
 	struct addr address;
 	uint32_t weight;  /* at most CONFIG_MAX_WEIGHT */
 	uint8_t priority; /* at most CONFIG_MAX_PRIORITY */
+	uint16_t port;    /* 0: none is named */
 	const char *name; /* NULL: none; as config_tag_name_fits */
 	const char *zone; /* NULL: none; as config_zone_fits */
 	struct config_label labels[CONFIG_LABELS_MAX];
@@ -419,6 +421,7 @@ struct source_change {
 	const char *service;
 	const struct source_backend *list;
 	unsigned count;
+	bool has_ports; /* each has one: that is no mistake where the service cannot use it */
 	struct source_applied done;
 	int rc; /* 0, or -errno with err set: the service is as it was */
 	struct error err;

@@ -138,9 +138,9 @@ bool service_same_check(const struct config_service *a, const struct config_serv
 	struct health_spec x = a->health, y = b->health;
 
 	if (!x.port)
-		x.port = default_port(a, config_real_port(a, NULL));
+		x.port = default_port(a, config_real_port(a, 0));
 	if (!y.port)
-		y.port = default_port(b, config_real_port(b, NULL));
+		y.port = default_port(b, config_real_port(b, 0));
 	return health_spec_same(&x, &y);
 }
 

@@ -298,7 +298,7 @@ static int add_from_file(struct service *service, const struct changes *changes)
 		if (!backend)
 			return -ENOMEM;
 		backend->tag = config_tag_ref(wanted->tag);
-		backend->port = config_real_port(config, wanted);
+		backend->port = config_real_port(config, wanted->port);
 		backend_rank(backend, wanted->priority, wanted->backup, changes->zone);
 		backend->target = wanted->target;
 		backend->weight = change && change->has_weight ? change->weight : wanted->weight;
@@ -329,7 +329,7 @@ static int add_from_overrides(struct service *service, const struct changes *cha
 		backend->tag = config_tag_ref(change->tag);
 		backend_rank(backend, change->priority, change->backup, changes->zone);
 		backend->target = change->target;
-		backend->port = config_real_port(service->config, NULL);
+		backend->port = config_real_port(service->config, change->port);
 		backend->weight = change->weight;
 		backend->admin = change->admin;
 		backend->origin =
@@ -354,7 +354,7 @@ static uint16_t leaving_port(const struct service *service, const struct backend
 {
 	if (service->config->forward != LB_FORWARD_NAT)
 		return 0;
-	return before->port ? before->port : config_real_port(service->config, NULL);
+	return before->port ? before->port : config_real_port(service->config, 0);
 }
 
 /* Backends that are no longer wanted stay while flows depend on them. */
