@@ -397,12 +397,16 @@ static void a_vip_without_a_usable_route_is_named(void **state)
 	here("ip route del default");
 	assert_int_not_equal(detour_prepare(detours, &vip, why), 0);
 	assert_string_equal(why, "check not sent: the kernel has no route to the VIP " VIP4
-				 ": health: to: vip needs one, such as a default route");
+				 ": a check that goes there needs one, such as a default route");
 	here("ip addr add " VIP4 "/32 dev lo");
+	assert_int_not_equal(detour_prepare(detours, &vip, why), 0); /* what was found holds */
+	assert_string_equal(why, "check not sent: the kernel has no route to the VIP " VIP4
+				 ": a check that goes there needs one, such as a default route");
+	detour_missed(detours);
 	assert_int_not_equal(detour_prepare(detours, &vip, why), 0);
 	assert_string_equal(why, "check not sent: the kernel's route to the VIP " VIP4
-				 " leads to this host, which has its address: health: to: vip "
-				 "needs an Ethernet device");
+				 " leads to this host, which has its address: a check that goes "
+				 "there needs an Ethernet device");
 	here("ip addr del " VIP4 "/32 dev lo");
 }
 

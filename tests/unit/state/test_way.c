@@ -42,7 +42,7 @@ static int begin(void **unused)
 	    .vip = test_addr("192.0.2.10"),
 	    .forward = LB_FORWARD_L2,
 	    .health = {.type = (char *)"tcp",
-		       .to_vip = true,
+		       .to = HEALTH_TO_VIP,
 		       .interval_ms = 10,
 		       .timeout_ms = 30000,
 		       .rise = 1,
@@ -172,8 +172,8 @@ static void check_that_got_no_way_is_refused_also_when_another_gets_one(void **u
 	assert_int_equal(with.way, 7);
 	wait_for(&refused);
 	assert_int_equal(refused.outcome, HEALTH_FAILED);
-	assert_string_equal(refused.why, "check not sent: the program that health: to: vip needs "
-					 "is refused: No space left on device");
+	assert_string_equal(refused.why, "check not sent: the program that sends it through the "
+					 "tunnel is refused: No space left on device");
 	backend_drop_way(&with);
 	assert_false(with.has_way);
 }

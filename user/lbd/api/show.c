@@ -337,6 +337,26 @@ static json_t *levels_json(const struct service *service)
 	return levels;
 }
 
+/* How many backends are checked where; null: none is checked. */
+static json_t *aims_json(const struct service *service)
+{
+	json_int_t vip = 0, own = 0;
+	struct health_aim all = {0};
+
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		struct health_aim aim = {0};
+
+		backend_aim(service->backends[i], &aim);
+		vip += aim.vip;
+		own += aim.backend;
+		if (aim.prevented)
+			all = aim;
+	}
+	if (!vip && !own)
+		return json_null();
+	return json_pack("{s:I, s:I, s:s}", "vip", vip, "backend", own, "hint", all.why);
+}
+
 json_t *api_service_json(const struct api *api, const struct service *service)
 {
 	const struct config_service *config = service->config;
@@ -351,7 +371,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
 	return json_pack(
 	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I, "
-	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:o, s:f, s:o, s:b, s:o, s:o, s:I, s:I}",
+	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:o, s:f, s:o, s:b, s:o, s:o, s:I, s:I, s:o}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
 	    config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
 	    config->algorithm->name, "forward", forward_name(config->forward), "tracking",
@@ -368,7 +388,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    service_flows_per_s(service), "connects", service_connects_json(api->dp, &key),
 	    "runtime", config->file == CONFIG_RUNTIME, "source", source_json(api, config), "levels",
 	    levels_json(service), "returned_packets", number(stats.returned.packets),
-	    "returned_bytes", number(stats.returned.bytes));
+	    "returned_bytes", number(stats.returned.bytes), "checks_to", aims_json(service));
 }
 
 /* ---- backends ---- */
@@ -435,8 +455,17 @@ static json_t *latency_json(const struct latency_sum *sum, unsigned percent)
 	return sum->total ? json_integer(latency_quantile(sum, percent)) : json_null();
 }
 
+/* null: it is not checked. */
+static json_t *aim_json(const struct health_aim *aim)
+{
+	if (!aim->vip && !aim->backend)
+		return json_null();
+	return json_string(!aim->backend ? "vip" : !aim->vip ? "backend" : "both");
+}
+
 /* What its health checks found since lbd's start, and how long those of the last minutes took. */
-static json_t *checks_json(const struct backend *backend, uint64_t wall_ms)
+static json_t *checks_json(const struct backend *backend, const struct health_aim *aim,
+			   uint64_t wall_ms)
 {
 	struct latency_sum sum = {0};
 	json_t *failure = json_null();
@@ -447,10 +476,11 @@ static json_t *checks_json(const struct backend *backend, uint64_t wall_ms)
 				    number(wall_ms > backend->failed_ms
 					       ? (wall_ms - backend->failed_ms) / 1000
 					       : 0));
-	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "passed", number(backend->passed),
-			 "failed", number(backend->failed), "losses", number(backend->losses),
-			 "p50_us", latency_json(&sum, 50), "p95_us", latency_json(&sum, 95),
-			 "p99_us", latency_json(&sum, 99), "last_failure", failure);
+	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:s}", "passed",
+			 number(backend->passed), "failed", number(backend->failed), "losses",
+			 number(backend->losses), "p50_us", latency_json(&sum, 50), "p95_us",
+			 latency_json(&sum, 95), "p99_us", latency_json(&sum, 99), "last_failure",
+			 failure, "to", aim_json(aim), "to_why", aim->why);
 }
 
 /* What the algorithm goes by; null: by something else, or it is not known. */
@@ -518,14 +548,28 @@ json_t *api_port_json(const struct backend *backend)
 								   : json_null();
 }
 
+#define HINT (BACKEND_HINT + HEALTH_WHY + 64)
+
+/* What is to be looked at, though the backend is up. */
+static const char *hint_of(const struct backend *backend, const struct health_aim *aim,
+			   char text[HINT])
+{
+	backend_hint(backend, text);
+	if (!*text && aim->prevented)
+		snprintf(text, HINT, "its checks go to its own address: %s", aim->why);
+	return text;
+}
+
 json_t *api_backend_json(struct api *api, const struct backend *backend)
 {
 	uint64_t now = clock_wall_ms();
 	struct dp_backend_stats stats = {0};
 	struct dp_service key;
-	char address[ADDR_TEXT], hint[BACKEND_HINT];
+	struct health_aim aim = {0};
+	char address[ADDR_TEXT], hint[HINT];
 
 	service_key(backend->service, &key);
+	backend_aim(backend, &aim);
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
 	return json_pack(
 	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
@@ -543,13 +587,13 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    number(stats.kept_slots), "drained", backend->condition == BACKEND_DRAINED, "drain",
 	    drain_json(backend, &stats), "next_hop", next_hop_json(api, backend), "admin",
 	    admin_state_name(backend->admin), "agent", agent_json(backend), "checks",
-	    checks_json(backend, now), "damped_s", damped_json(backend), "response_us",
+	    checks_json(backend, &aim, now), "damped_s", damped_json(backend), "response_us",
 	    response_json(backend), "connects", backend_connects_json(api->dp, &key, backend),
 	    "from", origin_name(backend->origin), "lease", lease_json(backend), "zone",
 	    config_tag_zone(backend->tag), "priority", backend->priority, "local",
 	    !backend->elsewhere, "health", target_json(&backend->target), "port",
 	    api_port_json(backend), "returned_packets", number(stats.returned.packets),
-	    "returned_bytes", number(stats.returned.bytes), "hint", backend_hint(backend, hint));
+	    "returned_bytes", number(stats.returned.bytes), "hint", hint_of(backend, &aim, hint));
 }
 
 #define FILTER_MAX 256 /* bytes */
