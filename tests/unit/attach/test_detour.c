@@ -410,6 +410,50 @@ static void a_vip_without_a_usable_route_is_named(void **state)
 	here("ip addr del " VIP4 "/32 dev lo");
 }
 
+/* Each would send the other's checks to backends of its own. */
+static void a_device_has_the_program_of_one_lbd(void **state)
+{
+	struct addr vip = test_addr(VIP4);
+	struct detours *other;
+	char why[DETOUR_WHY];
+	uint32_t number;
+
+	needs_root();
+	other = detours_new();
+	assert_non_null(other);
+	assert_int_equal(detour_add(detours, &number), 0);
+	assert_int_equal(detour_add(other, &number), 0);
+	assert_int_equal(detour_prepare(detours, &vip, why), 0);
+	assert_int_equal(detour_prepare(other, &vip, why), -EBUSY);
+	assert_string_equal(why, "check not sent: v0: another lbd sends its checks to VIPs through "
+				 "it");
+	here("tc filter show dev v0 egress | grep -q detour");
+	detours_free(detours);
+	detours = NULL;
+	detour_missed(other);
+	assert_int_equal(detour_prepare(other, &vip, why), 0);
+	detours_free(other);
+}
+
+/* The number of one that is gone is taken again, and all of them can be had. */
+static void numbers_of_ways_are_used_again(void **state)
+{
+	uint32_t number, first;
+
+	needs_root();
+	assert_int_equal(detour_add(detours, &first), 0);
+	for (unsigned i = 1; i < LB_DETOUR_WAYS; i++)
+		assert_int_equal(detour_add(detours, &number), 0);
+	assert_int_equal(detour_add(detours, &number), -ENOSPC);
+	detour_remove(detours, first + 7);
+	detour_remove(detours, first + 3);
+	assert_int_equal(detour_add(detours, &number), 0);
+	assert_int_equal(number, first + 3);
+	assert_int_equal(detour_add(detours, &number), 0);
+	assert_int_equal(number, first + 7);
+	assert_int_equal(detour_add(detours, &number), -ENOSPC);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -424,6 +468,8 @@ int main(void)
 	    TEST(a_removed_program_is_put_in_place_again),
 	    TEST(the_program_is_removed_at_the_end),
 	    TEST(a_vip_without_a_usable_route_is_named),
+	    TEST(a_device_has_the_program_of_one_lbd),
+	    TEST(numbers_of_ways_are_used_again),
 	};
 
 	return cmocka_run_group_tests(tests, netns_enter, NULL);

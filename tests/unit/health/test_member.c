@@ -333,6 +333,7 @@ static void a_host_that_cannot_send_there_checks_the_backend(void **state)
 	results(&found, 3);
 	assert_int_equal(found.status, HEALTH_UP);
 	assert_int_equal(net.to_vip, 0);
+	assert_aim(check, false, "no route to the VIP");
 	health_remove(check);
 	net.refusal = 0;
 	check = proven(&found);

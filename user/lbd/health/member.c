@@ -25,8 +25,8 @@ static bool runs(const struct member_probe *probe)
 	return probe->local || probe->remote;
 }
 
-/* Over TCP a probe to the VIP is what a client's connection is, if the port is that of the service.
- */
+/* Over TCP a probe to the VIP is what a client's connection is if the port is that of its
+ * service. */
 static bool is_as_a_client(const struct member *member, uint16_t port)
 {
 	return member->config->to == HEALTH_TO_AUTO && health_kind_connects(member->kind) && port &&
@@ -69,14 +69,21 @@ static bool goes_through_tunnel(const struct member *member)
 	return all->proof->proven && (!rc || failure_is_local(-rc));
 }
 
+/* Nothing yet, if it is to be found out. */
 static void add_obstacle(const struct member *member, struct health_aim *ret)
 {
 	const struct proof *proof = member->all->proof;
+	char why[FAILURE_TEXT] = "";
 
-	ret->backend = ret->prevented = true;
-	if (!find_obstacle(member, ret->why))
-		snprintf(ret->why, sizeof(ret->why),
-			 "no backend has answered through the tunnel yet: %.240s", proof->why);
+	ret->backend = true;
+	if (!find_obstacle(member, why)) {
+		if (!proof->why[0])
+			return;
+		snprintf(why, sizeof(why), "no backend has answered through the tunnel yet: %.240s",
+			 proof->why);
+	}
+	ret->prevented = true;
+	memcpy(ret->why, why, sizeof(ret->why));
 }
 
 /* Nothing is prevented where another way was not to be expected. */
@@ -103,10 +110,8 @@ void member_aim(const struct member *member, struct health_aim *ret)
 		ret->vip = true;
 	else if (!all->proof || !is_as_a_client(member, all->way.port))
 		add_reason(member, ret);
-	else if (all->proof->why[0] || all->proof->proven)
-		add_obstacle(member, ret);
 	else
-		ret->backend = true; /* it is to be found out yet */
+		add_obstacle(member, ret);
 }
 
 /* ---- one probe ---- */
@@ -357,7 +362,9 @@ static void went_astray(struct member_probe *probe, const struct attempt_result 
 			of.why = "the check did not take the tunnel: another tc program or rule of "
 				 "this host sent it elsewhere";
 		of.outcome = ATTEMPT_FAILED;
-		counted_ended(member, &of);
+		cancel_probe(&member->direct);
+		member->answers = false; /* whatever the backend does, the fault is this host's */
+		tell(member, &of);
 		return;
 	}
 	member->astray_ms = clock_monotonic_ms() + ASTRAY_MS;
