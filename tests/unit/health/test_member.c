@@ -260,7 +260,8 @@ static void one_that_has_answered_proves_the_way_for_all(void **state)
 	health_remove(b);
 }
 
-static void a_way_is_to_be_proven_again_when_its_last_check_has_gone(void **state)
+/* Such a reload takes all checks of a service away before it adds the new ones. */
+static void a_reload_that_changes_all_checks_keeps_what_is_proven(void **state)
 {
 	struct found found;
 	struct health_check *check = proven(&found);
@@ -268,8 +269,8 @@ static void a_way_is_to_be_proven_again_when_its_last_check_has_gone(void **stat
 	health_remove(check);
 	net.tunnel = "connect: timed out after 1 s";
 	check = add(HEALTH_TO_AUTO, &found);
-	results(&found, 5);
-	assert_int_equal(found.status, HEALTH_UP);
+	results(&found, 1);
+	assert_int_equal(found.status, HEALTH_DOWN);
 	health_remove(check);
 }
 
@@ -474,18 +475,18 @@ static void trials_come_at_once_and_then_once_a_second(void **state)
 {
 	struct proofs *proofs = proofs_new();
 	const struct addr vip = test_addr(VIP);
-	struct proof *proof = proof_get(proofs, &vip, 80);
+	struct proof *proof = proof_get(proofs, &vip, 80, 5000);
 	unsigned at_once = 0;
 
-	assert_ptr_equal(proof_get(proofs, &vip, 80), proof);
+	assert_ptr_equal(proof_get(proofs, &vip, 80, 5000), proof);
 	while (proof_try(proof, 5000))
 		at_once++;
 	assert_true(at_once >= 8 && at_once <= 32);
 	assert_false(proof_try(proof, 5999));
 	assert_true(proof_try(proof, 6000));
 	assert_false(proof_try(proof, 6001));
-	proof_put(proofs, proof);
-	proof_put(proofs, proof);
+	proof_put(proof, 6001);
+	proof_put(proof, 6001);
 	proofs_free(proofs);
 }
 
@@ -493,13 +494,32 @@ static void vips_and_ports_are_proven_apart(void **state)
 {
 	struct proofs *proofs = proofs_new();
 	const struct addr vip = test_addr(VIP), other = test_addr("192.0.2.11");
-	struct proof *of[] = {proof_get(proofs, &vip, 80), proof_get(proofs, &vip, 443),
-			      proof_get(proofs, &other, 80)};
+	struct proof *of[] = {proof_get(proofs, &vip, 80, 1), proof_get(proofs, &vip, 443, 1),
+			      proof_get(proofs, &other, 80, 1)};
 
 	of[0]->proven = true;
 	assert_false(of[1]->proven || of[2]->proven);
 	for (unsigned i = 0; i < 3; i++)
-		proof_put(proofs, of[i]);
+		proof_put(of[i], 1);
+	proofs_free(proofs);
+}
+
+static void what_nobody_has_asked_about_for_a_minute_is_to_be_proven_again(void **state)
+{
+	struct proofs *proofs = proofs_new();
+	const struct addr vip = test_addr(VIP);
+	struct proof *proof = proof_get(proofs, &vip, 80, 100000);
+
+	proof->proven = true;
+	proof_put(proof, 200000);
+	proof = proof_get(proofs, &vip, 80, 259999);
+	assert_true(proof->proven);
+	assert_ptr_equal(proof_get(proofs, &vip, 80, 900000), proof); /* it is in use */
+	proof_put(proof, 900000);
+	proof_put(proof, 900000);
+	proof = proof_get(proofs, &vip, 80, 960000);
+	assert_false(proof->proven);
+	proof_put(proof, 960000);
 	proofs_free(proofs);
 }
 
@@ -512,7 +532,7 @@ int main(int argc, char **argv)
 	    TEST(a_dead_backend_is_down_also_before_that),
 	    TEST(a_trial_without_an_answer_delays_nothing),
 	    TEST(one_that_has_answered_proves_the_way_for_all),
-	    TEST(a_way_is_to_be_proven_again_when_its_last_check_has_gone),
+	    TEST(a_reload_that_changes_all_checks_keeps_what_is_proven),
 	    TEST(a_failure_says_what_the_backend_may_lack),
 	    TEST(a_probe_that_passes_does_not_wait_for_the_one_beside_it),
 	    TEST(a_host_that_cannot_send_there_checks_the_backend),
@@ -526,6 +546,7 @@ int main(int argc, char **argv)
 	    TEST(what_is_asked_for_by_default_is_the_backend_by_both_ways),
 	    cmocka_unit_test(trials_come_at_once_and_then_once_a_second),
 	    cmocka_unit_test(vips_and_ports_are_proven_apart),
+	    cmocka_unit_test(what_nobody_has_asked_about_for_a_minute_is_to_be_proven_again),
 	};
 
 	if (health_is_worker(argc, argv))

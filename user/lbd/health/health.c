@@ -552,8 +552,10 @@ static void set_proof(struct health_check *check, const struct health_way *way)
 	struct proofs *proofs = check->health->proofs;
 	struct proof *former = check->all.proof;
 
-	check->all.proof = way->port ? proof_get(proofs, &way->to, way->port) : NULL;
-	proof_put(proofs, former);
+	uint64_t now_ms = clock_monotonic_ms();
+
+	check->all.proof = way->port ? proof_get(proofs, &way->to, way->port, now_ms) : NULL;
+	proof_put(former, now_ms);
 }
 
 void health_set_way(struct health_check *check, const struct health_way *way)
@@ -579,7 +581,7 @@ void health_remove(struct health_check *check)
 	event_del(&check->timer);
 	for (unsigned i = 0; i < check->members_count; i++)
 		member_done(&check->members[i]);
-	proof_put(check->health->proofs, check->all.proof);
+	proof_put(check->all.proof, clock_monotonic_ms());
 	LIST_REMOVE(check, link);
 	free_check(check);
 }

@@ -28,15 +28,34 @@ struct proofs *proofs_new(void)
 	return calloc(1, sizeof(struct proofs));
 }
 
+/* Those of a bucket that nobody has used since then. */
+static void forget(struct proof **at, uint64_t since_ms)
+{
+	while (*at) {
+		struct proof *proof = *at;
+
+		if (proof->users || proof->left_ms > since_ms) {
+			at = &proof->next;
+			continue;
+		}
+		*at = proof->next;
+		free(proof);
+	}
+}
+
 void proofs_free(struct proofs *proofs)
 {
+	for (unsigned i = 0; proofs && i < BUCKETS; i++)
+		forget(&proofs->buckets[i], UINT64_MAX);
 	free(proofs);
 }
 
-struct proof *proof_get(struct proofs *proofs, const struct addr *vip, uint16_t port)
+struct proof *proof_get(struct proofs *proofs, const struct addr *vip, uint16_t port,
+			uint64_t now_ms)
 {
 	struct proof **bucket = bucket_of(proofs, vip, port), *proof;
 
+	forget(bucket, now_ms > KEEP_MS ? now_ms - KEEP_MS : 0);
 	for (proof = *bucket; proof; proof = proof->next)
 		if (proof->port == port && addr_equal(&proof->vip, vip))
 			break;
@@ -53,17 +72,12 @@ struct proof *proof_get(struct proofs *proofs, const struct addr *vip, uint16_t 
 	return proof;
 }
 
-void proof_put(struct proofs *proofs, struct proof *proof)
+void proof_put(struct proof *proof, uint64_t now_ms)
 {
-	struct proof **at;
-
-	if (!proof || --proof->users)
+	if (!proof)
 		return;
-	at = bucket_of(proofs, &proof->vip, proof->port);
-	while (*at != proof)
-		at = &(*at)->next;
-	*at = proof->next;
-	free(proof);
+	proof->users--;
+	proof->left_ms = now_ms;
 }
 
 bool proof_try(struct proof *proof, uint64_t now_ms)

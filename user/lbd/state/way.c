@@ -82,7 +82,9 @@ static uint16_t port_of_clients(const struct backend *backend)
 
 static bool needs_way(const struct backend *backend)
 {
-	return backend->check && backend->hop_found && backend->service->state->options.attach &&
+	const struct state *state = backend->service->state;
+
+	return backend->check && backend->hop_found && state->options.attach && detours_of(state) &&
 	       health_wants_way(backend->check, port_of_clients(backend));
 }
 
