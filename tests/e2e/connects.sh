@@ -22,15 +22,21 @@ test_no_healthy_backend_is_taken_out_under_load() {
 		lab_note_waits "$WORK/waits"
 		downs=$((downs + $(not_up)))
 		show_new_failures
+		[ $downs = 0 ] || [ -f "$WORK/seen" ] || show_first_down
 	done
 	load_end healthy
 	load_end healthy4
 	show_new_failures
-	[ ! -s "$WORK/shown" ] || cat "$WORK/waits"
+	[ ! -s "$WORK/shown" ] || sort -k4n "$WORK/waits" | tail -n 8
 	expect "times that a backend was not up" $downs = 0
 	expect "backends that went down or were taken out" "$(left_since "$line")" = 0
 	expect "failed requests" "$(failures | wc -l)" = 0
 	expect "connects in the sample" "$(service_field web6 connects | jq .sampled)" -ge 20
+}
+show_first_down() {
+	: >"$WORK/seen"
+	lab_moment "a backend is not up"
+	lbctl backends --json | jq -c '.backends[] | [.service, .address, .condition, .connects]' | sed 's/^/#   /'
 }
 not_up() { lbctl backends --json | jq '[.backends[] | select(.condition != "up")] | length'; }
 # "SECONDS-SINCE-THE-BEGINNING SECONDS-IT-TOOK REASON" of each request that failed.

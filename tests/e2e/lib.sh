@@ -405,6 +405,16 @@ lab_note_waits() { # NOTES
 	mv "$1.now" "$1.before"
 }
 
+# Frames that a full queue of a veth did not take: it has room for 256 where the other end runs XDP.
+lab_queue_losses() { # NAMESPACE
+	local device
+	for device in $(in_ns "$1" ip -o link show type veth | awk '{ sub("@.*", "", $2); print $2 }'); do
+		in_ns "$1" ip -s -j link show "$device" | jq -r '.[] | select(.stats64.tx.dropped > 0) |
+			"\(.ifname) had no room for \(.stats64.tx.dropped) frames"'
+		in_ns "$1" ethtool -S "$device" | awk -v device="$device" '/(drops|errors):/ && $2 { print device, $0 }'
+	done
+}
+
 # The state of backends, interfaces, neighbour entries and queues now, to tell lbd's faults from the lab's own losses.
 lab_moment() { # WHEN
 	local ns
@@ -420,6 +430,7 @@ lab_moment() { # WHEN
 				TcpExtTCPBacklogDrop TcpExtTCPReqQFullDoCookies TcpOutRsts IpOutNoRoutes Ip6OutNoRoutes \
 				IpOutDiscards Ip6OutDiscards IcmpOutDestUnreachs Icmp6OutDestUnreachs |
 				awk '!/^#/ && $2 { print $1, $2 }'
+			lab_queue_losses "$ns"
 		} 2>/dev/null | sed "s/^/#   $ns: /"
 	done
 	# of all namespaces: a table that is full refuses entries of this lab too

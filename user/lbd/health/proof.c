@@ -6,11 +6,10 @@
 
 #include "common/lookup.h"
 
-#define BUCKETS 1024
-#define TRIALS_FIRST                                                                 \
-	16 /* so that one backend that works is found at once among some that do not \
-	    */
-#define TRIAL_MS 1000
+#define BUCKETS      1024
+#define TRIALS_FIRST 16 /* to find one that works at once among some that do not */
+#define TRIAL_MS     1000
+#define KEEP_MS      60000
 
 struct proofs {
 	struct proof *buckets[BUCKETS];
