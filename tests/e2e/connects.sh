@@ -118,7 +118,7 @@ services() {
 }
 
 set_up() {
-	lab_with_servers 2 && lab_lbd_with 4 services
+	lab_with_servers 2 && lab_queues && lab_lbd_with 4 services
 }
 
 skip_all_without nft nftables

@@ -405,6 +405,18 @@ lab_note_waits() { # NOTES
 	mv "$1.now" "$1.before"
 }
 
+# A veth with XDP at its other end takes 256 frames, and loses what comes while the CPU that should fetch them has other
+# work, some 50 ms of a load. A port of a router has a queue before it, as each cable has then (Linux 6.16 and later; before,
+# it changes nothing).
+lab_queues() {
+	local ns device
+	for ns in client router lb $(lab_namespaces "^$LAB-b[0-9]" | sed "s/^$LAB-//"); do
+		for device in $(in_ns "$ns" ip -o link show type veth | awk '{ sub("@.*", "", $2); print $2 }'); do
+			in_ns "$ns" tc qdisc replace dev "$device" root pfifo limit 20000 || return 1
+		done
+	done
+}
+
 # Frames that a full queue of a veth did not take: it has room for 256 where the other end runs XDP.
 lab_queue_losses() { # NAMESPACE
 	local device
