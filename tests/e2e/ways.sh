@@ -22,7 +22,7 @@ go_to() { # SERVICE ADDRESS vip|backend
 hint_of() { service_field "$1" checks_to | jq -r .hint; } # SERVICE
 decapsulator() { # N setup|undo
 	local vips=()
-	[ "$2" = undo ] || vips=(--vip $VIP4 --vip $VIP6 --vip "$LAB_UDP4" --vip "$LAB_UDP6")
+	[ "$2" = undo ] || vips=(--vip "$VIP4" --vip "$VIP6" --vip "$LAB_UDP4" --vip "$LAB_UDP6")
 	in_ns "b$1" "$BUILD/lbctl" backend-host "$2" --iface eth0 "${vips[@]}" >/dev/null
 }
 # The VIPs stay on lo: the backend-host command takes off those that it has put there.
