@@ -13,10 +13,13 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lbd/attach/detour.h"
@@ -435,6 +438,39 @@ static void a_device_has_the_program_of_one_lbd(void **state)
 	detours_free(other);
 }
 
+/* Or anybody on this host could keep checks from the VIP. */
+static void a_name_that_another_user_has_taken_is_no_lbd(void **state)
+{
+	struct addr vip = test_addr(VIP4);
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	char why[DETOUR_WHY], ready;
+	uint32_t number;
+	int ends[2], length;
+	pid_t child;
+
+	needs_root();
+	assert_int_equal(pipe(ends), 0);
+	length = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "lbd-detour-%u",
+			  if_nametoindex("v0"));
+	child = fork();
+	if (!child) {
+		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+		_exit(setuid(65534) ||
+		      bind(fd, (struct sockaddr *)&name,
+			   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length)) ||
+		      listen(fd, 1) || write(ends[1], "", 1) != 1 || pause());
+	}
+	assert_int_equal(read(ends[0], &ready, 1), 1);
+	assert_int_equal(detour_add(detours, &number), 0);
+	assert_int_equal(detour_prepare(detours, &vip, why), 0);
+	here("tc filter show dev v0 egress | grep -q detour");
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 /* The number of one that is gone is taken again, and all of them can be had. */
 static void numbers_of_ways_are_used_again(void **state)
 {
@@ -469,6 +505,7 @@ int main(void)
 	    TEST(the_program_is_removed_at_the_end),
 	    TEST(a_vip_without_a_usable_route_is_named),
 	    TEST(a_device_has_the_program_of_one_lbd),
+	    TEST(a_name_that_another_user_has_taken_is_no_lbd),
 	    TEST(numbers_of_ways_are_used_again),
 	};
 

@@ -143,6 +143,9 @@ static void a_check_that_is_not_as_a_clients_connection_goes_to_the_backend(void
 	target = test_addr("10.1.0.11");
 	assert_aim("it has an address of its own for checks");
 	target = (struct addr){0};
+	service_config.health.port = 8080;
+	assert_aim("its port is not that of the service, 80");
+	service_config.health.port = 0;
 	service_config.port = 0;
 	assert_aim("the service is of UDP, or of any port");
 	service_config.port = 80;

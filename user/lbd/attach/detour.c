@@ -39,7 +39,8 @@
 /* A device that has the program. */
 struct device {
 	uint32_t ifindex;
-	int lock;     /* a socket with the device's name; only one lbd can have it */
+	int lock;     /* a socket with the device's name, which only one lbd can have; -1: none */
+	bool taken;   /* it is another lbd's */
 	bool certain; /* the program is there */
 };
 
@@ -261,52 +262,86 @@ static int with_filter(const struct detours *detours, uint32_t ifindex, bool on)
 }
 
 /* A name for the device among the abstract sockets of this network namespace: the kernel gives it
- * to one process at a time, and takes it back when that ends, however it ends. Two lbds would send
- * each other's checks to the wrong backends. A descriptor or -errno. */
-static int lock_device(uint32_t ifindex)
+ * to one process at a time, and takes it back when that ends, however it ends. */
+static socklen_t name_of(uint32_t ifindex, struct sockaddr_un *ret)
 {
-	struct sockaddr_un name = {.sun_family = AF_UNIX};
-	int length =
-	    snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "lbd-detour-%u", ifindex);
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc;
+	int length;
+
+	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+	length = snprintf(ret->sun_path + 1, sizeof(ret->sun_path) - 1, "lbd-detour-%u", ifindex);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
+}
+
+static int unix_socket(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+/* A descriptor or -errno. */
+static int take_name(uint32_t ifindex)
+{
+	struct sockaddr_un name;
+	socklen_t length = name_of(ifindex, &name);
+	int fd = unix_socket(), rc;
 
 	if (fd < 0)
 		return -errno;
-	if (!bind(fd, (struct sockaddr *)&name,
-		  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)))
+	if (!bind(fd, (struct sockaddr *)&name, length) && !listen(fd, 1))
 		return fd;
-	rc = errno == EADDRINUSE ? -EBUSY : -errno;
+	rc = -errno;
 	close(fd);
 	return rc;
 }
 
-static struct device *find_locked(struct detours *detours, uint32_t ifindex)
+/* Anybody on this host could take the name: only root, or lbd's own user, is believed. */
+static bool name_is_of_lbd(uint32_t ifindex)
 {
-	for (unsigned i = 0; i < detours->devices_count; i++)
-		if (detours->devices[i].ifindex == ifindex)
-			return &detours->devices[i];
-	return NULL;
+	struct sockaddr_un name;
+	struct ucred owner = {.uid = (uid_t)-1};
+	socklen_t length = name_of(ifindex, &name), size = sizeof(owner);
+	int fd = unix_socket();
+	bool known = fd >= 0 && !connect(fd, (struct sockaddr *)&name, length) &&
+		     !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &size);
+
+	if (fd >= 0)
+		close(fd);
+	return known && (!owner.uid || owner.uid == geteuid());
 }
 
-/* NULL with errno set. */
-static struct device *lock(struct detours *detours, uint32_t ifindex)
+/* Two lbds would send each other's checks to the wrong backends. 0; -EBUSY: the device is another
+ * lbd's, which is asked who it is once: nobody reads its socket. */
+static int claim(struct device *device)
 {
-	struct device *device = find_locked(detours, ifindex);
 	int fd;
 
-	if (device)
+	if (device->lock >= 0)
+		return 0;
+	fd = take_name(device->ifindex);
+	if (fd == -EADDRINUSE) {
+		device->taken = device->taken || name_is_of_lbd(device->ifindex);
+		return device->taken ? -EBUSY : 0;
+	}
+	if (fd < 0)
+		return fd;
+	device->lock = fd;
+	device->taken = false;
+	return 0;
+}
+
+/* NULL: there are too many. */
+static struct device *device_of(struct detours *detours, uint32_t ifindex)
+{
+	struct device *device = detours->devices;
+	const struct device *end = device + detours->devices_count;
+
+	while (device < end && device->ifindex != ifindex)
+		device++;
+	if (device < end)
 		return device;
-	if (detours->devices_count == DEVICES_MAX) {
-		errno = ENOSPC;
+	if (detours->devices_count == DEVICES_MAX)
 		return NULL;
-	}
-	fd = lock_device(ifindex);
-	if (fd < 0) {
-		errno = -fd;
-		return NULL;
-	}
-	device = &detours->devices[detours->devices_count++];
-	*device = (struct device){.ifindex = ifindex, .lock = fd};
+	detours->devices_count++;
+	*device = (struct device){.ifindex = ifindex, .lock = -1};
 	return device;
 }
 
@@ -351,8 +386,8 @@ static int find_device(struct detours *detours, const struct addr *vip, uint32_t
 static int put_on_device(struct detours *detours, uint32_t ifindex, const char *name,
 			 char why[DETOUR_WHY])
 {
-	struct device *device = lock(detours, ifindex);
-	int rc = device ? 0 : -errno;
+	struct device *device = device_of(detours, ifindex);
+	int rc = device ? claim(device) : -ENOSPC;
 
 	if (rc == -EBUSY) {
 		snprintf(why, DETOUR_WHY,
@@ -430,8 +465,12 @@ void detours_free(struct detours *detours)
 	if (!detours)
 		return;
 	for (unsigned i = 0; i < detours->devices_count; i++) {
-		with_filter(detours, detours->devices[i].ifindex, false);
-		close(detours->devices[i].lock);
+		const struct device *device = &detours->devices[i];
+
+		if (!device->taken)
+			with_filter(detours, device->ifindex, false);
+		if (device->lock >= 0)
+			close(device->lock);
 	}
 	if (detours->program)
 		detour_bpf__destroy(detours->program);

@@ -107,6 +107,9 @@ void backend_aim(const struct backend *backend, struct health_aim *ret)
 		snprintf(ret->why, sizeof(ret->why), "it has an address of its own for checks");
 	else if (!port_of_clients(backend))
 		snprintf(ret->why, sizeof(ret->why), "the service is of UDP, or of any port");
+	else if (!health_wants_way(backend->check, port_of_clients(backend)))
+		snprintf(ret->why, sizeof(ret->why), "its port is not that of the service, %u",
+			 port_of_clients(backend));
 	else if (!backend->hop_found)
 		snprintf(ret->why, sizeof(ret->why), "its next hop is not known");
 }
