@@ -43,12 +43,13 @@ static inline __attribute__((always_inline)) __u16 csum_shift(__u16 check, __u32
 	return (__u16)~csum_fold((__u16)~check + delta);
 }
 
-/* The same for a change of 16 bits. */
+/* The same for a change of 16 bits: the complement of a sum is a difference, whose borrow goes back
+ * into it. */
 static inline __attribute__((always_inline)) __u16 csum_shift_16(__u16 check, __u16 delta)
 {
-	__u32 sum = (__u32)(__u16)~check + delta;
+	__u32 difference = (__u32)check - delta;
 
-	return (__u16) ~(sum + (sum >> 16));
+	return (__u16)(difference + (difference >> 16));
 }
 
 /* The checksum of an IPv4 header whose TTL was decreased by one: the header's sum decreases by

@@ -12,6 +12,9 @@
 #define FLOW_TRIES 3 /* attempts of an insert that loses races */
 /* Ticks after which a flow that FIN or RST was seen of is evicted before fresh handshakes */
 #define FLOW_QUIET 8
+/* Ticks after which a packet of a flow that looks closed shows that it is not: the last
+ * acknowledgement comes sooner */
+#define FLOW_CLOSED_QUIET 3
 /* Ticks after which a SYN may open a new flow on a tuple that looks closed */
 #define FLOW_REUSE_QUIET 112
 #define FLOW_FINGERPRINT (~0ULL << LB_FLOW_FP_SHIFT)
@@ -346,16 +349,15 @@ enum flow_class {
 
 static __always_inline __u32 flow_class_of(__u32 state, __u32 age, const struct lb_service *service)
 {
-	const __u32 lasting = LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP);
 	const __u32 unproved = LB_FLOW_SET(SYN) | LB_FLOW_SET(AFFINITY_NEW) | LB_FLOW_SET(HEARD);
 
 	if (age > lb_flow_idle(service, state))
-		return service->flags & LB_SERVICE_TRACK_ALWAYS && flow_is(state, lasting)
+		return service->flags & LB_SERVICE_TRACK_ALWAYS && flow_is(state, LB_FLOW_LASTING)
 			   ? FLOW_SILENT
 			   : FLOW_OVER;
 	if (flow_is(state, unproved))
 		return age ? FLOW_UNPROVED : FLOW_RECENT;
-	if (flow_is(state, LB_FLOW_SET(FIN) | LB_FLOW_SET(RST)))
+	if (flow_is(state, LB_FLOW_SET(FIN) | LB_FLOW_SET(RST) | LB_FLOW_SET(CLOSED)))
 		return age >= FLOW_QUIET ? FLOW_CLOSED : age ? FLOW_LAST : FLOW_FIRM;
 	return state == LB_FLOW_KEPT ? FLOW_LAST : FLOW_FIRM;
 }
@@ -367,7 +369,7 @@ LB_NOINLINE __u32 flow_rank(__u64 entry, __u32 now)
 	__u32 age = flow_age(entry, now), state = LB_FLOW_STATE(entry), id, class;
 	struct lb_service *service;
 
-	if (age <= 1 && flow_is(state, LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP)))
+	if (age <= 1 && flow_is(state, LB_FLOW_LASTING))
 		return 0;
 	if (state == LB_FLOW_DORMANT)
 		return FLOW_SILENT << LB_FLOW_TICK_BITS | age;
@@ -557,13 +559,15 @@ static __always_inline __u32 flow_next_state(__u32 state, __u32 tcp_flags)
 	if (tcp_flags & LB_TCP_RST)
 		return LB_FLOW_RST;
 	if (tcp_flags & LB_TCP_FIN)
-		return LB_FLOW_FIN;
+		return flow_is(state, LB_FLOW_SET(ENDING) | LB_FLOW_SET(CLOSED)) ? LB_FLOW_CLOSED
+										 : LB_FLOW_FIN;
 	if (tcp_flags & LB_TCP_SYN && state == LB_FLOW_SYN)
 		return LB_FLOW_SYN;
-	/* half-closed: the client still acknowledges what the server sends; a SYN opens a new flow
-	 * on the same backend */
-	if (state == LB_FLOW_FIN && !(tcp_flags & LB_TCP_SYN))
-		return LB_FLOW_FIN;
+	/* half-closed: the client still acknowledges what the server sends, or still sends; closed:
+	 * it acknowledges the server's FIN. A SYN opens a new flow on the same backend */
+	if (flow_is(state, LB_FLOW_SET(FIN) | LB_FLOW_SET(ENDING) | LB_FLOW_SET(CLOSED)) &&
+	    !(tcp_flags & LB_TCP_SYN))
+		return state;
 	/* also after RST: as the client continues, the server has rejected it (RFC 5961) */
 	return LB_FLOW_ESTABLISHED;
 }
@@ -622,6 +626,8 @@ static __always_inline __u32 flow_refresh(__u64 hash, __u64 *place, __u64 entry,
 
 	if (state == LB_FLOW_DORMANT && !is_tcp)
 		after = LB_FLOW_UDP;
+	else if (state == LB_FLOW_CLOSED && flow_age(entry, now) >= FLOW_CLOSED_QUIET)
+		after = flow_next_state(LB_FLOW_ESTABLISHED, tcp_flags);
 	else
 		after = flow_next_state(state, tcp_flags);
 	return flow_refresh_to(hash, place, entry, after, now);

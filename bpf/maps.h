@@ -22,6 +22,8 @@ const volatile __u32 backend_slots = 2;
 const volatile __u32 service_slots = 2; /* of a row of `service_counts`: entries of `services` */
 const volatile __u32 vip_mask = 0;      /* number of buckets of `vips` - 1 */
 const volatile __u32 front_mask = 31;   /* number of `fronts` - 1: more than slots */
+const volatile __u32 real_mask = 0;     /* of `reals` - 1 */
+const volatile __u32 return_mask = 0;   /* of `returns` - 1: more than entries of `backends` */
 /* Other nodes are told of flows (`peers` of the config). Where it is 0 the verifier removes what
  * that costs. */
 const volatile __u8 has_peers = 0;
@@ -42,11 +44,8 @@ const volatile __u32 connect_mask = ~0u;
 LB_ARRAY(links, struct lb_link, LB_LINKS);
 LB_ARRAY(ports, struct lb_port_bucket, 2);
 LB_ARRAY(services, struct lb_service, 2);
-LB_ARRAY(reals, struct lb_real_bucket, 2);
-LB_ARRAY(returns, struct lb_return, 2);
 LB_ARRAY(return_counts, struct lb_return_count, 2);
 LB_ARRAY(directs, struct lb_direct_list, LB_LIST_PLACES);
-LB_ARRAY(hops, struct lb_hop_list, LB_LIST_PLACES);
 LB_ARRAY(arena, struct lb_arena_line, 2);
 LB_ARRAY(stamps, struct lb_stamp_line, 1);
 LB_ARRAY(loads, struct lb_load, 2);
@@ -70,9 +69,12 @@ LB_ARRAY(offenders, struct lb_offender, LB_OFFENDERS);
  * packet's next line of memory. */
 struct lb_settings settings SEC(LB_SETTINGS_MAP);
 struct lb_backend backends[LB_MAX_BACKENDS + 1] SEC(LB_BACKENDS_MAP);
+struct lb_hop_list hops[LB_LIST_PLACES] SEC(LB_HOPS_MAP);
 /* Wide: lbd gives them their length. */
 struct lb_vip_bucket vips[1] SEC(LB_VIPS_MAP);
 __u16 fronts[32] SEC(LB_FRONTS_MAP);
+struct lb_real_bucket reals[1] SEC(LB_REALS_MAP);
+struct lb_return returns[1] SEC(LB_RETURNS_MAP);
 
 /* The line of a backend; one that is not in use has no flags. */
 static __always_inline struct lb_backend *backend_at(__u32 id)
@@ -82,12 +84,36 @@ static __always_inline struct lb_backend *backend_at(__u32 id)
 	return &backends[id & LB_MAX_BACKENDS];
 }
 
+/* index: LB_LIST_AT, and the number of the entry in its part of the list. */
+static __always_inline const struct lb_hop *hop_at(__u32 index)
+{
+	asm volatile("" : "+r"(index));
+	return &hops[0].hop[index & (LB_LIST_PLACES * LB_HOPS - 1)];
+}
+
 static __always_inline struct lb_vip_bucket *vip_bucket_at(__u32 index)
 {
 	struct lb_vip_bucket *first = vips;
 
 	asm volatile("" : "+r"(first)); /* the compiler knows a length that is not the real one */
 	return first + (index & vip_mask);
+}
+
+static __always_inline struct lb_real_bucket *real_bucket_at(__u32 index)
+{
+	struct lb_real_bucket *first = reals;
+
+	asm volatile("" : "+r"(first));
+	return first + (index & real_mask);
+}
+
+/* The line of a backend; one that gets no replies has no family. */
+static __always_inline struct lb_return *return_of(__u32 id)
+{
+	struct lb_return *first = returns;
+
+	asm volatile("" : "+r"(first));
+	return first + (id & return_mask);
 }
 
 /* In bytes, the front of a slot of the arena. */

@@ -35,20 +35,33 @@ static __always_inline __u16 *transport_check(const struct packet *p)
 						   : offsetof(struct udphdr, check));
 }
 
-/* The sum in a TCP or UDP header after a change of what it covers. UDP has a sum of zero for none,
- * and never one that is zero. */
+/* UDP has a sum of zero for none, and never one that is zero. */
+static __always_inline void udp_shift(__u16 *check, __u16 delta)
+{
+	__u16 shifted = csum_shift_16(*check, delta);
+
+	if (*check)
+		*check = shifted ? shifted : 0xffff;
+}
+
+/* The sum in a TCP or UDP header after a change of what it covers. check: where it is. */
 static __always_inline void transport_shift(const struct packet *p, __u16 *check, __u16 delta)
 {
-	__u16 shifted;
-
-	if (p->protocol == IPPROTO_TCP) {
+	if (p->protocol == IPPROTO_TCP)
 		*check = csum_shift_16(*check, delta);
-		return;
-	}
-	if (!*check)
-		return;
-	shifted = csum_shift_16(*check, delta);
-	*check = shifted ? shifted : 0xffff;
+	else
+		udp_shift(check, delta);
+}
+
+/* The same of a plain packet: where the sum is and how it changes is asked once. */
+static __always_inline void transport_shift_plain(const struct packet *p, __u16 delta)
+{
+	struct tcphdr *tcp = p->l4;
+
+	if (p->protocol == IPPROTO_TCP)
+		tcp->check = csum_shift_16(tcp->check, delta);
+	else
+		udp_shift(&((struct udphdr *)p->l4)->check, delta);
 }
 
 /* transport_check, tested anew: the verifier has forgotten what parse_ports found. NULL: it is not
@@ -120,22 +133,18 @@ static __always_inline __u64 reals_word(void)
 	return *(const volatile __u64 *)&settings.tables[settings.active & 1].reals;
 }
 
-/* The number of the backend, 0: none. high, low: as of lb_real_hash. */
-static __always_inline __u32 real_look(__u64 high, __u64 low, __be16 port, __u8 protocol)
+/* The number of the backend, 0: none. table: reals_word. high, low, kind: as of lb_real_hash. */
+static __always_inline __u32 real_look(__u64 table, __u64 high, __u64 low, __u32 kind)
 {
-	const __u64 table = reals_word();
-	__u64 hash = lb_real_hash(high, low, port, protocol, LB_REALS_MULTIPLIER(table));
+	__u64 hash = lb_real_hash(high, low, kind, LB_REALS_MULTIPLIER(table));
 	__u32 index = LB_REALS_BASE(table) + (LB_REAL_BUCKET(hash) & (LB_REALS_BUCKETS(table) - 1)),
 	      id = 0;
-	struct lb_real_bucket *bucket;
+	const struct lb_real_bucket *bucket = real_bucket_at(index);
 	int i;
 
-	bucket = bpf_map_lookup_elem(&reals, &index);
-	if (!table || !bucket)
-		return 0;
 #pragma unroll
 	for (i = 0; i < LB_REAL_WAYS; i++) {
-		__u64 word = *(volatile __u64 *)&bucket->real[i];
+		__u64 word = *(const volatile __u64 *)&bucket->real[i];
 
 		if ((word ^ hash) >> 32 == 0) {
 			id = LB_REAL_BACKEND(word);
@@ -146,43 +155,72 @@ static __always_inline __u32 real_look(__u64 high, __u64 low, __be16 port, __u8 
 	return id;
 }
 
-static __always_inline struct lb_return *return_of(__u32 id)
+/* address: as in a packet; of the line's family. */
+static __always_inline bool is_address(const struct lb_return *line, __u32 family,
+				       const void *address)
 {
-	return bpf_map_lookup_elem(&returns, &id);
-}
-
-/* address: as in a packet. */
-static __always_inline bool is_real(const struct lb_return *line, __u32 family, const void *address)
-{
-	if (line->family != family)
-		return false;
 	return family == 4 ? *(const __be32 *)address == line->real[0]
 			   : same_address_v6(address, line->real);
 }
 
-static __always_inline struct lb_return *real_at(__u32 family, const void *address, __be16 port,
-						 __u8 protocol, __u32 *ret_id)
+static __always_inline bool is_real(const struct lb_return *line, __u32 family, const void *address)
 {
+	return line->family == family && is_address(line, family, address);
+}
+
+/* The same in a function of its own, for all but what most replies need: inlined again, it would
+ * cost those registers. */
+LB_NOINLINE __u32 real_seek(__u64 table, __u64 high, __u64 low, __u32 kind)
+{
+	return real_look(table, high, low, kind);
+}
+
+static __always_inline __u32 real_seek_at(__u64 table, __u32 family, const void *address,
+					  __u32 kind)
+{
+	const __u64 *half = address;
+
+	return family == 4 ? real_seek(table, 0, *(const __be32 *)address, kind)
+			   : real_seek(table, half[0], half[1], kind);
+}
+
+/* The line of this number, if it is of this real. kind: LB_REAL_KIND. NULL: it is not. */
+static __always_inline struct lb_return *real_line(__u32 id, __u32 family, const void *address,
+						   __u32 kind)
+{
+	struct lb_return *line = return_of(id); /* that of number 0 has no family */
+
+	return is_address(line, family, address) && lb_return_kind(line) == (kind | family << 24)
+		   ? line
+		   : NULL;
+}
+
+/* The real with this address and port, else the one that has all ports. table: reals_word. NULL:
+ * there is none. */
+static __always_inline struct lb_return *real_find(__u64 table, __u32 family, const void *address,
+						   __be16 port, __u8 protocol, __u32 *ret_id)
+{
+	const __u32 kind = LB_REAL_KIND(port, protocol);
 	const __u64 *half = address;
 	struct lb_return *line;
 
-	*ret_id = family == 4 ? real_look(0, *(const __be32 *)address, port, protocol)
-			      : real_look(half[0], half[1], port, protocol);
-	line = *ret_id ? return_of(*ret_id) : NULL;
-	if (!line || !is_real(line, family, address))
-		return NULL;
-	return !protocol || (line->protocol == protocol && line->port == port) ? line : NULL;
+	*ret_id = family == 4 ? real_look(table, 0, *(const __be32 *)address, kind)
+			      : real_look(table, half[0], half[1], kind);
+	line = real_line(*ret_id, family, address, kind);
+	if (likely(line) || !(table & LB_REALS_ANY))
+		return line;
+	*ret_id = real_seek_at(table, family, address, LB_REAL_KIND(0, protocol));
+	return real_line(*ret_id, family, address, LB_REAL_KIND(0, protocol));
 }
 
-/* The real with this address and port, else the one that has all ports. */
-static __always_inline struct lb_return *real_find(__u32 family, const void *address, __be16 port,
-						   __u8 protocol, __u32 *ret_id)
+/* A real with this address, of any protocol and port. NULL: none has it. */
+static __always_inline struct lb_return *real_with(__u32 family, const void *address, __u32 *ret_id)
 {
-	struct lb_return *line = real_at(family, address, port, protocol, ret_id);
+	struct lb_return *line;
 
-	if (unlikely(!line) && reals_word() & LB_REALS_ANY)
-		line = real_at(family, address, 0, protocol, ret_id);
-	return line;
+	*ret_id = real_seek_at(reals_word(), family, address, 0);
+	line = return_of(*ret_id);
+	return is_real(line, family, address) ? line : NULL;
 }
 
 static __always_inline const void *source_of(const struct packet *p)
@@ -217,19 +255,26 @@ static __always_inline bool is_beside(const struct packet *p, const struct lb_ba
 	const struct lb_backend *client;
 	__u32 id;
 
-	if (!real_at(p->family, source_of(p), 0, 0, &id))
+	if (!real_with(p->family, source_of(p), &id))
 		return false;
 	client = backend_at(id);
 	return client->nat.on_link && client->ifindex == b->ifindex &&
 	       client->vlan_tci == b->vlan_tci;
 }
 
-/* Asked for what may open a flow. */
-static __always_inline bool is_hairpin(const struct packet *p, const struct lb_backend *b)
+/* Whether the packet is sent to where it came from. */
+static __always_inline bool turns_back(const struct packet *p, const struct lb_backend *b)
+{
+	return b->ifindex == p->ctx->ingress_ifindex;
+}
+
+/* Asked for what may open a flow. back: turns_back. */
+static __always_inline bool is_hairpin(const struct packet *p, const struct lb_backend *b,
+				       bool back)
 {
 	if (is_itself(p, b))
 		return true;
-	if (likely(b->ifindex != p->ctx->ingress_ifindex) || !b->nat.on_link ||
+	if (!back || likely(!b->nat.on_link) ||
 	    (p->protocol == IPPROTO_TCP && p->tcp_flags & LB_TCP_ACK))
 		return false;
 	return is_beside(p, b);
@@ -253,13 +298,12 @@ static __always_inline void destination_write(const struct packet *p, const stru
 	}
 }
 
-/* check: where the sum is; the ports are readable. */
-static __always_inline void destination_port_write(const struct packet *p, __u16 *check,
+/* The ports are readable. */
+static __always_inline void destination_port_write(const struct packet *p,
 						   const struct lb_backend *b)
 {
 	if (b->nat.port)
 		((__be16 *)p->l4)[1] = b->nat.port;
-	transport_shift(p, check, b->nat.delta4);
 }
 
 /* What the straight path knows of a plain packet, as one number: its length (bits 0-15), protocol
@@ -286,13 +330,16 @@ static __always_inline bool plain_again(struct packet *p, __u32 plain, __u8 fami
 static __always_inline int nat_plain_in(const struct packet *p, __u32 backend)
 {
 	const struct lb_backend *b = backend_at(backend);
+	const bool back = turns_back(p, b);
 
 	if (lb_backend_kind(b) != LB_BACKEND_STRAIGHT(p->family) || p->length > b->mtu ||
-	    hop_limit(p) <= 1 || unlikely(is_hairpin(p, b)))
+	    hop_limit(p) <= 1 || unlikely(is_hairpin(p, b, back)))
 		return LB_CONTINUE;
 	destination_write(p, b);
-	destination_port_write(p, transport_check(p), b);
-	return direct(p, b, ETH_HLEN);
+	destination_port_write(p, b);
+	transport_shift_plain(p, b->nat.delta4);
+	link_write(p->l3 - ETH_HLEN, b, inner_ethertype(p), ETH_HLEN);
+	return back ? LB_REASON_forwarded_tx : egress_redirect(b);
 }
 
 /* Send what almost all packets are to a backend; LB_CONTINUE: nat_in has to. Functions of their

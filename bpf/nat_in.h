@@ -17,8 +17,7 @@ static __always_inline int nat_error_in(const struct packet *p, __u32 backend)
 	struct quote q = {};
 	__u32 change;
 
-	if (!line || p->l4 + ICMP_HEADER > p->end || !quote_find(p, bytes_left(p, p->l4), &q) ||
-	    q.later)
+	if (p->l4 + ICMP_HEADER > p->end || !quote_find(p, bytes_left(p, p->l4), &q) || q.later)
 		return LB_REASON_vip_malformed;
 	change = quote_change(p, &q, false, line->vip, line->real, line->port);
 	icmp_shift(p, change, address_change(p->family, line->vip, line->real));
@@ -43,7 +42,8 @@ static __always_inline int nat_behind_in(const struct packet *p, const struct lb
 	check = transport_check_again(p);
 	if (!check)
 		return LB_REASON_vip_malformed;
-	destination_port_write(p, check, b);
+	destination_port_write(p, b);
+	transport_shift(p, check, b->nat.delta4);
 	return LB_CONTINUE;
 }
 
@@ -56,7 +56,7 @@ LB_NOINLINE int nat_in(struct xdp_md *ctx, __u32 backend)
 
 	if (!continues(parse_link(&p)) || !continues(parse_transport(&p)))
 		return LB_REASON_vip_malformed;
-	if (unlikely(is_transport(&p) ? is_hairpin(&p, b) : is_itself(&p, b)))
+	if (unlikely(is_transport(&p) ? is_hairpin(&p, b, turns_back(&p, b)) : is_itself(&p, b)))
 		return LB_REASON_nat_hairpin;
 	reason = nat_behind_in(&p, b, backend);
 	if (!continues(reason))

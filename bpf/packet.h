@@ -45,13 +45,15 @@ static __always_inline bool continues(int reason)
 	return reason < 0;
 }
 
-#define LB_TCP_FIN  0x01
-#define LB_TCP_SYN  0x02
-#define LB_TCP_RST  0x04
-#define LB_TCP_ACK  0x10
+#define LB_TCP_FIN 0x01
+#define LB_TCP_SYN 0x02
+#define LB_TCP_RST 0x04
+#define LB_TCP_ACK 0x10
+/* A packet with one of these opens or ends a flow: it changes more of its entry than the tick. */
+#define LB_TCP_EDGES (LB_TCP_FIN | LB_TCP_SYN | LB_TCP_RST)
 
-#define LB_VLAN_LEN 4
-#define LB_MAX_TAGS 2
+#define LB_VLAN_LEN  4
+#define LB_MAX_TAGS  2
 
 enum packet_kind {
 	PACKET_WHOLE,

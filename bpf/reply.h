@@ -7,6 +7,7 @@
 
 #include "admit.h"
 #include "count.h"
+#include "ends.h"
 #include "frag.h"
 #include "icmp.h"
 #include "nat.h"
@@ -95,18 +96,24 @@ LB_NOINLINE int is_direct(struct xdp_md *ctx, __u32 l3_offset, __u32 family)
 	return v6 ? is_direct_v6(list, part, &v6->daddr) : 0;
 }
 
-/* Whether a packet from a real is a reply to a client of the VIP: LB_CONTINUE, or the reason. A
- * copy of another host's frame is not for this one to send. */
-static __always_inline int reply_judge(const struct packet *p)
+/* Whether what a real sends to this destination is for a client of the VIP: LB_CONTINUE, or the
+ * reason. */
+static __always_inline int reply_judge_to(const struct packet *p)
 {
-	if (unlikely(!is_sole_mac(p)) && !is_first_mac(p) && !is_own_mac(p->ctx))
-		return LB_REASON_not_vip;
 	if (unlikely(!is_remote(p)) && is_local(p->ctx, p->l3_offset, p->family))
 		return LB_REASON_not_vip;
 	if (unlikely(p->family == 4 ? settings.direct4 : settings.direct6) &&
 	    is_direct(p->ctx, p->l3_offset, p->family))
 		return LB_REASON_nat_direct;
 	return LB_CONTINUE;
+}
+
+/* The same of a packet from a real: a copy of another host's frame is not for this one to send. */
+static __always_inline int reply_judge(const struct packet *p)
+{
+	if (unlikely(!is_sole_mac(p)) && !is_first_mac(p) && !is_own_mac(p->ctx))
+		return LB_REASON_not_vip;
+	return reply_judge_to(p);
 }
 
 /* ---- changing them ---- */
@@ -127,13 +134,11 @@ static __always_inline void source_write(const struct packet *p, const struct lb
 	}
 }
 
-/* check: where the sum is; the ports are readable. */
-static __always_inline void source_port_write(const struct packet *p, __u16 *check,
-					      const struct lb_return *line)
+/* The ports are readable. */
+static __always_inline void source_port_write(const struct packet *p, const struct lb_return *line)
 {
 	if (line->vip_port)
 		*(__be16 *)p->l4 = line->vip_port;
-	transport_shift(p, check, line->delta4);
 }
 
 /* ---- sending them ---- */
@@ -159,67 +164,79 @@ static __always_inline int reply_egress(const struct packet *p, __u32 ifindex)
 	return LB_REASON_returned_redirect;
 }
 
-/* A plain packet without tags. LB_CONTINUE: reply_rare has to look at it, as for any
- * whose way the kernel has to be asked for; nothing has been changed. Else the reason with which it
- * ends. p->family is a constant here. */
-static __always_inline int reply_plain(struct packet *p)
+/* The same as an XDP action, with the packet counted: returned_tx has no counter, lbd derives it
+ * from what all backends have returned. */
+static __always_inline int reply_sent(const struct packet *p, __u32 ifindex)
+{
+	int reason = reply_egress(p, ifindex);
+
+	if (likely(reason == LB_REASON_returned_tx))
+		return XDP_TX;
+	return continues(reason) ? LB_CONTINUE : end(LB_REASON_returned_redirect, p);
+}
+
+/* Read from the packet again, as it is asked last: to keep the flags would cost a register. */
+static __always_inline bool is_edge(const struct packet *p)
+{
+	return p->protocol == IPPROTO_TCP && ((const __u8 *)p->l4)[13] & LB_TCP_EDGES;
+}
+
+/* A plain packet without tags. The XDP action; LB_CONTINUE: reply_rare has to look at it, as at
+ * any whose way the kernel has to be asked for; nothing has been changed. table: reals_word.
+ * p->family is a constant here. */
+static __always_inline int reply_plain(struct packet *p, __u64 table)
 {
 	const struct lb_return *line;
 	const struct lb_hop *hop;
-	int reason;
+	int reason, action;
 	__u32 id;
 
 	if (!parse_plain(p))
 		return LB_CONTINUE;
-	line = real_find(p->family, source_of(p), *(__be16 *)p->l4, p->protocol, &id);
+	line = real_find(table, p->family, source_of(p), *(__be16 *)p->l4, p->protocol, &id);
 	if (likely(!line))
-		return LB_REASON_not_vip;
-	reason = reply_judge(p);
+		return end(LB_REASON_not_vip, p);
+	if (!is_sole_mac_at(p->l3 - ETH_HLEN) && !is_first_mac(p))
+		return LB_CONTINUE;
+	reason = reply_judge_to(p);
 	if (!continues(reason))
-		return reason;
-	hop = hop_known(p);
-	if (!hop || hop_limit(p) <= 1 || p->length > hop->mtu || hop->vlan_tci)
+		return end(reason, p);
+	hop = hop_to(p);
+	if (!hop || p->length > hop->plain_mtu || hop_limit(p) <= 1)
 		return LB_CONTINUE;
-	reason = reply_egress(p, hop->ifindex);
-	if (continues(reason))
+	action = reply_sent(p, hop->ifindex);
+	if (continues(action))
 		return LB_CONTINUE;
+	count_returned(id, p->length);
+	link_write(p->l3 - ETH_HLEN, (const void *)hop, inner_ethertype(p), ETH_HLEN);
 	if (!settings.finished)
 		sum_finish(p->ctx);
 	source_write(p, line);
-	source_port_write(p, transport_check(p), line);
-	count_returned(id, p->length);
-	link_write(p->l3 - ETH_HLEN, (const void *)hop, inner_ethertype(p), ETH_HLEN);
-	return reason;
+	source_port_write(p, line);
+	transport_shift_plain(p, line->delta4);
+	if (unlikely(is_edge(p)))
+		reply_see(p->ctx, id);
+	return action;
 }
 
-/* plain: the length, as in PLAIN; the protocol is not known yet. */
-static __always_inline int reply_end(struct packet *p, __u32 plain, __u8 family, __u32 headers)
-{
-	int reason;
-
-	if (!plain_again(p, plain, family, headers))
-		return LB_CONTINUE;
-	reason = reply_plain(p);
-	if (continues(reason))
-		return LB_CONTINUE;
-	/* it has no counter: lbd derives it from what all backends have returned */
-	return likely(reason == LB_REASON_returned_tx) ? XDP_TX : end(reason, p);
-}
-
-/* A packet that is not to a VIP, while there are reals. The XDP action; LB_CONTINUE: it takes the
- * long path. */
-LB_NOINLINE int reply_v4(struct xdp_md *ctx, __u32 length)
+/* A packet that is not to a VIP, while there are reals: table. plain: as of PLAIN, the protocol is
+ * not known yet. The XDP action; LB_CONTINUE: it takes the long path. */
+LB_NOINLINE int reply_v4(struct xdp_md *ctx, __u32 plain, __u64 table)
 {
 	struct packet p = {.ctx = ctx};
 
-	return reply_end(&p, length, 4, sizeof(struct iphdr) + sizeof(struct tcphdr));
+	if (!plain_again(&p, plain, 4, sizeof(struct iphdr) + sizeof(struct tcphdr)))
+		return LB_CONTINUE;
+	return reply_plain(&p, table);
 }
 
-LB_NOINLINE int reply_v6(struct xdp_md *ctx, __u32 length)
+LB_NOINLINE int reply_v6(struct xdp_md *ctx, __u32 plain, __u64 table)
 {
 	struct packet p = {.ctx = ctx};
 
-	return reply_end(&p, length, 6, sizeof(struct ipv6hdr) + sizeof(struct tcphdr));
+	if (!plain_again(&p, plain, 6, sizeof(struct ipv6hdr) + sizeof(struct tcphdr)))
+		return LB_CONTINUE;
+	return reply_plain(&p, table);
 }
 
 #endif

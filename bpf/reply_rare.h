@@ -28,7 +28,7 @@ static __always_inline bool has_reals(const struct packet *p)
 {
 	__u32 id;
 
-	return real_at(p->family, source_of(p), 0, 0, &id) != NULL;
+	return real_with(p->family, source_of(p), &id) != NULL;
 }
 
 /* The rest of the datagram comes from this backend too; 0: it is no reply. */
@@ -72,7 +72,7 @@ static __always_inline __u32 from_ports(const struct packet *p)
 {
 	__u32 id;
 
-	if (!real_find(p->family, source_of(p), (__be16)p->ports, p->protocol, &id))
+	if (!real_find(reals_word(), p->family, source_of(p), (__be16)p->ports, p->protocol, &id))
 		id = 0;
 	if (p->kind == PACKET_FIRST_FRAGMENT)
 		reply_remember(p, id);
@@ -93,9 +93,9 @@ static __always_inline __u32 from_quote(const struct packet *p)
 	real = p->family == 4 ? (const void *)&((struct iphdr *)q.l3)->daddr
 			      : (const void *)&((struct ipv6hdr *)q.l3)->daddr;
 	if (q.later)
-		return FROM_NONE(real_at(p->family, real, 0, 0, &id) ? LB_REASON_fragment_unknown
-								     : LB_REASON_not_vip);
-	if (!real_find(p->family, real, ((__be16 *)q.l4)[1], q.protocol, &id))
+		return FROM_NONE(real_with(p->family, real, &id) ? LB_REASON_fragment_unknown
+								 : LB_REASON_not_vip);
+	if (!real_find(reals_word(), p->family, real, ((__be16 *)q.l4)[1], q.protocol, &id))
 		return FROM_NONE(LB_REASON_not_vip);
 	return judged(p, id);
 }
@@ -145,7 +145,7 @@ LB_NOINLINE int reply_write(struct xdp_md *ctx, __u32 backend)
 	struct packet p = {.ctx = ctx};
 	__u16 *check;
 
-	if (!line || !continues(parse_link(&p)) || !continues(parse_transport(&p)))
+	if (!continues(parse_link(&p)) || !continues(parse_transport(&p)))
 		return 0;
 	if (p.kind == PACKET_LATER_FRAGMENT) {
 		source_write(&p, line);
@@ -157,7 +157,8 @@ LB_NOINLINE int reply_write(struct xdp_md *ctx, __u32 backend)
 	if (!check)
 		return 0;
 	source_write(&p, line);
-	source_port_write(&p, check, line);
+	source_port_write(&p, line);
+	transport_shift(&p, check, line->delta4);
 	return 1;
 }
 
@@ -243,8 +244,10 @@ static __always_inline int reply_rare(const struct packet *p)
 		return icmp_too_big(p->ctx, s->hop.mtu);
 	OPAQUE(reason);
 	if (reason == LB_REASON_returned_tx || reason == LB_REASON_returned_redirect ||
-	    reason == LB_REASON_returned_kernel)
+	    reason == LB_REASON_returned_kernel) {
 		count_returned(from, p->length);
+		reply_see(p->ctx, from);
+	}
 	return reason;
 }
 

@@ -501,7 +501,8 @@ static __always_inline __u32 flow_older(const struct flow_query *q,
  * was closed, reset or dormant, and FLOW_REUSE_QUIET ticks have passed. */
 static __always_inline bool reuses_tuple(__u64 entry, __u32 now)
 {
-	const __u32 over = LB_FLOW_SET(FIN) | LB_FLOW_SET(RST) | LB_FLOW_SET(DORMANT);
+	const __u32 over =
+	    LB_FLOW_SET(FIN) | LB_FLOW_SET(RST) | LB_FLOW_SET(CLOSED) | LB_FLOW_SET(DORMANT);
 
 	return flow_is(LB_FLOW_STATE(entry), over) && flow_age(entry, now) >= FLOW_REUSE_QUIET &&
 	       !takes_new(LB_FLOW_BACKEND(entry));

@@ -60,13 +60,16 @@ static __always_inline __be16 inner_ethertype(const struct packet *p)
 	return p->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
 }
 
-static __always_inline int egress_send(const struct packet *p, const struct lb_backend *b)
+static __always_inline int egress_redirect(const struct lb_backend *b)
 {
-	if (b->ifindex == p->ctx->ingress_ifindex)
-		return LB_REASON_forwarded_tx;
 	if (bpf_redirect_map(&egress, b->ifindex, XDP_DROP) != XDP_REDIRECT)
 		return LB_REASON_redirect_failed;
 	return LB_REASON_forwarded_redirect;
+}
+
+static __always_inline int egress_send(const struct packet *p, const struct lb_backend *b)
+{
+	return b->ifindex == p->ctx->ingress_ifindex ? LB_REASON_forwarded_tx : egress_redirect(b);
 }
 
 /* Room for `outer` bytes and the link header before the IP packet; ret_data: the frame's new

@@ -44,24 +44,19 @@ static __always_inline __u64 straight_find(const struct packet *p, struct route 
 
 /* ---- the backend, usable or not; false: the long path ---- */
 
-/* A packet with one of these flags opens or ends a flow: it changes more of its entry than the
- * tick. */
-#define STRAIGHT_NOT (LB_TCP_FIN | LB_TCP_SYN | LB_TCP_RST)
-
 /* The entry of an established flow, of which this packet changes nothing but the tick. NULL: there
  * is none. While the table changes its size, one that was moved is not found here. */
 static __always_inline __u64 *straight_entry(const struct packet *p, const struct route *r,
 					     __u64 *ret_entry)
 {
 	const __u32 mask = *(const volatile __u32 *)&settings.flow_masks.look;
-	const __u32 lasting = LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP);
 	struct lb_flow_bucket *bucket = flow_bucket(lb_bucket(r->hash, flow_shift, mask));
 	__u64 *place;
 
-	if (!bucket || p->tcp_flags & STRAIGHT_NOT)
+	if (!bucket || p->tcp_flags & LB_TCP_EDGES)
 		return NULL;
 	place = flow_find_in(bucket, r->hash, ret_entry);
-	return place && flow_is(LB_FLOW_STATE(*ret_entry), lasting) ? place : NULL;
+	return place && flow_is(LB_FLOW_STATE(*ret_entry), LB_FLOW_LASTING) ? place : NULL;
 }
 
 /* Gives the entry the present tick. False: another CPU has changed it, or the other nodes may have
@@ -255,7 +250,7 @@ static __always_inline int straight_send(const struct packet *p, struct route *r
 	int reason;
 
 	r->hash = packet_hash(p, &settings.key);
-	if (tracked && (p->tcp_flags & STRAIGHT_NOT || !straight_flow(p, r, word)))
+	if (tracked && (p->tcp_flags & LB_TCP_EDGES || !straight_flow(p, r, word)))
 		return straight_miss(p, r, word);
 	if (!tracked && !straight_slot(p, r, word))
 		return LB_CONTINUE;
@@ -291,7 +286,8 @@ static __always_inline int straight_not_vip(const struct packet *p, const struct
 		return LB_CONTINUE;
 	if (likely(!r->tables->reals) || is_from_no_real(p))
 		return end(LB_REASON_not_vip, p);
-	return p->family == 4 ? reply_v4(p->ctx, p->length) : reply_v6(p->ctx, p->length);
+	return p->family == 4 ? reply_v4(p->ctx, p->length, r->tables->reals)
+			      : reply_v6(p->ctx, p->length, r->tables->reals);
 }
 
 /* p->family is a constant here. */

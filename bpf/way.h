@@ -13,13 +13,12 @@
 #define FIB_INET  2
 #define FIB_INET6 10
 
-static __always_inline const struct lb_hop *hop_in_v4(const struct lb_hop_list *list, __u32 part,
-						      __be32 address)
+static __always_inline const struct lb_hop *hop_in_v4(__u32 part, __be32 address)
 {
-	__u32 first = LB_LIST_FIRST(part), i;
+	__u32 i;
 
 	for (i = 0; i < LB_HOPS && i < LB_LIST_LENGTH(part); i++) {
-		const struct lb_hop *hop = &list->hop[(first + i) & (LB_HOPS - 1)];
+		const struct lb_hop *hop = hop_at(LB_LIST_AT(part) + i);
 
 		if (!((address ^ hop->prefix.addr[0]) & hop->prefix.mask[0]))
 			return hop;
@@ -37,13 +36,12 @@ static __always_inline bool is_within_v6(const void *address, const struct lb_pr
 	return !(((at[0] ^ want[0]) & mask[0]) | ((at[1] ^ want[1]) & mask[1]));
 }
 
-static __always_inline const struct lb_hop *hop_in_v6(const struct lb_hop_list *list, __u32 part,
-						      const void *address)
+static __always_inline const struct lb_hop *hop_in_v6(__u32 part, const void *address)
 {
-	__u32 first = LB_LIST_FIRST(part), i;
+	__u32 i;
 
 	for (i = 0; i < LB_HOPS && i < LB_LIST_LENGTH(part); i++) {
-		const struct lb_hop *hop = &list->hop[(first + i) & (LB_HOPS - 1)];
+		const struct lb_hop *hop = hop_at(LB_LIST_AT(part) + i);
 
 		if (is_within_v6(address, &hop->prefix))
 			return hop;
@@ -61,7 +59,7 @@ LB_NOINLINE int hop_ask(struct xdp_md *ctx, __u32 l3_offset, __u32 family, __u32
 	const struct lb_return *line = return_of(backend);
 	struct scratch *s = scratch_of();
 
-	if (!s || !line)
+	if (!s)
 		return 0;
 	if (family == 4) {
 		const struct iphdr *ip = l3;
@@ -93,18 +91,11 @@ LB_NOINLINE int hop_ask(struct xdp_md *ctx, __u32 l3_offset, __u32 family, __u32
 	return 1;
 }
 
-/* The next hop that lbd knows; NULL: the kernel is to be asked. */
-static __always_inline const struct lb_hop *hop_known(const struct packet *p)
+/* The way to the packet's destination, which may be that the kernel is asked. NULL: the same. */
+static __always_inline const struct lb_hop *hop_to(const struct packet *p)
 {
-	__u32 part = p->family == 4 ? settings.hops4 : settings.hops6, place = LB_LIST_PLACE(part);
-	const struct lb_hop_list *list = bpf_map_lookup_elem(&hops, &place);
-	const struct lb_hop *hop;
-
-	if (!list)
-		return NULL;
-	hop = p->family == 4 ? hop_in_v4(list, part, ((const struct iphdr *)p->l3)->daddr)
-			     : hop_in_v6(list, part, &((const struct ipv6hdr *)p->l3)->daddr);
-	return hop && hop->ifindex ? hop : NULL;
+	return p->family == 4 ? hop_in_v4(settings.hops4, ((const struct iphdr *)p->l3)->daddr)
+			      : hop_in_v6(settings.hops6, &((const struct ipv6hdr *)p->l3)->daddr);
 }
 
 /* All but the prefix. */
@@ -128,8 +119,8 @@ LB_NOINLINE int hop_find(struct xdp_md *ctx, __u32 l3_offset, __u32 family, __u3
 	const struct lb_hop *hop = NULL;
 
 	if (family == 4 ? header_v4(&p) != NULL : header_v6(&p) != NULL)
-		hop = hop_known(&p);
-	if (!hop)
+		hop = hop_to(&p);
+	if (!hop || !hop->ifindex)
 		return hop_ask(ctx, l3_offset, family, backend);
 	if (s)
 		hop_copy(&s->hop, hop);

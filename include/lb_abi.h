@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define LB_ABI_VERSION 9
+#define LB_ABI_VERSION 10
 
 /* ---- limits ---- */
 
@@ -24,9 +24,12 @@
 
 /* A variable of the program: the map's name in the object file is that of its section. */
 #define LB_SETTINGS_MAP ".data.settings"
+#define LB_HOPS_MAP     ".data.hops"
 /* Wide maps (user/common/wide.h): one value with all elements. */
-#define LB_VIPS_MAP   ".data.wide.vips"
-#define LB_FRONTS_MAP ".data.wide.fronts"
+#define LB_VIPS_MAP    ".data.wide.vips"
+#define LB_FRONTS_MAP  ".data.wide.fronts"
+#define LB_REALS_MAP   ".data.wide.reals"
+#define LB_RETURNS_MAP ".data.wide.returns"
 /* The only variable of the program that begins as zero: one value with a line for every id that
  * there can be. libbpf before 1.2 knows no other section for that, and puts the object's name
  * before the map's: dataplane_map_find. */
@@ -66,11 +69,13 @@ struct lb_hash_key {
 
 /* A part of a list, as one word: the list's element of its map, the part's first entry, and its
  * length. A changed list is put into another element, in turn: by the time one is used again, no
- * packet that found the former list there is left. */
-#define LB_LIST(place, first, length) ((__u32)(place) << 16 | (__u32)(first) << 8 | (__u32)(length))
-#define LB_LIST_PLACE(list)           ((list) >> 16)
-#define LB_LIST_FIRST(list)           ((list) >> 8 & 0xff)
+ * packet that found the former list there is left. Lists have up to 64 entries, so element and
+ * first entry together number the entries of all lists of 64: LB_LIST_AT. */
+#define LB_LIST(place, first, length) ((__u32)(place) << 14 | (__u32)(first) << 8 | (__u32)(length))
+#define LB_LIST_PLACE(list)           ((list) >> 14)
+#define LB_LIST_FIRST(list)           ((list) >> 8 & 63)
 #define LB_LIST_LENGTH(list)          ((list)&0xff)
+#define LB_LIST_AT(list)              ((list) >> 8)
 #define LB_LIST_PLACES                8
 
 #define LB_ADDRESS_BITS               256
@@ -532,14 +537,17 @@ struct lb_real_bucket {
 #define LB_REALS_BUCKETS(w)           ((__u32)(w) & (LB_REALS_ANY - 1))
 #define LB_REALS_MULTIPLIER(w)        LB_TABLE_MULTIPLIER(LB_REALS_SEED(w))
 
-/* high, low: of the address, as loaded from a packet; IPv4: 0 and the address. port: wire order. */
-static inline __attribute__((always_inline)) __u64 lb_real_hash(__u64 high, __u64 low, __be16 port,
-								__u8 protocol, __u64 multiplier)
+/* What a real is besides its address, as one word. port: wire order. */
+#define LB_REAL_KIND(port, protocol) ((__u32)(port) | (__u32)(protocol) << 16)
+
+/* high, low: of the address, as loaded from a packet; IPv4: 0 and the address. kind:
+ * LB_REAL_KIND. */
+static inline __attribute__((always_inline)) __u64 lb_real_hash(__u64 high, __u64 low, __u32 kind,
+								__u64 multiplier)
 {
-	__u64 h = (low ^ (__u64)port << 48 ^ (__u64)protocol << 40) * multiplier;
+	__u64 h = (low ^ (__u64)kind << 32) * multiplier;
 
 	h = (h ^ h >> 32 ^ high) * 0xbf58476d1ce4e5b9ULL;
-	h = (h ^ h >> 32) * multiplier;
 	return h ^ h >> 32;
 }
 
@@ -548,15 +556,25 @@ static inline __attribute__((always_inline)) __u64 lb_real_hash(__u64 high, __u6
 struct lb_return {
 	__be32 real[4]; /* IPv4: [0] */
 	__be32 vip[4];
-	__be16 port, vip_port; /* 0: any; the port stays */
-	__u16 delta3, delta4;  /* as in struct lb_nat */
+	/* compared as one word: LB_RETURN_KIND */
+	__be16 port; /* 0: any; the port stays */
 	__u8 protocol;
 	__u8 family; /* 4 or 6; 0: the backend gets no replies here. Written last */
+	__be16 vip_port;
+	__u16 delta3, delta4; /* as in struct lb_nat */
 	__u8 pad[2];
 	__u32 idle; /* ticks without a packet after which a flow is over */
 	__u32 left; /* tick in which the backend was removed; 0: it was not */
 	__u32 pad1[3];
 };
+
+#define LB_RETURN_KIND(port, protocol, family) \
+	(LB_REAL_KIND(port, protocol) | (__u32)(family) << 24)
+
+static inline __u32 lb_return_kind(const struct lb_return *line)
+{
+	return LB_RETURN_KIND(line->port, line->protocol, line->family);
+}
 
 /* return_counts[cpu * backends + id] */
 struct lb_return_count {
@@ -577,7 +595,11 @@ struct lb_hop {
 	__u16 mtu;
 	__u32 ifindex; /* 0: the kernel is asked */
 	struct lb_prefix prefix;
-	__u32 pad[3];
+	/* mtu, or 0 if it takes more than an Ethernet header to send by this way: the kernel is
+	 * asked, or there is a tag */
+	__u16 plain_mtu;
+	__u16 pad;
+	__u32 pad1[2];
 };
 
 struct lb_direct_list {
@@ -665,9 +687,10 @@ enum lb_flow_state {
 	LB_FLOW_EMPTY,
 	LB_FLOW_SYN,         /* embryonic: a SYN was seen, nothing since */
 	LB_FLOW_ESTABLISHED, /* TCP */
-	LB_FLOW_FIN,         /* the client's FIN was seen: half closed, or closed */
-	LB_FLOW_RST,         /* an RST was seen and nothing since */
-	LB_FLOW_UDP_NEW,     /* one datagram was seen */
+	/* the client's FIN was seen: half closed, or closed, as far as its half shows */
+	LB_FLOW_FIN,
+	LB_FLOW_RST,     /* an RST was seen and nothing since */
+	LB_FLOW_UDP_NEW, /* one datagram was seen */
 	LB_FLOW_UDP,
 	LB_FLOW_AFFINITY_NEW, /* a client, not a flow; none of its flows has been established yet */
 	LB_FLOW_AFFINITY,
@@ -676,16 +699,22 @@ enum lb_flow_state {
 	LB_FLOW_KEPT, /* mark: the same flow was seen again in a later tick */
 	/* silent for longer than its idle timeout; only where the service tracks always */
 	LB_FLOW_DORMANT,
+	/* of LB_FORWARD_NAT: */
+	LB_FLOW_ENDING, /* as ESTABLISHED, and the backend's FIN was seen */
+	LB_FLOW_CLOSED, /* the FIN of both ends was seen */
 };
 
 #define LB_FLOW_SET(state) (1u << LB_FLOW_##state)
 /* The states that count as an active flow. */
 #define LB_FLOW_COUNTED                                                                          \
 	(LB_FLOW_SET(SYN) | LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | \
-	 LB_FLOW_SET(KEPT))
+	 LB_FLOW_SET(KEPT) | LB_FLOW_SET(ENDING))
 /* The states of entries that are not evicted while the flow is live. */
-#define LB_FLOW_FIRM \
-	(LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | LB_FLOW_SET(AFFINITY))
+#define LB_FLOW_FIRM                                                          \
+	(LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP_NEW) | LB_FLOW_SET(UDP) | \
+	 LB_FLOW_SET(AFFINITY) | LB_FLOW_SET(ENDING))
+/* The states of an established flow that is not over. */
+#define LB_FLOW_LASTING (LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP) | LB_FLOW_SET(ENDING))
 /* The states that count towards a service's share. SYN is one of them: a handshake must still have
  * its place when it completes. */
 #define LB_FLOW_HELD (LB_FLOW_FIRM | LB_FLOW_SET(SYN))
@@ -755,7 +784,7 @@ struct lb_backend_count {
 	/* TCP SYNs forwarded, of tracked flows only the first; and UDP flows where they are
 	 * tracked */
 	__u64 flows;
-	__u64 pad;
+	__u64 refused; /* resets that answer a SYN; of LB_FORWARD_NAT */
 };
 
 /* reason_counts[cpu * LB_COUNTERS + counter]: enum lb_reason, then enum lb_event. The counters
@@ -773,6 +802,7 @@ struct lb_total {
 	__u64 bytes;
 	__u64 flows;
 	__u64 returned_packets, returned_bytes; /* replies */
+	__u64 refused;
 };
 
 /* service_counts[cpu * services + id]: packets dropped, by reason */
@@ -792,30 +822,38 @@ struct lb_service_count {
 
 /* ---- connect times of a sample of the flows: bpf/connect.h ---- */
 
-/* probes: SYNs that are not answered yet. Direct-mapped, one word: fingerprint 23 (63-41) | sent
- * again 1 (40) | backend 15 (39-25) | used 1 (24) | time 24 (23-0), in units of 8.192 us, which
- * wraps after 137 s */
-#define LB_PROBES              16384 /* power of two */
-#define LB_PROBE_USED          (1ULL << 24)
-#define LB_PROBE_RETRIED       (1ULL << 40)
-#define LB_PROBE_TIME          0xffffffu
-#define LB_PROBE_TIME_SHIFT    13
-#define LB_PROBE_AGAIN         (100000000u >> LB_PROBE_TIME_SHIFT) /* 0.1 s */
-#define LB_PROBE_FP(word)      ((__u32)((word) >> 41))
-#define LB_PROBE_HASH_FP(hash) ((__u32)(hash) >> 9)
-#define LB_PROBE_INDEX(hash)   ((__u32)((hash) >> 32) & (LB_PROBES - 1))
-#define LB_PROBE_BACKEND(word) ((__u32)((word) >> 25) & LB_MAX_BACKENDS)
+/* probes: SYNs that are not answered yet, or whose answer the client has not confirmed. Direct-
+ * mapped, one word: fingerprint 21 (63-43) | answered again 1 (42) | answered 1 (41) | sent again
+ * 1 (40) | backend 15 (39-25) | used 1 (24) | time 24 (23-0) of the SYN or of its answer, in units
+ * of 8.192 us, which wraps after 137 s */
+#define LB_PROBES        16384 /* power of two */
+#define LB_PROBE_USED    (1ULL << 24)
+#define LB_PROBE_RETRIED (1ULL << 40)
+/* by the backend, of LB_FORWARD_NAT */
+#define LB_PROBE_ANSWERED       (1ULL << 41)
+#define LB_PROBE_ANSWERED_AGAIN (1ULL << 42)
+#define LB_PROBE_TIME           0xffffffu
+#define LB_PROBE_TIME_SHIFT     13
+#define LB_PROBE_AGAIN          (100000000u >> LB_PROBE_TIME_SHIFT) /* 0.1 s */
+#define LB_PROBE_FP(word)       ((__u32)((word) >> 43))
+#define LB_PROBE_HASH_FP(hash)  ((__u32)(hash) >> 11)
+#define LB_PROBE_INDEX(hash)    ((__u32)((hash) >> 32) & (LB_PROBES - 1))
+#define LB_PROBE_BACKEND(word)  ((__u32)((word) >> 25) & LB_MAX_BACKENDS)
 #define LB_PROBE(hash, backend, time) \
-	((__u64)LB_PROBE_HASH_FP(hash) << 41 | (__u64)(backend) << 25 | LB_PROBE_USED | (time))
+	((__u64)LB_PROBE_HASH_FP(hash) << 43 | (__u64)(backend) << 25 | LB_PROBE_USED | (time))
 
 /* connects_of[backend]: how often a connect took so long, four buckets an octave, and what else
- * became of connects. The program only adds, by atomics; lbd adds those without an answer. */
+ * became of connects. To the backend's answer, if that passes here (LB_FORWARD_NAT), else to the
+ * client's next packet. The program only adds, by atomics; lbd adds those without an answer. */
 #define LB_CONNECT_BUCKETS 72 /* up to 4.3 s: after 3 s lbd counts a connect as unanswered */
 enum lb_connect_count {
 	LB_CONNECT_SAMPLED = LB_CONNECT_BUCKETS, /* SYNs noted */
 	LB_CONNECT_RETRIED,                      /* of them sent again before any other packet */
 	LB_CONNECT_RESET,                        /* the client's next packet was a reset */
 	LB_CONNECT_UNANSWERED,                   /* no next packet within 3 s */
+	/* of LB_FORWARD_NAT */
+	LB_CONNECT_REFUSED,        /* the backend answered with a reset */
+	LB_CONNECT_ANSWERED_AGAIN, /* it sent its answer again before the client's next packet */
 	LB_CONNECT_WORDS = LB_CONNECT_BUCKETS + 8,
 };
 

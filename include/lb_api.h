@@ -129,7 +129,8 @@
  *        "levels": [ { "priority": 0 to 7 or null (backups), "local": bool (in the node's zone, or it has none),
  *                      "backends", "backends_up", "share": of new flows, 0 to 1, "panic": bool } ], in the
  *                  order in which they take new flows; only those with backends,
- *        "returned_packets", "returned_bytes": replies that came back through lbd (`forward: nat`),
+ *        "returned_packets", "returned_bytes": replies that came back through lbd, "refused": TCP
+ *                  connects that backends refused with a reset (`forward: nat`),
  *        "checks_to": null (none is checked) or backends that are checked there { "vip", "backend",
  *                     "hint": why not at the VIP, where that was to be expected, or "" } }
  *      SOURCE:
@@ -176,7 +177,8 @@
  *        "lease": null or LEASE, "zone": null or text, "priority": 0 to 7,
  *        "local": bool (in the node's zone, or it has none), "health": null (as the service says) or TARGET,
  *        "port": null or, with `forward: nat`, where it gets its packets (0: any),
- *        "returned_packets", "returned_bytes": replies that came back through lbd (`forward: nat`),
+ *        "returned_packets", "returned_bytes": replies that came back through lbd, "refused": TCP
+ *                  connects that it refused with a reset (`forward: nat`),
  *        "hint": what is to be looked at, though it is up ("120 SYNs in, nothing back in 10 s: ..."), or "" }
  *      TARGET, where it is checked, each only if the backend has one of its own:
  *      { "port", "agent-port", "address" }
@@ -185,11 +187,12 @@
  *                 backend is the last one }
  *      CONNECTS, of a sample of its TCP connects:
  *      { "sampled", "retried" (of them, sent again before any other packet), "reset" (by the client's
- *        next packet), "unanswered" (no next packet within 3 s), since lbd's start, modulo 2^32,
- *        "p50_us", "p95_us", "p99_us" (from the SYN to the client's next packet, last 5 to 10 s;
- *        null: none was answered),
- *        "recent": { "sampled", "answered", "retried", "unanswered", "failed" (retried or
- *                    unanswered) } of the same seconds }
+ *        next packet), "unanswered" (no answer within 3 s), with `forward: nat` "refused" (answered
+ *        with a reset) and "answered_again" (the SYN-ACK came again), since lbd's start, modulo 2^32,
+ *        "p50_us", "p95_us", "p99_us" (from the SYN to the client's next packet, with `forward: nat`
+ *        to the SYN-ACK, last 5 to 10 s; null: none was answered),
+ *        "recent": { "sampled", "answered", "retried", "unanswered", "refused", "failed" (retried,
+ *                    unanswered or refused) } of the same seconds }
  *      DRAIN:
  *      { "since_s": null or since the drain began,
  *        "last_packet_s": null or since the last packet of the flows that hold it,

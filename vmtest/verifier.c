@@ -149,6 +149,8 @@ static void set_constants(struct bpf_object *object, const struct sizing *size,
 	    {"service_slots", size->services},
 	    {"vip_mask", power_of_two(size->services) - 1},
 	    {"front_mask", power_of_two(size->slots) - 1},
+	    {"real_mask", 4 * power_of_two(size->backends) - 1},
+	    {"return_mask", power_of_two(size->backends) - 1},
 	};
 	struct bpf_map *map = rodata_map(object);
 	_cleanup_free_ uint8_t *value = NULL;
@@ -179,6 +181,9 @@ static void apply(struct bpf_object *object, const struct sizing *size,
 {
 	set_wide(object, LB_VIPS_MAP, power_of_two(size->services) * sizeof(struct lb_vip_bucket));
 	set_wide(object, LB_FRONTS_MAP, power_of_two(size->slots) * sizeof(uint16_t));
+	set_wide(object, LB_REALS_MAP,
+		 4ull * power_of_two(size->backends) * sizeof(struct lb_real_bucket));
+	set_wide(object, LB_RETURNS_MAP, power_of_two(size->backends) * sizeof(struct lb_return));
 	set_entries(object, "ports", size->services);
 	set_entries(object, "services", size->services);
 	set_entries(object, "turns", size->services);

@@ -297,7 +297,7 @@ test_source_hash_keeps_a_client_on_one_backend_and_a_lost_one_moves_only_its_own
 		for_each_service same_backend_for_all_flows_of_a_client || return 1
 	lab_wait_for 30 "slots to settle after the change" nothing_in_transition || return 1
 	lab_kill nginx-b2 KILL
-	lab_wait_for 5 "b2 to be down" backends_up $((4 * (COUNT - 1))) || return 1
+	lab_wait_for 5 "b2 to be down" backends_left $((4 * (COUNT - 1))) || return 1
 	for_each_service only_clients_of_b2_moved
 	lab_nginx_start 2
 	lab_wait_for 10 "b2 to be back" backends_up $((4 * COUNT))

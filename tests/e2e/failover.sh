@@ -8,7 +8,7 @@ test_requests_fail_after_a_crash_only_until_it_is_noticed() {
 	load_start crash load-http $VIP4 80 rate 400 timeout 0.5
 	sleep 1
 	lab_kill nginx-b2 KILL
-	lab_wait_for 5 "b2 to be down" backends_up 12 || return 1
+	lab_wait_for 5 "b2 to be down" backends_left 12 || return 1
 	result=$(traffic load-http $VIP4 80 rate 400 seconds 1)
 	none_failed "failures from then on" "$result"
 	load_end crash
@@ -34,7 +34,7 @@ test_a_vanished_host_costs_no_flow_of_the_others() {
 	hold_open hold 7000 60 timeout 5 || return 1
 	sleep 1
 	ip -n "$(ns b3)" link set eth0 down
-	lab_wait_for 5 "b3's six entries to be down" backends_up 12 || return 1
+	lab_wait_for 5 "b3's six entries to be down" backends_left 12 || return 1
 	result=$(traffic load-http $VIP4 80 rate 300 seconds 1)
 	lab_wait_for 10 "b3's connections to break" \
 		grep -q "connection to b3 broke" "$WORK/hold.err"

@@ -118,13 +118,18 @@ test_what_lbctl_prints_has_the_shape_of_the_document() {
 			lbctl $verb --json | jq -c "{verb: \"$verb\", body: .}"
 		done
 		lbctl fleet apply --json "$WORK/fleet.yaml" | jq -c '{verb: "fleet apply", body: .}'
-		in_ns lb curl -s --unix-socket "$WORK/lbd.sock" -d "$request" http://lbd/v1/fleet/apply |
-			jq -c --argjson request "$request" '{method: "POST",
-				path: "/v1/fleet/apply", status: 200, request: $request, body: .}'
+		# a node that is still at the change before refuses another one for now
+		lab_wait_for 20 "the rollout" rollout_is_done
+		lab_wait_for 20 "an answer to the dry run" dry_run_is_answered "$request"
+		jq -c --argjson request "$request" '{method: "POST",
+			path: "/v1/fleet/apply", status: 200, request: $request, body: .}' "$WORK/dry.answer"
 	} >"$WORK/fleet.answers"
 	expect "answers" "$(wc -l <"$WORK/fleet.answers")" = 4
-	lab_wait_for 20 "the rollout" rollout_is_done
 	"$ROOT/tools/api-check" answers "$WORK/fleet.answers"
+}
+dry_run_is_answered() { # REQUEST
+	in_ns lb curl -s -f -m 60 -o "$WORK/dry.answer" --unix-socket "$WORK/lbd.sock" -d "$1" \
+		http://lbd/v1/fleet/apply
 }
 
 test_the_config_before_is_put_back() {

@@ -113,6 +113,12 @@ backends_up() { # COUNT
 	[ "$(lbctl status --json | json .backends_up)" = "$1" ]
 }
 
+# And all others are out of the rings: while a service is blind, as on a machine that stood still for
+# seconds, its ring keeps them.
+backends_left() { # COUNT
+	backends_up "$1" && [ "$(lbctl status --json | json .services_blind)" = 0 ]
+}
+
 # Drains hold over reloads: ends those that an earlier test left.
 end_drains() {
 	local service address

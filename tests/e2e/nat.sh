@@ -15,6 +15,7 @@ CLIENT4=198.51.100.2 CLIENT6=2001:db8:c::2
 DIRECT4=198.51.100.200         # of the client too: one that talks to backends past the VIPs
 REALS="10.0.0.11 10.0.0.12"    # of web4
 BOTH="4 6"
+BACKENDS=22                    # of all services
 MODE=${MODE:-native}           # auto would leave it when it sees an unfinished checksum
 COPY_MB=${NAT_COPY_MB:-20}     # through PostgreSQL's COPY, in each direction
 PG_BIN=$(find /usr/lib/postgresql -name initdb -printf '%h\n' 2>/dev/null | sort -V | tail -n 1)
@@ -36,7 +37,10 @@ peer_py() {
 		ask HOST PORT LENGTH: sends a datagram, prints the sha256 of what it sent and of the answer.
 		refused HOST PORT: prints what a connected socket says after a datagram.
 		lookup HOST NAME: asks a DNS server for an A record, prints the address.
-		hold HOST PORT FILE: a connection that asks each 0.1 s for as long as FILE is there."""
+		hold HOST PORT FILE: a connection that asks each 0.1 s for as long as FILE is there.
+		grip HOST PORT COUNT FILE: connections that do nothing, not even end, for as long as FILE is there.
+		lazy PORT: accepts a connection each 0.7 s, and has room for one more.
+		abort PORT FILE: holds connections until their clients end them, and resets all whenever FILE comes."""
 		import hashlib, os, socket, struct, sys, time
 		def family(host): return socket.AF_INET6 if ":" in host else socket.AF_INET
 		def echo(port):
@@ -90,6 +94,40 @@ peer_py() {
 		        if not one.recv(4096): sys.exit("closed")
 		        time.sleep(0.1)
 		    print("still open")
+		def grip(host, port, count, path):
+		    all = [socket.create_connection((host, int(port)), 5) for _ in range(int(count))]
+		    print("open", flush=True)
+		    while os.path.exists(path): time.sleep(0.1)
+		def server(port, room):
+		    one = socket.socket()
+		    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+		    one.bind(("0.0.0.0", int(port)))
+		    one.listen(room)
+		    return one
+		def lazy(port):
+		    one = server(port, 0)
+		    while True:
+		        one.accept()[0].close()
+		        time.sleep(0.7)
+		def abort(port, path):
+		    one, all = server(port, 100), []
+		    one.settimeout(0.1)
+		    while True:
+		        try: all.append(one.accept()[0])
+		        except OSError: pass
+		        for each in list(all):
+		            try:
+		                if each.recv(4096, socket.MSG_DONTWAIT): continue
+		            except BlockingIOError: continue
+		            except OSError: pass
+		            each.close()
+		            all.remove(each)
+		        if not os.path.exists(path): continue
+		        for each in all:
+		            each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+		            each.close()
+		        all = []
+		        os.unlink(path)
 		globals()[sys.argv[1]](*sys.argv[2:])
 	PY
 }
@@ -142,6 +180,8 @@ servers() {
 	for i in 1 2; do dns_server "$i"; done
 	ip -n "$(ns b3)" addr add 10.0.0.33/24 dev eth0
 	lab_spawn echo in_ns b1 python3 "$WORK/peer.py" echo 7001
+	lab_spawn lazy in_ns b2 python3 "$WORK/peer.py" lazy 7002
+	for i in 1 2; do lab_spawn "abort-b$i" in_ns "b$i" python3 "$WORK/peer.py" abort 7003 "$WORK/abort-b$i"; done
 	lab_spawn iperf in_ns b2 iperf3 -s -p 5202
 	database 3
 }
@@ -172,6 +212,7 @@ nat_service() { # NAME VIP PROTOCOL PORT HEALTH BACKENDS [LINE]...
 config_nat() {
 	local family check="type: http, path: /healthz, $CHECK_TIMES"
 	echo "nat: { direct: [ $DIRECT4/32 ] }"
+	echo "telemetry: { sample: 1/1 }"
 	echo "services:"
 	for family in $BOTH; do
 		b() { backend_address "$1" "$family"; }
@@ -186,7 +227,12 @@ config_nat() {
 			"{ address: \"$(b 1)\", port: 7001 }"
 		nat_service "closed$family" "$(vip "$family")" udp 9 "type: none" \
 			"{ address: \"$(b 1)\", port: 10009 }"
+		nat_service "refused$family" "$(vip "$family")" tcp 9 "type: none" \
+			"{ address: \"$(b 1)\", port: 10009 }"
 	done
+	nat_service lazy $VIP4 tcp 8 "type: none" "{ address: 10.0.0.12, port: 7002 }"
+	nat_service least $VIP4 tcp 81 "type: none" "{ address: 10.0.0.11 }, { address: 10.0.0.12 }" \
+		"backend-port: 7003" "algorithm: least-conn"
 	nat_service iperf-tcp $VIP4 tcp 5201 "type: none" "{ address: 10.0.0.12, port: 5202 }"
 	nat_service iperf-udp $VIP4 udp 5201 "type: none" "{ address: 10.0.0.12, port: 5202 }"
 	nat_service any $ANY4 tcp any "port: 8090, $CHECK_TIMES" "{ address: 10.0.0.33 }"
@@ -204,7 +250,7 @@ set_up() {
 	forwarding_on lb
 	peer_py
 	servers || return 1
-	lab_lbd_with 17 config_nat || return 1
+	lab_lbd_with $BACKENDS config_nat || return 1
 	lab_wait_for 60 "PostgreSQL" database_answers
 }
 database_answers() { as_postgres true && psql_at 4 -c "select 1"; }
@@ -251,6 +297,72 @@ test_replies_are_counted_beside_requests() {
 	contains "$(lbctl backends web4)" "REPLY BYTES"
 	contains "$(lbctl backends web4)" "10.0.0.11:8080"
 	contains "$(lbctl top --once)" "RBIT/S"
+}
+
+# Of a closed port: docs/telemetry.md.
+test_refused_connects_are_counted_beside_those_of_the_sample() {
+	local family before code
+	for family in $BOTH; do
+		before=$(backend_field "refused$family" "$(backend_address 1 "$family")" refused)
+		for _ in 1 2 3 4 5; do
+			code=0
+			fetch -o /dev/null "$(url "$family"):9/" 2>/dev/null || code=$?
+			expect "curl's exit code" $code = 7
+		done
+		expect "refused over IPv$family" \
+			$(($(backend_field "refused$family" "$(backend_address 1 "$family")" refused) - before)) = 5
+		expect "of the sample" "$(service_field "refused$family" connects | jq .refused)" -ge 5
+		expect "of the service" "$(service_field "refused$family" refused)" -ge 5
+		expect "the same as a metric" "$(service_metric lbd_service_refused_total "refused$family")" -ge 5
+	done
+	expect "of a service that answers" "$(service_field web4 refused)" = 0
+	contains "$(lbctl connects refused4)" "REFUSED"
+	contains "$(lbctl backends refused4)" "REFUSED"
+}
+
+connects_of() { backend_field "$1" "$2" connects | jq -r ".$3 // 0"; } # SERVICE ADDRESS FIELD
+
+test_a_server_that_accepts_slowly_shows_in_its_times() {
+	local n
+	for n in $(seq 12); do client curl -s -m 12 "http://$VIP4:8/" >/dev/null & done
+	lab_wait_for 15 "slow answers" answers_slowly
+	echo "# $(backend_field lazy 10.0.0.12 connects | jq -c .)"
+	wait_for_clients
+	fetch "$(url 4)/who" >/dev/null
+	expect "p99 of a server that does not" "$(connects_of web4 10.0.0.11 p99_us)" -lt 500000
+}
+answers_slowly() { [ "$(connects_of lazy 10.0.0.12 p99_us)" -ge 800000 ]; }
+wait_for_clients() { lab_wait_for 15 "the clients to end" no_client; }
+no_client() { [ -z "$(in_ns client ss -Htn dport = :8 state established state syn-sent)" ]; }
+
+active_of() { lbctl backends "$1" --json | json '[.backends[].active] | add'; } # SERVICE
+active_is() { [ "$(active_of "$1")" = "$2" ]; } # SERVICE COUNT
+
+# Its clients say nothing: only the resets of the servers show that the connections are over.
+test_connections_that_backends_reset_are_not_active_any_more() {
+	local n
+	touch "$WORK/grip"
+	lab_spawn grip in_ns client python3 "$WORK/peer.py" grip $VIP4 81 8 "$WORK/grip"
+	lab_wait_for 10 "8 active flows" active_is least 8
+	for n in 1 2; do expect "on b$n, by least-conn" "$(backend_field least "10.0.0.1$n" active)" = 4; done
+	touch "$WORK/abort-b1"
+	lab_wait_for 10 "those of b1 to end" active_is least 4
+	expect "on b2" "$(backend_field least 10.0.0.12 active)" = 4
+	touch "$WORK/abort-b2"
+	lab_wait_for 10 "all to end" active_is least 0
+	rm "$WORK/grip"
+}
+
+# Where only the client's FIN is seen, it waits for two minutes.
+test_a_drain_ends_soon_after_both_ends_closed() {
+	touch "$WORK/grip"
+	lab_spawn grip in_ns client python3 "$WORK/peer.py" grip $VIP4 81 4 "$WORK/grip"
+	lab_wait_for 10 "active flows" active_is least 4
+	lbctl backend drain least 10.0.0.11 >/dev/null || return 1
+	expect "condition" "$(backend_field least 10.0.0.11 condition)" = draining
+	rm "$WORK/grip"
+	lab_wait_for 60 "the end of the drain" condition_is least 10.0.0.11 drained
+	lbctl backend undrain least 10.0.0.11 >/dev/null
 }
 
 test_every_port_of_a_vip_of_any_port_arrives_unchanged() {
@@ -410,7 +522,7 @@ test_the_balancers_own_connections_are_not_changed() {
 	contains "$(cat "$WORK/own")" "b1 10.0.0.2 8080"
 	in_ns lb curl -sS -m 5 "http://[2001:db8:b::11]:8080/who" >"$WORK/own" || FAILED=1
 	contains "$(cat "$WORK/own")" "b1 2001:db8:b::2 8080"
-	backends_up 17 || FAILED=1 # health checks are such connections too
+	backends_up $BACKENDS || FAILED=1 # health checks are such connections too
 }
 
 test_a_long_connection_of_the_balancer_lives_beside_the_clients() {
@@ -598,7 +710,7 @@ second_balancer() {
 	forwarding_on lb2
 	sed "s#^pin:.*#pin: /sys/fs/bpf/$LAB/lb2#; s#: $WORK/#: $WORK/lb2/#" "$WORK/lbd.yaml" >"$WORK/lb2/lbd.yaml"
 	pair_lbd_start lb2 || return 1
-	lab_wait_for 20 "its backends" pair_backends_up lb2 17
+	lab_wait_for 20 "its backends" pair_backends_up lb2 $BACKENDS
 }
 sent_by() { # NODE BEGIN-OF-REASON
 	pair_ctl "$1" stats --json |
@@ -640,8 +752,8 @@ everything_lost() {
 	for node in lb lb2; do in_ns "$node" ip link set dev eth0 xdp off; done
 	rm -rf "/sys/fs/bpf/${LAB:?}"
 	lab_lbd_start && pair_lbd_start lb2 || return 1
-	lab_wait_for 30 "the backends on lb" backends_up 17
-	lab_wait_for 30 "the backends on lb2" pair_backends_up lb2 17
+	lab_wait_for 30 "the backends on lb" backends_up $BACKENDS
+	lab_wait_for 30 "the backends on lb2" pair_backends_up lb2 $BACKENDS
 	for node in lb lb2; do forwarding_on "$node"; done
 }
 test_downloads_survive_the_loss_of_every_map_on_both() { downloads_across everything_lost; }

@@ -84,7 +84,7 @@ test_slow_start_lets_the_share_of_a_returned_backend_grow() {
 	# b1 had weight 0 before, so it starts slowly too.
 	lab_wait_for 20 "all to have their full weight" none_starts || return 1
 	lab_kill nginx-b2 KILL
-	lab_wait_for 5 "b2 to be down" backends_up $((4 * (COUNT - 1))) || return 1
+	lab_wait_for 5 "b2 to be down" backends_left $((4 * (COUNT - 1))) || return 1
 	lab_nginx_start 2
 	lab_wait_for 5 "b2 to start" starting tcp4 2 || return 1
 	expect "weight at first" "$(backend tcp4 2 effective_weight)" -lt 50
@@ -292,7 +292,7 @@ test_backups_serve_only_while_no_other_lives() {
 		flows $service 30 "the backup has none" '.by == {b1: 10, b2: 10, b3: 10}'
 	done
 	for i in 1 2; do lab_kill nginx-b$i KILL; done
-	lab_wait_for 5 "two to be down" backends_up 8 || return 1
+	lab_wait_for 5 "two to be down" backends_left 8 || return 1
 	flows tcp4 30 "one primary is enough" '.by == {b3: 30}'
 	expect "all services to be degraded:" "$(service_is degraded && echo yes)" = yes
 	lab_kill nginx-b3 KILL
@@ -318,7 +318,7 @@ test_below_the_panic_threshold_all_are_used_and_reported() {
 	local i service
 	use "algorithm: round-robin" "panic-threshold: 50%" && all_up || return 1
 	for i in 1 2; do lab_kill nginx-b$i KILL; done
-	lab_wait_for 5 "two to be down" backends_up 8 || return 1
+	lab_wait_for 5 "two to be down" backends_left 8 || return 1
 	flows tcp4 40 "half is not below half" '.by == {b3: 20, b4: 20}'
 	expect "lbd_service_panic" "$(service_metric lbd_service_panic tcp4)" = 0
 	lab_kill nginx-b3 KILL

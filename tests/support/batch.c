@@ -63,6 +63,8 @@ static int share_maps(struct batch *batch)
 		skel->rodata->backend_slots = maps->backend_slots;             \
 		skel->rodata->vip_mask = maps->vip_buckets - 1;                \
 		skel->rodata->front_mask = maps->front_count - 1;              \
+		skel->rodata->real_mask = maps->real_buckets - 1;              \
+		skel->rodata->return_mask = maps->return_lines - 1;            \
 		skel->rodata->service_slots = maps->service_slots;             \
 		skel->rodata->has_peers = batch->options.has_peers;            \
 		return 0;                                                      \

@@ -28,6 +28,11 @@ static struct fixture fixture;
 
 /* ---- load ---- */
 
+static void make_wide(struct bpf_object *object, const char *name, size_t bytes)
+{
+	assert_int_equal(wide_make(bpf_object__find_map_by_name(object, name), "wide", bytes), 0);
+}
+
 void fixture_size_maps(struct bpf_object *object, unsigned cpus)
 {
 	const struct {
@@ -36,8 +41,6 @@ void fixture_size_maps(struct bpf_object *object, unsigned cpus)
 	} sizes[] = {
 	    {"ports", FIXTURE_VIP_BUCKETS},
 	    {"services", FIXTURE_SERVICES},
-	    {"reals", FIXTURE_REALS},
-	    {"returns", FIXTURE_BACKENDS},
 	    {"return_counts", cpus * FIXTURE_BACKENDS},
 	    {"arena", FIXTURE_SLOTS / 2},
 	    {"stamps", FIXTURE_SLOTS / 4},
@@ -57,12 +60,10 @@ void fixture_size_maps(struct bpf_object *object, unsigned cpus)
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
 		bpf_map__set_max_entries(bpf_object__find_map_by_name(object, sizes[i].name),
 					 sizes[i].entries);
-	assert_int_equal(wide_make(bpf_object__find_map_by_name(object, LB_VIPS_MAP), "vips",
-				   FIXTURE_VIP_BUCKETS * sizeof(struct lb_vip_bucket)),
-			 0);
-	assert_int_equal(wide_make(bpf_object__find_map_by_name(object, LB_FRONTS_MAP), "fronts",
-				   FIXTURE_SLOTS * sizeof(uint16_t)),
-			 0);
+	make_wide(object, LB_VIPS_MAP, FIXTURE_VIP_BUCKETS * sizeof(struct lb_vip_bucket));
+	make_wide(object, LB_FRONTS_MAP, FIXTURE_SLOTS * sizeof(uint16_t));
+	make_wide(object, LB_REALS_MAP, FIXTURE_REALS * sizeof(struct lb_real_bucket));
+	make_wide(object, LB_RETURNS_MAP, FIXTURE_BACKENDS * sizeof(struct lb_return));
 }
 
 static size_t map_bytes(const struct bpf_map *map)
@@ -87,11 +88,11 @@ static int map_maps(struct fixture *f)
 	m->vips = map_memory(f->skel->maps.data_wide_vips);
 	m->ports = map_memory(f->skel->maps.ports);
 	m->services = map_memory(f->skel->maps.services);
-	m->reals = map_memory(f->skel->maps.reals);
-	m->returns = map_memory(f->skel->maps.returns);
+	m->reals = map_memory(f->skel->maps.data_wide_reals);
+	m->returns = map_memory(f->skel->maps.data_wide_returns);
 	m->return_counts = map_memory(f->skel->maps.return_counts);
 	m->directs = map_memory(f->skel->maps.directs);
-	m->hops = map_memory(f->skel->maps.hops);
+	m->hops = map_memory(f->skel->maps.data_hops);
 	m->arena = map_memory(f->skel->maps.arena);
 	m->fronts = map_memory(f->skel->maps.data_wide_fronts);
 	m->stamps = map_memory(f->skel->maps.stamps);
@@ -331,8 +332,8 @@ int fixture_clear(void **state)
 		return 0; /* the test itself skips */
 	memset(f->map.links, 0, map_bytes(f->skel->maps.links));
 	memset(f->map.services, 0, map_bytes(f->skel->maps.services));
-	memset(f->map.reals, 0, map_bytes(f->skel->maps.reals));
-	memset(f->map.returns, 0, map_bytes(f->skel->maps.returns));
+	memset(f->map.reals, 0, map_bytes(f->skel->maps.data_wide_reals));
+	memset(f->map.returns, 0, map_bytes(f->skel->maps.data_wide_returns));
 	memset(f->map.arena, 0, f->slots * sizeof(*f->map.arena));
 	memset(f->map.fronts, 0, f->slots * sizeof(*f->map.fronts));
 	memset(f->map.stamps, 0, f->slots * sizeof(*f->map.stamps));

@@ -66,8 +66,9 @@ static bool place(struct fixture *f, uint32_t seed, uint16_t id, bool address_on
 
 	if (line->family == 6)
 		memcpy(half, line->real, sizeof(half));
-	hash = lb_real_hash(half[0], half[1], address_only ? 0 : line->port,
-			    address_only ? 0 : line->protocol, LB_TABLE_MULTIPLIER(seed));
+	hash = lb_real_hash(half[0], half[1],
+			    address_only ? 0 : LB_REAL_KIND(line->port, line->protocol),
+			    LB_TABLE_MULTIPLIER(seed));
 	bucket = &f->map.reals[LB_REAL_BUCKET(hash) & (FIXTURE_REALS / 2 - 1)];
 	for (unsigned way = 0; way < LB_REAL_WAYS; way++) {
 		if (bucket->real[way] && (bucket->real[way] ^ hash) >> 32)
@@ -134,6 +135,12 @@ void fixture_real(struct fixture *f, uint16_t backend, const char *vip, int prot
 	rebuild_reals(f);
 }
 
+void fixture_own_mac(struct fixture *f)
+{
+	f->map.settings->own_mac = 0;
+	memcpy(&f->map.settings->own_mac, (uint8_t[]){2, 0, 0, 0, 0, 1}, 6);
+}
+
 struct lb_return_count fixture_return_count(const struct fixture *f, uint16_t id)
 {
 	struct lb_return_count sum = {0};
@@ -188,6 +195,7 @@ void fixture_ways(struct fixture *f, const struct way_spec *ways, unsigned count
 			hop->vlan_tci = htons(ways[i].vlan);
 			hop->mtu = ways[i].mtu ? ways[i].mtu : 1500;
 			hop->ifindex = ways[i].ifindex ? ways[i].ifindex : f->lo;
+			hop->plain_mtu = hop->vlan_tci ? 0 : hop->mtu;
 		}
 		*(family == 4 ? &f->map.settings->hops4 : &f->map.settings->hops6) =
 		    LB_LIST(1, first, at - first);

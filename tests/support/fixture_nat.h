@@ -24,6 +24,9 @@ void fixture_direct(struct fixture *f, const char *const *prefixes, unsigned cou
 /* An address of this host. */
 void fixture_local(struct fixture *f, const char *address);
 
+/* Frames are for this host by their MAC address: plain ones take the straight path. */
+void fixture_own_mac(struct fixture *f);
+
 struct lb_return_count fixture_return_count(const struct fixture *f, uint16_t id);
 
 #endif

@@ -51,6 +51,7 @@ struct memory_dataplane *memory_dataplane_new(struct memory_limits limits)
 	maps->real_buckets = 2 * reals_buckets(limits.backends);
 	maps->service_slots = limits.services + 1;
 	maps->backend_slots = limits.backends + 1;
+	maps->return_lines = maps->backend_slots;
 	maps->arena_slots = maps->front_count = limits.slots;
 	maps->flow_words = limits.flow_buckets * LB_FLOW_WAYS;
 	maps->flow_shift = lb_flow_shift(limits.flow_buckets);

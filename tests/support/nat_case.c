@@ -63,6 +63,7 @@ int nat_setup(void **state)
 	    {.prefix = "::/0", .dst_mac = MAC_ROUTER},
 	};
 	fixture_ways(f, ways, ARRAY_SIZE(ways));
+	fixture_own_mac(f);
 	return 0;
 }
 

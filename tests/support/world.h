@@ -22,7 +22,7 @@
  *   timeout leaves with the VIP and the port that it came by, whatever became of the backend:
  *   dead, draining, removed, added again with another port; also while there is no lbd. What goes
  *   to this host or to a direct client, and what another port of the backend sends, is not changed
- *   (world_reply.c).
+ *   (world_reply.c). FIN and RST in the name of a backend move no flow, either.
  *
  * The exceptions are in world_model.c, each at its check, marked "Excused:".
  *
@@ -104,13 +104,16 @@ struct pending {
 
 /* What a reply must become. */
 struct reply {
-	uint8_t number; /* of the backend */
-	uint8_t port;   /* which of its two */
-	bool changed;   /* gets VIP and port; else it stays as it is */
+	uint16_t flow;     /* that it ends, for the program; or NO_FLOW */
+	uint8_t number;    /* of the backend */
+	uint8_t port;      /* which of its two */
+	bool changed;      /* gets VIP and port; else it stays as it is */
+	uint8_t tcp_flags; /* FIN or RST: see flow */
 };
 
-/* One for each port of each backend, and three that are none for each backend. */
-#define WORLD_REPLIES (5 * WORLD_BACKENDS)
+/* One for each port of each backend, three that are none for each backend, and ends of flows. */
+#define WORLD_ENDS    64
+#define WORLD_REPLIES (5 * WORLD_BACKENDS + WORLD_ENDS)
 
 struct world {
 	struct batch *batch;
@@ -206,6 +209,8 @@ bool world_is_udp(const struct world *w, uint32_t flow);
 const struct dp_backend *world_backend(const struct world *w, int number);
 /* Sends the queued packets and checks where each went. */
 void world_fire(struct world *w);
+/* A packet with these flags was forged in the flow's name, by whichever of its ends. */
+void world_note_forged(struct world *w, uint32_t flow, uint8_t tcp_flags);
 void world_fail(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -391,14 +391,21 @@ static void note_closing(const struct world *w, struct flow *flow, uint8_t tcp_f
 	flow->fin |= tcp_flags & FIN;
 }
 
-static void check_forged(struct world *w, uint32_t number, int to, enum shot_kind kind,
-			 uint8_t tcp_flags)
+void world_note_forged(struct world *w, uint32_t number, uint8_t tcp_flags)
 {
 	struct flow *flow = &w->flows[number];
 
 	w->forged++;
 	flow->forged = true;
 	note_closing(w, flow, tcp_flags);
+}
+
+static void check_forged(struct world *w, uint32_t number, int to, enum shot_kind kind,
+			 uint8_t tcp_flags)
+{
+	struct flow *flow = &w->flows[number];
+
+	world_note_forged(w, number, tcp_flags);
 	if (kind == SHOT_FORGED_SYN && !is_known(w, number)) {
 		flow->doubtful |= !shows_forged_syn(w, number);
 		return;

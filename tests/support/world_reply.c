@@ -17,6 +17,10 @@
 #define DIRECT      0xc6120009 /* 198.18.0.9 */
 #define OTHER_PORT  7000
 #define CLIENT_PORT 4711
+#define FIN         0x01
+#define RST         0x04
+#define ACK         0x10
+#define ENDS_OF     24 /* of so many live flows one gets an end in a tick */
 
 void world_set_ways(struct world *w)
 {
@@ -74,19 +78,58 @@ static void add(struct world *w, int number, uint16_t port, uint32_t client, boo
 					    .real = htonl(0x0a000000 + number),
 					    .real_port = htons(port)};
 	w->replies[w->replies_count++] =
-	    (struct reply){.number = number, .port = port & 1, .changed = changed};
+	    (struct reply){.flow = NO_FLOW, .number = number, .port = port & 1, .changed = changed};
+}
+
+/* Whether the backend got a packet at this port so lately that it may still answer. */
+static bool answers(const struct world *w, int number, unsigned which, uint32_t tick)
+{
+	return w->got[number][which] && tick - w->got[number][which] <=
+					    w->sequence->service[number / SEQUENCE_BACKENDS].idle;
 }
 
 static void add_of(struct world *w, int number, uint32_t tick)
 {
-	uint32_t idle = w->sequence->service[number / SEQUENCE_BACKENDS].idle;
-
 	for (unsigned which = 0; which < 2; which++)
-		if (w->got[number][which] && tick - w->got[number][which] <= idle)
+		if (answers(w, number, which, tick))
 			add(w, number, port_of(number, which), CLIENT, true);
 	add(w, number, OTHER_PORT, CLIENT, false);
 	add(w, number, world_real_port(w, number), HERE, false);
 	add(w, number, world_real_port(w, number), DIRECT, false);
+}
+
+/* The backend of a live flow seems to end it: forged, as the flow goes on. */
+static void add_end(struct world *w, uint32_t flow, uint32_t tick)
+{
+	static const uint8_t flags[] = {RST, FIN | ACK, RST | ACK};
+	const int number = w->flows[flow].owner;
+	const unsigned kind = sequence_roll(tick, flow, 41, 3);
+	const unsigned at = w->pending_count + w->replies_count;
+
+	if (!world_acts(w, flags[kind] & RST ? ACTOR_FORGED_RST : ACTOR_FORGED_FIN) ||
+	    !answers(w, number, which_port(w, number), tick))
+		return;
+	add(w, number, world_real_port(w, number), world_client_of(flow), true);
+	w->batch->shots[at].port = htons(world_port_of(w, flow));
+	w->batch->shots[at].tcp_flags = flags[kind];
+	w->batch->shots[at].seq = htonl(1 + flow);
+	w->replies[w->replies_count - 1].flow = flow;
+	w->replies[w->replies_count - 1].tcp_flags = flags[kind];
+}
+
+static void add_ends(struct world *w, uint32_t tick)
+{
+	for (unsigned i = 0, ends = 0; i < w->sequence->flows_count && ends < WORLD_ENDS; i++) {
+		const uint32_t number = w->sequence->flows[i];
+		const struct flow *flow = &w->flows[number];
+
+		if (flow->phase < FLOW_LIVE || flow->owner < 0 || world_is_udp(w, number) ||
+		    !w->nat[flow->owner / SEQUENCE_BACKENDS] ||
+		    sequence_roll(tick, number, 40, ENDS_OF))
+			continue;
+		add_end(w, number, tick);
+		ends++;
+	}
 }
 
 void world_add_replies(struct world *w)
@@ -99,6 +142,7 @@ void world_add_replies(struct world *w)
 	for (int number = 0; number < WORLD_BACKENDS; number++)
 		if (w->nat[number / SEQUENCE_BACKENDS])
 			add_of(w, number, tick);
+	add_ends(w, tick);
 }
 
 /* The VIP is 192.0.2.1. */
@@ -112,7 +156,7 @@ static void check(struct world *w, const struct reply *reply, const struct shot 
 	w->replied++;
 	if (shot->verdict != (reply->changed ? XDP_TX : XDP_PASS) ||
 	    ntohl(shot->source) != source || ntohs(shot->ports[0]) != port ||
-	    shot->outer_dst != shot->client || ntohs(shot->ports[1]) != CLIENT_PORT)
+	    shot->outer_dst != shot->client || shot->ports[1] != shot->port)
 		world_fail(w,
 			   "tick %u: %s of backend %u, port %u, to %#x: verdict %u, source %#x "
 			   "port %u",
@@ -121,8 +165,17 @@ static void check(struct world *w, const struct reply *reply, const struct shot 
 			   ntohs(shot->ports[0]));
 }
 
+static void check_one(struct world *w, const struct reply *reply, const struct shot *shot)
+{
+	check(w, reply, shot);
+	if (reply->flow == NO_FLOW)
+		return;
+	w->at = shot->tick;
+	world_note_forged(w, reply->flow, reply->tcp_flags);
+}
+
 void world_check_replies(struct world *w)
 {
 	for (unsigned i = 0; i < w->replies_count && !w->failure[0]; i++)
-		check(w, &w->replies[i], &w->batch->shots[w->pending_count + i]);
+		check_one(w, &w->replies[i], &w->batch->shots[w->pending_count + i]);
 }

@@ -31,6 +31,7 @@ static const struct list_column both_ways[] = {
     COLUMNS,
     {{.title = "REPLIES", .right = true, .spare = 8}, NULL},
     {{.title = "REPLY BYTES", .right = true, .spare = 6}, NULL},
+    {{.title = "REFUSED", .right = true, .spare = 3}, NULL},
     {{0}, NULL},
 };
 
@@ -97,6 +98,8 @@ static void add_both_ways(struct table *table, const json_t *backend,
 	add_backend(table, backend, style);
 	table_add(table, TONE_PLAIN, nat ? list_count(style, packets, text) : "-");
 	table_add(table, TONE_PLAIN, nat ? list_count(style, bytes, text) : "-");
+	table_add(table, TONE_PLAIN,
+		  nat ? list_count(style, json_number(backend, "refused"), text) : "-");
 }
 
 /* "web 10.0.0.11 down: connect: timed out" */

@@ -22,6 +22,7 @@ static const struct list_column columns[] = {
     {{.title = "CONNECTS", .right = true, .spare = 1}, NULL},
     {{.title = "RETRIED", .right = true}, NULL},
     {{.title = "UNANSWERED", .right = true}, NULL},
+    {{.title = "REFUSED", .right = true}, NULL},
     {{0}, NULL},
 };
 
@@ -49,6 +50,7 @@ static void add_backend(struct table *table, const json_t *backend, const struct
 	table_add(table, TONE_PLAIN, list_count(style, json_number(recent, "sampled"), text));
 	add_share(table, recent, "retried");
 	add_share(table, recent, "unanswered");
+	add_share(table, recent, "refused");
 }
 
 static int print_connects(const json_t *backends, const struct list_style *style)
@@ -69,9 +71,11 @@ REGISTER(verb, connects) = {
     .details =
 	"Of a sample of the TCP connections (`telemetry`), over the last 5 to 10 seconds. P50, P95 and "
 	"P99: from the SYN to the client's next packet, which is the client's round trip with the "
-	"backend's answer in it, off by at most an eighth. CONNECTS: in the sample. RETRIED: their "
+	"backend's answer in it, off by at most an eighth; with `forward: nat` to the backend's "
+	"SYN-ACK, which is the backend's time alone. CONNECTS: in the sample. RETRIED: their "
 	"SYN was sent again, as no answer came. UNANSWERED: without a further packet within 3 s. A flood of "
-	"SYNs with forged addresses is never answered: compare backends with each other.\n\n"
+	"SYNs with forged addresses is never answered: compare backends with each other. REFUSED: with a reset "
+	"(`forward: nat`).\n\n"
 	"On a terminal too narrow for all columns some are left out; --json has all, and the "
 	"counts since lbd's start.",
     .arguments = {LIST_BACKENDS_ARGUMENT},

@@ -20,7 +20,7 @@ test_ping_to_a_vip_is_answered() {
 
 test_dead_backend_gets_no_traffic() {
 	lab_kill nginx-b1 KILL
-	lab_wait_for 60 "b1 to be down in its 8 services" backends_up 8 || return 1
+	lab_wait_for 60 "b1 to be down in its 8 services" backends_left 8 || return 1
 	BACKENDS_UP=1 requests_are_answered load-http $VIP4 80
 }
 

@@ -162,6 +162,20 @@ LB_TEST(connects_without_an_answer_within_3_s_are_counted_once)
 	assert_int_not_equal(dp->maps.probes[7], 0);
 }
 
+/* Of forward: nat: the client of a SYN with a forged address never confirms the answer. */
+LB_TEST(a_connect_that_the_backend_has_answered_is_not_unanswered)
+{
+	want_commit(dp, &want, 1);
+	put_probe(5, 1, 3100);
+	dp->maps.probes[5] |= LB_PROBE_ANSWERED;
+	put_probe(6, 1, 1000);
+	dp->maps.probes[6] |= LB_PROBE_ANSWERED;
+	dataplane_connects_tick(dp, NOW_MS);
+	assert_int_equal(connects(1).unanswered, 0);
+	assert_int_equal(dp->maps.probes[5], 0);
+	assert_int_not_equal(dp->maps.probes[6], 0);
+}
+
 /* The clock is read once, and packets go on meanwhile. */
 LB_TEST(a_syn_that_comes_while_lbd_looks_is_not_unanswered)
 {
@@ -207,6 +221,24 @@ LB_TEST(quantiles_are_those_of_the_last_seconds)
 	assert_int_equal(found.p50_us, 0);
 	assert_int_equal(found.sampled, 110); /* since the start */
 	assert_int_equal(connects(1).sampled, 0);
+}
+
+LB_TEST(refused_connects_fail_beside_those_without_an_answer)
+{
+	struct dp_connects found;
+
+	want_commit(dp, &want, 1);
+	dataplane_connects_tick(dp, NOW_MS);
+	line(0)->word[LB_CONNECT_SAMPLED] = 100;
+	line(0)->word[LB_CONNECT_RETRIED] = 5;
+	line(0)->word[LB_CONNECT_UNANSWERED] = 7;
+	line(0)->word[LB_CONNECT_REFUSED] = 20;
+	line(0)->word[LB_CONNECT_ANSWERED_AGAIN] = 2;
+	found = connects(0);
+	assert_int_equal(found.refused, 20);
+	assert_int_equal(found.answered_again, 2);
+	assert_int_equal(found.recent.refused, 20);
+	assert_int_equal(found.recent.failed, 27);
 }
 
 /* The middle of each bucket lies in it. */

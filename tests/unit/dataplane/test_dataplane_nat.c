@@ -72,7 +72,8 @@ static uint16_t look_at(const struct addr *address, int protocol, int port)
 	half[1] = v4;
 	if (address->family == 6)
 		memcpy(half, address->bytes, 16);
-	hash = lb_real_hash(half[0], half[1], htons(port), protocol, LB_REALS_MULTIPLIER(word));
+	hash = lb_real_hash(half[0], half[1], LB_REAL_KIND(htons(port), protocol),
+			    LB_REALS_MULTIPLIER(word));
 	at = LB_REALS_BASE(word) + (LB_REAL_BUCKET(hash) & (LB_REALS_BUCKETS(word) - 1));
 	assert_true(at < dp->maps.real_buckets);
 	for (unsigned way = 0; way < LB_REAL_WAYS; way++) {
@@ -584,11 +585,23 @@ TEST(ways_keep_their_order_by_family)
 	assert_int_equal(LB_LIST_LENGTH(settings->hops6), 1);
 	assert_int_equal(hop[2].mtu, 1400);
 	assert_int_equal(hop[2].vlan_tci, htons(5));
+	assert_int_equal(hop[0].plain_mtu, 0);
+	assert_int_equal(hop[1].plain_mtu, 1500);
+	assert_int_equal(hop[2].plain_mtu, 0); /* it takes a tag */
 	for (unsigned i = 0; i <= LB_HOPS; i++)
 		many[i] = ways[2];
 	dataplane_set_hops(dp, many, LB_HOPS + 1);
 	assert_int_equal(LB_LIST_LENGTH(settings->hops4), 0);
 	assert_int_equal(LB_LIST_LENGTH(settings->hops6), 0);
+}
+
+/* The program computes the change of a sum as a difference, lbd and RFC 1624 as a sum. */
+TEST(a_sum_changes_by_a_difference_as_by_a_sum)
+{
+	for (uint32_t check = 0; check < 65536; check += check < 8 || check > 65520 ? 1 : 37)
+		for (uint32_t delta = 0; delta < 65536;
+		     delta += delta < 8 || delta > 65520 ? 1 : 41)
+			assert_int_equal(csum_shift_16(check, delta), csum_shift(check, delta));
 }
 
 TEST(addresses_of_this_host_have_their_bits)

@@ -731,6 +731,23 @@ TEST(a_backend_that_comes_later_gets_its_flows)
 	assert_non_null(find(1, 77));
 }
 
+/* The states that only replies show are no part of the protocol: the others know as much as of
+ * flows whose replies do not pass. */
+TEST(ends_that_replies_show_are_told_as_what_packets_of_clients_show)
+{
+	static const struct {
+		uint32_t ours, theirs;
+	} cases[] = {{LB_FLOW_ENDING, LB_FLOW_ESTABLISHED}, {LB_FLOW_CLOSED, LB_FLOW_FIN}};
+
+	meet();
+	for (uint32_t i = 0; i < 2; i++) {
+		put(0, 5 + i, 3, entry_of(0, 77 + i, 1, cases[i].ours, 0));
+		talk();
+		assert_non_null(find(1, 77 + i));
+		assert_int_equal(LB_FLOW_STATE(*find(1, 77 + i)), cases[i].theirs);
+	}
+}
+
 /* ---- beside packets ---- */
 
 #define RACES 60000

@@ -99,6 +99,7 @@ TCP_TEST(entries_expire_by_the_idle_time_of_their_state)
 		uint32_t flow_state, idle;
 	} cases[] = {{LB_FLOW_SYN, 14},           {LB_FLOW_ESTABLISHED, TCP_IDLE},
 		     {LB_FLOW_FIN, TCP_IDLE},     {LB_FLOW_RST, TCP_IDLE},
+		     {LB_FLOW_ENDING, TCP_IDLE},  {LB_FLOW_CLOSED, TCP_IDLE},
 		     {LB_FLOW_HEARD, TCP_IDLE},   {LB_FLOW_KEPT, TCP_IDLE},
 		     {LB_FLOW_UDP, UDP_IDLE},     {LB_FLOW_UDP_NEW, UDP_IDLE},
 		     {LB_FLOW_AFFINITY_NEW, 559}, {LB_FLOW_AFFINITY, 559}};
@@ -517,6 +518,26 @@ LB_TEST_SETUP(a_half_closed_flow_holds_a_drain_for_two_minutes, setup_turns, tea
 LB_TEST_SETUP(a_flow_that_was_reset_holds_a_drain_for_ten_seconds, setup_turns, teardown)
 {
 	holds_a_drain(LB_FLOW_RST, 10);
+}
+
+/* Of forward: nat, where both FINs are seen. They may be forged, as a reset may. */
+LB_TEST_SETUP(a_flow_that_both_ends_closed_holds_a_drain_for_ten_seconds, setup_turns, teardown)
+{
+	holds_a_drain(LB_FLOW_CLOSED, 10);
+}
+
+LB_TEST_SETUP(a_flow_that_only_the_backend_closed_is_active, setup_turns, teardown)
+{
+	uint32_t id = want_id(dp, &want, 1);
+
+	dp->maps.flows[9] = entry(id, LB_FLOW_ENDING, NOW);
+	dp->maps.flows[17] = entry(id, LB_FLOW_CLOSED, NOW);
+	sweep_rounds(dp, 1, NOW);
+	assert_int_equal(dp->maps.loads[id].active, 1);
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	sweep_rounds(dp, 1, NOW + 20);
+	assert_false(backend_stats(1).drained);
 }
 
 /* Marks can be forged, and the slots hold the drain for such flows. */

@@ -114,7 +114,7 @@ static void replies_are_shown_beside_what_goes_to_backends(void **state)
 {
 	const struct fake_answer nat[] = {
 	    {"GET /v1/backends", 200,
-	     "{\"backends\":[" BACKEND("web", "10.0.0.9", "up", 100, 100, 300, 50, 12345, ",\"port\":8080,\"returned_packets\":4711,\"returned_bytes\":9000,\"hint\":\"\"") "," BACKEND(
+	     "{\"backends\":[" BACKEND("web", "10.0.0.9", "up", 100, 100, 300, 50, 12345, ",\"port\":8080,\"returned_packets\":4711,\"returned_bytes\":9000,\"refused\":17,\"hint\":\"\"") "," BACKEND(
 		 "web", "2001:db8::9", "up", 100, 100, 300, 50, 12345,
 		 ",\"port\":8080,\"returned_packets\":0,\"returned_bytes\":0,"
 		 "\"hint\":\"120 SYNs in, nothing back in 10 s\"") "," BACKEND("dsr", "10.0.0.10",
@@ -129,8 +129,8 @@ static void replies_are_shown_beside_what_goes_to_backends(void **state)
 	    {NULL}};
 
 	run_with(nat, (const char *const[]){"backends", "--exact", NULL});
-	IN_ORDER("REPLIES", "REPLY BYTES", "10.0.0.9:8080", " 4711", " 9000", "[2001:db8::9]:8080",
-		 "10.0.0.10 ", " - ", " -\n",
+	IN_ORDER("REPLIES", "REPLY BYTES", "REFUSED", "10.0.0.9:8080", " 4711", " 9000", " 17\n",
+		 "[2001:db8::9]:8080", "10.0.0.10 ", " - ", " -\n",
 		 "web [2001:db8::9]:8080 up: 120 SYNs in, nothing back in 10 s");
 	run_with(nat, (const char *const[]){"services", "--exact", NULL});
 	IN_ORDER("REPLY BYTES", "web", " 9000\n", "dsr", " -\n");

@@ -38,6 +38,11 @@ static double service_bytes(const struct service_view *of)
 	return (double)of->stats.counts.bytes;
 }
 
+static double service_refused(const struct service_view *of)
+{
+	return (double)of->stats.counts.refused;
+}
+
 static double service_returned_packets(const struct service_view *of)
 {
 	return (double)of->stats.returned.packets;
@@ -142,7 +147,7 @@ static double service_flows_per_second(const struct service_view *of)
 
 static double service_unanswered(const struct service_view *of)
 {
-	return (double)of->connects.unanswered;
+	return (double)(of->connects.unanswered + of->connects.refused);
 }
 
 static double service_p50(const struct service_view *of)
@@ -199,10 +204,11 @@ static const struct {
     {"lbd_service_new_flows_per_second", "gauge", "New flows a second, last 5 to 10 s.",
      service_flows_per_second},
     {"lbd_service_connects_unanswered_total", "counter",
-     "Of the timed TCP connects: those without a further packet of the client within 3 s.",
+     "Of the timed TCP connects: those without an answer within 3 s, and those refused.",
      service_unanswered},
     {"lbd_service_connect_p50_seconds", "gauge",
-     "Median time from a SYN to the client's next packet, last 5 to 10 s; 0: none was answered.",
+     "Median time from a SYN to its answer (the client's next packet; of forward: nat the SYN-ACK), "
+     "last 5 to 10 s; 0: none was answered.",
      service_p50},
     {"lbd_service_connect_p95_seconds", "gauge", "The same, 95th percentile.", service_p95},
     {"lbd_service_connect_p99_seconds", "gauge", "The same, 99th percentile.", service_p99},
@@ -211,6 +217,9 @@ static const struct {
      service_returned_packets},
     {"lbd_service_returned_bytes_total", "counter", "Bytes of IP packets of these replies.",
      service_returned_bytes},
+    {"lbd_service_refused_total", "counter",
+     "TCP connects that backends, present and past, refused with a reset: of forward: nat.",
+     service_refused},
     {"lbd_service_denied_packets_total", "counter",
      "Packets of clients that the allow and deny lists do not admit.", service_denied},
     {"lbd_service_allow_prefixes", "gauge", "Prefixes of the allow list; 0: none, or no list.",
@@ -258,7 +267,7 @@ static const struct {
 
 #define HANDSHAKE_NAME "lbd_handshake_seconds"
 #define HANDSHAKE_HELP \
-	"Time from a SYN to the client's next packet, of the timed TCP connects, since lbd started."
+	"Time from a SYN to its answer, of the timed TCP connects, since lbd started."
 
 /* labels: as of metrics_labels, not empty. */
 static void write_handshakes(struct text *text, const char *labels, size_t length,
@@ -298,6 +307,11 @@ static double backend_packets(const struct backend_view *of)
 static double backend_bytes(const struct backend_view *of)
 {
 	return (double)of->stats.counts.bytes;
+}
+
+static double backend_refused(const struct backend_view *of)
+{
+	return (double)of->stats.counts.refused;
 }
 
 static double backend_returned_packets(const struct backend_view *of)
@@ -377,6 +391,11 @@ static double backend_unanswered(const struct backend_view *of)
 	return of->connects.unanswered;
 }
 
+static double backend_answered_again(const struct backend_view *of)
+{
+	return of->connects.answered_again;
+}
+
 static double backend_reset(const struct backend_view *of)
 {
 	return of->connects.reset;
@@ -411,6 +430,8 @@ static const struct {
      backend_returned_packets},
     {"lbd_backend_returned_bytes_total", "counter", "Bytes of IP packets of these replies.",
      backend_returned_bytes},
+    {"lbd_backend_refused_total", "counter",
+     "TCP connects that the backend refused with a reset: of forward: nat.", backend_refused},
     {"lbd_backend_silent", "gauge",
      "1 if TCP connects go to it and nothing has come back for 10 s: of forward: nat.",
      backend_silent},
@@ -434,13 +455,14 @@ static const struct {
     {"lbd_connects_retried_total", "counter",
      "Of the sample: connects whose SYN came again before any other packet.", backend_retried},
     {"lbd_connects_unanswered_total", "counter",
-     "Of the sample: connects without a further packet of the client within 3 s.",
-     backend_unanswered},
+     "Of the sample: connects without an answer within 3 s.", backend_unanswered},
+    {"lbd_connects_answered_again_total", "counter",
+     "Of the sample: connects whose SYN-ACK the backend sent again: of forward: nat.",
+     backend_answered_again},
     {"lbd_connects_reset_total", "counter",
      "Of the sample: connects that the client's next packet reset.", backend_reset},
     {"lbd_backend_connect_p50_seconds", "gauge",
-     "Median time from a SYN to the client's next packet, last 5 to 10 s; 0: none was answered.",
-     backend_p50},
+     "Median time from a SYN to its answer, last 5 to 10 s; 0: none was answered.", backend_p50},
     {"lbd_backend_connect_p95_seconds", "gauge", "The same, 95th percentile.", backend_p95},
     {"lbd_backend_connect_p99_seconds", "gauge", "The same, 99th percentile.", backend_p99},
 };

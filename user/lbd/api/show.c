@@ -265,14 +265,15 @@ static json_t *us_json(uint32_t us)
 static json_t *connects_json(const struct dp_connects *connects)
 {
 	return json_pack(
-	    "{s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I}}", "sampled",
-	    number(connects->sampled), "retried", number(connects->retried), "reset",
-	    number(connects->reset), "unanswered", number(connects->unanswered), "p50_us",
+	    "{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I}}",
+	    "sampled", number(connects->sampled), "retried", number(connects->retried), "reset",
+	    number(connects->reset), "unanswered", number(connects->unanswered), "refused",
+	    number(connects->refused), "answered_again", number(connects->answered_again), "p50_us",
 	    us_json(connects->p50_us), "p95_us", us_json(connects->p95_us), "p99_us",
 	    us_json(connects->p99_us), "recent", "sampled", number(connects->recent.sampled),
 	    "answered", number(connects->recent.answered), "retried",
 	    number(connects->recent.retried), "unanswered", number(connects->recent.unanswered),
-	    "failed", number(connects->recent.failed));
+	    "refused", number(connects->recent.refused), "failed", number(connects->recent.failed));
 }
 
 static json_t *service_connects_json(const struct dataplane *dp, const struct dp_service *key)
@@ -371,7 +372,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
 	return json_pack(
 	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I, "
-	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:o, s:f, s:o, s:b, s:o, s:o, s:I, s:I, s:o}",
+	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:o, s:f, s:o, s:b, s:o, s:o, s:I, s:I, s:I, s:o}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
 	    config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
 	    config->algorithm->name, "forward", forward_name(config->forward), "tracking",
@@ -388,7 +389,8 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    service_flows_per_s(service), "connects", service_connects_json(api->dp, &key),
 	    "runtime", config->file == CONFIG_RUNTIME, "source", source_json(api, config), "levels",
 	    levels_json(service), "returned_packets", number(stats.returned.packets),
-	    "returned_bytes", number(stats.returned.bytes), "checks_to", aims_json(service));
+	    "returned_bytes", number(stats.returned.bytes), "refused", number(stats.counts.refused),
+	    "checks_to", aims_json(service));
 }
 
 /* ---- backends ---- */
@@ -574,7 +576,7 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	return json_pack(
 	    "{s:s, s:s, s:s?, s:o, s:I, s:I, s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
 	    "s:I, s:b, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:s?, s:i, s:b, s:o, "
-	    "s:o, s:I, s:I, s:s}",
+	    "s:o, s:I, s:I, s:I, s:s}",
 	    "service", backend->service->config->name, "address",
 	    addr_format(&backend->address, address), "name", config_tag_name(backend->tag),
 	    "labels", api_labels_json(backend->tag), "weight", number(backend->weight),
@@ -593,7 +595,8 @@ json_t *api_backend_json(struct api *api, const struct backend *backend)
 	    config_tag_zone(backend->tag), "priority", backend->priority, "local",
 	    !backend->elsewhere, "health", target_json(&backend->target), "port",
 	    api_port_json(backend), "returned_packets", number(stats.returned.packets),
-	    "returned_bytes", number(stats.returned.bytes), "hint", hint_of(backend, &aim, hint));
+	    "returned_bytes", number(stats.returned.bytes), "refused", number(stats.counts.refused),
+	    "hint", hint_of(backend, &aim, hint));
 }
 
 #define FILTER_MAX 256 /* bytes */

@@ -155,7 +155,8 @@ static bool is_unanswered(uint64_t probe, uint32_t now)
 	       age > UNANSWERED_MS * 1000000ULL >> LB_PROBE_TIME_SHIFT;
 }
 
-/* The program, too, takes them out: once each is counted. */
+/* The program, too, takes them out: once each is counted. One that the backend has answered is: its
+ * client is gone. */
 static void count_unanswered(struct dataplane *dp, struct lb_connects *connects, uint32_t now)
 {
 	for (uint32_t i = 0; i < LB_PROBES; i++) {
@@ -164,7 +165,8 @@ static void count_unanswered(struct dataplane *dp, struct lb_connects *connects,
 
 		if (is_unanswered(probe, now) && id < dp->maps.backend_slots &&
 		    __atomic_compare_exchange_n(&dp->maps.probes[i], &probe, 0, false,
-						__ATOMIC_RELAXED, __ATOMIC_RELAXED))
+						__ATOMIC_RELAXED, __ATOMIC_RELAXED) &&
+		    !(probe & LB_PROBE_ANSWERED))
 			__atomic_fetch_add(&connects[id].word[LB_CONNECT_UNANSWERED], 1,
 					   __ATOMIC_RELAXED);
 	}
@@ -270,8 +272,10 @@ static void read_window(const uint32_t words[LB_CONNECT_WORDS], struct dp_connec
 	ret->recent.sampled = words[LB_CONNECT_SAMPLED];
 	ret->recent.retried = words[LB_CONNECT_RETRIED];
 	ret->recent.unanswered = words[LB_CONNECT_UNANSWERED];
+	ret->recent.refused = words[LB_CONNECT_REFUSED];
 	ret->recent.failed = ret->recent.retried > ret->recent.unanswered ? ret->recent.retried
 									  : ret->recent.unanswered;
+	ret->recent.failed += ret->recent.refused;
 	if (!ret->recent.answered)
 		return;
 	ret->p50_us = quantile_us(words, ret->recent.answered, 50);
@@ -301,6 +305,8 @@ bool dataplane_connects(const struct dataplane *dp, const struct dp_service *key
 	ret->retried = connects->word[LB_CONNECT_RETRIED];
 	ret->reset = connects->word[LB_CONNECT_RESET];
 	ret->unanswered = connects->word[LB_CONNECT_UNANSWERED];
+	ret->refused = connects->word[LB_CONNECT_REFUSED];
+	ret->answered_again = connects->word[LB_CONNECT_ANSWERED_AGAIN];
 	read_window(recent, ret);
 	return true;
 }
@@ -333,6 +339,8 @@ bool dataplane_service_connects(const struct dataplane *dp, const struct dp_serv
 	ret->retried = sums->now[LB_CONNECT_RETRIED];
 	ret->reset = sums->now[LB_CONNECT_RESET];
 	ret->unanswered = sums->now[LB_CONNECT_UNANSWERED];
+	ret->refused = sums->now[LB_CONNECT_REFUSED];
+	ret->answered_again = sums->now[LB_CONNECT_ANSWERED_AGAIN];
 	read_window(recent, ret);
 	return true;
 }

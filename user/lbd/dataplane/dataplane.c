@@ -68,16 +68,17 @@ static const char *const map_names[MAPS] = {
 
 /* The names that libbpf knows those by that are variables of the program. */
 static const char *const variables[MAPS] = {
-    [MAP_SETTINGS] = LB_SETTINGS_MAP,
-    [MAP_BACKENDS] = LB_BACKENDS_MAP,
-    [MAP_VIPS] = LB_VIPS_MAP,
-    [MAP_FRONTS] = LB_FRONTS_MAP,
+    [MAP_SETTINGS] = LB_SETTINGS_MAP, [MAP_BACKENDS] = LB_BACKENDS_MAP, [MAP_HOPS] = LB_HOPS_MAP,
+    [MAP_VIPS] = LB_VIPS_MAP,         [MAP_FRONTS] = LB_FRONTS_MAP,     [MAP_REALS] = LB_REALS_MAP,
+    [MAP_RETURNS] = LB_RETURNS_MAP,
 };
 
 /* Bytes of an element of those that are wide (common/wide.h). */
 static const size_t element_size[MAPS] = {
     [MAP_VIPS] = sizeof(struct lb_vip_bucket),
     [MAP_FRONTS] = sizeof(uint16_t),
+    [MAP_REALS] = sizeof(struct lb_real_bucket),
+    [MAP_RETURNS] = sizeof(struct lb_return),
 };
 
 struct mapping {
@@ -172,8 +173,6 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 	const uint32_t entries[MAPS] = {
 	    [MAP_PORTS] = 2 * tables_port_buckets(options->services),
 	    [MAP_SERVICES] = services,
-	    [MAP_REALS] = 2 * reals_buckets(options->backends),
-	    [MAP_RETURNS] = backends,
 	    [MAP_RETURN_COUNTS] = cpus * backends,
 	    [MAP_ARENA] = lines * (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line)),
 	    [MAP_STAMPS] = lines * (ARENA_ALIGN * sizeof(uint16_t) / sizeof(struct lb_stamp_line)),
@@ -200,14 +199,19 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 /* Maps that a takeover does not need. */
 static int make_wide(struct dataplane *dp, const struct dataplane_options *options)
 {
-	size_t vips = 2 * (size_t)tables_vip_buckets(options->services);
-	size_t fronts = power_of_two((size_t)arena_lines(options->slots) * ARENA_ALIGN);
-	int rc = wide_make(dp->mappings[MAP_VIPS].map, map_names[MAP_VIPS],
-			   vips * element_size[MAP_VIPS]);
+	const size_t elements[MAPS] = {
+	    [MAP_VIPS] = 2 * (size_t)tables_vip_buckets(options->services),
+	    [MAP_FRONTS] = power_of_two((size_t)arena_lines(options->slots) * ARENA_ALIGN),
+	    [MAP_REALS] = 2 * (size_t)reals_buckets(options->backends),
+	    [MAP_RETURNS] = power_of_two((size_t)options->backends + 1),
+	};
+	int rc = 0;
 
-	return rc ? rc
-		  : wide_make(dp->mappings[MAP_FRONTS].map, map_names[MAP_FRONTS],
-			      fronts * element_size[MAP_FRONTS]);
+	for (unsigned i = 0; !rc && i < MAPS; i++)
+		if (element_size[i])
+			rc = wide_make(dp->mappings[i].map, map_names[i],
+				       elements[i] * element_size[i]);
+	return rc;
 }
 
 /* ---- pins ---- */
@@ -492,6 +496,7 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	    .vip_buckets = entries_of(dp, MAP_VIPS),
 	    .port_buckets = entries_of(dp, MAP_PORTS),
 	    .real_buckets = entries_of(dp, MAP_REALS),
+	    .return_lines = entries_of(dp, MAP_RETURNS),
 	    .service_slots = entries_of(dp, MAP_SERVICES),
 	    .backend_slots = entries_of(dp, MAP_LOADS),
 	    .arena_slots =
@@ -549,6 +554,8 @@ int dataplane_load(struct dataplane *dp, struct error *err)
 	dp->skel->rodata->service_slots = entries_of(dp, MAP_SERVICES);
 	dp->skel->rodata->vip_mask = entries_of(dp, MAP_VIPS) - 1;
 	dp->skel->rodata->front_mask = entries_of(dp, MAP_FRONTS) - 1;
+	dp->skel->rodata->real_mask = entries_of(dp, MAP_REALS) - 1;
+	dp->skel->rodata->return_mask = entries_of(dp, MAP_RETURNS) - 1;
 	dp->skel->rodata->connect_mask = dp->sample ? dp->sample - 1 : ~0u;
 	if (dp->sample)
 		bpf_map__set_max_entries(dp->skel->maps.connects_of, entries_of(dp, MAP_LOADS));

@@ -83,6 +83,7 @@ struct dp_service {
 
 struct dp_counts {
 	uint64_t packets, bytes, flows;
+	uint64_t refused; /* connects that the backend refused; LB_FORWARD_NAT */
 };
 
 struct dp_returned {
@@ -102,20 +103,23 @@ struct dp_backend_stats {
 };
 
 /* Connects of a sample of the flows of a backend or of a service, since the program was loaded.
- * Those that are under way are in none of the other counts yet. */
+ * Those that are under way are in none of the other counts yet. An answer is the backend's SYN-ACK
+ * if that passes here (LB_FORWARD_NAT), else the client's next packet shows it. */
 struct dp_connects {
 	uint64_t sampled;    /* SYNs, but for those sent again */
 	uint64_t retried;    /* SYNs of them sent again before any other packet */
 	uint64_t reset;      /* the client's next packet was a reset */
-	uint64_t unanswered; /* no next packet within 3 s */
+	uint64_t unanswered; /* no answer within 3 s */
 	uint64_t answered;
+	/* LB_FORWARD_NAT: the backend answered with a reset; it sent its SYN-ACK again */
+	uint64_t refused, answered_again;
 	struct {
-		uint64_t sampled, answered, retried, unanswered;
-		/* sent again, or unanswered: one that is never answered is sent again too, unless
-		 * its client gives up before, and counts once */
+		uint64_t sampled, answered, retried, unanswered, refused;
+		/* refused, sent again, or unanswered: one that is never answered is sent again too,
+		 * unless its client gives up before, and counts once */
 		uint64_t failed;
 	} recent; /* of the last 5 to 10 s */
-	/* from the SYN to the client's next packet, of the recent ones; 0: none was answered */
+	/* from the SYN to the answer, of the recent ones; 0: none was answered */
 	uint32_t p50_us, p95_us, p99_us, mean_us;
 };
 

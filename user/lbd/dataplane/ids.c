@@ -113,6 +113,7 @@ static void fold_counts(struct dataplane *dp, uint32_t id)
 		total->packets += count->packets;
 		total->bytes += count->bytes;
 		total->flows += count->flows;
+		total->refused += count->refused;
 		*count = (struct lb_backend_count){0};
 	}
 }
@@ -143,6 +144,7 @@ static void clear_service_counts(struct dataplane *dp, uint32_t id)
 	all->packets += total->packets;
 	all->bytes += total->bytes;
 	all->flows += total->flows;
+	all->refused += total->refused;
 	all->returned_packets += total->returned_packets;
 	all->returned_bytes += total->returned_bytes;
 	memset(total, 0, sizeof(*total));

@@ -44,6 +44,7 @@ struct dp_maps {
 	uint64_t *probes;             /* LB_PROBES */
 
 	uint32_t vip_buckets, port_buckets, real_buckets; /* in both halves */
+	uint32_t return_lines;                            /* a power of two */
 	uint32_t service_slots, backend_slots;            /* highest id + 1 */
 	uint32_t arena_slots, front_count, flow_words, frag_words, cpus;
 	uint32_t flow_shift; /* lb_flow_shift; tests have others */

@@ -287,7 +287,8 @@ static bool place(struct lb_real_bucket *buckets, uint64_t word, const struct lb
 
 	if (line->family == 6)
 		memcpy(half, line->real, sizeof(half));
-	hash = lb_real_hash(half[0], half[1], port, protocol, LB_REALS_MULTIPLIER(word));
+	hash =
+	    lb_real_hash(half[0], half[1], LB_REAL_KIND(port, protocol), LB_REALS_MULTIPLIER(word));
 	bucket = &buckets[LB_REAL_BUCKET(hash) & (LB_REALS_BUCKETS(word) - 1)];
 	for (unsigned way = 0; way < LB_REAL_WAYS; way++) {
 		if (!bucket->real[way]) {

@@ -130,6 +130,21 @@ void share_moved(const struct dataplane *dp, uint32_t from, uint32_t to)
 			bit_set(dp->peers[i]->buckets, after);
 }
 
+/* The entry as other nodes are told of it: with a state that says as much of what may be lost, and
+ * that the protocol has. */
+static uint64_t told_as(uint64_t entry)
+{
+	const uint64_t mask = (uint64_t)LB_FLOW_STATE_MASK << LB_FLOW_STATE_SHIFT;
+	const uint32_t state = LB_FLOW_STATE(entry);
+
+	if (state != LB_FLOW_ENDING && state != LB_FLOW_CLOSED)
+		return entry;
+	return (entry & ~mask) |
+	       (uint64_t)(state == LB_FLOW_ENDING ? LB_FLOW_ESTABLISHED : LB_FLOW_FIN)
+		   << LB_FLOW_STATE_SHIFT;
+}
+
+/* entry: as it is told. */
 static bool is_shared(uint64_t entry)
 {
 	const uint32_t none = LB_FLOW_SET(EMPTY) | LB_FLOW_YOUNG;
@@ -147,7 +162,7 @@ void share_entry(struct dataplane *dp, uint32_t word, uint64_t entry, uint32_t n
 	uint32_t age = dp_flow_age(now, entry),
 		 told = dp_age(now, dp->told_ticks[word], LB_FLOW_TICK_MASK);
 
-	if (is_shared(entry) && LB_FLOW_STATE(entry) != LB_FLOW_DORMANT && told > age &&
+	if (is_shared(told_as(entry)) && LB_FLOW_STATE(entry) != LB_FLOW_DORMANT && told > age &&
 	    4 * told >= lb_flow_idle(service_of(dp, entry), LB_FLOW_STATE(entry)))
 		share_bucket(dp, word / LB_FLOW_WAYS);
 }
@@ -339,7 +354,7 @@ static bool share_slots(const struct sharing *s, uint32_t id)
 static bool share_flow(const struct sharing *s, uint32_t bucket, uint32_t word)
 {
 	const uint64_t *flows = s->dp->maps.flows;
-	uint64_t entry = dp_load(&flows[word]);
+	uint64_t entry = told_as(dp_load(&flows[word]));
 	uint32_t other = lb_bucket_other(bucket, entry, s->dp->maps.flow_shift);
 	struct dp_shared_flow flow = {.bucket = bucket};
 

@@ -28,6 +28,7 @@ static void add_backend(const struct dataplane *dp, uint32_t id, struct dp_count
 		sum->packets += read_count(&count->packets);
 		sum->bytes += read_count(&count->bytes);
 		sum->flows += read_count(&count->flows);
+		sum->refused += read_count(&count->refused);
 	}
 }
 
@@ -123,7 +124,7 @@ int dataplane_service_stats(const struct dataplane *dp, const struct dp_service 
 	total = &dp->maps.totals[record->id];
 	counts = service_counts(dp, record->id);
 	*ret = (struct dp_service_stats){
-	    .counts = {total->packets, total->bytes, total->flows},
+	    .counts = {total->packets, total->bytes, total->flows, total->refused},
 	    .returned = {total->returned_packets, total->returned_bytes},
 	    .slots = LB_REGION_SIZE(dp->maps.services[record->id].ring),
 	    .slots_in_transition = record->in_transition,
@@ -329,7 +330,8 @@ void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
 		maps->port_buckets * (uint64_t)sizeof(struct lb_port_bucket) +
 		maps->real_buckets * (uint64_t)sizeof(struct lb_real_bucket),
 	    .backends = (LB_MAX_BACKENDS + 1) * sizeof(struct lb_backend) +
-			maps->backend_slots * (sizeof(struct lb_load) + sizeof(struct lb_return)),
+			maps->backend_slots * (uint64_t)sizeof(struct lb_load) +
+			maps->return_lines * (uint64_t)sizeof(struct lb_return),
 	    .counters =
 		maps->cpus * (maps->backend_slots * (uint64_t)(sizeof(struct lb_backend_count) +
 							       sizeof(struct lb_return_count)) +

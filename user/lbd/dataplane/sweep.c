@@ -10,8 +10,9 @@
 
 #define PAUSE_WORDS 4096 /* between two pauses */
 
-/* How long a flow holds a drain after FIN or RST, ticks. FIN: RFC 5382 and conntrack keep a
- * half-closed flow for 2 minutes. RST: it may be forged, and the flow continue. */
+/* How long a flow holds a drain after its end, ticks. FIN: RFC 5382 and conntrack keep a
+ * half-closed flow for 2 minutes. RST, or the FIN of both: they may be forged, and the flow
+ * continue. */
 #define FIN_HOLDS 112
 #define RST_HOLDS 10
 
@@ -45,9 +46,7 @@ static bool is_settled_past(const struct dataplane *dp, uint64_t entry)
  * an entry stays valid however long its flow is silent; it is evicted when its place is needed. */
 static bool may_be_dormant(const struct dataplane *dp, uint64_t entry)
 {
-	const uint32_t lasting = LB_FLOW_SET(ESTABLISHED) | LB_FLOW_SET(UDP);
-
-	return lasting >> LB_FLOW_STATE(entry) & 1 &&
+	return LB_FLOW_LASTING >> LB_FLOW_STATE(entry) & 1 &&
 	       service_of(dp, entry)->flags & LB_SERVICE_TRACK_ALWAYS &&
 	       dp->traits[LB_FLOW_BACKEND(entry)] & BACKEND_ALIVE;
 }
@@ -93,7 +92,7 @@ static void count_entry(struct dataplane *dp, uint64_t entry, uint32_t now)
 	if (state == LB_FLOW_KEPT)
 		dp->marked[id]++;
 	else if ((state == LB_FLOW_FIN && age <= FIN_HOLDS) ||
-		 (state == LB_FLOW_RST && age <= RST_HOLDS))
+		 ((state == LB_FLOW_RST || state == LB_FLOW_CLOSED) && age <= RST_HOLDS))
 		dp->closing[id]++;
 }
 

@@ -69,6 +69,7 @@ static struct lb_hop hop_of(const struct neigh_way *way)
 	hop.vlan_tci = htons(way->hop.vlan_tci);
 	hop.mtu = way->hop.mtu;
 	hop.ifindex = way->hop.ifindex;
+	hop.plain_mtu = hop.vlan_tci ? 0 : hop.mtu;
 	return hop;
 }
 

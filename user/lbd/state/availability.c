@@ -87,7 +87,7 @@ static void add_connects(struct service *service, uint64_t wall)
 	if (!dataplane_service_connects(dp, &key, &connects))
 		return;
 	answered = take_new(connects.answered, &service->answered_added);
-	unanswered = take_new(connects.unanswered, &service->unanswered_added);
+	unanswered = take_new(connects.unanswered + connects.refused, &service->unanswered_added);
 	if (service->uptime)
 		uptime_add_connects(service->uptime, wall, answered, unanswered);
 }

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* bpf/ends.h: what replies of `forward: nat` with SYN, FIN or RST say of their connections. */
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "support/fixture_nat.h"
+#include "support/rig.h"
+
+#define REAL_PORT  8080
+#define ISN_BACK   77
+#define UNITS(ms)  ((uint32_t)((ms)*1000000ULL >> LB_PROBE_TIME_SHIFT))
+#define MAC_ROUTER "02:00:00:00:00:0c"
+
+static const char *const reals[BACKENDS] = {"10.0.0.11", "10.0.0.12", "10.0.0.13"};
+
+/* All slots are stable on A. */
+static struct rig nat_rig(struct lb_service tcp)
+{
+	const struct way_spec way = {.prefix = "0.0.0.0/0", .dst_mac = MAC_ROUTER};
+	struct rig r;
+
+	tcp.forward = LB_FORWARD_NAT;
+	r = rig_make(tcp);
+	for (int i = 0; i < BACKENDS; i++)
+		fixture_real(r.f, r.tcp_id[i], RIG_VIP, IPPROTO_TCP, 80, REAL_PORT);
+	fixture_ways(r.f, &way, 1);
+	fixture_own_mac(r.f);
+	rig_set_stable(&r, A);
+	return r;
+}
+
+static struct rig tracking_rig(void)
+{
+	return nat_rig((struct lb_service){.flags = LB_SERVICE_TRACK_ALWAYS});
+}
+
+/* A reply to a client (a source port), as it comes from the backend. */
+static void reply_seq(struct rig *r, int backend, int client, int flags, uint32_t seq)
+{
+	packet_build(&r->f->in, PKT(ETH(.src = FIXTURE_MAC_BACKEND),
+				    IP4(.src = reals[backend], .dst = r->client),
+				    TCP(.sport = REAL_PORT, .dport = client, .flags = flags,
+					.seq = seq, .ack = RIG_ISN + 1)));
+	fixture_send(r->f);
+	assert_int_equal(r->f->verdict, XDP_TX);
+	assert_string_equal(inet_ntoa(*(struct in_addr *)(r->f->out.data + 14 + 12)), RIG_VIP);
+}
+
+static void reply(struct rig *r, int backend, int client, int flags)
+{
+	reply_seq(r, backend, client, flags, ISN_BACK);
+}
+
+static void refuse(struct rig *r, int backend, int client)
+{
+	reply_seq(r, backend, client, RST | ACK, 0);
+}
+
+/* With tags: it takes the long path. */
+static void reply_tagged(struct rig *r, int backend, int client, int flags)
+{
+	packet_build(&r->f->in, PKT(ETH(.src = FIXTURE_MAC_BACKEND), VLAN(.tci = 9),
+				    IP4(.src = reals[backend], .dst = r->client),
+				    TCP(.sport = REAL_PORT, .dport = client, .flags = flags,
+					.seq = ISN_BACK, .ack = RIG_ISN + 1)));
+	fixture_send(r->f);
+	assert_int_equal(r->f->verdict, XDP_TX);
+}
+
+static void open(struct rig *r, int client)
+{
+	assert_int_not_equal(rig_tcp(r, client, SYN), NOWHERE);
+	assert_int_not_equal(rig_tcp(r, client, ACK), NOWHERE);
+}
+
+static int entry_state(struct rig *r)
+{
+	return LB_FLOW_STATE(*rig_only_entry(r));
+}
+
+/* Of all tests. */
+static uint64_t refused(const struct rig *r, int backend)
+{
+	uint64_t sum = 0;
+
+	for (unsigned cpu = 0; cpu < r->f->cpus; cpu++)
+		sum +=
+		    r->f->map.backend_counts[cpu * FIXTURE_BACKENDS + r->tcp_id[backend]].refused;
+	return sum;
+}
+
+/* The backend's own interface is another one: what comes in here may be forged. */
+static void move_backend(struct rig *r, int backend)
+{
+	r->f->map.backends[r->tcp_id[backend]].ifindex = r->f->egress;
+}
+
+static void move_back(struct rig *r, int backend)
+{
+	r->f->map.backends[r->tcp_id[backend]].ifindex = r->f->lo;
+}
+
+/* ---- ends of connections ---- */
+
+LB_TEST(a_flow_that_the_client_ends_first_is_closed_by_the_fin_of_the_backend)
+{
+	struct rig r = tracking_rig();
+
+	open(&r, 1);
+	assert_int_equal(rig_active(&r, A), 1);
+	rig_tcp(&r, 1, FIN | ACK);
+	assert_int_equal(entry_state(&r), LB_FLOW_FIN);
+	reply(&r, A, 1, FIN | ACK);
+	assert_int_equal(entry_state(&r), LB_FLOW_CLOSED);
+	rig_tcp(&r, 1, ACK); /* of the backend's FIN */
+	assert_int_equal(entry_state(&r), LB_FLOW_CLOSED);
+	assert_int_equal(rig_active(&r, A), 0);
+}
+
+LB_TEST(a_flow_that_the_backend_ends_first_counts_until_the_client_ends_it)
+{
+	struct rig r = tracking_rig();
+
+	open(&r, 1);
+	reply(&r, A, 1, FIN | ACK);
+	assert_int_equal(entry_state(&r), LB_FLOW_ENDING);
+	assert_int_equal(rig_active(&r, A), 1);
+	assert_int_equal(rig_tcp(&r, 1, ACK), A); /* it may still send for hours */
+	assert_int_equal(entry_state(&r), LB_FLOW_ENDING);
+	reply(&r, A, 1, FIN | ACK); /* sent again */
+	assert_int_equal(entry_state(&r), LB_FLOW_ENDING);
+	rig_tcp(&r, 1, FIN | ACK);
+	assert_int_equal(entry_state(&r), LB_FLOW_CLOSED);
+	assert_int_equal(rig_active(&r, A), 0);
+}
+
+LB_TEST(a_reset_of_the_backend_ends_a_flow_at_once)
+{
+	struct rig r = tracking_rig();
+
+	open(&r, 1);
+	reply(&r, A, 1, RST);
+	assert_int_equal(entry_state(&r), LB_FLOW_RST);
+	assert_int_equal(rig_active(&r, A), 0);
+	open(&r, 1); /* the tuple is used again */
+	assert_int_equal(rig_active(&r, A), 1);
+	reply(&r, A, 1, RST | ACK);
+	assert_int_equal(rig_active(&r, A), 0);
+}
+
+LB_TEST(replies_with_tags_say_as_much)
+{
+	struct rig r = tracking_rig();
+
+	open(&r, 1);
+	rig_tcp(&r, 1, FIN | ACK);
+	reply_tagged(&r, A, 1, FIN | ACK);
+	assert_int_equal(entry_state(&r), LB_FLOW_CLOSED);
+}
+
+LB_TEST(a_flow_goes_on_after_a_forged_reset_of_its_backend)
+{
+	struct rig r = tracking_rig();
+	__u64 *entry;
+
+	open(&r, 1);
+	reply(&r, A, 1, RST);
+	assert_int_equal(rig_tcp(&r, 1, ACK), A);
+	assert_int_equal(entry_state(&r), LB_FLOW_ESTABLISHED);
+	assert_int_equal(rig_active(&r, A), 1);
+	reply(&r, A, 1, RST);
+	entry = rig_only_entry(&r);
+	entry_age(entry, 100); /* a long silence */
+	assert_int_equal(rig_tcp(&r, 1, ACK), A);
+	assert_int_equal(entry_state(&r), LB_FLOW_ESTABLISHED);
+}
+
+LB_TEST(a_flow_goes_on_after_forged_fins_of_both_its_ends)
+{
+	struct rig r = tracking_rig();
+
+	open(&r, 1);
+	rig_tcp(&r, 1, FIN | ACK);
+	reply(&r, A, 1, FIN | ACK);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(rig_tcp(&r, 1, ACK), A); /* on its backend */
+	entry_age(rig_only_entry(&r), 2);
+	rig_tcp(&r, 1, ACK); /* as the last one of a closing may */
+	assert_int_equal(entry_state(&r), LB_FLOW_CLOSED);
+	entry_age(rig_only_entry(&r), 4);
+	assert_int_equal(rig_tcp(&r, 1, ACK), A);
+	assert_int_equal(entry_state(&r), LB_FLOW_ESTABLISHED);
+	assert_int_equal(rig_active(&r, A), 1);
+}
+
+LB_TEST(a_fin_that_is_sent_again_leaves_a_closed_flow_closed)
+{
+	struct rig r = tracking_rig();
+
+	open(&r, 1);
+	reply(&r, A, 1, FIN | ACK);
+	rig_tcp(&r, 1, FIN | ACK);
+	entry_age(rig_only_entry(&r), 2);
+	rig_tcp(&r, 1, FIN | ACK);
+	reply(&r, A, 1, FIN | ACK);
+	assert_int_equal(entry_state(&r), LB_FLOW_CLOSED);
+	assert_int_equal(rig_active(&r, A), 0);
+}
+
+LB_TEST(a_syn_on_a_closed_flow_opens_one_on_the_same_backend)
+{
+	struct rig r = tracking_rig();
+
+	open(&r, 1);
+	rig_tcp(&r, 1, FIN | ACK);
+	reply(&r, A, 1, FIN | ACK);
+	rig_set_stable(&r, B);
+	assert_int_equal(rig_tcp(&r, 1, SYN), A);
+	assert_int_equal(rig_active(&r, A), 1);
+}
+
+/* A flood of SYNs in the names of live flows meets resets of nobody; but who can send as the
+ * backend could end handshakes. And a backend that refuses would be the least loaded of all. */
+LB_TEST(a_reset_leaves_a_handshake_as_it_is)
+{
+	struct rig r = tracking_rig();
+
+	rig_tcp(&r, 1, SYN);
+	refuse(&r, A, 1);
+	reply(&r, A, 1, RST);
+	assert_int_equal(entry_state(&r), LB_FLOW_SYN);
+	assert_int_equal(rig_active(&r, A), 1);
+	rig_tcp(&r, 1, ACK);
+	assert_int_equal(entry_state(&r), LB_FLOW_ESTABLISHED);
+}
+
+LB_TEST(a_mark_of_an_older_flow_stays)
+{
+	struct rig r = nat_rig((struct lb_service){0});
+
+	rig_set_slots(&r, B, A, T);
+	rig_tcp(&r, 1, ACK);
+	assert_int_equal(entry_state(&r), LB_FLOW_HEARD);
+	reply(&r, A, 1, RST);
+	assert_int_equal(entry_state(&r), LB_FLOW_HEARD);
+}
+
+LB_TEST(the_end_of_a_flow_in_a_slot_in_transition_is_seen)
+{
+	struct rig r = nat_rig((struct lb_service){0});
+
+	rig_set_slots(&r, B, A, T);
+	rig_tcp(&r, 1, SYN);
+	rig_tcp(&r, 1, ACK);
+	assert_int_equal(entry_state(&r), LB_FLOW_ESTABLISHED);
+	reply(&r, B, 1, RST);
+	assert_int_equal(entry_state(&r), LB_FLOW_RST);
+}
+
+LB_TEST(another_backend_ends_no_flow)
+{
+	struct rig r = tracking_rig();
+
+	open(&r, 1);
+	reply(&r, B, 1, RST);
+	reply(&r, B, 1, FIN | ACK);
+	assert_int_equal(entry_state(&r), LB_FLOW_ESTABLISHED);
+	reply(&r, A, 2, RST); /* of another client */
+	assert_int_equal(entry_state(&r), LB_FLOW_ESTABLISHED);
+}
+
+LB_TEST(what_comes_in_where_the_backend_is_not_ends_nothing)
+{
+	struct rig r = tracking_rig();
+	uint64_t before = refused(&r, A);
+
+	open(&r, 1);
+	move_backend(&r, A);
+	reply(&r, A, 1, RST);
+	reply(&r, A, 1, FIN | ACK);
+	assert_int_equal(entry_state(&r), LB_FLOW_ESTABLISHED);
+	refuse(&r, A, 1);
+	assert_int_equal(refused(&r, A), before);
+	move_back(&r, A);
+	refuse(&r, A, 1);
+	assert_int_equal(refused(&r, A), before + 1);
+}
+
+LB_TEST(data_asks_no_table)
+{
+	struct rig r = tracking_rig();
+	__u64 before;
+
+	open(&r, 1);
+	entry_age(rig_only_entry(&r), 3);
+	before = *rig_only_entry(&r);
+	reply(&r, A, 1, ACK);
+	assert_int_equal(*rig_only_entry(&r), before);
+}
+
+/* ---- refused connects ---- */
+
+LB_TEST(resets_that_answer_a_syn_are_counted)
+{
+	struct rig r = nat_rig((struct lb_service){0});
+	uint64_t before = refused(&r, A), other = refused(&r, B);
+
+	rig_tcp(&r, 1, SYN);
+	refuse(&r, A, 1);
+	refuse(&r, A, 2);
+	assert_int_equal(refused(&r, A), before + 2);
+	reply(&r, A, 1, RST | ACK); /* of a connection: it has a number */
+	reply_seq(&r, A, 1, RST, 0);
+	reply_seq(&r, A, 1, SYN | ACK, 0);
+	assert_int_equal(refused(&r, A), before + 2);
+	assert_int_equal(refused(&r, B), other);
+}
+
+/* ---- times to answer ---- */
+
+static uint32_t count(const struct rig *r, int backend, unsigned word)
+{
+	return r->f->map.connects[r->tcp_id[backend]].word[word];
+}
+
+static uint32_t answered_from(const struct rig *r, int backend, unsigned from)
+{
+	uint32_t sum = 0;
+
+	for (unsigned i = from; i < LB_CONNECT_BUCKETS; i++)
+		sum += count(r, backend, i);
+	return sum;
+}
+
+static void age_probes(const struct rig *r, uint32_t units)
+{
+	for (unsigned i = 0; i < LB_PROBES; i++) {
+		uint64_t word = r->f->map.probes[i], time = (word - units) & LB_PROBE_TIME;
+
+		if (word & LB_PROBE_USED)
+			r->f->map.probes[i] = (word & ~(uint64_t)LB_PROBE_TIME) | time;
+	}
+}
+
+static unsigned probes(const struct rig *r)
+{
+	unsigned used = 0;
+
+	for (unsigned i = 0; i < LB_PROBES; i++)
+		used += r->f->map.probes[i] & LB_PROBE_USED ? 1 : 0;
+	return used;
+}
+
+/* In the sample by its slot, by hashes of fewer fields, and where every flow is tracked. */
+static const struct lb_service kinds[] = {
+    {0}, {.mask4 = 24, .mask6 = 56}, {.flags = LB_SERVICE_TRACK_ALWAYS}};
+
+#define KINDS (sizeof(kinds) / sizeof(*kinds))
+
+static struct rig sampled_rig(struct lb_service service)
+{
+	struct rig r = nat_rig(service);
+
+	r.f->sampled = true;
+	return r;
+}
+
+LB_TEST(the_time_of_a_backend_is_that_from_the_syn_to_its_answer)
+{
+	for (size_t i = 0; i < KINDS; i++) {
+		struct rig r = sampled_rig(kinds[i]);
+
+		rig_tcp(&r, 1, SYN);
+		age_probes(&r, UNITS(50));
+		reply(&r, A, 1, SYN | ACK);
+		assert_int_equal(answered_from(&r, A, 0), 1);
+		assert_int_equal(answered_from(&r, A, lb_connect_bucket(UNITS(50))), 1);
+		age_probes(&r, UNITS(1000)); /* the client is far away */
+		rig_tcp(&r, 1, ACK);
+		assert_int_equal(answered_from(&r, A, 0), 1);
+		assert_int_equal(answered_from(&r, A, lb_connect_bucket(UNITS(500))), 0);
+		assert_int_equal(count(&r, A, LB_CONNECT_SAMPLED), 1);
+		assert_int_equal(probes(&r), 0);
+		fixture_clear(NULL);
+	}
+}
+
+LB_TEST(where_answers_do_not_pass_the_client_shows_them)
+{
+	struct rig r = sampled_rig(kinds[0]);
+
+	rig_tcp(&r, 1, SYN);
+	age_probes(&r, UNITS(50));
+	rig_tcp(&r, 1, ACK);
+	assert_int_equal(answered_from(&r, A, lb_connect_bucket(UNITS(50))), 1);
+}
+
+LB_TEST(an_answer_that_comes_again_counts_once)
+{
+	for (size_t i = 0; i < KINDS; i++) {
+		struct rig r = sampled_rig(kinds[i]);
+
+		rig_tcp(&r, 1, SYN);
+		reply(&r, A, 1, SYN | ACK);
+		reply(&r, A, 1, SYN | ACK); /* the network has doubled it */
+		assert_int_equal(count(&r, A, LB_CONNECT_ANSWERED_AGAIN), 0);
+		for (int again = 0; again < 3; again++) {
+			age_probes(&r, UNITS(1000));
+			reply(&r, A, 1, SYN | ACK);
+		}
+		assert_int_equal(count(&r, A, LB_CONNECT_ANSWERED_AGAIN), 1);
+		assert_int_equal(answered_from(&r, A, 0), 1);
+		fixture_clear(NULL);
+	}
+}
+
+/* Its SYN-ACK was lost on the way to the client: the backend is well. */
+LB_TEST(a_syn_that_comes_again_after_its_answer_is_not_retried)
+{
+	struct rig r = sampled_rig(kinds[0]);
+
+	rig_tcp(&r, 1, SYN);
+	reply(&r, A, 1, SYN | ACK);
+	age_probes(&r, UNITS(1000));
+	rig_tcp(&r, 1, SYN);
+	assert_int_equal(count(&r, A, LB_CONNECT_RETRIED), 0);
+	assert_int_equal(count(&r, A, LB_CONNECT_SAMPLED), 1);
+}
+
+LB_TEST(a_refused_connect_of_the_sample_has_no_time)
+{
+	for (size_t i = 0; i < KINDS; i++) {
+		struct rig r = sampled_rig(kinds[i]);
+
+		rig_tcp(&r, 1, SYN);
+		refuse(&r, A, 1);
+		assert_int_equal(count(&r, A, LB_CONNECT_REFUSED), 1);
+		assert_int_equal(answered_from(&r, A, 0), 0);
+		assert_int_equal(probes(&r), 0);
+		refuse(&r, A, 1);
+		assert_int_equal(count(&r, A, LB_CONNECT_REFUSED), 1);
+		fixture_clear(NULL);
+	}
+}
+
+LB_TEST(only_the_backend_of_the_syn_answers_it)
+{
+	struct rig r = sampled_rig(kinds[0]);
+
+	rig_tcp(&r, 1, SYN);
+	reply(&r, B, 1, SYN | ACK);
+	refuse(&r, B, 1);
+	move_backend(&r, A);
+	reply(&r, A, 1, SYN | ACK);
+	assert_int_equal(probes(&r), 1);
+	assert_int_equal(answered_from(&r, A, 0) + answered_from(&r, B, 0), 0);
+}
+
+RIG_TEST_MAIN("ends")
