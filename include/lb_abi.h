@@ -867,7 +867,7 @@ struct lb_service_count {
 /* connects_of[backend]: how often a connect took so long, four buckets an octave, and what else
  * became of connects. To the backend's answer, if that passes here (LB_FORWARD_NAT), else to the
  * client's next packet. The program only adds, by atomics; lbd adds those without an answer. */
-#define LB_CONNECT_BUCKETS 72 /* up to 4.3 s, and what is above */
+#define LB_CONNECT_BUCKETS 72 /* up to 4.3 s: after 3 s lbd counts a connect as unanswered */
 enum lb_connect_count {
 	LB_CONNECT_SAMPLED = LB_CONNECT_BUCKETS, /* SYNs noted */
 	LB_CONNECT_RETRIED,                      /* of them sent again before any other packet */

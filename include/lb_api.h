@@ -130,7 +130,9 @@
  *                      "backends", "backends_up", "share": of new flows, 0 to 1, "panic": bool } ], in the
  *                  order in which they take new flows; only those with backends,
  *        "returned_packets", "returned_bytes": replies that came back through lbd, "refused": TCP
- *                  connects that backends refused with a reset (`forward: nat`) }
+ *                  connects that backends refused with a reset (`forward: nat`),
+ *        "checks_to": null (none is checked) or backends that are checked there { "vip", "backend",
+ *                     "hint": why not at the VIP, where that was to be expected, or "" } }
  *      SOURCE:
  *      { "kind": "file"|"dns"|"etcd"|"kubernetes"|"consul", "what": path, name or URLs, "min": as configured, "named": backends in the last list that was
  *        taken over, "listed_s": null (none yet) or since then, "failed_s": null or since when it has
@@ -166,7 +168,9 @@
  *        "checks": { "passed", "failed", "losses" (times that they took it down), since lbd's start,
  *                    "p50_us", "p95_us", "p99_us" (of those that passed in the last 5 to 10 minutes;
  *                    null: none has),
- *                    "last_failure": null or { "why", "ago_s" } },
+ *                    "last_failure": null or { "why", "ago_s" },
+ *                    "to": null (it is not checked) or "vip"|"backend"|"both",
+ *                    "to_why": with `to: auto`, why one goes to the backend, or "" },
  *        "damped_s": null or, while it is damped, until it takes new flows,
  *        "response_us": what least-response-time goes by, null: another algorithm, or not known,
  *        "connects": null (they are not timed) or CONNECTS,

@@ -10,22 +10,46 @@ quantile_us() { backend_field web4 "$1" connects | jq -r ".$2 // 0"; } # ADDRESS
 # Until figures of the window are there.
 has_recent() { [ "$(recent 10.0.0.11 answered)" -ge 10 ] && [ "$(recent 10.0.0.12 answered)" -ge 5 ]; }
 
-# With HEALTHY_S=600 (make healthy) for 10 minutes.
+# With HEALTHY_S=600 (make healthy) for 10 minutes. What fails is shown with the state of the lab at
+# that moment: a CPU or a queue of this machine may be the cause.
 test_no_healthy_backend_is_taken_out_under_load() {
 	local line downs=0
 	line=$(log_lines)
-	load_start healthy load-http "$VIP6" 80 rate 400 timeout 4
-	load_start healthy4 load-http $VIP4 80 rate 400 timeout 4
+	load_start healthy load-http "$VIP6" 80 rate 400 timeout 4 progress "$WORK/healthy.failed"
+	load_start healthy4 load-http $VIP4 80 rate 400 timeout 4 progress "$WORK/healthy4.failed"
 	for _ in $(seq "${HEALTHY_S:-15}"); do
 		sleep 1
-		downs=$((downs + $(lbctl backends --json | jq '[.backends[]
-			| select(.condition != "up")] | length')))
+		lab_note_waits "$WORK/waits"
+		downs=$((downs + $(not_up)))
+		show_new_failures
+		[ $downs = 0 ] || [ -f "$WORK/seen" ] || show_first_down
 	done
 	load_end healthy
 	load_end healthy4
+	show_new_failures
+	[ ! -s "$WORK/shown" ] || sort -k4n "$WORK/waits" | tail -n 8
 	expect "times that a backend was not up" $downs = 0
 	expect "backends that went down or were taken out" "$(left_since "$line")" = 0
+	expect "failed requests" "$(failures | wc -l)" = 0
 	expect "connects in the sample" "$(service_field web6 connects | jq .sampled)" -ge 20
+}
+show_first_down() {
+	: >"$WORK/seen"
+	lab_moment "a backend is not up"
+	lbctl backends --json | jq -c '.backends[] | [.service, .address, .condition, .connects]' | sed 's/^/#   /'
+}
+not_up() { lbctl backends --json | jq '[.backends[] | select(.condition != "up")] | length'; }
+# "SECONDS-SINCE-THE-BEGINNING SECONDS-IT-TOOK REASON" of each request that failed.
+failures() { cat "$WORK/healthy.failed" "$WORK/healthy4.failed" 2>/dev/null; }
+show_new_failures() {
+	local count shown
+	count=$(failures | wc -l)
+	shown=$(cat "$WORK/shown" 2>/dev/null || echo 0)
+	[ "$count" -gt "$shown" ] || return 0
+	echo "$count" >"$WORK/shown"
+	lab_moment "$((count - shown)) requests more have failed"
+	(cd "$WORK" && awk '{ from = int($1 * 10) / 10; $1 = $2 = ""; n[FILENAME " from " from " s:" $0]++ }
+		END { for (i in n) printf "#   %d of %s\n", n[i], i }' healthy.failed healthy4.failed | sort -k5n | tail -n 40)
 }
 left_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -cE ': backend .* (down|no-next-hop|damped)'; } # LINE
 
@@ -94,7 +118,7 @@ services() {
 }
 
 set_up() {
-	lab_with_servers 2 && lab_lbd_with 4 services
+	lab_with_servers 2 && lab_queues && lab_lbd_with 4 services
 }
 
 skip_all_without nft nftables

@@ -501,6 +501,75 @@ last_event() { # KIND [FILTER]
 		"map(select(.kind == \$kind)) | last | ${2:-.} | . // empty"
 }
 
+# ---- what a lab was like when something failed in it ----
+
+# How long each process that the lab has started has waited for a CPU so far, ms: a line each, "NAME MS".
+lab_waits() {
+	local file pid wait
+	for file in "$WORK"/*.pid; do
+		pid=$(cat "$file") && read -r _ wait _ <"/proc/$pid/schedstat" || continue
+		echo "$(basename "$file" .pid) $((wait / 1000000))"
+	done 2>/dev/null
+}
+
+# Beside a load, once a second: who has waited long since the last call. NOTES: a file for that.
+lab_note_waits() { # NOTES
+	lab_waits >"$1.now"
+	[ ! -f "$1.before" ] || awk -v at="$(date +%T)" 'NR == FNR { before[$1] = $2; next }
+		$1 in before && $2 - before[$1] > 300 {
+			printf "# %s waited %d ms for a CPU, until %s\n", $1, $2 - before[$1], at
+		}' "$1.before" "$1.now" >>"$1"
+	mv "$1.now" "$1.before"
+}
+
+# A veth with XDP at its other end takes 256 frames, and loses what comes while the CPU that should fetch them has other
+# work, some 50 ms of a load. A port of a router has a queue before it, as each cable has then (Linux 6.16 and later; before,
+# it changes nothing).
+lab_queues() {
+	local ns device
+	for ns in client router lb $(lab_namespaces "^$LAB-b[0-9]" | sed "s/^$LAB-//"); do
+		for device in $(in_ns "$ns" ip -o link show type veth | awk '{ sub("@.*", "", $2); print $2 }'); do
+			in_ns "$ns" tc qdisc replace dev "$device" root pfifo limit 20000 || return 1
+		done
+	done
+}
+
+# Frames that a full queue of a veth did not take: it has room for 256 where the other end runs XDP.
+lab_queue_losses() { # NAMESPACE
+	local device
+	for device in $(in_ns "$1" ip -o link show type veth | awk '{ sub("@.*", "", $2); print $2 }'); do
+		in_ns "$1" ip -s -j link show "$device" | jq -r '.[] | select(.stats64.tx.dropped > 0) |
+			"\(.ifname) had no room for \(.stats64.tx.dropped) frames"'
+		in_ns "$1" ethtool -S "$device" | awk -v device="$device" '/(drops|errors):/ && $2 { print device, $0 }'
+	done
+}
+
+# The state of backends, interfaces, neighbour entries and queues now, to tell lbd's faults from the lab's own losses.
+lab_moment() { # WHEN
+	local ns
+	echo "# $1, at $(date +%T.%N | cut -c1-12), load $(cut -d' ' -f1-3 /proc/loadavg):"
+	lbctl backends --json 2>&1 | jq -r '.backends[]? | select(.condition != "up") |
+		"#   \(.service) \(.address) \(.condition): \(.why)"' 2>&1
+	lbctl status --json 2>&1 | jq -r '"#   backends up \(.backends_up) of \(.backends); loop late \(.loop.late_ms) ms"' 2>&1
+	for ns in client router lb $(lab_namespaces "^$LAB-b[0-9]" | sed "s/^$LAB-//"); do
+		{
+			in_ns "$ns" ip -o link show | awk '/state (DOWN|LOWERLAYERDOWN)/ { print "link", $2, "is down" }'
+			in_ns "$ns" ip neigh show nud failed nud incomplete nud probe
+			in_ns "$ns" nstat -asz TcpExtListenOverflows TcpExtListenDrops TcpExtTCPReqQFullDrop \
+				TcpExtTCPBacklogDrop TcpExtTCPReqQFullDoCookies TcpOutRsts IpOutNoRoutes Ip6OutNoRoutes \
+				IpOutDiscards Ip6OutDiscards IcmpOutDestUnreachs Icmp6OutDestUnreachs |
+				awk '!/^#/ && $2 { print $1, $2 }'
+			lab_queue_losses "$ns"
+		} 2>/dev/null | sed "s/^/#   $ns: /"
+	done
+	# of all namespaces: a table that is full refuses entries of this lab too
+	for ns in arp_cache ndisc_cache; do
+		tail -n +2 "/proc/net/stat/$ns" | while read -ra column; do
+			[ "$((16#${column[-1]}))" = 0 ] || echo "#   $ns was full $((16#${column[-1]})) times on a CPU"
+		done
+	done
+}
+
 # What was lost in the lab, and where: for a test that failed.
 lab_losses() {
 	local ns dropped

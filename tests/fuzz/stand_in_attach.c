@@ -92,7 +92,7 @@ bool attach_interface_runs(const char *name)
 	return true;
 }
 
-/* No config of the target has a check of `to: vip`. */
+/* There are none: checks go to the backends. */
 struct detours *attach_detours(const struct attach *attach)
 {
 	return NULL;

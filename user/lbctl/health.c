@@ -16,6 +16,7 @@ static const struct list_column columns[] = {
     {{.title = "SERVICE", .shrinks = true}, NULL},
     {{.title = "BACKEND", .shrinks = true}, NULL},
     {{.title = "CONDITION"}, NULL},
+    {{.title = "TO", .spare = 7}, NULL},
     {{.title = "SINCE", .right = true}, NULL},
     {{.title = "P50", .right = true, .spare = 3}, NULL},
     {{.title = "P95", .right = true, .spare = 1}, NULL},
@@ -36,6 +37,7 @@ static void add_backend(struct table *table, const json_t *backend, const struct
 	table_add(table, TONE_PLAIN, json_text(backend, "service"));
 	table_add(table, TONE_PLAIN, show_backend(backend, name));
 	table_add(table, format_tone(condition), condition);
+	table_add(table, TONE_PLAIN, *json_text(checks, "to") ? json_text(checks, "to") : "-");
 	table_add(table, TONE_PLAIN, format_age(json_number(backend, "since_s"), text));
 	list_add_quantiles(table, checks);
 	for (unsigned i = 0; i < 3; i++)
@@ -75,6 +77,30 @@ static void print_failures(const json_t *backends, const struct list_style *styl
 		snprintf(text, sizeof(text), "%s%s: a check failed %s ago: %s", name,
 			 origin_words(backend), format_duration(json_number(failure, "ago_s"), ago),
 			 json_text(failure, "why"));
+		fputs(shown++ ? "" : "\n", style->out);
+		text_wrap(style->out, text, 0, 4, style->columns);
+	}
+}
+
+/* "web 10.0.0.11: checked at its own address: port 8080 is not that of the service, 80"; the same
+ * reason of those that follow in the same service is not repeated. */
+static void print_aims(const json_t *backends, const struct list_style *style)
+{
+	const char *service = "", *before = "";
+	const json_t *backend;
+	size_t i, shown = 0;
+
+	json_array_foreach (backends, i, backend) {
+		const char *why = json_text(json_object_get(backend, "checks"), "to_why");
+		bool same = !strcmp(json_text(backend, "service"), service) && !strcmp(why, before);
+		char name[256], text[768];
+
+		service = json_text(backend, "service");
+		before = why;
+		if (!*why || same)
+			continue;
+		show_backend_name(backend, name, sizeof(name));
+		snprintf(text, sizeof(text), "%s: checked at its own address: %s", name, why);
 		fputs(shown++ ? "" : "\n", style->out);
 		text_wrap(style->out, text, 0, 4, style->columns);
 	}
@@ -133,6 +159,7 @@ static int print_health(const json_t *backends, const struct list_style *style)
 
 	if (rc)
 		return rc;
+	print_aims(backends, style);
 	print_failures(backends, style);
 	print_availability(backends, style);
 	return 0;
@@ -169,7 +196,9 @@ REGISTER(verb, health) = {
     .details =
 	"P50, P95 and P99 are of the checks that passed in the last 5 to 10 minutes, off by at most "
 	"an eighth. PASSED, FAILED and LOST (times that checks took the backend down) count since "
-	"lbd's start. Below the table: the last check of each backend that failed, and the share of "
+	"lbd's start. TO is where the checks go: to the VIP, in the tunnel, as clients' packets do, or "
+	"to the backend's own address (`health: to`). Below the table: why they go to the backend "
+	"where the config does not say so, the last check of each backend that failed, and the share of "
 	"the time in which the services had a usable backend, as far as lbd knows. What changed "
 	"when: lbctl events.\n\n"
 	"On a terminal too narrow for all columns some are left out; --json has all.",

@@ -146,6 +146,28 @@ static void print_why(const json_t *services, const struct list_style *style)
 		}
 }
 
+/* Checks that should go to the VIP, and cannot. */
+static void print_aims(const json_t *services, const struct list_style *style)
+{
+	const json_t *service;
+	char text[512];
+	size_t i;
+
+	json_array_foreach (services, i, service) {
+		const json_t *to = json_object_get(service, "checks_to");
+
+		if (!*json_text(to, "hint"))
+			continue;
+		snprintf(text, sizeof(text),
+			 "%.64s: %llu backends are checked at their own addresses: %s",
+			 json_text(service, "name"), (unsigned long long)json_number(to, "backend"),
+			 json_text(to, "hint"));
+		fputs(format_escape(TONE_WARN, style->coloured), style->out);
+		text_wrap(style->out, text, 0, 4, style->columns);
+		fputs(format_escape(TONE_PLAIN, style->coloured), style->out);
+	}
+}
+
 static void print_spills(const json_t *services, const struct list_style *style)
 {
 	const json_t *service;
@@ -259,6 +281,7 @@ static int print_services(const json_t *services, const struct list_style *style
 	if (rc)
 		return rc;
 	print_why(services, style);
+	print_aims(services, style);
 	print_spills(services, style);
 	print_changing(services, style);
 	print_limited(services, style);

@@ -252,6 +252,25 @@ static void note_strict_checks(const struct config *config)
 	}
 }
 
+/* Where backends that were up may be found down, as they get no traffic in truth. */
+static void note_ways(const struct config *config)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < config->services_count; i++) {
+		const struct config_service *service = &config->services[i];
+
+		count += service->protocol == CONFIG_TCP && service->forward != LB_FORWARD_NAT &&
+			 health_spec_as_client(&service->health, service->port);
+	}
+	if (count)
+		log_info(
+		    "health checks of %u %s go to the VIP, by the way of the traffic, as soon as "
+		    "a backend has answered there (health: to: auto, the default); to: backend "
+		    "checks the backends' own addresses, which was the default before",
+		    count, count == 1 ? "service" : "services");
+}
+
 static void note_own_seed(const struct config *config)
 {
 	if (config->peers.on && !config->hash_seed)
@@ -691,6 +710,7 @@ static int start(struct daemon *daemon, struct error *err)
 	if (rc)
 		return rc;
 	note_strict_checks(config);
+	note_ways(config);
 	note_own_seed(config);
 	note_machine(config);
 	if ((rc = prepare_host(daemon, config, err)) || (rc = start_events(daemon, config, err)) ||

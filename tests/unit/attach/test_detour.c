@@ -13,10 +13,13 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lbd/attach/detour.h"
@@ -397,13 +400,94 @@ static void a_vip_without_a_usable_route_is_named(void **state)
 	here("ip route del default");
 	assert_int_not_equal(detour_prepare(detours, &vip, why), 0);
 	assert_string_equal(why, "check not sent: the kernel has no route to the VIP " VIP4
-				 ": health: to: vip needs one, such as a default route");
+				 ": a check that goes there needs one, such as a default route");
 	here("ip addr add " VIP4 "/32 dev lo");
+	assert_int_not_equal(detour_prepare(detours, &vip, why), 0); /* what was found holds */
+	assert_string_equal(why, "check not sent: the kernel has no route to the VIP " VIP4
+				 ": a check that goes there needs one, such as a default route");
+	detour_missed(detours);
 	assert_int_not_equal(detour_prepare(detours, &vip, why), 0);
 	assert_string_equal(why, "check not sent: the kernel's route to the VIP " VIP4
-				 " leads to this host, which has its address: health: to: vip "
-				 "needs an Ethernet device");
+				 " leads to this host, which has its address: a check that goes "
+				 "there needs an Ethernet device");
 	here("ip addr del " VIP4 "/32 dev lo");
+}
+
+/* Each would send the other's checks to backends of its own. */
+static void a_device_has_the_program_of_one_lbd(void **state)
+{
+	struct addr vip = test_addr(VIP4);
+	struct detours *other;
+	char why[DETOUR_WHY];
+	uint32_t number;
+
+	needs_root();
+	other = detours_new();
+	assert_non_null(other);
+	assert_int_equal(detour_add(detours, &number), 0);
+	assert_int_equal(detour_add(other, &number), 0);
+	assert_int_equal(detour_prepare(detours, &vip, why), 0);
+	assert_int_equal(detour_prepare(other, &vip, why), -EBUSY);
+	assert_string_equal(why, "check not sent: v0: another lbd sends its checks to VIPs through "
+				 "it");
+	here("tc filter show dev v0 egress | grep -q detour");
+	detours_free(detours);
+	detours = NULL;
+	detour_missed(other);
+	assert_int_equal(detour_prepare(other, &vip, why), 0);
+	detours_free(other);
+}
+
+/* Or anybody on this host could keep checks from the VIP. */
+static void a_name_that_another_user_has_taken_is_no_lbd(void **state)
+{
+	struct addr vip = test_addr(VIP4);
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	char why[DETOUR_WHY], ready;
+	uint32_t number;
+	int ends[2], length;
+	pid_t child;
+
+	needs_root();
+	assert_int_equal(pipe(ends), 0);
+	length = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "lbd-detour-%u",
+			  if_nametoindex("v0"));
+	child = fork();
+	if (!child) {
+		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+		_exit(setuid(65534) ||
+		      bind(fd, (struct sockaddr *)&name,
+			   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length)) ||
+		      listen(fd, 1) || write(ends[1], "", 1) != 1 || pause());
+	}
+	assert_int_equal(read(ends[0], &ready, 1), 1);
+	assert_int_equal(detour_add(detours, &number), 0);
+	assert_int_equal(detour_prepare(detours, &vip, why), 0);
+	here("tc filter show dev v0 egress | grep -q detour");
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* The number of one that is gone is taken again, and all of them can be had. */
+static void numbers_of_ways_are_used_again(void **state)
+{
+	uint32_t number, first;
+
+	needs_root();
+	assert_int_equal(detour_add(detours, &first), 0);
+	for (unsigned i = 1; i < LB_DETOUR_WAYS; i++)
+		assert_int_equal(detour_add(detours, &number), 0);
+	assert_int_equal(detour_add(detours, &number), -ENOSPC);
+	detour_remove(detours, first + 7);
+	detour_remove(detours, first + 3);
+	assert_int_equal(detour_add(detours, &number), 0);
+	assert_int_equal(number, first + 3);
+	assert_int_equal(detour_add(detours, &number), 0);
+	assert_int_equal(number, first + 7);
+	assert_int_equal(detour_add(detours, &number), -ENOSPC);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -420,6 +504,9 @@ int main(void)
 	    TEST(a_removed_program_is_put_in_place_again),
 	    TEST(the_program_is_removed_at_the_end),
 	    TEST(a_vip_without_a_usable_route_is_named),
+	    TEST(a_device_has_the_program_of_one_lbd),
+	    TEST(a_name_that_another_user_has_taken_is_no_lbd),
+	    TEST(numbers_of_ways_are_used_again),
 	};
 
 	return cmocka_run_group_tests(tests, netns_enter, NULL);

@@ -848,7 +848,7 @@ static const struct refusal refusals[] = {
     {"a_health_port_of_0", WEB "    health: { port: 0 }\n" BACKENDS,
      "6: service web: health: port: 0: expected 1 to 65535"},
     {"a_health_check_of_something_else", WEB "    health: { to: gateway }\n" BACKENDS,
-     "6: service web: health: to: gateway: expected backend or vip"},
+     "6: service web: health: to: gateway: expected auto, backend or vip"},
     {"a_health_path_without_slash", WEB "    health: { type: http, path: healthz }\n" BACKENDS,
      "6: service web: health: path: healthz: expected a path that begins with / and has no blanks"},
     {"a_health_path_that_injects_a_header",
@@ -1137,7 +1137,7 @@ static void a_health_check_gets_the_defaults(void **state)
 
 	assert_string_equal(health->type, "tcp");
 	assert_int_equal(health->port, 0);
-	assert_false(health->to_vip);
+	assert_int_equal(health->to, HEALTH_TO_AUTO);
 	assert_string_equal(health->path, "/");
 	assert_null(health->host);
 	assert_int_equal(health->status_min, 200);
@@ -1172,12 +1172,12 @@ static void several_health_checks_have_what_the_mapping_says(void **state)
 	assert_string_equal(own->checks[0].path, "/a");
 	assert_int_equal(own->checks[0].timeout_ms, 3000);
 	assert_int_equal(own->checks[0].status_max, 399);
-	assert_false(own->checks[0].to_vip);
+	assert_int_equal(own->checks[0].to, HEALTH_TO_BACKEND);
 	assert_string_equal(own->checks[1].type, "tcp");
 	assert_string_equal(own->checks[1].expect, "220");
 	assert_int_equal(own->checks[1].timeout_ms, 2000);
 	assert_int_equal(own->checks[1].port, 25);
-	assert_true(own->checks[1].to_vip);
+	assert_int_equal(own->checks[1].to, HEALTH_TO_VIP);
 	assert_int_equal(inherited->checks_count, 2);
 	assert_false(inherited->any);
 	assert_string_equal(inherited->checks[1].type, "icmp");
@@ -1324,22 +1324,26 @@ static void checks_differ_in_any_of_their_texts(void **state)
 	assert_false(health_spec_same(&one, &other));
 }
 
-static void assert_to_vip(const char *yaml, bool expected)
+static void assert_to(const char *yaml, enum health_to expected)
 {
 	struct config *config = parse(yaml);
 
-	assert_int_equal(config->services[0].health.to_vip, expected);
+	assert_int_equal(config->services[0].health.to, expected);
 	config_free(config);
 }
 
-static void checks_go_to_the_vip_if_a_service_or_the_defaults_say_so(void **state)
+static void checks_go_where_a_service_or_the_defaults_say(void **state)
 {
-	assert_to_vip(WEB "    health: { to: vip }\n" BACKENDS, true);
-	assert_to_vip(WEB "    health: { to: backend }\n" BACKENDS, false);
-	assert_to_vip("defaults: { health: { to: vip } }\n" WEB BACKENDS, true);
-	assert_to_vip("defaults: { health: { to: vip } }\n" WEB
-		      "    health: { to: backend }\n" BACKENDS,
-		      false);
+	assert_to(WEB BACKENDS, HEALTH_TO_AUTO);
+	assert_to(WEB "    health: { to: vip }\n" BACKENDS, HEALTH_TO_VIP);
+	assert_to(WEB "    health: { to: backend }\n" BACKENDS, HEALTH_TO_BACKEND);
+	assert_to("defaults: { health: { to: vip } }\n" WEB BACKENDS, HEALTH_TO_VIP);
+	assert_to("defaults: { health: { to: vip } }\n" WEB
+		  "    health: { to: backend }\n" BACKENDS,
+		  HEALTH_TO_BACKEND);
+	assert_to("defaults: { health: { to: backend } }\n" WEB
+		  "    health: { to: auto }\n" BACKENDS,
+		  HEALTH_TO_AUTO);
 }
 
 static void assert_health_type(const char *yaml, const char *type)
@@ -2430,7 +2434,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(a_backend_may_say_where_it_is_checked),
     cmocka_unit_test(a_health_check_has_the_texts_that_are_given),
     cmocka_unit_test(checks_differ_in_any_of_their_texts),
-    cmocka_unit_test(checks_go_to_the_vip_if_a_service_or_the_defaults_say_so),
+    cmocka_unit_test(checks_go_where_a_service_or_the_defaults_say),
     cmocka_unit_test(the_default_check_depends_on_what_there_is_to_connect_to),
     cmocka_unit_test(the_default_timeout_fits_into_the_interval),
     cmocka_unit_test(a_service_without_a_name_is_named_after_its_vip),

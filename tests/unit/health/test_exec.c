@@ -221,7 +221,7 @@ static void a_command_needs_no_way_to_the_vip(void **state)
 {
 	struct health_spec spec = spec_of("/bin/true");
 
-	spec.to_vip = true;
+	spec.to = HEALTH_TO_VIP;
 	assert_int_equal(probe_as(&spec, HEALTH_UNKNOWN).status, HEALTH_UP);
 }
 

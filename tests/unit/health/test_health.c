@@ -477,7 +477,7 @@ static struct health_check *add_to_vip(struct reported *reported, const char *re
 
 	script = results;
 	script_started = 0;
-	spec.to_vip = true;
+	spec.to = HEALTH_TO_VIP;
 	spec.interval_ms = 10;
 	return add(&spec, "192.0.2.1", 80, HEALTH_UNKNOWN, reported);
 }
@@ -1439,7 +1439,7 @@ static void assert_out_of_descriptors_takes_no_backend_down(bool to_vip)
 
 	server_start(&server, "127.0.0.1");
 	spec.fall = 1;
-	spec.to_vip = to_vip;
+	spec.to = to_vip ? HEALTH_TO_VIP : HEALTH_TO_BACKEND;
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	low.rlim_max = limit.rlim_max;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
@@ -1783,7 +1783,7 @@ static struct reported http_to_the_vip(struct server *server, const char *vip,
 	struct reported reported = {0};
 	struct health_check *check;
 
-	spec.to_vip = true;
+	spec.to = HEALTH_TO_VIP;
 	server_start(server, vip);
 	check = add(&spec, "192.0.2.1", server->port, HEALTH_UNKNOWN, &reported);
 	set_way_to(check, fake, vip);

@@ -207,6 +207,45 @@ static void health_shows_what_checks_found_and_availability(void **state)
 	assert_string_equal(run.out, "No backend matches\n");
 }
 
+static void health_and_services_say_where_checks_go(void **state)
+{
+#define TO(to, why) ",\"checks\":{\"to\":" to ",\"to_why\":\"" why "\"}"
+	const struct fake_answer of_ways[] = {
+	    {"GET /v1/backends", 200,
+	     "{\"backends\":[" BACKEND("web", "10.0.0.9", "up", 1, 1, 0, 0, 0, TO("\"vip\"", "")) "," BACKEND(
+		 "dns", "10.0.0.9", "up",
+		 1, 1, 0, 0, 0,
+		 TO("\"backend\"",
+		    "the check is of type dns")) "," BACKEND("dns", "10.0.0.10", "up", 1, 1, 0, 0,
+							     0,
+							     TO("\"backend\"",
+								"the check is of type dns")) "," BACKEND("any",
+													 "10.0.0.9",
+													 "up",
+													 1,
+													 1,
+													 0,
+													 0,
+													 0,
+													 TO("null",
+													    "")) "]}"},
+	    {"GET /v1/services", 200,
+	     "{\"services\":[{\"name\":\"web\",\"checks_to\":{\"vip\":1,\"backend\":0,"
+	     "\"hint\":\"\"}},{\"name\":\"api\",\"checks_to\":{\"vip\":0,\"backend\":3,\"hint\":"
+	     "\"no route\"}},{\"name\":\"none\",\"checks_to\":null}]}"},
+	    {NULL}};
+#undef TO
+
+	run_with(of_ways, (const char *const[]){"health", NULL});
+	IN_ORDER("TO", "web", "vip", "dns", "backend", "dns", "backend", "any", " - ",
+		 "dns 10.0.0.9: checked at its own address: the check is of type dns\n");
+	assert_null(strstr(run.out, "10.0.0.10: checked"));
+	run_with(of_ways, (const char *const[]){"services", NULL});
+	IN_ORDER("SERVICE", "api: 3 backends are checked at their own addresses: no route\n");
+	assert_null(strstr(run.out, "web: "));
+	assert_null(strstr(run.out, "none: "));
+}
+
 static void backends_are_sorted_by_number_or_name(void **state)
 {
 	RUN("backends");
@@ -463,6 +502,7 @@ int main(void)
 	    cmocka_unit_test(down_shows_what_is_down_alone),
 	    cmocka_unit_test(replies_are_shown_beside_what_goes_to_backends),
 	    cmocka_unit_test(health_shows_what_checks_found_and_availability),
+	    cmocka_unit_test(health_and_services_say_where_checks_go),
 	    cmocka_unit_test(backends_are_sorted_by_number_or_name),
 	    cmocka_unit_test(availability_is_rounded_down),
 	    cmocka_unit_test(services_show_new_flows_times_and_failures_of_connects),

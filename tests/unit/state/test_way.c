@@ -29,6 +29,7 @@ static struct config config;
 static struct config_service service_config;
 static struct state state;
 static struct service service;
+static struct addr target; /* of a backend, where it is checked; family 0: at its own address */
 
 static int begin(void **unused)
 {
@@ -42,7 +43,7 @@ static int begin(void **unused)
 	    .vip = test_addr("192.0.2.10"),
 	    .forward = LB_FORWARD_L2,
 	    .health = {.type = (char *)"tcp",
-		       .to_vip = true,
+		       .to = HEALTH_TO_VIP,
 		       .interval_ms = 10,
 		       .timeout_ms = 30000,
 		       .rise = 1,
@@ -65,6 +66,10 @@ static int end(void **unused)
 	detours_free(attach.detours);
 	memory_dataplane_free(memory);
 	return 0;
+}
+
+static void ignore(void *arg, const struct health_result *result)
+{
 }
 
 /* ---- what a way is like ---- */
@@ -108,6 +113,46 @@ static void an_outer_source_of_one_address_is_used_as_it_is(void **unused)
 	memory->options.encap_source4_len = 32;
 	state.options.dataplane = memory_dataplane_restart(memory);
 	assert_way("10.0.0.11", "172.16.0.8");
+}
+
+/* ---- which checks get one ---- */
+
+static void assert_aim(const char *why)
+{
+	struct backend backend = {.service = &service, .address = test_addr("10.0.0.11")};
+	struct health_aim aim = {0};
+
+	backend.target.address = target;
+	backend.check = health_add(health, &service_config.health, &backend.address, 80, HEALTH_UP,
+				   ignore, NULL);
+	assert_non_null(backend.check);
+	backend_set_way(&backend);
+	assert_false(backend.has_way);
+	backend_aim(&backend, &aim);
+	assert_true(aim.backend && !aim.vip && !aim.prevented);
+	assert_string_equal(aim.why, why);
+	health_remove(backend.check);
+}
+
+static void a_check_that_is_not_as_a_clients_connection_goes_to_the_backend(void **unused)
+{
+	service_config.health.to = HEALTH_TO_AUTO;
+	service_config.protocol = CONFIG_TCP;
+	service_config.port = 80;
+	assert_aim("its next hop is not known");
+	target = test_addr("10.1.0.11");
+	assert_aim("it has an address of its own for checks");
+	target = (struct addr){0};
+	service_config.health.port = 8080;
+	assert_aim("its port is not that of the service, 80");
+	service_config.health.port = 0;
+	service_config.port = 0;
+	assert_aim("the service is of UDP, or of any port");
+	service_config.port = 80;
+	service_config.protocol = CONFIG_UDP;
+	assert_aim("the service is of UDP, or of any port");
+	service_config.health.to = HEALTH_TO_BACKEND;
+	assert_aim("");
 }
 
 /* ---- a check and its way ---- */
@@ -172,8 +217,8 @@ static void check_that_got_no_way_is_refused_also_when_another_gets_one(void **u
 	assert_int_equal(with.way, 7);
 	wait_for(&refused);
 	assert_int_equal(refused.outcome, HEALTH_FAILED);
-	assert_string_equal(refused.why, "check not sent: the program that health: to: vip needs "
-					 "is refused: No space left on device");
+	assert_string_equal(refused.why, "check not sent: the program that sends it through the "
+					 "tunnel is refused: No space left on device");
 	backend_drop_way(&with);
 	assert_false(with.has_way);
 }
@@ -209,6 +254,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 	    TEST(a_way_has_the_outer_source_and_port_of_the_data_plane),
 	    TEST(an_outer_source_of_one_address_is_used_as_it_is),
+	    TEST(a_check_that_is_not_as_a_clients_connection_goes_to_the_backend),
 	    TEST(check_that_got_no_way_is_refused_also_when_another_gets_one),
 	    TEST(check_that_got_no_way_gets_one_as_soon_as_there_is_one),
 	};

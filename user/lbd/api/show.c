@@ -338,6 +338,26 @@ static json_t *levels_json(const struct service *service)
 	return levels;
 }
 
+/* How many backends are checked where; null: none is checked. */
+static json_t *aims_json(const struct service *service)
+{
+	json_int_t vip = 0, own = 0;
+	struct health_aim all = {0};
+
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		struct health_aim aim = {0};
+
+		backend_aim(service->backends[i], &aim);
+		vip += aim.vip;
+		own += aim.backend;
+		if (aim.prevented)
+			all = aim;
+	}
+	if (!vip && !own)
+		return json_null();
+	return json_pack("{s:I, s:I, s:s}", "vip", vip, "backend", own, "hint", all.why);
+}
+
 json_t *api_service_json(const struct api *api, const struct service *service)
 {
 	const struct config_service *config = service->config;
@@ -352,7 +372,7 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	snprintf(digest, sizeof(digest), "%016" PRIx64, stats.ring_digest);
 	return json_pack(
 	    "{s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:s, s:b, s:I, s:I, s:I, "
-	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:o, s:f, s:o, s:b, s:o, s:o, s:I, s:I, s:I}",
+	    "s:o, s:o, s:I, s:o, s:I, s:I, s:s, s:o, s:o, s:f, s:o, s:b, s:o, s:o, s:I, s:I, s:I, s:o}",
 	    "name", config->name, "vip", addr_format(&config->vip, vip), "protocol",
 	    config->protocol == CONFIG_TCP ? "tcp" : "udp", "port", config->port, "algorithm",
 	    config->algorithm->name, "forward", forward_name(config->forward), "tracking",
@@ -369,8 +389,8 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 	    service_flows_per_s(service), "connects", service_connects_json(api->dp, &key),
 	    "runtime", config->file == CONFIG_RUNTIME, "source", source_json(api, config), "levels",
 	    levels_json(service), "returned_packets", number(stats.returned.packets),
-	    "returned_bytes", number(stats.returned.bytes), "refused",
-	    number(stats.counts.refused));
+	    "returned_bytes", number(stats.returned.bytes), "refused", number(stats.counts.refused),
+	    "checks_to", aims_json(service));
 }
 
 /* ---- backends ---- */
@@ -445,20 +465,31 @@ static json_int_t seconds_since(uint64_t at_ms)
 	return number(now > at_ms ? (now - at_ms) / 1000 : 0);
 }
 
+/* null: it is not checked. */
+static json_t *aim_json(const struct health_aim *aim)
+{
+	if (!aim->vip && !aim->backend)
+		return json_null();
+	return json_string(!aim->backend ? "vip" : !aim->vip ? "backend" : "both");
+}
+
 /* What its health checks found since lbd's start, and how long those of the last minutes took. */
 static json_t *checks_json(const struct backend *backend)
 {
 	struct latency_sum sum = {0};
+	struct health_aim aim = {0};
 	json_t *failure = json_null();
 
 	latencies_sum(&backend->latencies, clock_monotonic_ms(), &sum);
 	if (backend->failed_ms)
 		failure = json_pack("{s:s, s:I}", "why", remark_text(backend->failed_why), "ago_s",
 				    seconds_since(backend->failed_ms));
-	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "passed", number(backend->passed),
-			 "failed", number(backend->failed), "losses", number(backend->losses),
-			 "p50_us", latency_json(&sum, 50), "p95_us", latency_json(&sum, 95),
-			 "p99_us", latency_json(&sum, 99), "last_failure", failure);
+	backend_aim(backend, &aim);
+	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:s}", "passed",
+			 number(backend->passed), "failed", number(backend->failed), "losses",
+			 number(backend->losses), "p50_us", latency_json(&sum, 50), "p95_us",
+			 latency_json(&sum, 95), "p99_us", latency_json(&sum, 99), "last_failure",
+			 failure, "to", aim_json(&aim), "to_why", aim.why);
 }
 
 /* What the algorithm goes by; null: by something else, or it is not known. */
@@ -531,6 +562,19 @@ static json_t *string_or_null(const char *text)
 	return text ? json_string(text) : json_null();
 }
 
+/* What is to be looked at, though the backend is up. */
+static json_t *hint_json(const struct backend *backend)
+{
+	struct health_aim aim = {0};
+	char text[BACKEND_HINT];
+
+	if (*backend_hint(backend, text))
+		return json_string(text);
+	backend_aim(backend, &aim);
+	return aim.prevented ? json_sprintf("its checks go to its own address: %s", aim.why)
+			     : json_string("");
+}
+
 /* X(name, value): what an answer has of a backend, each field in the words of backend_value. */
 /* clang-format off */
 #define BACKEND_FIELDS(X) \
@@ -570,7 +614,7 @@ static json_t *string_or_null(const char *text)
 	X(returned_packets, json_integer(number(stats->returned.packets))) \
 	X(returned_bytes, json_integer(number(stats->returned.bytes))) \
 	X(refused, json_integer(number(stats->counts.refused))) \
-	X(hint, json_string(backend_hint(backend, text)))
+	X(hint, hint_json(backend))
 /* clang-format on */
 
 enum backend_field {
@@ -596,7 +640,7 @@ static json_t *backend_value(struct api *api, const struct backend *backend,
 			     const struct dp_service *key, const struct dp_backend_stats *stats,
 			     enum backend_field field)
 {
-	char text[ADDR_TEXT > BACKEND_HINT ? ADDR_TEXT : BACKEND_HINT];
+	char text[ADDR_TEXT];
 
 	switch (field) {
 #define X(name, value)     \

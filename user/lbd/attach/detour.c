@@ -14,13 +14,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include "common/clock.h"
+#include "common/lookup.h"
 #include "common/rtnl.h"
 #include "detour.skel.h"
 #include "device.h"
 #include "programs.h"
 
 #define DEVICES_MAX 64
+#define FOUND_MS    1000 /* what was found of a VIP holds so long: thousands of checks ask */
+#define FOUND_VIPS  1024
 #define OUTER_TTL   64
 #define GUE_SOURCE  0xc000 /* a port of the range that the load balancer uses */
 #define V4_HEADER   20
@@ -29,12 +36,30 @@
 #define GUE_HEADER  4
 #define GRE_HEADER  4
 
+/* A device that has the program. */
+struct device {
+	uint32_t ifindex;
+	int lock;     /* a socket with the device's name, which only one lbd can have; -1: none */
+	bool taken;   /* it is another lbd's */
+	bool certain; /* the program is there */
+};
+
+/* What was found of a VIP. */
+struct found {
+	struct addr vip; /* family 0: nothing yet */
+	uint64_t at_ms;  /* CLOCK_MONOTONIC */
+	int rc;
+	char why[DETOUR_WHY];
+};
+
 struct detours {
 	struct detour_bpf *program; /* NULL: not needed yet */
 	struct rtnl *rtnl;
-	bool *used;                    /* LB_DETOUR_WAYS */
-	uint32_t devices[DEVICES_MAX]; /* that have the program */
+	bool *used;    /* LB_DETOUR_WAYS */
+	uint32_t next; /* below it all are used */
+	struct device devices[DEVICES_MAX];
 	unsigned devices_count;
+	struct found *found; /* FOUND_VIPS, by hash */
 };
 
 /* ---- describing a way ---- */
@@ -175,13 +200,13 @@ int detour_add(struct detours *detours, uint32_t *ret)
 
 	if (rc)
 		return rc;
-	for (uint32_t i = 0; i < LB_DETOUR_WAYS; i++)
-		if (!detours->used[i]) {
-			detours->used[i] = true;
-			*ret = i;
-			return 0;
-		}
-	return -ENOSPC;
+	while (detours->next < LB_DETOUR_WAYS && detours->used[detours->next])
+		detours->next++;
+	if (detours->next == LB_DETOUR_WAYS)
+		return -ENOSPC;
+	*ret = detours->next++;
+	detours->used[*ret] = true;
+	return 0;
 }
 
 void detour_remove(struct detours *detours, uint32_t number)
@@ -190,6 +215,8 @@ void detour_remove(struct detours *detours, uint32_t number)
 
 	bpf_map_update_elem(map_fd(detours), &number, &none, BPF_ANY);
 	detours->used[number] = false;
+	if (number < detours->next)
+		detours->next = number;
 }
 
 /* A packet that is counted meanwhile is lost from the count: only growth matters. */
@@ -234,12 +261,88 @@ static int with_filter(const struct detours *detours, uint32_t ifindex, bool on)
 	return rc;
 }
 
-static bool has_filter(const struct detours *detours, uint32_t ifindex)
+/* A name for the device among the abstract sockets of this network namespace: the kernel gives it
+ * to one process at a time, and takes it back when that ends, however it ends. */
+static socklen_t name_of(uint32_t ifindex, struct sockaddr_un *ret)
 {
-	for (unsigned i = 0; i < detours->devices_count; i++)
-		if (detours->devices[i] == ifindex)
-			return true;
-	return false;
+	int length;
+
+	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
+	length = snprintf(ret->sun_path + 1, sizeof(ret->sun_path) - 1, "lbd-detour-%u", ifindex);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
+}
+
+static int unix_socket(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+/* A descriptor or -errno. */
+static int take_name(uint32_t ifindex)
+{
+	struct sockaddr_un name;
+	socklen_t length = name_of(ifindex, &name);
+	int fd = unix_socket(), rc;
+
+	if (fd < 0)
+		return -errno;
+	if (!bind(fd, (struct sockaddr *)&name, length) && !listen(fd, 1))
+		return fd;
+	rc = -errno;
+	close(fd);
+	return rc;
+}
+
+/* Anybody on this host could take the name: only root, or lbd's own user, is believed. */
+static bool name_is_of_lbd(uint32_t ifindex)
+{
+	struct sockaddr_un name;
+	struct ucred owner = {.uid = (uid_t)-1};
+	socklen_t length = name_of(ifindex, &name), size = sizeof(owner);
+	int fd = unix_socket();
+	bool known = fd >= 0 && !connect(fd, (struct sockaddr *)&name, length) &&
+		     !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &owner, &size);
+
+	if (fd >= 0)
+		close(fd);
+	return known && (!owner.uid || owner.uid == geteuid());
+}
+
+/* Two lbds would send each other's checks to the wrong backends. 0; -EBUSY: the device is another
+ * lbd's, which is asked who it is once: nobody reads its socket. */
+static int claim(struct device *device)
+{
+	int fd;
+
+	if (device->lock >= 0)
+		return 0;
+	fd = take_name(device->ifindex);
+	if (fd == -EADDRINUSE) {
+		device->taken = device->taken || name_is_of_lbd(device->ifindex);
+		return device->taken ? -EBUSY : 0;
+	}
+	if (fd < 0)
+		return fd;
+	device->lock = fd;
+	device->taken = false;
+	return 0;
+}
+
+/* NULL: there are too many. */
+static struct device *device_of(struct detours *detours, uint32_t ifindex)
+{
+	struct device *device = detours->devices;
+	const struct device *end = device + detours->devices_count;
+
+	while (device < end && device->ifindex != ifindex)
+		device++;
+	if (device < end)
+		return device;
+	if (detours->devices_count == DEVICES_MAX)
+		return NULL;
+	detours->devices_count++;
+	*device = (struct device){.ifindex = ifindex, .lock = -1};
+	return device;
 }
 
 /* 0; -EINVAL: it is not Ethernet; another -errno: that cannot be found out, as descriptors or
@@ -263,16 +366,16 @@ static int find_device(struct detours *detours, const struct addr *vip, uint32_t
 	addr_format(vip, text);
 	if (rc || (route.type != RTN_UNICAST && route.type != RTN_LOCAL)) {
 		snprintf(why, DETOUR_WHY,
-			 "check not sent: the kernel has no route to the VIP %s: health: to: vip "
-			 "needs one, such as a default route",
+			 "check not sent: the kernel has no route to the VIP %s: a check "
+			 "that goes there needs one, such as a default route",
 			 text);
 		return rc ? rc : -ENETUNREACH;
 	}
 	if (route.type == RTN_LOCAL || check_device(route.ifindex, name) == -EINVAL) {
 		snprintf(
 		    why, DETOUR_WHY,
-		    "check not sent: the kernel's route to the VIP %s leads to %s: health: to: "
-		    "vip needs an Ethernet device",
+		    "check not sent: the kernel's route to the VIP %s leads to %s: a check that "
+		    "goes there needs an Ethernet device",
 		    text, route.type == RTN_LOCAL ? "this host, which has its address" : name);
 		return -EINVAL;
 	}
@@ -280,28 +383,65 @@ static int find_device(struct detours *detours, const struct addr *vip, uint32_t
 	return 0;
 }
 
-int detour_prepare(struct detours *detours, const struct addr *vip, char why[DETOUR_WHY])
+static int put_on_device(struct detours *detours, uint32_t ifindex, const char *name,
+			 char why[DETOUR_WHY])
+{
+	struct device *device = device_of(detours, ifindex);
+	int rc = device ? claim(device) : -ENOSPC;
+
+	if (rc == -EBUSY) {
+		snprintf(why, DETOUR_WHY,
+			 "check not sent: %s: another lbd sends its checks to VIPs through it",
+			 name);
+		return rc;
+	}
+	if (!rc && device->certain)
+		return 0;
+	if (!rc)
+		rc = with_filter(detours, ifindex, true);
+	if (rc)
+		snprintf(why, DETOUR_WHY, "check not sent: %s: no tc program at its egress: %s",
+			 name, strerror(-rc));
+	else
+		device->certain = true;
+	return rc;
+}
+
+static int prepare(struct detours *detours, const struct addr *vip, char why[DETOUR_WHY])
 {
 	char name[IF_NAMESIZE] = "no device";
 	uint32_t ifindex;
 	int rc = find_device(detours, vip, &ifindex, name, why);
 
-	if (rc || has_filter(detours, ifindex))
-		return rc;
-	rc = with_filter(detours, ifindex, true);
-	if (rc) {
-		snprintf(why, DETOUR_WHY, "check not sent: %s: no tc program at its egress: %s",
-			 name, strerror(-rc));
-		return rc;
-	}
-	if (detours->devices_count < DEVICES_MAX)
-		detours->devices[detours->devices_count++] = ifindex;
-	return 0;
+	return rc ? rc : put_on_device(detours, ifindex, name, why);
 }
 
+int detour_prepare(struct detours *detours, const struct addr *vip, char why[DETOUR_WHY])
+{
+	uint64_t now_ms = clock_monotonic_ms();
+	struct found *found = &detours->found[lookup_hash_addr(LOOKUP_START, vip) % FOUND_VIPS];
+
+	if (!addr_equal(&found->vip, vip) || now_ms - found->at_ms >= FOUND_MS) {
+		*found = (struct found){.vip = *vip, .at_ms = now_ms};
+		found->rc = prepare(detours, vip, found->why);
+	}
+	if (found->rc)
+		memcpy(why, found->why, sizeof(found->why));
+	return found->rc;
+}
+
+static void forget_found(struct detours *detours)
+{
+	for (unsigned i = 0; i < FOUND_VIPS; i++)
+		detours->found[i].vip.family = 0;
+}
+
+/* The devices stay this lbd's. */
 void detour_missed(struct detours *detours)
 {
-	detours->devices_count = 0;
+	for (unsigned i = 0; i < detours->devices_count; i++)
+		detours->devices[i].certain = false;
+	forget_found(detours);
 }
 
 /* ---- new and free ---- */
@@ -313,9 +453,10 @@ struct detours *detours_new(void)
 	if (!detours)
 		return NULL;
 	detours->used = calloc(LB_DETOUR_WAYS, sizeof(*detours->used));
-	if (detours->used)
+	detours->found = calloc(FOUND_VIPS, sizeof(*detours->found));
+	if (detours->used && detours->found)
 		return detours;
-	free(detours);
+	detours_free(detours);
 	return NULL;
 }
 
@@ -323,11 +464,18 @@ void detours_free(struct detours *detours)
 {
 	if (!detours)
 		return;
-	for (unsigned i = 0; i < detours->devices_count; i++)
-		with_filter(detours, detours->devices[i], false);
+	for (unsigned i = 0; i < detours->devices_count; i++) {
+		const struct device *device = &detours->devices[i];
+
+		if (!device->taken)
+			with_filter(detours, device->ifindex, false);
+		if (device->lock >= 0)
+			close(device->lock);
+	}
 	if (detours->program)
 		detour_bpf__destroy(detours->program);
 	rtnl_close(detours->rtnl);
 	free(detours->used);
+	free(detours->found);
 	free(detours);
 }

@@ -36,7 +36,8 @@ void detour_remove(struct detours *detours, uint32_t number);
 void detour_set(struct detours *detours, uint32_t number, const struct detour_spec *spec);
 uint32_t detour_mark(uint32_t number);
 /* Puts the program on the device that the kernel's route to the VIP leads to. 0, or -errno with the
- * reason in why: there is no such route, or the program is refused. */
+ * reason in why: there is no such route, the program is refused, or another lbd has its own there.
+ * What it found holds for a second. */
 int detour_prepare(struct detours *detours, const struct addr *vip, char why[DETOUR_WHY]);
 /* Packets that went this way since detour_add. */
 uint64_t detour_packets(const struct detours *detours, uint32_t number);

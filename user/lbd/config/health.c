@@ -218,14 +218,16 @@ static void read_tls(const struct config_place *at, const struct raw_health *raw
 
 static void read_to(const struct config_place *at, const char *text, struct health_spec *health)
 {
-	bool vip = !strcmp(text, "vip");
+	static const char *const words[] = {
+	    [HEALTH_TO_AUTO] = "auto", [HEALTH_TO_BACKEND] = "backend", [HEALTH_TO_VIP] = "vip"};
 
-	if (!vip && strcmp(text, "backend") != 0) {
-		config_complain(at, "to", text, "expected backend or vip");
-		return;
-	}
-	health->to_vip = vip;
-	health->to_own = true;
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (!strcmp(words[i], text)) {
+			health->to = (enum health_to)i;
+			health->to_own = true;
+			return;
+		}
+	config_complain(at, "to", text, "expected auto, backend or vip");
 }
 
 /* Visible characters and blanks, after a name that HTTP takes: "X-Probe: lbd". */
@@ -557,7 +559,7 @@ static void finish_item(const struct config_place *at, const struct raw_health *
 	if (!check->timeout_ms)
 		check->timeout_ms = whole->timeout_ms;
 	if (!check->to_own)
-		check->to_vip = whole->to_vip;
+		check->to = whole->to;
 	check->to_own = false;
 	if (!check->type)
 		return;
@@ -703,9 +705,9 @@ static void check_to_nat(const struct config_place *at, const struct raw_health 
 		if (names_vip(&own->checks[i]))
 			config_complain(&item, "to", own->checks[i].to, no_vip);
 	}
-	health->to_vip = false;
+	health->to = HEALTH_TO_BACKEND;
 	for (unsigned i = 0; i < health->checks_count; i++)
-		health->checks[i].to_vip = false;
+		health->checks[i].to = HEALTH_TO_BACKEND;
 }
 
 static void set_timeout(struct health_spec *health)

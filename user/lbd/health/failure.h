@@ -7,7 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FAILURE_TEXT 320
+#include "health.h"
+
+#define FAILURE_TEXT HEALTH_WHY
 
 /* "connect: refused", "connect: no route to host", ...; error is a positive errno. */
 void failure_connect(char text[FAILURE_TEXT], int error);

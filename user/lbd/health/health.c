@@ -18,38 +18,22 @@
 #include "common/log.h"
 #include "common/remark.h"
 #include "failure.h"
-#include "remote.h"
+#include "member.h"
 #include "schedule.h"
-#include "source.h"
 
 #define WARN_EVERY_MS 60000
-
-/* One of the checks of a backend, which are made at the same time. */
-struct member {
-	struct health_check *check;
-	const struct health_kind *kind;
-	const struct health_spec *config;
-	struct health_probe_spec spec;
-	bool to_vip;          /* it takes the check's way */
-	uint64_t way_packets; /* when the probe began */
-	/* the probe that runs, here or in the probe process */
-	struct attempt *local;
-	struct remote_probe *remote;
-};
 
 struct health_check {
 	LIST_ENTRY(health_check) link;
 	struct health *health;
 	struct health_spec config;
 	struct addr backend;
-	struct health_way way; /* mark 0: none yet */
-	struct event timer;    /* for the next probe */
-	bool repeated;         /* the probe before this one was void */
-	bool lost;             /* the probe before this one had no process, or lost it */
-	bool placed;           /* its place in the interval has been drawn */
+	struct members all; /* what its members have in common */
+	struct event timer; /* for the next probe */
+	bool lost;          /* the probe before this one had no process, or lost it */
+	bool placed;        /* its place in the interval has been drawn */
 	enum health_status status;
-	uint32_t streak;   /* probes in a row that contradict the status */
-	uint64_t start_us; /* when the last probe was started */
+	uint32_t streak; /* probes in a row that contradict the status */
 	struct remark *why;
 	health_result_fn *result;
 	void *arg;
@@ -71,6 +55,7 @@ struct health {
 	struct attempts *attempts;
 	struct remote *remote;
 	struct sources *sources;
+	struct proofs *proofs;
 	struct schedule_pace pace;
 	uint64_t warned_ms, warned_late_ms;
 	uint64_t counts[HEALTH_COUNTS];
@@ -90,7 +75,7 @@ static const char *check_label(const struct health_check *check, char text[CHECK
 			 check->config.any ? "any" : "all", check->members_count);
 	else
 		snprintf(text, CHECK_LABEL, "health check of %s port %u: %s", address,
-			 first->spec.port, first->config->type);
+			 first->direct.spec.port, first->config->type);
 	return text;
 }
 
@@ -202,7 +187,7 @@ static bool is_changing(const struct health_check *check)
  * interval is drawn once that is over: those that were lost together would keep pace. */
 static void wait_for_next(struct health_check *check)
 {
-	uint64_t gone_ms = (clock_monotonic_us() - check->start_us) / 1000;
+	uint64_t gone_ms = (clock_monotonic_us() - check->all.start_us) / 1000;
 	bool fast = is_changing(check);
 	uint32_t interval_ms = fast ? check->config.fast_ms : check->config.interval_ms;
 
@@ -224,7 +209,7 @@ static void conclude(struct health_check *check, const struct attempt_result *re
 
 	check->health->counts[passed ? HEALTH_COUNT_passed : HEALTH_COUNT_failed]++;
 	count(check, passed);
-	check->repeated = check->lost = false;
+	check->all.repeated = check->lost = false;
 	wait_for_next(check);
 	if (log_debugs())
 		log_result(check, passed, result->why, result->latency_us);
@@ -267,7 +252,7 @@ static void repeat_void(struct health_check *check, uint64_t late)
 		    time);
 	log_debug("%s probe void: lbd was %s late; it is repeated", check_label(check, label),
 		  time);
-	check->repeated = true;
+	check->all.repeated = true;
 	wait_for_repetition(check);
 }
 
@@ -307,18 +292,10 @@ static void end_round(struct health_check *check, const struct attempt_result *r
 	}
 }
 
-static void cancel_members(struct health_check *check)
+static void stop_members(struct health_check *check)
 {
-	for (unsigned i = 0; i < check->members_count; i++) {
-		struct member *member = &check->members[i];
-
-		if (member->local)
-			attempt_cancel(member->local);
-		if (member->remote)
-			remote_cancel(member->remote);
-		member->local = NULL;
-		member->remote = NULL;
-	}
+	for (unsigned i = 0; i < check->members_count; i++)
+		member_stop(&check->members[i]);
 	check->waits = 0;
 }
 
@@ -384,7 +361,7 @@ static void keep_result(struct member *member, const struct attempt_result *resu
 
 /* The first that fails decides where all must pass, and the first that passes where one is enough.
  * True: the round has ended, and the check may be gone. */
-static bool member_ended(struct member *member, const struct attempt_result *result)
+static bool on_member(struct member *member, const struct attempt_result *result)
 {
 	struct health_check *check = member->check;
 	enum attempt_outcome decides = check->config.any ? ATTEMPT_PASSED : ATTEMPT_FAILED;
@@ -392,6 +369,7 @@ static bool member_ended(struct member *member, const struct attempt_result *res
 	char why[FAILURE_TEXT];
 
 	check->waits--;
+	check->no_process |= member->no_process;
 	if (check->members_count > 1 && result->outcome != decides) {
 		keep_result(member, result);
 		if (check->waits)
@@ -403,7 +381,7 @@ static bool member_ended(struct member *member, const struct attempt_result *res
 			of.why = why;
 		}
 	} else if (check->members_count > 1) {
-		cancel_members(check);
+		stop_members(check);
 		name_check(member, result->why, why);
 		of.why = why;
 	}
@@ -411,128 +389,12 @@ static bool member_ended(struct member *member, const struct attempt_result *res
 	return true;
 }
 
-/* Otherwise it was a client's packet to the VIP, and any backend may have answered. */
-static bool took_its_way(const struct member *member)
-{
-	const struct health_way *way = &member->check->way;
-
-	if (!member->to_vip || way->sent(way->arg, way->mark) != member->way_packets)
-		return true;
-	way->missed(way->arg);
-	return false;
-}
-
-static void on_attempt(void *arg, const struct attempt_result *result)
-{
-	struct member *member = arg;
-	struct attempt_result of = *result;
-
-	member->local = NULL;
-	member->remote = NULL;
-	/* of one that failed, the way is made again for the next probe */
-	if ((of.outcome == ATTEMPT_PASSED || of.outcome == ATTEMPT_FAILED) &&
-	    !took_its_way(member) && of.outcome == ATTEMPT_PASSED) {
-		of.outcome = ATTEMPT_FAILED;
-		of.why = "the check did not take the tunnel: another tc program or rule of this "
-			 "host sent it elsewhere";
-	}
-	member_ended(member, &of);
-}
-
-/* ---- one probe ---- */
-
-/* Each of these returns true if the round has ended, and the check may be gone. */
-
-/* Of a probe that was not started: it cannot be sent, and so fails, or is not run. */
-static bool ended_now(struct member *member, enum attempt_outcome outcome, const char *why)
-{
-	struct attempt_result result = {.outcome = outcome,
-					.began_us = member->check->start_us,
-					.ended_us = clock_monotonic_us(),
-					.why = why};
-
-	return member_ended(member, &result);
-}
-
-static bool no_process(struct member *member)
-{
-	struct health_check *check = member->check;
-	struct health_process process;
-	char why[FAILURE_TEXT];
-
-	remote_process(check->health->remote, &process);
-	snprintf(why, sizeof(why), "the probe process is being started again: %.*s",
-		 FAILURE_TEXT - 64, process.why);
-	check->no_process = true;
-	return ended_now(member, ATTEMPT_NOT_RUN, why);
-}
-
-/* 0: the probe can take its way. Else why says what prevents it. */
-static int find_way(struct member *member, char why[FAILURE_TEXT])
-{
-	const struct health_way *way = &member->check->way;
-	int rc;
-
-	if (!member->to_vip)
-		return 0;
-	rc = way->prepare(way->arg, &way->to, why, FAILURE_TEXT);
-	if (rc)
-		return failure_is_local(-rc) ? rc : -EHOSTUNREACH;
-	member->spec.address = way->to;
-	member->spec.mark = way->mark;
-	member->way_packets = way->sent(way->arg, way->mark);
-	return 0;
-}
-
-static bool start_confined(struct member *member)
-{
-	struct health_check *check = member->check;
-
-	member->remote =
-	    remote_start(check->health->remote, &member->spec, check->repeated, on_attempt, member);
-	if (member->remote)
-		return false;
-	if (errno == ENOTCONN)
-		return no_process(member);
-	return ended_now(member, ATTEMPT_NOT_RUN, strerror(errno));
-}
-
-static bool start_here(struct member *member)
-{
-	struct health_check *check = member->check;
-
-	member->local = attempt_start(check->health->attempts, &member->spec, check->repeated,
-				      on_attempt, member);
-	return !member->local && ended_now(member, ATTEMPT_NOT_RUN, strerror(errno));
-}
-
-static bool start_member(struct member *member)
-{
-	struct health *health = member->check->health;
-	char why[FAILURE_TEXT];
-	int rc;
-
-	if (!member->kind->confined && attempts_full(health->attempts))
-		return ended_now(
-		    member, ATTEMPT_NOT_RUN,
-		    "too many probes run at once: raise the limit of open files (LimitNOFILE)");
-	if (member->kind->aside)
-		return start_here(member);
-	rc = find_way(member, why);
-	if (rc)
-		return ended_now(member, rc == -EHOSTUNREACH ? ATTEMPT_FAILED : ATTEMPT_NOT_RUN,
-				 why);
-	rc = sources_find(health->sources, &member->spec.address, &member->spec.source, why);
-	if (rc)
-		return ended_now(member, rc == -EADDRNOTAVAIL ? ATTEMPT_FAILED : ATTEMPT_NOT_RUN,
-				 why);
-	return member->kind->confined ? start_confined(member) : start_here(member);
-}
+/* ---- one round ---- */
 
 /* Does it lack its way, as no next hop is known yet? */
 static bool lacks_way(const struct health_check *check)
 {
-	return !check->way.mark && health_spec_to_vip(&check->config);
+	return !check->all.way.mark && health_spec_to_vip(&check->config);
 }
 
 static bool is_busy(const struct health_check *check)
@@ -554,7 +416,7 @@ static void on_timer(int fd, short what, void *arg)
 		return;
 	}
 	pace->begun += check->members_count - 1;
-	check->start_us = now_us;
+	check->all.start_us = now_us;
 	if (lacks_way(check)) {
 		wait_for_next(check);
 		return;
@@ -563,7 +425,7 @@ static void on_timer(int fd, short what, void *arg)
 	check->first = NULL;
 	check->no_process = false;
 	for (unsigned i = 0; i < check->members_count; i++)
-		if (start_member(&check->members[i]))
+		if (member_start(&check->members[i]))
 			return;
 }
 
@@ -610,7 +472,7 @@ int health_name(struct health_check *check, const struct health_names *names)
 	if (health_needs_names(check))
 		rc = copy_names(names, &check->names);
 	for (unsigned i = 0; i < check->members_count; i++)
-		check->members[i].spec.names = check->names.service ? &check->names : NULL;
+		member_name(&check->members[i], check->names.service ? &check->names : NULL);
 	return rc;
 }
 
@@ -638,17 +500,8 @@ static bool make_members(struct health_check *check, const struct addr *address,
 
 		if (!kind)
 			return false;
-		check->members[i] = (struct member){
-		    .check = check,
-		    .kind = kind,
-		    .config = &list[i],
-		    .to_vip = list[i].to_vip && !kind->aside,
-		    .spec = {.kind = kind,
-			     .address = *address,
-			     .port = list[i].port ? list[i].port : of_all,
-			     .socket = -1,
-			     .config = &list[i]},
-		};
+		member_init(&check->members[i], check, &check->all, &list[i], kind, address,
+			    list[i].port ? list[i].port : of_all);
 	}
 	return true;
 }
@@ -667,6 +520,10 @@ struct health_check *health_add(struct health *health, const struct health_spec 
 		errno = ENOMEM;
 		return NULL;
 	}
+	check->all = (struct members){.attempts = health->attempts,
+				      .remote = health->remote,
+				      .sources = health->sources,
+				      .done = on_member};
 	if (!make_members(check, address, port)) {
 		free_check(check);
 		errno = EINVAL;
@@ -686,13 +543,40 @@ struct health_check *health_add(struct health *health, const struct health_spec 
 	return check;
 }
 
+bool health_wants_way(const struct health_check *check, uint16_t port)
+{
+	for (unsigned i = 0; i < check->members_count; i++)
+		if (member_wants_way(&check->members[i], port))
+			return true;
+	return false;
+}
+
+/* Without the memory for it, none goes to the VIP of its own accord. */
+static void set_proof(struct health_check *check, const struct health_way *way)
+{
+	struct proofs *proofs = check->health->proofs;
+	struct proof *former = check->all.proof;
+
+	uint64_t now_ms = clock_monotonic_ms();
+
+	check->all.proof = way->port ? proof_get(proofs, &way->to, way->port, now_ms) : NULL;
+	proof_put(former, now_ms);
+}
+
 void health_set_way(struct health_check *check, const struct health_way *way)
 {
 	bool first = lacks_way(check) && !check->waits;
 
-	check->way = *way;
+	check->all.way = *way;
+	set_proof(check, way);
 	if (first)
 		wait_for_first(check);
+}
+
+void health_aim(const struct health_check *check, struct health_aim *ret)
+{
+	for (unsigned i = 0; i < check->members_count; i++)
+		member_aim(&check->members[i], ret);
 }
 
 void health_remove(struct health_check *check)
@@ -700,7 +584,9 @@ void health_remove(struct health_check *check)
 	if (!check)
 		return;
 	event_del(&check->timer);
-	cancel_members(check);
+	for (unsigned i = 0; i < check->members_count; i++)
+		member_done(&check->members[i]);
+	proof_put(check->all.proof, clock_monotonic_ms());
 	LIST_REMOVE(check, link);
 	free_check(check);
 }
@@ -733,8 +619,9 @@ int health_new(struct event_base *base, const struct lateness *lateness, struct 
 	LIST_INIT(&health->checks);
 	raise_descriptor_limit();
 	health->sources = sources_new();
+	health->proofs = proofs_new();
 	rc = attempts_new(base, lateness, false, &health->attempts, err);
-	if (!rc && (!health->sources || remote_new(&options, &health->remote)))
+	if (!rc && (!health->sources || !health->proofs || remote_new(&options, &health->remote)))
 		rc = error_set(err, -ENOMEM, "health checks: out of memory");
 	if (rc) {
 		health_free(health);
@@ -775,5 +662,6 @@ void health_free(struct health *health)
 	attempts_free(health->attempts);
 	remote_free(health->remote);
 	sources_free(health->sources);
+	proofs_free(health->proofs);
 	free(health);
 }

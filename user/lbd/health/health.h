@@ -41,12 +41,19 @@ enum health_text {
 	    HEALTH_TEXT_COUNT
 };
 
+/* Where the probes of a check go. */
+enum health_to {
+	HEALTH_TO_AUTO,    /* to the VIP where that is known to work, else to the backend */
+	HEALTH_TO_BACKEND, /* to the backend's own address */
+	HEALTH_TO_VIP,     /* to the VIP, through the tunnel: see health_set_way */
+};
+
 /* How the backends of a service are checked. */
 struct health_spec {
 	char *type;    /* a health kind by its name: "tcp", "http"; "none": always healthy */
 	uint16_t port; /* 0: the service's */
-	bool to_vip;   /* probes go to the VIP through the tunnel, see health_set_way */
-	bool to_own;   /* of one of `checks`, while a config is read: `to` was given for it */
+	enum health_to to;
+	bool to_own; /* of one of `checks`, while a config is read: `to` was given for it */
 	union {
 		struct {
 #define X(name, max) char *name;
@@ -66,7 +73,7 @@ struct health_spec {
 	 * checks: health_spec_same does not compare it */
 	uint32_t passive;
 	/* Several checks that are made at the same time, and have one result. Each has a type, port
-	 * (0: that of this spec), to_vip, texts, status and timeout; of this spec count interval,
+	 * (0: that of this spec), to, texts, status and timeout; of this spec count interval,
 	 * rise and fall. NULL: this spec is the only check. */
 	struct health_spec *checks;
 	unsigned checks_count;
@@ -74,10 +81,13 @@ struct health_spec {
 };
 
 #define HEALTH_CHECKS_MAX 8
+#define HEALTH_WHY        320 /* bytes of a reason */
 
 /* The checks of a spec: `checks`, or the spec itself. */
 const struct health_spec *health_spec_list(const struct health_spec *spec, unsigned *ret_count);
-/* Does one of them go to the VIP? */
+/* Is one of them of HEALTH_TO_AUTO, and as a client's connection to this port of the VIP? */
+bool health_spec_as_client(const struct health_spec *spec, uint16_t port);
+/* Does one of them go to the VIP whatever happens? */
 bool health_spec_to_vip(const struct health_spec *spec);
 
 /* What each text may have, bytes. */
@@ -169,10 +179,12 @@ int health_avoid(struct health *health, const struct addr *addresses, unsigned c
 struct health_check *health_add(struct health *health, const struct health_spec *spec,
 				const struct addr *address, uint16_t port,
 				enum health_status initial, health_result_fn *result, void *arg);
-/* The way of the probes of a check with to_vip. All functions are called from the loop. */
+/* The way of probes to the VIP. All functions are called from the loop. */
 struct health_way {
-	struct addr to; /* the VIP */
-	uint32_t mark;  /* of the socket: sends its packets to the backend */
+	struct addr to;    /* the VIP */
+	uint16_t port;     /* of the service, over TCP; 0: only HEALTH_TO_VIP takes this way */
+	uint32_t mark;     /* of the socket: sends its packets to the backend */
+	const char *lacks; /* what a backend may lack that does not answer there; a constant */
 	void *arg;
 	/* Before a probe. -errno: it cannot be sent, and why says why: it fails, or is not run if
 	 * this host lacks descriptors or memory. */
@@ -183,8 +195,23 @@ struct health_way {
 	void (*missed)(void *arg);
 };
 
-/* A check with to_vip is not run before this. The way is copied. */
+/* Does the check take a way to the VIP, if it gets one? port: as in struct health_way. */
+bool health_wants_way(const struct health_check *check, uint16_t port);
+/* A check of HEALTH_TO_VIP is not run before this. One of HEALTH_TO_AUTO goes there where probes
+ * can: of TCP, at the port of the way, if this host can send them, and after a backend of that VIP
+ * and port has answered one. The way is copied. */
 void health_set_way(struct health_check *check, const struct health_way *way);
+
+/* Where the next probes go. */
+struct health_aim {
+	bool vip, backend; /* both: of several checks, or of several backends */
+	bool prevented;    /* a client's way should do, but does not: see why */
+	char
+	    why[HEALTH_WHY]; /* one goes to the backend though its spec does not say so; "": none */
+};
+
+/* Adds to *ret, of which why holds what it does unless one is prevented. */
+void health_aim(const struct health_check *check, struct health_aim *ret);
 
 /* Who a check is about, for a command that checks it. */
 struct health_names {
@@ -249,6 +276,7 @@ struct health_probe_spec {
 	const struct health_kind *kind;
 	struct addr address;
 	uint16_t port;
+	struct addr named;  /* what http and tls call the server; family 0: address */
 	struct addr source; /* to bind to; family 0: the kernel chooses */
 	uint32_t mark;      /* of the socket; 0: none */
 	/* In the probe process, which can neither bind nor mark one: the socket of a probe with a
@@ -297,6 +325,9 @@ struct health_kind {
 
 REGISTRY(health_kind, struct health_kind);
 const struct health_kind *health_kind_find(const char *name);
+/* Is its probe a TCP connection, as a client's to the VIP? A datagram may be answered by another
+ * socket there, or from another address. */
+bool health_kind_connects(const struct health_kind *kind);
 /* The kind for a check; NULL: no kind has its type. */
 const struct health_kind *health_kind_of(const struct health_spec *spec);
 

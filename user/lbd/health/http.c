@@ -347,31 +347,53 @@ static bool set_method(struct health_probe *probe)
 	       !curl_easy_setopt(probe->transfer, CURLOPT_CUSTOMREQUEST, method);
 }
 
+#define AUTHORITY (ADDR_TEXT + 16)
+
+/* "10.0.0.11:80", "[2001:db8::11]:80" */
+static const char *authority(const struct addr *address, uint16_t port, char text[AUTHORITY])
+{
+	char plain[ADDR_TEXT];
+
+	addr_format(address, plain);
+	snprintf(text, AUTHORITY, address->family == 6 ? "[%s]:%u" : "%s:%u", plain, port);
+	return text;
+}
+
+static bool connect_elsewhere(struct health_probe *probe)
+{
+	const struct health_probe_spec *spec = probe->spec;
+	char to[AUTHORITY], text[AUTHORITY + 2];
+
+	snprintf(text, sizeof(text), "::%s", authority(&spec->address, spec->port, to));
+	return list_add(&probe->connect_to, text);
+}
+
 static bool set_target(struct health_probe *probe)
 {
-	const struct health_spec *config = probe->spec->config;
-	const char *open = probe->spec->address.family == 6 ? "[" : "", *close = *open ? "]" : "";
-	char address[ADDR_TEXT], to[ADDR_TEXT + 16];
+	const struct health_probe_spec *spec = probe->spec;
+	const struct health_spec *config = spec->config;
+	const struct addr *named = spec->named.family ? &spec->named : &spec->address;
+	char text[AUTHORITY];
 	_cleanup_free_ char *url = NULL, *host = NULL;
 	int length;
 
-	addr_format(&probe->spec->address, address);
 	if (!config->host && !config->server_name) {
-		snprintf(probe->name, sizeof(probe->name), "%s", address);
-		length = asprintf(&url, "%s://%s%s%s:%u/", probe->state->scheme, open, address,
-				  close, probe->spec->port);
+		addr_format(named, probe->name);
+		length = asprintf(&url, "%s://%s/", probe->state->scheme,
+				  authority(named, spec->port, text));
+		if (spec->named.family && !connect_elsewhere(probe))
+			length = -1;
 	} else {
 		const char *name = config->server_name ? config->server_name : config->host;
 
 		/* The name is in the URL as TLS sends it as SNI; the port of a host, if any, is for
 		 * the Host header only. */
 		snprintf(probe->name, sizeof(probe->name), "%.*s", (int)strcspn(name, ":"), name);
-		length = asprintf(&url, "%s://%s:%u/", probe->state->scheme, probe->name,
-				  probe->spec->port);
+		length =
+		    asprintf(&url, "%s://%s:%u/", probe->state->scheme, probe->name, spec->port);
 		if (asprintf(&host, "Host: %s", config->host ? config->host : name) < 0)
 			host = NULL;
-		snprintf(to, sizeof(to), "::%s%s%s:%u", open, address, close, probe->spec->port);
-		if (!host || !list_add(&probe->headers, host) || !list_add(&probe->connect_to, to))
+		if (!host || !list_add(&probe->headers, host) || !connect_elsewhere(probe))
 			length = -1;
 	}
 	if (length < 0) {

@@ -52,6 +52,8 @@ size_t message_put_start(struct request *ret, uint64_t id, const struct health_p
 	ret->verify = config->verify;
 	ret->with_socket = source_is_set(spec);
 	memcpy(ret->address, spec->address.bytes, sizeof(ret->address));
+	ret->named_family = spec->named.family;
+	memcpy(ret->named, spec->named.bytes, sizeof(ret->named));
 	snprintf(ret->kind, sizeof(ret->kind), "%s", spec->kind->name);
 	return HEAD + put_texts(ret, config);
 }
@@ -79,6 +81,8 @@ static const char *check_start(const struct request *request, size_t length, uns
 		return wrong;
 	if (request->family != 4 && request->family != 6)
 		return "no address";
+	if (request->named_family && request->named_family != 4 && request->named_family != 6)
+		return "no address that it is called";
 	if (!memchr(request->kind, 0, sizeof(request->kind)) || !request->kind[0])
 		return "no kind";
 	if (request->verify > 1)
@@ -135,10 +139,12 @@ int message_get_start(const struct request *request, struct health_spec *config,
 		return -ENOMEM;
 	}
 	*ret = (struct health_probe_spec){.address.family = request->family,
+					  .named.family = request->named_family,
 					  .port = request->port,
 					  .socket = -1,
 					  .config = config};
 	memcpy(ret->address.bytes, request->address, sizeof(ret->address.bytes));
+	memcpy(ret->named.bytes, request->named, sizeof(ret->named.bytes));
 	return 0;
 }
 

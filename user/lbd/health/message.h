@@ -30,7 +30,8 @@ struct request {
 	uint16_t lengths[HEALTH_TEXT_COUNT]; /* 0: none */
 	uint8_t family, repeated, verify;
 	uint8_t with_socket; /* one descriptor comes with the packet: health_probe_spec.socket */
-	uint8_t address[16];
+	uint8_t address[16], named[16];
+	uint8_t named_family;    /* 0: it is not named */
 	char kind[16];           /* with a NUL */
 	char text[REQUEST_TEXT]; /* in the order of enum health_text, without a NUL */
 };

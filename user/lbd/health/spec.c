@@ -148,7 +148,7 @@ bool health_spec_same(const struct health_spec *a, const struct health_spec *b)
 	for (unsigned i = 0; i < HEALTH_TEXT_COUNT; i++)
 		if (!same_text(a->texts[i], b->texts[i]))
 			return false;
-	return same_text(a->type, b->type) && a->port == b->port && a->to_vip == b->to_vip &&
+	return same_text(a->type, b->type) && a->port == b->port && a->to == b->to &&
 	       a->status_min == b->status_min && a->status_max == b->status_max &&
 	       a->interval_ms == b->interval_ms && a->timeout_ms == b->timeout_ms &&
 	       a->fast_ms == b->fast_ms && a->verify == b->verify && a->rise == b->rise &&
@@ -168,7 +168,7 @@ bool health_spec_to_vip(const struct health_spec *spec)
 
 	for (unsigned i = 0; i < count; i++) {
 		const struct health_kind *kind =
-		    list[i].to_vip && list[i].type ? health_kind_of(&list[i]) : NULL;
+		    list[i].to == HEALTH_TO_VIP && list[i].type ? health_kind_of(&list[i]) : NULL;
 
 		if (kind && !kind->aside)
 			return true;
@@ -176,7 +176,28 @@ bool health_spec_to_vip(const struct health_spec *spec)
 	return false;
 }
 
+bool health_spec_as_client(const struct health_spec *spec, uint16_t port)
+{
+	unsigned count;
+	const struct health_spec *list = health_spec_list(spec, &count);
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct health_kind *kind = list[i].type ? health_kind_of(&list[i]) : NULL;
+		uint16_t own = list[i].port ? list[i].port : spec->port;
+
+		if (list[i].to == HEALTH_TO_AUTO && kind && health_kind_connects(kind) && port &&
+		    (!own || own == port))
+			return true;
+	}
+	return false;
+}
+
 /* ---- kinds ---- */
+
+bool health_kind_connects(const struct health_kind *kind)
+{
+	return !kind->aside && !kind->socket;
+}
 
 const struct health_kind *health_kind_find(const char *name)
 {

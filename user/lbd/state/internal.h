@@ -133,7 +133,7 @@ void state_reach(struct state *state);
 
 /* As the data plane sends packets to the backend. Pure. */
 void backend_describe_way(const struct backend *backend, struct detour_spec *ret);
-/* Gives the backend's check, if it goes to the VIP, the way to the next hop. */
+/* Gives the backend's check, if it may go to the VIP, the way to the next hop. */
 void backend_set_way(struct backend *backend);
 void backend_drop_way(struct backend *backend);
 /* Tries again to make those that could not be made. */

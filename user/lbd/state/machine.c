@@ -129,7 +129,7 @@ void machine_owns(const struct config *config, struct sentences *ret)
 			sentences_add(ret,
 				      "service %s: VIP %s is also an address of this host, on %s: "
 				      "connections from this host to it stay here, and checks with "
-				      "`to: vip` cannot work",
+				      "checks do not go to it through the tunnel",
 				      service->name, addr_format(&service->vip, vip), name);
 	}
 	freeifaddrs(all);

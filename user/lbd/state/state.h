@@ -489,6 +489,8 @@ uint16_t backend_mtu(const struct backend *backend);
 /* What is to be looked at, though it is no fault of the backend's state: of one with `forward:
  * nat`, that no replies come back. "": nothing. Returns text. */
 #define BACKEND_HINT 160
+/* Adds where its checks go to *ret. */
+void backend_aim(const struct backend *backend, struct health_aim *ret);
 const char *backend_hint(const struct backend *backend, char text[BACKEND_HINT]);
 /* The weight with what its agent and an operator say. */
 uint32_t backend_agreed_weight(const struct backend *backend);

@@ -38,7 +38,8 @@ static int refuse(void *arg, const struct addr *to, char *why, size_t size)
 {
 	const struct state *state = arg;
 
-	snprintf(why, size, "check not sent: the program that health: to: vip needs is refused: %s",
+	snprintf(why, size,
+		 "check not sent: the program that sends it through the tunnel is refused: %s",
 		 strerror(-state->way_error));
 	return state->way_error;
 }
@@ -67,18 +68,63 @@ static void add_way(struct backend *backend)
 		state->way_error = rc;
 }
 
+/* The port at which a check is as a client's connection to the VIP. 0: none is, as a client's
+ * packet goes to another port or address, or its kind is another. */
+static uint16_t port_of_clients(const struct backend *backend)
+{
+	const struct config_service *service = backend->service->config;
+
+	return service->protocol == CONFIG_TCP && service->forward != LB_FORWARD_NAT &&
+		       !backend->target.address.family
+		   ? service->port
+		   : 0;
+}
+
 static bool needs_way(const struct backend *backend)
 {
-	return backend->check && backend->hop_found && backend->service->state->options.attach &&
-	       health_spec_to_vip(&backend->service->config->health);
+	const struct state *state = backend->service->state;
+
+	return backend->check && backend->hop_found && state->options.attach && detours_of(state) &&
+	       health_wants_way(backend->check, port_of_clients(backend));
+}
+
+/* What a backend has to have, besides its server, to answer at the VIP. */
+static const char *needed_at_vip(const struct config_service *service)
+{
+	return service->forward == LB_FORWARD_L2
+		   ? "is the VIP on its lo?"
+		   : "is its decapsulator there (lbd-backend status), and the VIP on its lo?";
+}
+
+void backend_aim(const struct backend *backend, struct health_aim *ret)
+{
+	if (!backend->check)
+		return;
+	health_aim(backend->check, ret);
+	if (ret->vip || ret->why[0] || backend->service->config->health.to != HEALTH_TO_AUTO)
+		return;
+	if (backend->target.address.family)
+		snprintf(ret->why, sizeof(ret->why), "it has an address of its own for checks");
+	else if (!port_of_clients(backend))
+		snprintf(ret->why, sizeof(ret->why), "the service is of UDP, or of any port");
+	else if (!health_wants_way(backend->check, port_of_clients(backend)))
+		snprintf(ret->why, sizeof(ret->why), "its port is not that of the service, %u",
+			 port_of_clients(backend));
+	else if (!backend->hop_found)
+		snprintf(ret->why, sizeof(ret->why), "its next hop is not known");
 }
 
 void backend_set_way(struct backend *backend)
 {
 	struct state *state = backend->service->state;
 	const struct config_service *service = backend->service->config;
-	struct health_way way = {
-	    .to = service->vip, .arg = state, .prepare = prepare, .sent = sent, .missed = missed};
+	struct health_way way = {.to = service->vip,
+				 .port = port_of_clients(backend),
+				 .lacks = needed_at_vip(service),
+				 .arg = state,
+				 .prepare = prepare,
+				 .sent = sent,
+				 .missed = missed};
 	struct detour_spec spec;
 
 	if (!needs_way(backend))
