@@ -131,8 +131,9 @@ static __always_inline int not_vip(const struct packet *p)
 
 	if (reason != LB_REASON_not_vip || likely(!reals_word()))
 		return reason;
-	reason = may_be_translated(p, reals_word()) ? translate(p->ctx, 0) : LB_CONTINUE;
-	return continues(reason) ? reply_rare(p) : reason;
+	if (p->family == 6 && reals_word() & LB_REALS_TRANSLATED)
+		reason = translate(p->ctx, 0);
+	return reason == LB_REASON_not_vip || continues(reason) ? reply_rare(p) : reason;
 }
 
 /* A packet without a backend. Most are not to a VIP: they need no call. */

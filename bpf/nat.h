@@ -327,11 +327,16 @@ static __always_inline bool plain_again(struct packet *p, __u32 plain, __u8 fami
 	return p->l3 + headers <= p->end;
 }
 
+/* For LB_CONTINUE: the backend has the other family, and translate can send to it. */
+#define NAT_TRANSLATE (LB_CONTINUE - 1)
+
 static __always_inline int nat_plain_in(const struct packet *p, __u32 backend)
 {
 	const struct lb_backend *b = backend_at(backend);
 	const bool back = turns_back(p, b);
 
+	if (p->family == 4 && unlikely(lb_backend_kind(b) == LB_BACKEND_STRAIGHT(6)))
+		return NAT_TRANSLATE;
 	if (lb_backend_kind(b) != LB_BACKEND_STRAIGHT(p->family) || p->length > b->mtu ||
 	    hop_limit(p) <= 1 || unlikely(is_hairpin(p, b, back)))
 		return LB_CONTINUE;

@@ -176,17 +176,6 @@ static __always_inline int straight_nat(const struct packet *p, __u32 backend)
 			      : nat_plain_in_v6(p->ctx, backend, PLAIN(p));
 }
 
-/* A packet that straight_nat left, as its backend has the other family. Not part of that: see
- * translate. */
-static __always_inline int straight_translate(const struct packet *p, const struct route *r,
-					      __u32 forward)
-{
-	if (p->family != 4 || forward != LB_FORWARD_NAT ||
-	    lb_backend_kind(r->backend) != LB_BACKEND_STRAIGHT(6))
-		return LB_CONTINUE;
-	return translate(p->ctx, r->backend_id);
-}
-
 static __always_inline int straight_forward(const struct packet *p, const struct route *r,
 					    __u32 forward)
 {
@@ -267,8 +256,9 @@ static __always_inline int straight_send(const struct packet *p, struct route *r
 	if (!tracked && !straight_slot(p, r, word))
 		return LB_CONTINUE;
 	reason = straight_forward(p, r, forward);
-	if (continues(reason))
-		reason = straight_translate(p, r, forward);
+	/* not in straight_nat: see translate */
+	if (reason == NAT_TRANSLATE)
+		reason = translate(p->ctx, r->backend_id);
 	if (continues(reason))
 		return LB_CONTINUE;
 	r->new_flow = is_syn(p);

@@ -18,6 +18,8 @@
  * that is narrower (1280 bytes, less the difference of the headers). */
 #define CUT_MOST (IPV6_LEAST_MTU - (V6_HEADER - V4_HEADER))
 
+#define V4_MOST  65535 /* bytes of a packet */
+
 /* ---- the way to the client ---- */
 
 /* The kernel's answer for a packet from the VIP to the client, in scratch->hop; 0: it has none. */
@@ -323,7 +325,8 @@ LB_NOINLINE int back_send(struct xdp_md *ctx, __u32 backend)
 		return LB_REASON_not_vip;
 	if (hop_limit(&p) <= 1)
 		return icmp_time_exceeded(ctx);
-	if (!behind6_find(&p, &behind))
+	/* IPv6 does not count its own header */
+	if (!behind6_find(&p, &behind) || p.length - behind.offset > V4_MOST - V4_HEADER)
 		return LB_REASON_untranslatable;
 	p.l4 = p.l3 + behind.offset;
 	p.protocol = behind.protocol;

@@ -64,11 +64,16 @@ static __always_inline int back_leave(struct xdp_md *ctx, __u32 backend)
 	return reason;
 }
 
-/* A packet to an embedded client. */
+/* A packet that is not to a VIP: it may be a reply to an embedded client. */
 static __always_inline int translate_back(struct xdp_md *ctx)
 {
-	__u32 from = settings.embed_length ? back_from(ctx) : FROM_NONE(LB_REASON_not_vip);
+	struct packet p = {.ctx = ctx};
+	__u32 from;
 
+	if (!settings.embed_length || !continues(parse_link(&p)) || p.family != 6 ||
+	    !is_to_embedded(&p))
+		return LB_CONTINUE;
+	from = back_from(ctx);
 	if (FROM_REASON(from) == LB_REASON_not_vip)
 		return LB_CONTINUE;
 	if (FROM_REASON(from))

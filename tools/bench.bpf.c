@@ -5,6 +5,7 @@
  * the harness. The verifier allows 512 bytes of stack for all frames together, so the only one
  * below the candidate's is that of the loop, which is kept as small
  * as possible. */
+#define LB_TRANSLATE_ON 0
 #include "bpf/lb.h"
 #include "tools/ns/job.h"
 

@@ -101,6 +101,18 @@ LB_TEST(nat_and_its_ports_count)
 					"{ address: 10.0.0.2, port: 81 }]"));
 }
 
+#define NAT(prefix) WEB BACKENDS " }\nnat: { prefix: '" prefix "' }\n"
+
+LB_TEST(the_prefix_of_clients_counts)
+{
+	const uint64_t digest = digest_of(NAT("2001:db8:46::/96"));
+
+	assert_true(digest == digest_of(NAT("2001:db8:46::/96")));
+	assert_false(digest == digest_of(WEB BACKENDS " }\n"));
+	assert_false(digest == digest_of(NAT("2001:db8:47::/96")));
+	assert_false(digest == digest_of(NAT("2001:db8:46::/64")));
+}
+
 #define CONSUL     SOURCE "{ consul: 'http://127.0.0.1:8500', "
 #define KUBERNETES SOURCE "{ kubernetes: 'http://127.0.0.1:8001', namespace: shop, "
 

@@ -64,6 +64,15 @@ static void the_same_file_changes_nothing(void **state)
 	EXPECT("services:\n" WEB("", ONE ", " TWO), NULL, "services:\n" WEB("", TWO ", " ONE), );
 }
 
+static void what_holds_for_all_nat_services_is_compared(void **state)
+{
+	EXPECT("nat: { prefix: '2001:db8:46::/96' }\nservices: []\n", NULL,
+	       "nat: { prefix: '2001:db8:46::/96' }\nservices: []\n", );
+	EXPECT("nat: { prefix: '2001:db8:46::/96' }\nservices: []\n", NULL,
+	       "nat: { direct: [10.9.0.0/16], prefix: '2001:db8:47::/96' }\nservices: []\n",
+	       "nat: direct changed", "nat: prefix changed", );
+}
+
 static void backends_that_come_go_and_change_are_named(void **state)
 {
 	EXPECT("services:\n" WEB("", ONE ", " TWO), NULL,
@@ -169,6 +178,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(the_same_file_changes_nothing),
+	    cmocka_unit_test(what_holds_for_all_nat_services_is_compared),
 	    cmocka_unit_test(backends_that_come_go_and_change_are_named),
 	    cmocka_unit_test(where_a_backend_is_checked_is_compared),
 	    cmocka_unit_test(run_time_changes_are_what_is_in_force),

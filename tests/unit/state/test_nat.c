@@ -284,6 +284,29 @@ static void a_reload_that_ends_connections_is_warned_of(void **unused)
 	config_free(scene.config);
 }
 
+#define PREFIX(prefix) "nat: { prefix: \"" prefix "\" }\n"
+#define SIX            "{ address: \"2001:db8::1\" }"
+
+static void another_prefix_of_clients_is_warned_of_where_some_are_in_it(void **unused)
+{
+	static struct scene scene;
+
+	scene_set(&scene, PREFIX("2001:db8:46::/96") "services:\n" SERVICE("a", "192.0.2.1", SIX));
+	expect_warnings(&scene,
+			PREFIX("2001:db8:46::/96") "services:\n" SERVICE("a", "192.0.2.1", SIX),
+			(const char *const[]){NULL});
+	expect_warnings(&scene,
+			PREFIX("2001:db8:47::/64") "services:\n" SERVICE("a", "192.0.2.1", SIX),
+			(const char *const[]){
+			    "nat: prefix: 2001:db8:46::/96 -> 2001:db8:47::/64: connections of "
+			    "IPv4 clients to IPv6 backends end",
+			    NULL});
+	expect_warnings(&scene,
+			PREFIX("2001:db8:47::/64") "services:\n" SERVICE("a", "192.0.2.1", ONE),
+			(const char *const[]){NULL});
+	config_free(scene.config);
+}
+
 static void services_are_behind_the_interface_of_their_next_hops(void **unused)
 {
 	const struct attachment seven = {.name = "eth7", .ifindex = 7};
@@ -333,6 +356,7 @@ int main(void)
 	    cmocka_unit_test(what_was_adopted_does_not_count),
 	    cmocka_unit_test(a_trial_says_the_same_of_a_config),
 	    cmocka_unit_test(a_reload_that_ends_connections_is_warned_of),
+	    cmocka_unit_test(another_prefix_of_clients_is_warned_of_where_some_are_in_it),
 	    cmocka_unit_test(services_are_behind_the_interface_of_their_next_hops),
 	    cmocka_unit_test(the_hint_is_of_tcp_with_nat_alone),
 	};
