@@ -167,7 +167,7 @@ static void backends_of_ipv6_behind_a_vip_of_ipv4(void **unused)
 	struct error err = {""};
 
 	assert_int_equal(config->nat.prefix.length, 96);
-	assert_int_equal(config_check_backend(config, &config->services[0], &other, &err), 0);
+	assert_int_equal(config_check_backend(config, &config->services[0], &other, 0, &err), 0);
 	assert_int_equal(config_add_service(config,
 					    "{\"name\": \"c\", \"vip\": \"192.0.2.2\", "
 					    "\"protocol\": \"tcp\", \"port\": 80, \"forward\": "
@@ -176,7 +176,7 @@ static void backends_of_ipv6_behind_a_vip_of_ipv4(void **unused)
 					    &err),
 			 0);
 	/* the real of another service with clients of IPv4 */
-	assert_int_equal(config_check_backend(config, &config->services[2], &shared, &err),
+	assert_int_equal(config_check_backend(config, &config->services[2], &shared, 0, &err),
 			 -EINVAL);
 	assert_non_null(strstr(err.text, "is of service a already"));
 	config_free(config);

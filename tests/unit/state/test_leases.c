@@ -885,7 +885,7 @@ static void with_a_port_of_its_own_it_shares_a_host(void **unused)
 	start_with(NAT_CONFIG);
 	for (unsigned i = 0; i < 2; i++)
 		list[i].put = (struct state_put){.weight = 1, .port = (uint16_t)(8081 + i)};
-	state_backends_put(state, list, 2);
+	state_backends_register(state, list, 2);
 	for (unsigned i = 0; i < 2; i++) {
 		assert_int_equal(list[i].rc, 0);
 		assert_int_equal(backend_of(list[i].service, i ? "10.0.1.1" : "10.0.1.2")->port,
