@@ -56,7 +56,7 @@ static __always_inline __u32 test_dice(void)
 #define bpf_jiffies64()         (test_clock_ns() >> 20)
 #define bpf_get_prandom_u32     test_dice
 #define LB_SYNS                 BATCH_SYNS /* so that hardly two of a sequence share a place */
-#define LB_TRANSLATE_ON 0
+#define LB_TRANSLATE_ON         0
 #include "bpf/lb.h"
 
 /* The next shot, or NULL when all were fired. */

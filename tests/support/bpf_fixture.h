@@ -177,7 +177,8 @@ int fixture_send_with_metadata(struct fixture *f, uint32_t metadata);
 /* Derives what follows from what tests write: fronts from slots, straight words from services. Part
  * of fixture_send. */
 void fixture_sync(struct fixture *f);
-/* For twin.h: sizes of maps, constants of a skeleton, programs, one run of a program (0 or -errno). */
+/* For twin.h: sizes of maps, constants of a skeleton, programs, one run of a program (0 or -errno).
+ */
 void fixture_size_maps(struct bpf_object *object, unsigned cpus);
 /* The programs that the main one calls, once the object is loaded. 0 or -errno. */
 int fixture_programs(struct bpf_object *object);

@@ -227,8 +227,8 @@ struct dp_prefix {
 /* Clients that reach the backends past the VIPs: what goes to them is not changed. At most
  * LB_DIRECTS; else -ENOSPC, and nothing changes. */
 int dataplane_set_direct(struct dataplane *dp, const struct dp_prefix *prefixes, size_t count);
-/* The prefix of the IPv6 addresses in which IPv4 clients reach IPv6 backends (RFC 6052): 32, 40, 48,
- * 56, 64 or 96 bits. length 0: there is none, and packets of services with such backends are
+/* The prefix of the IPv6 addresses in which IPv4 clients reach IPv6 backends (RFC 6052): 32, 40,
+ * 48, 56, 64 or 96 bits. length 0: there is none, and packets of services with such backends are
  * dropped. Another one ends their connections; waits for a grace period. */
 void dataplane_set_embed(struct dataplane *dp, const struct dp_prefix *prefix);
 /* The addresses of this host, which get replies of their own (to health checks, to ssh): to be set
