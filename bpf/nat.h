@@ -29,6 +29,11 @@ static __always_inline bool same_address_v6(const void *a, const void *b)
 	return x[0] == y[0] && x[1] == y[1];
 }
 
+static __always_inline bool is_transport(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
+}
+
 static __always_inline __u16 *transport_check(const struct packet *p)
 {
 	return p->l4 + (p->protocol == IPPROTO_TCP ? offsetof(struct tcphdr, check)

@@ -25,11 +25,6 @@ static __always_inline int nat_error_in(const struct packet *p, __u32 backend)
 	return LB_CONTINUE;
 }
 
-static __always_inline bool is_transport(const struct packet *p)
-{
-	return p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP;
-}
-
 /* Translates what is behind the IP header. LB_CONTINUE, or the reason. */
 static __always_inline int nat_behind_in(const struct packet *p, const struct lb_backend *b,
 					 __u32 backend)
@@ -38,7 +33,7 @@ static __always_inline int nat_behind_in(const struct packet *p, const struct lb
 
 	if (p->kind == PACKET_LATER_FRAGMENT)
 		return LB_CONTINUE;
-	if (!is_transport(p))
+	if (!is_transport(p->protocol))
 		return nat_error_in(p, backend);
 	check = transport_check_again(p);
 	if (!check)
@@ -57,7 +52,8 @@ LB_NOINLINE int nat_in(struct xdp_md *ctx, __u32 backend)
 
 	if (!continues(parse_link(&p)) || !continues(parse_transport(&p)))
 		return LB_REASON_vip_malformed;
-	if (unlikely(is_transport(&p) ? is_hairpin(&p, b, turns_back(&p, b)) : is_itself(&p, b)))
+	if (unlikely(is_transport(p.protocol) ? is_hairpin(&p, b, turns_back(&p, b))
+					      : is_itself(&p, b)))
 		return LB_REASON_nat_hairpin;
 	reason = nat_behind_in(&p, b, backend);
 	if (!continues(reason))

@@ -56,6 +56,9 @@ static __always_inline bool open_fits(__u32 id, const struct lb_service *service
 	const struct lb_backend *b = backend_at(id);
 	const __u32 kind = lb_backend_kind(b);
 
+	/* the program that translates is not called from here (translate.h) */
+	if (service->forward == LB_FORWARD_NAT && return_of(id)->protocol & LB_REAL_TRANSLATED)
+		return false;
 	if (service->forward != LB_FORWARD_L2 && service->forward != LB_FORWARD_NAT)
 		length += outer_length(b->family, service->forward);
 	return (kind == LB_BACKEND_STRAIGHT(4) || kind == LB_BACKEND_STRAIGHT(6)) &&

@@ -98,7 +98,9 @@ static __always_inline __u32 from_quote(const struct packet *p, __u8 kind)
 	if (q.later)
 		return FROM_NONE(real_with(p->family, real, &id) ? LB_REASON_fragment_unknown
 								 : LB_REASON_not_vip);
-	if (!real_find(reals_word(), p->family, real, ((__be16 *)q.l4)[1], q.protocol | kind, &id))
+	/* of another protocol it could pass for one with LB_REAL_TRANSLATED */
+	if (!is_transport(q.protocol) ||
+	    !real_find(reals_word(), p->family, real, ((__be16 *)q.l4)[1], q.protocol | kind, &id))
 		return FROM_NONE(LB_REASON_not_vip);
 	return judged(p, id);
 }

@@ -326,7 +326,8 @@ LB_NOINLINE int back_send(struct xdp_md *ctx, __u32 backend)
 	if (hop_limit(&p) <= 1)
 		return icmp_time_exceeded(ctx);
 	/* IPv6 does not count its own header */
-	if (!behind6_find(&p, &behind) || p.length - behind.offset > V4_MOST - V4_HEADER)
+	if (!behind6_find(&p, &behind) || p.length - behind.offset > V4_MOST - V4_HEADER ||
+	    !is_transport(behind.protocol)) /* a later fragment may say anything */
 		return LB_REASON_untranslatable;
 	p.l4 = p.l3 + behind.offset;
 	p.protocol = behind.protocol;

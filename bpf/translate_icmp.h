@@ -397,7 +397,7 @@ LB_NOINLINE int error_back(struct xdp_md *ctx, __u32 backend)
 
 	if (!continues(parse_link(&p)) || p.family != 6 || !continues(parse_ipv6(&p)) ||
 	    !error_read(&p, &q) || !is_to_sender(&p, &q))
-		return LB_REASON_not_vip;
+		return LB_REASON_untranslatable;
 	if (hop_limit(&p) <= 1)
 		return LB_REASON_ttl_exceeded;
 	if (!error4_make(&e, &p, &q, line, backend_at(backend)->mtu))

@@ -46,14 +46,32 @@ static __always_inline bool is_error_of_v6(const struct packet *p)
 	return behind6_find(p, &behind) && behind.protocol == IPPROTO_ICMPV6;
 }
 
+LB_NOINLINE int is_local_v4(__be32 address)
+{
+	struct lb_path_key key = {.addr = {address}, .family = 4};
+
+	return bpf_map_lookup_elem(&locals, &key) != NULL;
+}
+
+/* Whether it can be the address of a client: not this host's, nor that of the VIP, from which it
+ * would get a packet with the source of its own. */
+static __always_inline bool is_client_v4(__be32 address, __u32 backend)
+{
+	__u32 bit = lb_address_bit(address, 0, 0, 0);
+
+	if (!is_host_v4(address) || address == return_of(backend)->vip[0])
+		return false;
+	return likely(!(settings.local[bit / 64 & 3] >> (bit & 63) & 1)) || !is_local_v4(address);
+}
+
 static __always_inline int back_leave(struct xdp_md *ctx, __u32 backend)
 {
 	struct packet p = {.ctx = ctx};
 	int reason;
 
 	if (!continues(parse_link(&p)) || p.family != 6 ||
-	    !is_host_v4(embed_read((const __u64 *)&((struct ipv6hdr *)p.l3)->daddr)))
-		return LB_REASON_not_vip;
+	    !is_client_v4(embed_read((const __u64 *)&((struct ipv6hdr *)p.l3)->daddr), backend))
+		return LB_REASON_untranslatable;
 	reason = is_error_of_v6(&p) ? error_back(ctx, backend) : back_send(ctx, backend);
 	OPAQUE(reason);
 	if (reason == LB_REASON_returned_tx || reason == LB_REASON_returned_redirect ||

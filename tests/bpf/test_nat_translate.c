@@ -80,6 +80,9 @@ static const struct packet_case cases[] = {
 	 .in = PKT(ETH(), IN(), TCP(.sport = 1, .dport = T_WEB, .flags = ACK, .bad_csum = 0x100)),
 	 .out = PKT(TO_BACKEND, TO_REAL(),
 		    TCP(.sport = 1, .dport = 8080, .flags = ACK, .bad_csum = 0x100))),
+    CASE("a_datagram_without_a_checksum_that_is_shorter_than_its_packet", forwarded_tx,
+	 .in = PKT(ETH(), IN(), UDP(.sport = 9, .dport = T_DNS, .no_csum = 1, .len = 18), DATA(33)),
+	 .out = PKT(TO_BACKEND, TO_REAL(), UDP(.sport = 9, .dport = 5353, .len = 18), DATA(33))),
     CASE("options_have_no_counterpart", forwarded_tx,
 	 .in = PKT(ETH(), IN(OPTIONS), SYN_IN, DATA(9)),
 	 .out = PKT(TO_BACKEND, TO_REAL(), SYN_REAL, DATA(9))),
@@ -135,6 +138,9 @@ static const struct packet_case cases[] = {
 	 .in = PKT(FROM_REAL, BACK(), UDP(.sport = 5353, .dport = 9, .no_csum = 1), DATA(8)),
 	 .out =
 	     PKT(TO_ROUTER, TO_CLIENT(), UDP(.sport = T_DNS, .dport = 9, .no_csum = 1), DATA(8))),
+    CASE("an_atomic_fragment", returned_tx,
+	 .in = PKT(FROM_REAL, BACK(), FRAG6(.id = 0x12345, .next = 6), SEGMENT, DATA(7)),
+	 .out = PKT(TO_ROUTER, TO_CLIENT(), SEGMENT_VIP, DATA(7))),
     CASE("extension_headers_have_no_counterpart", returned_tx,
 	 .in = PKT(FROM_REAL, BACK(), EXT6(.type = 0), EXT6(.type = 60, .extra = 2), SEGMENT),
 	 .out = PKT(TO_ROUTER, TO_CLIENT(), SEGMENT_VIP)),
@@ -187,8 +193,21 @@ static const struct packet_case cases[] = {
 	 .in = PKT(FROM_REAL, BACK(), TCP(.sport = 22, .dport = 1, .flags = ACK))),
     CASE("another_host_to_a_client", not_vip,
 	 .in = PKT(FROM_REAL, IP6(.src = "fd00::99", .dst = CLIENT), SEGMENT)),
-    CASE("an_address_that_no_host_has", not_vip,
+    CASE("an_address_that_no_host_has", untranslatable,
 	 .in = PKT(FROM_REAL, IP6(.src = T_REAL, .dst = E("224.0.0.1")), SEGMENT)),
+    CASE("an_error_about_a_protocol_that_is_no_transport", not_vip,
+	 .in = PKT(FROM_REAL, VLAN(.tci = 9), IP6(.src = ROUTER6, .dst = CLIENT6),
+		   ICMP6(.type = 1, .code = 4),
+		   IP6(.src = CLIENT6, .dst = T_REAL, .hop = 60, .next = 0x80 | IPPROTO_TCP),
+		   SYN_REAL)),
+    CASE("an_error_about_such_a_protocol_to_a_client", not_vip,
+	 .in = PKT(FROM_REAL, VLAN(.tci = 9), IP6(.src = ROUTER6, .dst = CLIENT),
+		   ICMP6(.type = 1, .code = 4),
+		   IP6(.src = CLIENT, .dst = T_REAL, .hop = 60, .next = 0x80 | IPPROTO_TCP),
+		   SYN_REAL)),
+    CASE("an_error_about_a_packet_of_another_client", untranslatable,
+	 .in = PKT(FROM_REAL, IP6(.src = ROUTER6, .dst = E("203.0.113.99")),
+		   ICMP6(.type = 1, .code = 4), Q_PACKET6)),
     CASE("an_echo_request_of_a_backend", not_vip,
 	 .in = PKT(FROM_REAL, BACK(), ICMP6(.type = 128), DATA(8))),
 
@@ -218,6 +237,20 @@ static const struct packet_case cases[] = {
     CASE("a_missing_option", untranslatable, .in = PKT(ERROR_IN(12, 1, 0))),
     CASE("an_error_with_a_wrong_sum_does_not_become_right", vip_malformed,
 	 .in = PKT(ETH(), IN(), ICMP(.type = 3, .code = 3, .bad_csum = 0x100), Q_REPLY)),
+    CASE("an_error_in_a_padded_frame_by_a_vlan", forwarded_tx,
+	 .in = PKT(ETH(), VLAN(.tci = 5), IN(), ICMP(.type = 3, .code = 3),
+		   IP4(.src = T_VIP, .dst = CLIENT4, .ttl = 60, .len = 40),
+		   TCP(.sport = T_WEB, .dport = 40000, .seq = 9, .first = 8), PAD(30)),
+	 .out = PKT(TO_BACKEND, TO_REAL(), ICMP6(.type = 1, .code = 4),
+		    IP6(.src = T_REAL, .dst = CLIENT, .hop = 60, .len = 20),
+		    TCP(.sport = 8080, .dport = 40000, .seq = 9, .first = 8))),
+    CASE("a_quote_of_a_first_fragment", forwarded_tx,
+	 .in = PKT(ETH(), IN(), ICMP(.type = 11, .code = 1),
+		   IP4(.src = T_VIP, .dst = CLIENT4, .ttl = 60, .frag = 0x2000, .id = 5),
+		   UDP(.sport = T_DNS, .dport = 9, .len = 200), DATA(64)),
+	 .out = PKT(TO_BACKEND, TO_REAL(), ICMP6(.type = 3, .code = 1),
+		    IP6(.src = T_REAL, .dst = CLIENT, .hop = 60),
+		    UDP(.sport = 5353, .dport = 9, .len = 200), DATA(64))),
     CASE("a_quote_of_eight_bytes", forwarded_tx,
 	 .in = PKT(ETH(), IN(), ICMP(.type = 3, .code = 3),
 		   IP4(.src = T_VIP, .dst = CLIENT4, .ttl = 60, .len = 40),
@@ -417,6 +450,29 @@ LB_TEST(later_fragments_follow_the_first_both_ways)
 		   DATA(63)));
 }
 
+LB_TEST(a_later_fragment_of_another_protocol_does_not_leave)
+{
+	static const int others[] = {IPPROTO_ICMPV6, IPPROTO_DSTOPTS, 132};
+	struct fixture *f = fixture_get();
+
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		expect(f, LB_REASON_returned_tx,
+		       PKT(FROM_REAL, BACK(), FRAG6(.more = 1, .id = 9, .next = 17),
+			   UDP(.sport = 5353, .dport = 9, .len = 136), DATA(64)),
+		       PKT(TO_ROUTER,
+			   IP4(.src = T_VIP, .dst = CLIENT4, .ttl = 63, .id = 9, .frag = 0x2000),
+			   UDP(.sport = T_DNS, .dport = 9, .len = 136), DATA(64)));
+		expect(f, LB_REASON_untranslatable,
+		       PKT(FROM_REAL, VLAN(.tci = 9), BACK(),
+			   FRAG6(.offset = 72, .id = 9, .next = others[i]), DATA(63)),
+		       NULL);
+		expect(f, LB_REASON_untranslatable,
+		       PKT(FROM_REAL, BACK(), FRAG6(.offset = 72, .id = 9, .next = others[i]),
+			   DATA(63)),
+		       NULL);
+	}
+}
+
 /* ---- what does not fit ---- */
 
 static void expect_too_big(struct fixture *f, const struct layer *in, uint32_t mtu)
@@ -543,6 +599,74 @@ LB_TEST(a_copy_of_a_frame_for_a_group_is_not_changed)
 	expect(fixture_get(), LB_REASON_not_vip,
 	       PKT(ETH(.dst = "ff:ff:ff:ff:ff:ff", .src = FIXTURE_MAC_BACKEND), BACK(), SEGMENT),
 	       NULL);
+}
+
+/* Else a stranger to IPv4 could reach the host, or send it a packet from its own VIP. */
+LB_TEST(what_is_embedded_is_not_this_host)
+{
+	struct fixture *f = fixture_get();
+
+	fixture_local(f, "198.51.100.99");
+	expect(f, LB_REASON_untranslatable,
+	       PKT(FROM_REAL, IP6(.src = T_REAL, .dst = E("198.51.100.99")), SEGMENT), NULL);
+	expect(f, LB_REASON_untranslatable,
+	       PKT(FROM_REAL, IP6(.src = T_REAL, .dst = E(T_VIP)), SEGMENT), NULL);
+}
+
+/* ---- tracked flows ---- */
+
+static uint16_t add_tracked(struct fixture *f, int protocol)
+{
+	fixture_single(
+	    f, T_VIP, protocol, 9000,
+	    (struct lb_service){.forward = LB_FORWARD_NAT, .flags = LB_SERVICE_TRACK_ALWAYS},
+	    &(struct backend_spec){.dst = "fd00::69"});
+	fixture_real(f, f->backends - 1, T_VIP, protocol, 9000, 9001);
+	return f->backends - 1;
+}
+
+static int only_state(const struct fixture *f)
+{
+	int state = LB_FLOW_EMPTY;
+
+	for (size_t i = 0; i < FIXTURE_BUCKETS; i++)
+		for (size_t way = 0; way < LB_FLOW_WAYS; way++) {
+			int found = LB_FLOW_STATE(f->map.flows[i].flow[way]);
+
+			assert_true(!found || !state);
+			state = found ? found : state;
+		}
+	return state;
+}
+
+LB_TEST(a_tracked_connection_is_new_once)
+{
+	struct fixture *f = fixture_get();
+	uint16_t id = add_tracked(f, IPPROTO_TCP);
+	uint64_t before = fixture_backend_count(f, id).flows;
+
+	for (int i = 0; i < 2; i++) {
+		expect(f, LB_REASON_forwarded_tx,
+		       PKT(ETH(), IN(), TCP(.sport = 1, .dport = 9000, .flags = SYN)),
+		       PKT(TO_BACKEND, IP6(.src = CLIENT, .dst = "fd00::69", .hop = 63),
+			   TCP(.sport = 1, .dport = 9001, .flags = SYN)));
+		assert_int_equal(fixture_backend_count(f, id).flows - before, 1);
+	}
+	assert_int_equal(only_state(f), LB_FLOW_SYN);
+}
+
+/* One datagram, which may be forged, shows no flow. */
+LB_TEST(a_tracked_datagram_is_one_datagram)
+{
+	struct fixture *f = fixture_get();
+	uint16_t id = add_tracked(f, IPPROTO_UDP);
+	uint64_t before = fixture_backend_count(f, id).flows;
+
+	expect(f, LB_REASON_forwarded_tx, PKT(ETH(), IN(), UDP(.sport = 1, .dport = 9000), DATA(5)),
+	       PKT(TO_BACKEND, IP6(.src = CLIENT, .dst = "fd00::69", .hop = 63),
+		   UDP(.sport = 1, .dport = 9001), DATA(5)));
+	assert_int_equal(only_state(f), LB_FLOW_UDP_NEW);
+	assert_int_equal(fixture_backend_count(f, id).flows - before, 1);
 }
 
 /* ---- unfinished checksums ---- */
