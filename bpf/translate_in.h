@@ -106,9 +106,23 @@ static __always_inline int headers6_put_for(const struct packet *p, const struct
 		      : headers6_put(p, b, headers, header, ETH_HLEN, FRAGMENT6_LEN);
 }
 
-/* Gives a datagram of IPv6 without extension headers its sum, which is 0 so far. */
-LB_NOINLINE int datagram_seal(struct xdp_md *ctx, __u32 l3_offset, __u32 length)
+/* Bytes of a datagram, as its own header has them: behind it there may be options of UDP (RFC
+ * 9868), which the sum does not cover. left: to the end of the packet. */
+static __always_inline __u32 datagram_length(struct xdp_md *ctx, __u32 l3_offset, __u32 left)
 {
+	const struct udphdr *udp = (void *)(long)ctx->data + (l3_offset & 31) + V6_HEADER;
+	__u32 length = left;
+
+	if ((const void *)(udp + 1) <= (void *)(long)ctx->data_end)
+		length = bpf_ntohs(udp->len);
+	return length >= sizeof(*udp) && length < left ? length : left;
+}
+
+/* Gives a datagram of IPv6 without extension headers its sum, which is 0 so far. left: as of
+ * datagram_length. */
+LB_NOINLINE int datagram_seal(struct xdp_md *ctx, __u32 l3_offset, __u32 left)
+{
+	__u32 length = datagram_length(ctx, l3_offset, left);
 	__u32 sum = transport_sum(ctx, 6, l3_offset, TRANSPORT(IPPROTO_UDP, V6_HEADER, length));
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct udphdr *udp = data + (l3_offset & 31) + V6_HEADER;
