@@ -657,6 +657,25 @@ LB_TEST(a_tracked_connection_is_new_once)
 	assert_int_equal(only_state(f), LB_FLOW_SYN);
 }
 
+LB_TEST(the_end_of_a_tracked_connection_is_seen)
+{
+	static const int flags[] = {SYN, ACK};
+	struct fixture *f = fixture_get();
+
+	add_tracked(f, IPPROTO_TCP);
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		packet_build(&f->in,
+			     PKT(ETH(), IN(), TCP(.sport = 1, .dport = 9000, .flags = flags[i])));
+		fixture_send(f);
+	}
+	assert_int_equal(only_state(f), LB_FLOW_ESTABLISHED);
+	expect(f, LB_REASON_returned_tx,
+	       PKT(FROM_REAL, IP6(.src = "fd00::69", .dst = CLIENT),
+		   TCP(.sport = 9001, .dport = 1, .flags = FIN | ACK)),
+	       PKT(TO_ROUTER, TO_CLIENT(), TCP(.sport = 9000, .dport = 1, .flags = FIN | ACK)));
+	assert_int_equal(only_state(f), LB_FLOW_ENDING);
+}
+
 /* One datagram, which may be forged, shows no flow. */
 LB_TEST(a_tracked_datagram_is_one_datagram)
 {
