@@ -51,7 +51,7 @@ static __always_inline __u32 unreachable_to_v6(__u32 code)
 	}
 }
 
-static __always_inline __u32 error_to_v6(__u32 type, __u32 code)
+static __always_inline __u32 type_to_v6(__u32 type, __u32 code)
 {
 	if (type == ICMP_UNREACHABLE)
 		return unreachable_to_v6(code);
@@ -167,24 +167,22 @@ struct error6 {
 	struct ipv6hdr quote;
 } __attribute__((aligned(8)));
 
-/* The second word of its header; false: no counterpart. */
-static __always_inline bool rest_to_v6(const struct packet *p, const struct quote *q, __u32 type,
-				       __u32 link_mtu, __be32 *ret)
+/* What an error of this ICMP_TYPE says in IPv6: the same there (bits 32-47) and the second word of
+ * its header (0-31); 0: no counterpart. rest: that word in IPv4; length: of the quoted packet.
+ * Numbers alone, in a function of its own: the verifier of Linux 6.1 would walk all that follows
+ * for each case. */
+LB_NOINLINE __u64 error_to_v6(__u32 type4, __u32 rest, __u32 length, __u32 link_mtu)
 {
-	const __u32 rest = bpf_ntohl(((const struct icmp_header *)p->l4)->rest);
-	const struct iphdr *quoted = q->l3;
-	__u32 pointer = 0;
+	const __u32 type = type_to_v6(type4 >> 8, type4 & 0xff);
+	__u32 word = 0;
 
-	*ret = 0;
 	if (type == ICMP_TYPE(ICMP6_PACKET_TOO_BIG, 0))
-		*ret = bpf_htonl(mtu_to_v6(rest & 0xffff, bpf_ntohs(quoted->tot_len), link_mtu));
+		word = mtu_to_v6(rest & 0xffff, length, link_mtu);
 	else if (type == ICMP_TYPE(ICMP6_PARAMETER_PROBLEM, ICMP6_CODE_NEXT_HEADER))
-		pointer = offsetof(struct ipv6hdr, nexthdr);
+		word = offsetof(struct ipv6hdr, nexthdr);
 	else if (type == ICMP_TYPE(ICMP6_PARAMETER_PROBLEM, 0))
-		pointer = pointer_to_v6(rest >> 24);
-	if (pointer)
-		*ret = bpf_htonl(pointer);
-	return pointer != POINTER_NONE;
+		word = pointer_to_v6(rest >> 24);
+	return word == POINTER_NONE ? 0 : (__u64)type << 32 | word;
 }
 
 /* The reply as the backend sent it. */
@@ -217,16 +215,16 @@ static __always_inline bool error6_make(struct error6 *e, const struct packet *p
 					const struct quote *q, const struct lb_backend *b)
 {
 	const struct icmp_header *icmp = p->l4;
-	const __u32 type = error_to_v6(icmp->type, icmp->code);
-	__be32 rest;
+	const __u64 said = error_to_v6(ICMP_TYPE(icmp->type, icmp->code), bpf_ntohl(icmp->rest),
+				       bpf_ntohs(((const struct iphdr *)q->l3)->tot_len), b->mtu);
 
-	if (!type || !rest_to_v6(p, q, type, b->mtu, &rest))
+	if (!said)
 		return false;
 	header6_write(&e->ip, p->l3, b, ICMP_HEADER + V6_HEADER + quote_kept(p, q));
 	e->ip.nexthdr = IPPROTO_ICMPV6;
-	e->icmp.type = type >> 8;
-	e->icmp.code = type;
-	e->icmp.rest = rest;
+	e->icmp.type = said >> 40;
+	e->icmp.code = said >> 32;
+	e->icmp.rest = bpf_htonl((__u32)said);
 	quote6_make(&e->quote, q, b);
 	return true;
 }
@@ -288,35 +286,18 @@ LB_NOINLINE int error_in(struct xdp_md *ctx, __u32 backend)
 
 /* ---- to a client, about its packet ---- */
 
-struct error4 {
-	struct iphdr ip;
-	struct icmp_header icmp;
-	struct iphdr quote;
-} __attribute__((aligned(8)));
-
-static __always_inline struct error4 *error4_of(void)
-{
-	struct scratch *s = scratch_of();
-
-	_Static_assert(sizeof(struct error4) == sizeof(s->error4), "a whole struct error4");
-	return s ? (void *)s->error4 : NULL;
-}
-
-/* What an error of this ICMP_TYPE says in IPv4: ICMP_TYPE (bits 32-47) and the second word of its
- * header (0-31); 0: no counterpart. rest: that word in IPv6. The verifier of Linux 6.1 would walk
- * all that follows for each of the cases. */
+/* The same in IPv4. rest: the second word in IPv6; extensions: bytes of extension headers in the
+ * quoted packet. */
 LB_NOINLINE __u64 error_to_v4(__u32 type6, __u32 rest, __u32 extensions, __u32 link_mtu)
 {
 	const __u32 type = type_to_v4(type6 >> 8, type6 & 0xff);
-	__u32 word = 0, pointer = 0;
+	__u32 pointer = 0;
 
 	if (type == ICMP_TYPE(ICMP_UNREACHABLE, ICMP_CODE_FRAG_NEEDED))
-		word = mtu_to_v4(rest, extensions, link_mtu);
-	else if (type == ICMP_TYPE(ICMP_PARAMETER_PROBLEM, 0))
+		return (__u64)type << 32 | mtu_to_v4(rest, extensions, link_mtu);
+	if (type == ICMP_TYPE(ICMP_PARAMETER_PROBLEM, 0))
 		pointer = rest < V6_HEADER ? pointer_to_v4(rest) : POINTER_NONE;
-	if (pointer)
-		word = pointer << 24;
-	return pointer == POINTER_NONE ? 0 : (__u64)type << 32 | word;
+	return pointer == POINTER_NONE ? 0 : (__u64)type << 32 | pointer << 24;
 }
 
 /* The packet as the client sent it, as far as that is known: the identification is not. */
@@ -348,7 +329,7 @@ static __always_inline void quoted_request_change(const struct packet *p, const 
 	quote_sum_shift(p, q, (__u16)~embed_change(client, quote->saddr) + line->delta4);
 }
 
-static __always_inline bool error4_make(struct error4 *e, const struct packet *p,
+static __always_inline bool error4_make(struct headers4 *e, const struct packet *p,
 					const struct quote *q, const struct lb_return *line,
 					__u32 link_mtu)
 {
@@ -359,7 +340,7 @@ static __always_inline bool error4_make(struct error4 *e, const struct packet *p
 
 	if (!said)
 		return false;
-	*e = (struct error4){};
+	*e = (struct headers4){};
 	behind.offset = p->length - (ICMP_HEADER + V4_HEADER + quote_kept(p, q));
 	header4_make(&e->ip, p, &behind, line);
 	e->icmp.type = said >> 40;
@@ -369,25 +350,27 @@ static __always_inline bool error4_make(struct error4 *e, const struct packet *p
 	return true;
 }
 
-/* Puts scratch->error4 before `kept` bytes of the quoted packet, which begin at `at` of the frame:
- * the reason. */
+/* Sends scratch->headers4 with `kept` bytes of the quoted packet, which begin at `at` of the frame.
+ * The reason. */
 LB_NOINLINE int error4_leave(struct xdp_md *ctx, __u32 at, __u32 kept)
 {
-	struct error4 *e = error4_of();
+	struct scratch *s = scratch_of();
 	struct packet p = {.ctx = ctx};
 	struct exit4 way;
+	struct iphdr *ip;
 	int reason;
 
-	if (!e || !continues(parse_link(&p)))
+	if (!s || !continues(parse_link(&p)))
 		return LB_REASON_not_vip;
-	if (!exit4_find(&p, &e->ip, &way))
+	if (!exit4_find(&p, s, &way))
 		return LB_REASON_too_big;
-	e->ip.ttl += way.kept;
-	header4_seal(&e->ip);
+	ip = &headers4_in(s)->ip;
+	ip->ttl += way.kept;
+	header4_seal(ip);
 	if (!quote_cut(ctx, at, kept))
 		return LB_REASON_no_headroom;
 	p.end = (void *)(long)ctx->data_end;
-	reason = headers4_leave(&p, &way, e, sizeof(*e), at - p.l3_offset);
+	reason = headers4_leave(&p, s, &way, sizeof(struct headers4), at - p.l3_offset);
 	if (reason == LB_REASON_no_headroom ||
 	    !continues(icmp_seal(ctx, 4, way.link, ICMP_HEADER + V4_HEADER + kept)))
 		return LB_REASON_no_headroom;
@@ -406,18 +389,18 @@ static __always_inline bool is_to_sender(const struct packet *p, const struct qu
 LB_NOINLINE int error_back(struct xdp_md *ctx, __u32 backend)
 {
 	const struct lb_return *line = return_of(backend);
-	struct error4 *e = error4_of();
+	struct scratch *s = scratch_of();
 	struct packet p = {.ctx = ctx};
 	struct quote q = {};
 
-	if (!e || !continues(parse_link(&p)) || p.family != 6 || !continues(parse_ipv6(&p)) ||
+	if (!s || !continues(parse_link(&p)) || p.family != 6 || !continues(parse_ipv6(&p)) ||
 	    !error_read(&p, &q) || !is_to_sender(&p, &q))
 		return LB_REASON_not_vip;
 	if (hop_limit(&p) <= 1)
 		return LB_REASON_ttl_exceeded;
-	if (!error4_make(e, &p, &q, line, backend_at(backend)->mtu))
+	if (!error4_make(headers4_in(s), &p, &q, line, backend_at(backend)->mtu))
 		return LB_REASON_untranslatable;
-	quoted_request_change(&p, &q, line, &e->quote);
+	quoted_request_change(&p, &q, line, &headers4_in(s)->quote);
 	return error4_leave(ctx, q.l4 - (void *)(long)ctx->data, quote_kept(&p, &q));
 }
 
