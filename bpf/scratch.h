@@ -36,6 +36,7 @@ struct scratch {
 	struct transport transport;
 	struct follower_way way;
 	struct lb_hop hop; /* of a reply; its prefix is not set */
+	__u64 headers4[6]; /* struct headers4 of translate_back.h */
 	/* a part of the frame, for chunk_sum. The verifier takes the length, rounded up to words,
 	 * for three more than it can be */
 	__u8 bytes[SCRATCH_BYTES + 8];

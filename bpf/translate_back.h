@@ -59,6 +59,20 @@ LB_NOINLINE int client_hop(struct xdp_md *ctx, __be32 vip, __be32 client, __u32 
 
 /* ---- the header ---- */
 
+/* The headers that an IPv6 packet gets in place of its own. They are in scratch->headers4: on the
+ * stack, the verifier of Linux 6.1 would walk all that follows for each form that they can have. */
+struct headers4 {
+	struct iphdr ip;
+	struct icmp_header icmp; /* of an error, like the header that it quotes */
+	struct iphdr quote;
+} __attribute__((aligned(8)));
+
+static __always_inline struct headers4 *headers4_in(struct scratch *s)
+{
+	_Static_assert(sizeof(struct headers4) == sizeof(s->headers4), "layout");
+	return (void *)s->headers4;
+}
+
 /* What an IPv6 packet says of itself, beyond its fixed header. */
 struct behind6 {
 	__u32 offset; /* from the IP header, of what is behind the extension headers */
@@ -242,15 +256,13 @@ static __always_inline bool headers4_kept(const struct packet *p, const void *he
 	return true;
 }
 
-/* The reason. */
-static __always_inline int headers4_leave(const struct packet *p, const struct exit4 *way,
-					  const void *headers, __u32 bytes, __u32 offset)
+/* Sends the packet with the first `bytes` of scratch->headers4. The reason. */
+static __always_inline int headers4_leave(const struct packet *p, const struct scratch *s,
+					  const struct exit4 *way, __u32 bytes, __u32 offset)
 {
-	const struct scratch *s = scratch_of();
+	const void *headers = s->headers4;
 	bool put;
 
-	if (!s)
-		return LB_REASON_no_headroom;
 	if (!way->kept)
 		put = way->link == ETH_HLEN
 			  ? headers4_by(p, headers, bytes, offset, &s->hop, ETH_HLEN)
@@ -264,15 +276,15 @@ static __always_inline int headers4_leave(const struct packet *p, const struct e
 	return put ? way->reason : LB_REASON_no_headroom;
 }
 
-/* How the packet with this header leaves. False: it has to be answered, as it may not be cut. */
-static __always_inline bool exit4_find(const struct packet *p, const struct iphdr *ip,
-				       struct exit4 *ret)
+/* How the packet with the header of scratch->headers4 leaves. False: it has to be answered, as it
+ * may not be cut. */
+static __always_inline bool exit4_find(const struct packet *p, struct scratch *s, struct exit4 *ret)
 {
-	const struct scratch *s = scratch_of();
+	const struct iphdr *ip = &headers4_in(s)->ip;
 
 	*ret =
 	    (struct exit4){.reason = LB_REASON_returned_kernel, .kept = true, .link = p->l3_offset};
-	if (!s || !client_hop(p->ctx, ip->saddr, ip->daddr, ip->protocol))
+	if (!client_hop(p->ctx, ip->saddr, ip->daddr, ip->protocol))
 		return true;
 	if (bpf_ntohs(ip->tot_len) > s->hop.mtu)
 		return !(ip->frag_off & bpf_htons(IPV4_DF));
@@ -287,18 +299,18 @@ static __always_inline bool exit4_find(const struct packet *p, const struct iphd
 }
 
 /* The backend is told what fits, in its own family. */
-static __always_inline int back_too_big(struct xdp_md *ctx)
+static __always_inline int back_too_big(struct xdp_md *ctx, const struct scratch *s)
 {
-	const struct scratch *s = scratch_of();
-	__u32 mtu = s ? s->hop.mtu + (V6_HEADER - V4_HEADER) : 0;
+	const __u32 mtu = s->hop.mtu + (V6_HEADER - V4_HEADER);
 
 	return icmp_too_big(ctx, mtu > IPV6_LEAST_MTU ? mtu : IPV6_LEAST_MTU);
 }
 
 static __always_inline int back_write(struct packet *p, const struct behind6 *behind,
-				      const struct lb_return *line, struct iphdr *ip,
+				      const struct lb_return *line, struct scratch *s,
 				      const struct exit4 *way)
 {
+	struct iphdr *ip = &headers4_in(s)->ip;
 	bool unfinished = false;
 
 	if (!settings.finished && way->kept)
@@ -309,19 +321,19 @@ static __always_inline int back_write(struct packet *p, const struct behind6 *be
 		return LB_REASON_vip_malformed;
 	ip->ttl += way->kept; /* the kernel takes one as well */
 	header4_seal(ip);
-	return headers4_leave(p, way, ip, V4_HEADER, behind->offset);
+	return headers4_leave(p, s, way, V4_HEADER, behind->offset);
 }
 
 /* A TCP or UDP packet of a backend, or a fragment of one. The reason. */
 LB_NOINLINE int back_send(struct xdp_md *ctx, __u32 backend)
 {
 	const struct lb_return *line = return_of(backend);
+	struct scratch *s = scratch_of();
 	struct packet p = {.ctx = ctx};
 	struct behind6 behind;
-	struct iphdr ip = {};
 	struct exit4 way;
 
-	if (!continues(parse_link(&p)) || p.family != 6)
+	if (!s || !continues(parse_link(&p)) || p.family != 6)
 		return LB_REASON_not_vip;
 	if (hop_limit(&p) <= 1)
 		return icmp_time_exceeded(ctx);
@@ -331,10 +343,10 @@ LB_NOINLINE int back_send(struct xdp_md *ctx, __u32 backend)
 		return LB_REASON_untranslatable;
 	p.l4 = p.l3 + behind.offset;
 	p.protocol = behind.protocol;
-	header4_make(&ip, &p, &behind, line);
-	if (!exit4_find(&p, &ip, &way))
-		return back_too_big(ctx);
-	return back_write(&p, &behind, line, &ip, &way);
+	header4_make(&headers4_in(s)->ip, &p, &behind, line);
+	if (!exit4_find(&p, s, &way))
+		return back_too_big(ctx, s);
+	return back_write(&p, &behind, line, s, &way);
 }
 
 #endif

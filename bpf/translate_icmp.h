@@ -51,7 +51,7 @@ static __always_inline __u32 unreachable_to_v6(__u32 code)
 	}
 }
 
-static __always_inline __u32 error_to_v6(__u32 type, __u32 code)
+static __always_inline __u32 type_to_v6(__u32 type, __u32 code)
 {
 	if (type == ICMP_UNREACHABLE)
 		return unreachable_to_v6(code);
@@ -71,7 +71,7 @@ static __always_inline __u32 unreachable_to_v4(__u32 code)
 	return code <= ICMP6_ADDRESS ? ICMP_TYPE(ICMP_UNREACHABLE, ICMP_HOST) : 0;
 }
 
-static __always_inline __u32 error_to_v4(__u32 type, __u32 code)
+static __always_inline __u32 type_to_v4(__u32 type, __u32 code)
 {
 	switch (type) {
 	case ICMP6_UNREACHABLE:
@@ -167,24 +167,22 @@ struct error6 {
 	struct ipv6hdr quote;
 } __attribute__((aligned(8)));
 
-/* The second word of its header; false: no counterpart. */
-static __always_inline bool rest_to_v6(const struct packet *p, const struct quote *q, __u32 type,
-				       __u32 link_mtu, __be32 *ret)
+/* What an error of this ICMP_TYPE says in IPv6: the same there (bits 32-47) and the second word of
+ * its header (0-31); 0: no counterpart. rest: that word in IPv4; length: of the quoted packet.
+ * Numbers alone, in a function of its own: the verifier of Linux 6.1 would walk all that follows
+ * for each case. */
+LB_NOINLINE __u64 error_to_v6(__u32 type4, __u32 rest, __u32 length, __u32 link_mtu)
 {
-	const __u32 rest = bpf_ntohl(((const struct icmp_header *)p->l4)->rest);
-	const struct iphdr *quoted = q->l3;
-	__u32 pointer = 0;
+	const __u32 type = type_to_v6(type4 >> 8, type4 & 0xff);
+	__u32 word = 0;
 
-	*ret = 0;
 	if (type == ICMP_TYPE(ICMP6_PACKET_TOO_BIG, 0))
-		*ret = bpf_htonl(mtu_to_v6(rest & 0xffff, bpf_ntohs(quoted->tot_len), link_mtu));
+		word = mtu_to_v6(rest & 0xffff, length, link_mtu);
 	else if (type == ICMP_TYPE(ICMP6_PARAMETER_PROBLEM, ICMP6_CODE_NEXT_HEADER))
-		pointer = offsetof(struct ipv6hdr, nexthdr);
+		word = offsetof(struct ipv6hdr, nexthdr);
 	else if (type == ICMP_TYPE(ICMP6_PARAMETER_PROBLEM, 0))
-		pointer = pointer_to_v6(rest >> 24);
-	if (pointer)
-		*ret = bpf_htonl(pointer);
-	return pointer != POINTER_NONE;
+		word = pointer_to_v6(rest >> 24);
+	return word == POINTER_NONE ? 0 : (__u64)type << 32 | word;
 }
 
 /* The reply as the backend sent it. */
@@ -217,16 +215,16 @@ static __always_inline bool error6_make(struct error6 *e, const struct packet *p
 					const struct quote *q, const struct lb_backend *b)
 {
 	const struct icmp_header *icmp = p->l4;
-	const __u32 type = error_to_v6(icmp->type, icmp->code);
-	__be32 rest;
+	const __u64 said = error_to_v6(ICMP_TYPE(icmp->type, icmp->code), bpf_ntohl(icmp->rest),
+				       bpf_ntohs(((const struct iphdr *)q->l3)->tot_len), b->mtu);
 
-	if (!type || !rest_to_v6(p, q, type, b->mtu, &rest))
+	if (!said)
 		return false;
 	header6_write(&e->ip, p->l3, b, ICMP_HEADER + V6_HEADER + quote_kept(p, q));
 	e->ip.nexthdr = IPPROTO_ICMPV6;
-	e->icmp.type = type >> 8;
-	e->icmp.code = type;
-	e->icmp.rest = rest;
+	e->icmp.type = said >> 40;
+	e->icmp.code = said >> 32;
+	e->icmp.rest = bpf_htonl((__u32)said);
 	quote6_make(&e->quote, q, b);
 	return true;
 }
@@ -288,26 +286,18 @@ LB_NOINLINE int error_in(struct xdp_md *ctx, __u32 backend)
 
 /* ---- to a client, about its packet ---- */
 
-struct error4 {
-	struct iphdr ip;
-	struct icmp_header icmp;
-	struct iphdr quote;
-} __attribute__((aligned(8)));
-
-static __always_inline bool rest_to_v4(const struct packet *p, const struct quote *q, __u32 type,
-				       __u32 link_mtu, __be32 *ret)
+/* The same in IPv4. rest: the second word in IPv6; extensions: bytes of extension headers in the
+ * quoted packet. */
+LB_NOINLINE __u64 error_to_v4(__u32 type6, __u32 rest, __u32 extensions, __u32 link_mtu)
 {
-	const __u32 rest = bpf_ntohl(((const struct icmp_header *)p->l4)->rest);
+	const __u32 type = type_to_v4(type6 >> 8, type6 & 0xff);
 	__u32 pointer = 0;
 
-	*ret = 0;
 	if (type == ICMP_TYPE(ICMP_UNREACHABLE, ICMP_CODE_FRAG_NEEDED))
-		*ret = bpf_htonl(mtu_to_v4(rest, (__u32)(q->l4 - q->l3) - V6_HEADER, link_mtu));
-	else if (type == ICMP_TYPE(ICMP_PARAMETER_PROBLEM, 0))
+		return (__u64)type << 32 | mtu_to_v4(rest, extensions, link_mtu);
+	if (type == ICMP_TYPE(ICMP_PARAMETER_PROBLEM, 0))
 		pointer = rest < V6_HEADER ? pointer_to_v4(rest) : POINTER_NONE;
-	if (pointer)
-		*ret = bpf_htonl(pointer << 24);
-	return pointer != POINTER_NONE;
+	return pointer == POINTER_NONE ? 0 : (__u64)type << 32 | pointer << 24;
 }
 
 /* The packet as the client sent it, as far as that is known: the identification is not. */
@@ -339,41 +329,50 @@ static __always_inline void quoted_request_change(const struct packet *p, const 
 	quote_sum_shift(p, q, (__u16)~embed_change(client, quote->saddr) + line->delta4);
 }
 
-static __always_inline bool error4_make(struct error4 *e, const struct packet *p,
+static __always_inline bool error4_make(struct headers4 *e, const struct packet *p,
 					const struct quote *q, const struct lb_return *line,
 					__u32 link_mtu)
 {
 	const struct icmp_header *icmp = p->l4;
-	const __u32 type = error_to_v4(icmp->type, icmp->code);
+	const __u64 said = error_to_v4(ICMP_TYPE(icmp->type, icmp->code), bpf_ntohl(icmp->rest),
+				       (__u32)(q->l4 - q->l3) - V6_HEADER, link_mtu);
 	struct behind6 behind = {.protocol = IPPROTO_ICMP};
-	__be32 rest;
 
-	if (!type || !rest_to_v4(p, q, type, link_mtu, &rest))
+	if (!said)
 		return false;
+	*e = (struct headers4){};
 	behind.offset = p->length - (ICMP_HEADER + V4_HEADER + quote_kept(p, q));
 	header4_make(&e->ip, p, &behind, line);
-	e->icmp.type = type >> 8;
-	e->icmp.code = type;
-	e->icmp.rest = rest;
+	e->icmp.type = said >> 40;
+	e->icmp.code = said >> 32;
+	e->icmp.rest = bpf_htonl((__u32)said);
 	quote4_make(&e->quote, q, line);
 	return true;
 }
 
-static __always_inline int error4_leave(struct packet *p, struct error4 *e, __u32 at, __u32 kept)
+/* Sends scratch->headers4 with `kept` bytes of the quoted packet, which begin at `at` of the frame.
+ * The reason. */
+LB_NOINLINE int error4_leave(struct xdp_md *ctx, __u32 at, __u32 kept)
 {
+	struct scratch *s = scratch_of();
+	struct packet p = {.ctx = ctx};
 	struct exit4 way;
+	struct iphdr *ip;
 	int reason;
 
-	if (!exit4_find(p, &e->ip, &way))
+	if (!s || !continues(parse_link(&p)))
+		return LB_REASON_not_vip;
+	if (!exit4_find(&p, s, &way))
 		return LB_REASON_too_big;
-	e->ip.ttl += way.kept;
-	header4_seal(&e->ip);
-	if (!quote_cut(p->ctx, at, kept))
+	ip = &headers4_in(s)->ip;
+	ip->ttl += way.kept;
+	header4_seal(ip);
+	if (!quote_cut(ctx, at, kept))
 		return LB_REASON_no_headroom;
-	p->end = (void *)(long)p->ctx->data_end;
-	reason = headers4_leave(p, &way, e, sizeof(*e), at - p->l3_offset);
+	p.end = (void *)(long)ctx->data_end;
+	reason = headers4_leave(&p, s, &way, sizeof(struct headers4), at - p.l3_offset);
 	if (reason == LB_REASON_no_headroom ||
-	    !continues(icmp_seal(p->ctx, 4, way.link, ICMP_HEADER + V4_HEADER + kept)))
+	    !continues(icmp_seal(ctx, 4, way.link, ICMP_HEADER + V4_HEADER + kept)))
 		return LB_REASON_no_headroom;
 	return reason;
 }
@@ -390,22 +389,19 @@ static __always_inline bool is_to_sender(const struct packet *p, const struct qu
 LB_NOINLINE int error_back(struct xdp_md *ctx, __u32 backend)
 {
 	const struct lb_return *line = return_of(backend);
+	struct scratch *s = scratch_of();
 	struct packet p = {.ctx = ctx};
-	struct error4 e = {};
 	struct quote q = {};
-	__u32 at, kept;
 
-	if (!continues(parse_link(&p)) || p.family != 6 || !continues(parse_ipv6(&p)) ||
+	if (!s || !continues(parse_link(&p)) || p.family != 6 || !continues(parse_ipv6(&p)) ||
 	    !error_read(&p, &q) || !is_to_sender(&p, &q))
 		return LB_REASON_untranslatable;
 	if (hop_limit(&p) <= 1)
 		return LB_REASON_ttl_exceeded;
-	if (!error4_make(&e, &p, &q, line, backend_at(backend)->mtu))
+	if (!error4_make(headers4_in(s), &p, &q, line, backend_at(backend)->mtu))
 		return LB_REASON_untranslatable;
-	quoted_request_change(&p, &q, line, &e.quote);
-	at = q.l4 - (void *)(long)ctx->data;
-	kept = quote_kept(&p, &q);
-	return error4_leave(&p, &e, at, kept);
+	quoted_request_change(&p, &q, line, &headers4_in(s)->quote);
+	return error4_leave(ctx, q.l4 - (void *)(long)ctx->data, quote_kept(&p, &q));
 }
 
 #endif

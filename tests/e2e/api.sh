@@ -109,6 +109,30 @@ test_what_is_refused_has_the_shape_of_the_document() {
 	end_answers
 }
 
+# The kernel takes any bytes as a name of a device; JSON is text.
+test_a_device_whose_name_is_no_text_costs_no_answer() {
+	local name=$'odd\xff' lb
+	lb=$(ns lb)
+	begin_answers odd
+	ip -n "$lb" link add "$name" type veth peer name odd-peer
+	ip -n "$lb" addr add 10.77.0.1/24 dev "$name"
+	ip -n "$lb" link set odd-peer up
+	ip -n "$lb" link set "$name" up
+	ip -n "$lb" neigh replace 10.77.0.11 lladdr 02:00:00:00:00:77 dev "$name" nud permanent
+	ask 200 POST /v1/backend/add '{"service":"web4","address":"10.77.0.11","weight":0}'
+	lab_wait_for 10 "its next hop, or why there is none" names_odd
+	ask 200 GET /v1/backends
+	ask 200 GET /v1/status
+	ask 200 POST /v1/backend/remove '{"service":"web4","address":"10.77.0.11","now":true}'
+	ip -n "$lb" link del "$name"
+	end_answers
+}
+names_odd() {
+	lbctl backends web4 --json |
+		jq -e '.backends[] | select(.address == "10.77.0.11") |
+			[.next_hop.interface, .why] | any(. != null and contains("odd?"))' >/dev/null
+}
+
 # In this order the answers have a drain with a deadline, a node, an interface that is not in the
 # config, and warnings.
 test_changes_have_the_shape_of_the_document() {

@@ -438,6 +438,28 @@ static void a_device_has_the_program_of_one_lbd(void **state)
 	detours_free(other);
 }
 
+/* A socket at which too many wait tells nobody who has it. */
+static void an_lbd_that_was_asked_often_still_has_its_device(void **state)
+{
+	struct addr vip = test_addr(VIP4);
+	char why[DETOUR_WHY];
+	uint32_t number;
+
+	needs_root();
+	assert_int_equal(detour_add(detours, &number), 0);
+	for (unsigned i = 0; i < 100; i++) {
+		struct detours *other = detours_new();
+
+		assert_non_null(other);
+		assert_int_equal(detour_add(other, &number), 0);
+		detour_missed(detours); /* it looks at the VIP again */
+		assert_int_equal(detour_prepare(detours, &vip, why), 0);
+		assert_int_equal(detour_prepare(other, &vip, why), -EBUSY);
+		detours_free(other);
+	}
+	here("tc filter show dev v0 egress | grep -q detour");
+}
+
 /* Or anybody on this host could keep checks from the VIP. */
 static void a_name_that_another_user_has_taken_is_no_lbd(void **state)
 {
@@ -505,6 +527,7 @@ int main(void)
 	    TEST(the_program_is_removed_at_the_end),
 	    TEST(a_vip_without_a_usable_route_is_named),
 	    TEST(a_device_has_the_program_of_one_lbd),
+	    TEST(an_lbd_that_was_asked_often_still_has_its_device),
 	    TEST(a_name_that_another_user_has_taken_is_no_lbd),
 	    TEST(numbers_of_ways_are_used_again),
 	};

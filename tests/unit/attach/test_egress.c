@@ -69,6 +69,16 @@ static void native_mode_does_not_reach_a_bridge_and_generic_mode_does(void **sta
 	assert_null(fault("br0"));
 }
 
+/* Faults become JSON. */
+static void a_device_may_be_called_anything(void **state)
+{
+	needs_root();
+	attached("w0", true);
+	here("ip link add \"$(printf 'b\\377d')\" type bridge");
+	assert_non_null(strstr(fault("b\377d"), "b?d (bridge) takes no frames from native XDP"));
+	here("ip link del \"$(printf 'b\\377d')\"");
+}
+
 static void a_veth_whose_other_end_does_not_poll_loses_also_what_is_sent_back(void **state)
 {
 	needs_root();
@@ -144,6 +154,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    TEST(native_mode_does_not_reach_a_bridge_and_generic_mode_does),
+	    TEST(a_device_may_be_called_anything),
 	    TEST(a_veth_whose_other_end_does_not_poll_loses_also_what_is_sent_back),
 	    TEST(an_attached_interface_is_reached_by_sending_back),
 	    TEST(a_redirect_that_the_kernel_refused_counts_from_then_on),

@@ -304,7 +304,8 @@ static void clients_that_mean_nobody_are_refused(void **unused)
 	put_tokens("web " TOKEN "\n");
 	expect_refused(BOTH ", clients: []", "clients");
 	expect_refused(BOTH ", clients: [{ services: [web] }]", "expected either token or");
-	expect_refused(BOTH ", clients: [{ token: web, certificate: web }]", "expected either");
+	expect_refused(BOTH ", clients: [{ token: web, certificate: web }]",
+		       "certificate: web: beside token: expected either");
 	expect_refused(BOTH ", clients: [{ token: wep }]", "token: wep: no such token");
 	expect_refused(CA ", clients: [{ token: web }]", "token: web: no such token");
 	expect_refused(TOKENS ", clients: [{ certificate: web }]", "expected client-ca");

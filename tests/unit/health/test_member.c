@@ -28,6 +28,7 @@ static struct {
 	const char *tunnel, *direct; /* NULL: it passes; "": no answer, until it is cancelled */
 	bool astray;                 /* packets through the tunnel leave elsewhere */
 	int refusal;
+	const char *obstacle; /* why; NULL: that there is no route */
 	unsigned to_vip, to_backend, missed;
 	uint64_t packets;
 	struct addr named;
@@ -102,7 +103,7 @@ REGISTER(health_kind, datagram) = {.name = "datagram",
 static int prepare(void *arg, const struct addr *to, char *why, size_t size)
 {
 	if (net.refusal)
-		snprintf(why, size, "no route to the VIP");
+		snprintf(why, size, "%s", net.obstacle ? net.obstacle : "no route to the VIP");
 	return net.refusal;
 }
 
@@ -345,6 +346,38 @@ static void a_host_that_cannot_send_there_checks_the_backend(void **state)
 	health_remove(check);
 }
 
+/* Names of devices may be any bytes; JSON is not. */
+static void what_prevents_it_is_said_in_text(void **state)
+{
+	struct found found;
+	struct health_check *check;
+
+	net.refusal = -EINVAL;
+	net.obstacle = "check not sent: et\xff\033: no tc program at its egress";
+	check = add(HEALTH_TO_AUTO, &found);
+	assert_aim(check, false, "check not sent: et??: no tc program at its egress");
+	health_remove(check);
+}
+
+/* A long reason is not cut within a character. */
+static void a_reason_that_is_cut_is_text(void **state)
+{
+	char why[256] = "";
+	struct found found;
+	struct health_check *check;
+	struct health_aim aim = {0};
+
+	memset(why, 'a', 239);
+	strcat(why, "\u00e9 and more");
+	net.tunnel = why;
+	check = add(HEALTH_TO_AUTO, &found);
+	results(&found, 3);
+	health_aim(check, &aim);
+	assert_true(aim.backend);
+	assert_string_equal(aim.why + strlen(aim.why) - 3, "aa?");
+	health_remove(check);
+}
+
 /* It says nothing about the backend, which the other way would find up. */
 static void a_shortage_of_this_host_changes_nothing(void **state)
 {
@@ -536,6 +569,8 @@ int main(int argc, char **argv)
 	    TEST(a_failure_says_what_the_backend_may_lack),
 	    TEST(a_probe_that_passes_does_not_wait_for_the_one_beside_it),
 	    TEST(a_host_that_cannot_send_there_checks_the_backend),
+	    TEST(what_prevents_it_is_said_in_text),
+	    TEST(a_reason_that_is_cut_is_text),
 	    TEST(a_shortage_of_this_host_changes_nothing),
 	    TEST(packets_that_left_elsewhere_say_nothing_about_the_backend),
 	    TEST(a_check_at_another_port_goes_to_the_backend),

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "common/printable.h"
 #include "lbd/sources/documents.h"
 #include "lbd/sources/rollout.h"
 
@@ -213,6 +214,42 @@ static void a_record_comes_back_as_it_was(void **unused)
 	free(text);
 }
 
+/* A reason is cut where there is no more room, also within a character, which JSON does not take:
+ * one that has failed would not be in the record, and the others would go on. */
+static void one_that_failed_is_in_the_record_whatever_its_reason(void **unused)
+{
+	char reason[2 * ROLLOUT_WHY], last[ROLLOUT_WHY];
+	struct rollout back;
+	struct error err;
+	char *text;
+
+	for (unsigned length = ROLLOUT_WHY - 3; length < ROLLOUT_WHY; length++) {
+		memset(reason, 'a', length);
+		strcpy(reason + length, "\u00e4\u00f6\u00fc");
+		set("lb2", ROLLOUT_FAILED, reason);
+		text = rollout_format(&rollout);
+		assert_non_null(text);
+		assert_int_equal(rollout_parse(text, strlen(text), &back, &err), 0);
+		assert_non_null(rollout_find(&back, "lb2"));
+		free(text);
+	}
+	for (unsigned length = 100; length < ROLLOUT_WHY; length++) {
+		memset(reason, 'a', length);
+		strcpy(reason + length, "\u00e4\u00f6\u00fc");
+		set("lb2", ROLLOUT_FAILED, reason);
+		assert_int_equal(rollout_judge(&rollout, "lb1\n", "lb1", why), ROLLOUT_STOPPED);
+		strcpy(last, why);
+		make_printable(last, false);
+		assert_string_equal(why, last);
+		expect(ROLLOUT_REST);
+		strcpy(last, why);
+		make_printable(last, false);
+		assert_string_equal(why, last);
+	}
+	set("lb1", ROLLOUT_FAILED, reason);
+	expect(ROLLOUT_REST);
+}
+
 static void a_record_cut_or_changed_is_refused_or_read(void **unused)
 {
 	static struct rollout back;
@@ -386,6 +423,7 @@ int main(void)
 	    TEST(names_are_compared_whole),
 	    TEST(a_rollout_is_judged_by_all_of_it),
 	    TEST(a_record_comes_back_as_it_was),
+	    TEST(one_that_failed_is_in_the_record_whatever_its_reason),
 	    TEST(a_record_cut_or_changed_is_refused_or_read),
 	    TEST(a_record_has_a_bounded_number_of_nodes),
 	    TEST(documents_of_one_revision_are_read),

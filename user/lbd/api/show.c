@@ -14,6 +14,7 @@
 #include "lb_api.h"
 #include "lb_reasons.h"
 #include "common/clock.h"
+#include "common/printable.h"
 #include "counter_text.h"
 #include "forwards.h"
 
@@ -44,11 +45,14 @@ json_t *api_interface_json(const struct api *api, const struct attachment *attac
 {
 	const struct offloads *offloads = attach_offloads(api->attach);
 	json_t *off = json_array(), *warnings = json_array();
+	char name[sizeof(attachment->name)];
 
+	memcpy(name, attachment->name, sizeof(name));
+	make_printable(name, false);
 	offloads_list(offloads, attachment->ifindex, append_feature, off);
 	attach_warnings(api->attach, attachment, append_sentence, warnings);
-	return json_pack("{s:s, s:I, s:s, s:b, s:b, s:I, s:o, s:o}", "name", attachment->name,
-			 "ifindex", number(attachment->ifindex), "mode",
+	return json_pack("{s:s, s:I, s:s, s:b, s:b, s:I, s:o, s:o}", "name", name, "ifindex",
+			 number(attachment->ifindex), "mode",
 			 attachment->native ? "native" : "generic", "dispatcher",
 			 attachment->dispatcher, "running", attach_interface_runs(attachment->name),
 			 "lost", number(attachment->lost), "turned_off", off, "warnings", warnings);
@@ -395,12 +399,14 @@ json_t *api_service_json(const struct api *api, const struct service *service)
 
 /* ---- backends ---- */
 
+/* A name may be any bytes: one that is no text would cost the whole answer. */
 static const char *interface_name(struct api *api, uint32_t ifindex)
 {
 	if (ifindex == api->named_ifindex)
 		return api->named;
 	if (!if_indextoname(ifindex, api->named))
 		snprintf(api->named, sizeof(api->named), "if%u", ifindex);
+	make_printable(api->named, false);
 	api->named_ifindex = ifindex;
 	return api->named;
 }

@@ -26,6 +26,7 @@
 #include "programs.h"
 
 #define DEVICES_MAX 64
+#define ASKERS_MAX  64   /* that wait at the socket of a device */
 #define FOUND_MS    1000 /* what was found of a VIP holds so long: thousands of checks ask */
 #define FOUND_VIPS  1024
 #define OUTER_TTL   64
@@ -286,7 +287,7 @@ static int take_name(uint32_t ifindex)
 
 	if (fd < 0)
 		return -errno;
-	if (!bind(fd, (struct sockaddr *)&name, length) && !listen(fd, 1))
+	if (!bind(fd, (struct sockaddr *)&name, length) && !listen(fd, ASKERS_MAX))
 		return fd;
 	rc = -errno;
 	close(fd);
@@ -308,14 +309,29 @@ static bool name_is_of_lbd(uint32_t ifindex)
 	return known && (!owner.uid || owner.uid == geteuid());
 }
 
+/* Those who asked know by now who has the device. Of a socket at which too many wait nobody could
+ * learn that. */
+static void dismiss_askers(int lock)
+{
+	int fd = 0;
+
+	for (unsigned i = 0; i <= ASKERS_MAX && fd >= 0; i++) {
+		fd = accept4(lock, NULL, NULL, SOCK_CLOEXEC);
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
 /* Two lbds would send each other's checks to the wrong backends. 0; -EBUSY: the device is another
- * lbd's, which is asked who it is once: nobody reads its socket. */
+ * lbd's, which is asked who it is once. */
 static int claim(struct device *device)
 {
 	int fd;
 
-	if (device->lock >= 0)
+	if (device->lock >= 0) {
+		dismiss_askers(device->lock);
 		return 0;
+	}
 	fd = take_name(device->ifindex);
 	if (fd == -EADDRINUSE) {
 		device->taken = device->taken || name_is_of_lbd(device->ifindex);

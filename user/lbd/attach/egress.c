@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/printable.h"
+
 /* The program runs on the ports of a bond, so it redirects even to the bond itself. */
 static bool sends_back(const struct attachment *from, uint32_t to)
 {
@@ -69,6 +71,7 @@ static bool judge(const struct attach *attach, struct egress *egress,
 	bool changed;
 
 	find_fault(attach, egress, said, why);
+	make_printable(why, false); /* it may name a device */
 	changed = strcmp(egress->why, why) != 0;
 	memcpy(egress->why, why, sizeof(why));
 	return changed;

@@ -96,9 +96,11 @@ static void read_services(const struct config_place *at, const struct raw_client
 static void read_client(const struct config_place *at, const struct raw_client *raw,
 			const struct config_api *api, struct config_client *client)
 {
-	if (!raw->token == !raw->certificate)
-		config_complain_missing(at, raw->token ? "certificate" : "token",
-					"expected either token or certificate");
+	if (raw->token && raw->certificate)
+		config_complain(at, "certificate", raw->certificate,
+				"beside token: expected either token or certificate");
+	else if (!raw->token && !raw->certificate)
+		config_complain_missing(at, "token", "expected either token or certificate");
 	else if (raw->token)
 		read_token(at, raw->token, api, client);
 	else

@@ -218,7 +218,7 @@ static void check_backend_port(const struct config_place *at, const char *key, c
 	bool any = own->port && !strcmp(own->port, "any");
 
 	if (text && (service->forward != LB_FORWARD_NAT || any))
-		config_complain(at, key, text, config_why_no_port(service));
+		config_complain(at, key, text, "%s", config_why_no_port(service));
 }
 
 const char *config_refuses_family(const struct config_service *service, uint8_t family)

@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/duration.h"
 #include "common/log.h"
+#include "common/printable.h"
 #include "common/remark.h"
 #include "failure.h"
 #include "member.h"
@@ -577,6 +578,8 @@ void health_aim(const struct health_check *check, struct health_aim *ret)
 {
 	for (unsigned i = 0; i < check->members_count; i++)
 		member_aim(&check->members[i], ret);
+	/* names of devices may be any bytes, and a character may be cut: JSON takes text alone */
+	make_printable(ret->why, false);
 }
 
 void health_remove(struct health_check *check)

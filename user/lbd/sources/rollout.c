@@ -57,6 +57,7 @@ int rollout_set(struct rollout *rollout, const char *node, enum rollout_progress
 	*to = (struct rollout_node){.progress = progress};
 	snprintf(to->name, sizeof(to->name), "%s", node);
 	snprintf(to->why, sizeof(to->why), "%s", why);
+	make_printable(to->why, false); /* JSON takes no part of a character */
 	return 0;
 }
 
@@ -76,14 +77,11 @@ static int read_node(const char *name, const json_t *node, struct rollout *rollo
 {
 	const char *why = json_string_value(json_object_get(node, "why"));
 	enum rollout_progress progress;
-	char text[ROLLOUT_WHY];
 
 	if (!*name || strlen(name) > CONFIG_NODE_TEXT ||
 	    parse_progress(json_string_value(json_object_get(node, "state")), &progress))
 		return -EINVAL;
-	snprintf(text, sizeof(text), "%s", why ? why : "");
-	make_printable(text, false);
-	return rollout_set(rollout, name, progress, text);
+	return rollout_set(rollout, name, progress, why ? why : "");
 }
 
 static int read_record(const json_t *root, struct rollout *ret)
@@ -169,6 +167,7 @@ static bool is_stopped(const struct rollout *rollout, const char *live, char why
 				 node->name);
 		else
 			continue;
+		make_printable(why, false);
 		return true;
 	}
 	return false;
@@ -191,6 +190,7 @@ static bool tell_of_stop(const struct rollout_view *view, char why[ROLLOUT_WHY])
 	if (!is_stopped(view->rollout, view->live, stopped))
 		return false;
 	snprintf(why, ROLLOUT_WHY, "the rollout is stopped: %.200s", stopped);
+	make_printable(why, false);
 	return true;
 }
 
@@ -231,6 +231,7 @@ enum rollout_step rollout_decide(const struct rollout_view *view, char why[ROLLO
 	if (self->progress == ROLLOUT_FAILED) {
 		snprintf(why, ROLLOUT_WHY, "the rollout is stopped: %.64s: %.150s", self->name,
 			 self->why);
+		make_printable(why, false);
 		return ROLLOUT_REST;
 	}
 	if (view->in_force)
