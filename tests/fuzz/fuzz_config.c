@@ -151,7 +151,8 @@ static void check_nat(const struct config *config, const struct config_service *
 		const struct config_backend *backend = &service->backends[i];
 
 		require((nat && service->port) || !backend->port, "port %u", backend->port);
-		require(config_real_port(service, backend->port) == (nat ? real_of(service, backend) : 0),
+		require(config_real_port(service, backend->port) ==
+			    (nat ? real_of(service, backend) : 0),
 			"%s: real %u", service->name, i);
 		if (!nat)
 			continue;

@@ -94,12 +94,12 @@ static void scene_set(struct scene *scene, const char *text)
 						      .backends_count = config->backends_count};
 		for (unsigned j = 0; j < config->backends_count; j++) {
 			scene->lists[i][j] = &scene->backends[i][j];
-			scene->backends[i][j] =
-			    (struct backend){.service = &scene->services[i],
-					     .address = config->backends[j].address,
-					     .port = config_real_port(config, config->backends[j].port),
-					     .hop_found = true,
-					     .hop = {.ifindex = 7 + i}};
+			scene->backends[i][j] = (struct backend){
+			    .service = &scene->services[i],
+			    .address = config->backends[j].address,
+			    .port = config_real_port(config, config->backends[j].port),
+			    .hop_found = true,
+			    .hop = {.ifindex = 7 + i}};
 		}
 	}
 	scene->state.config = scene->config;
