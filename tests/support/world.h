@@ -65,6 +65,9 @@ struct flow {
 	bool orphan;         /* its entry may have been evicted while it was not firm */
 	uint32_t isn;        /* of its SYN */
 	bool doubtful;       /* a forged SYN came before the program had seen the flow */
+	bool syn_forged;     /* the same, and only further ones since */
+	uint32_t forged_isn; /* of the last of them */
+	bool guessed;        /* a packet continued that one, before the owner got one */
 	bool again;          /* its tuple was used before */
 	bool fin;            /* a FIN was sent in its name, by itself or forged */
 	bool forged;         /* a packet was forged in its name since its last one */

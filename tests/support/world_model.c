@@ -10,8 +10,11 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define FIN 0x01
-#define RST 0x04
+#define FIN     0x01
+#define SYN     0x02
+#define RST     0x04
+
+#define GUESSED 65536 /* bytes from a SYN on, in which a packet's sequence number continues it */
 
 void world_fail(struct world *w, const char *format, ...)
 {
@@ -172,9 +175,9 @@ static bool is_bound(const struct world *w, uint32_t number)
 		return false;
 	if (world_is_udp(w, number) && !world_acts(w, ACTOR_UDP_FULL) && w->full_tick)
 		return false;
-	return !flow->doubtful && owner_is_there(w, number) && !is_excused_as_new(w, number) &&
-	       !is_excused_as_closing(w, number) && !is_excused_as_colliding(w, number) &&
-	       !is_excused_as_orphan(w, number);
+	return !flow->doubtful && !flow->guessed && owner_is_there(w, number) &&
+	       !is_excused_as_new(w, number) && !is_excused_as_closing(w, number) &&
+	       !is_excused_as_colliding(w, number) && !is_excused_as_orphan(w, number);
 }
 
 /* Where all flows are tracked and nothing changed, a silence longer than the idle timeout ends no
@@ -308,6 +311,7 @@ static void begin_flow(struct world *w, uint32_t number, int to)
 	struct flow *flow = &w->flows[number];
 
 	flow->firm = flow->doubtful = flow->fin = flow->orphan = false;
+	flow->syn_forged = flow->guessed = false;
 	flow->closing = 0;
 	flow->unplaced = w->full_tick == w->at;
 	flow->opened = w->at;
@@ -379,6 +383,7 @@ static void go_on(struct world *w, uint32_t number, int to)
 	/* if its entry was evicted meanwhile, only its slot leads to this backend, for now */
 	if (!flow->fin && !(flow->closing && evicted_since(w, flow->closing)))
 		flow->closing = 0;
+	flow->guessed = false;
 	flow->served = w->at;
 	note_answer(w, flow, to);
 }
@@ -391,16 +396,29 @@ static void note_closing(const struct world *w, struct flow *flow, uint8_t tcp_f
 	flow->fin |= tcp_flags & FIN;
 }
 
+/* Excused: the flow's next packet, or another forged one, continues the number of a forged SYN. A
+ * forger who does not know the flow's number hits that once in 2^32 / GUESSED. It excuses the
+ * packets up to the flow's own next one: the program has seen the flow then. */
+static void note_guess(struct flow *flow, const struct shot *shot)
+{
+	if (!flow->syn_forged || shot->tcp_flags & SYN)
+		return;
+	flow->guessed |= ntohl(shot->seq) - flow->forged_isn - 1 < GUESSED;
+	flow->syn_forged = false;
+}
+
 static void check_forged(struct world *w, uint32_t number, int to, enum shot_kind kind,
-			 uint8_t tcp_flags)
+			 const struct shot *shot)
 {
 	struct flow *flow = &w->flows[number];
 
 	w->forged++;
 	flow->forged = true;
-	note_closing(w, flow, tcp_flags);
+	note_closing(w, flow, shot->tcp_flags);
 	if (kind == SHOT_FORGED_SYN && !is_known(w, number)) {
 		flow->doubtful |= !shows_forged_syn(w, number);
+		flow->syn_forged = true;
+		flow->forged_isn = ntohl(shot->seq);
 		return;
 	}
 	if (is_bound(w, number))
@@ -441,15 +459,16 @@ static void check_own(struct world *w, uint32_t number, int to, enum shot_kind k
 	}
 }
 
-static void check(struct world *w, const struct pending *pending, uint8_t tcp_flags, int to,
+static void check(struct world *w, const struct pending *pending, const struct shot *shot, int to,
 		  const bool *learning)
 {
 	struct flow *flow = &w->flows[pending->flow];
 
+	note_guess(flow, shot);
 	switch (pending->kind) {
 	case SHOT_FORGED:
 	case SHOT_FORGED_SYN:
-		check_forged(w, pending->flow, to, pending->kind, tcp_flags);
+		check_forged(w, pending->flow, to, pending->kind, shot);
 		flow->heard = w->at;
 		flow->went = to;
 		return;
@@ -516,15 +535,16 @@ void world_fire(struct world *w)
 		learning[i] = w->sequence->service[i].udp && any_slot_learns(w, i);
 	for (unsigned i = 0; i < w->pending_count && !w->failure[0]; i++) {
 		const struct pending *pending = &w->pending[i];
+		const struct shot *shot = &w->batch->shots[i];
 		int to;
 
-		w->at = w->batch->shots[i].tick;
+		w->at = shot->tick;
 		w->guilty = pending->flow;
-		to = destination(w, pending, &w->batch->shots[i]);
+		to = destination(w, pending, shot);
 		if (pending->kind == SHOT_FLOOD)
 			continue;
-		world_trace_packet(w, pending, &w->batch->shots[i]);
-		check(w, pending, w->batch->shots[i].tcp_flags, to, learning);
+		world_trace_packet(w, pending, shot);
+		check(w, pending, shot, to, learning);
 	}
 	world_check_replies(w);
 	w->packets += w->pending_count + w->replies_count;
