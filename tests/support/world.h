@@ -68,6 +68,7 @@ struct flow {
 	bool syn_forged;     /* the same, and only further ones since */
 	uint32_t forged_isn; /* of the last of them */
 	bool guessed;        /* a packet continued that one, before the owner got one */
+	bool crossed;        /* a packet of another tuple with its hash came in its handshake */
 	bool again;          /* its tuple was used before */
 	bool fin;            /* a FIN was sent in its name, by itself or forged */
 	bool forged;         /* a packet was forged in its name since its last one */
@@ -167,6 +168,9 @@ void world_trace(const struct world *w);
 /* world_flows.c */
 unsigned world_service_of(const struct world *w, uint32_t flow);
 struct lb_tuple world_tuple(const struct world *w, uint32_t flow);
+/* Of a packet to this service from this client and port. */
+struct lb_tuple world_tuple_from(const struct world *w, unsigned service, __be32 client,
+				 __be16 port);
 uint16_t world_port_of(const struct world *w, uint32_t flow);
 uint32_t world_client_of(uint32_t flow);
 /* The longest silence, in ticks, that does not end the flow. */

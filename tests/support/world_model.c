@@ -149,13 +149,15 @@ static bool is_excused_as_closing(const struct world *w, uint32_t number)
 	       evicted_since(w, flow->closing);
 }
 
-/* Excused: where hashes collide, a flow without a place may match the entry of a later one; and the
- * FIN of another flow makes the entry of both one that a full table evicts. */
+/* Excused: where hashes collide, a flow without a place may match the entry of a later one; the
+ * FIN of another flow makes the entry of both one that a full table evicts; and a packet of another
+ * one in a handshake shows, by its number, that the entry is not of its own flow. */
 static bool is_excused_as_colliding(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
 
-	return w->batch->narrow && (flow->unplaced || evicted_since(w, flow->opened));
+	return w->batch->narrow &&
+	       (flow->unplaced || flow->crossed || evicted_since(w, flow->opened));
 }
 
 /* Excused: the handshake's entry was evicted. The flow goes on by its slot, as an older one; while
@@ -213,12 +215,16 @@ static bool is_known(const struct world *w, uint32_t number)
 	return !changed_since(w, number, flow->last) && !pressed_since(w, flow->last);
 }
 
+static uint64_t hash_of(const struct world *w, const struct lb_tuple *tuple)
+{
+	return lb_flow_hash(tuple, &w->batch->owner->maps.settings->key);
+}
+
 static uint32_t syn_place(const struct world *w, uint32_t number)
 {
 	const struct lb_tuple tuple = world_tuple(w, number);
 
-	return (uint32_t)lb_flow_hash(&tuple, &w->batch->owner->maps.settings->key) &
-	       (BATCH_SYNS - 1);
+	return (uint32_t)hash_of(w, &tuple) & (BATCH_SYNS - 1);
 }
 
 static bool shares_syn(const struct world *w, uint32_t number)
@@ -311,7 +317,7 @@ static void begin_flow(struct world *w, uint32_t number, int to)
 	struct flow *flow = &w->flows[number];
 
 	flow->firm = flow->doubtful = flow->fin = flow->orphan = false;
-	flow->syn_forged = flow->guessed = false;
+	flow->syn_forged = flow->guessed = flow->crossed = false;
 	flow->closing = 0;
 	flow->unplaced = w->full_tick == w->at;
 	flow->opened = w->at;
@@ -405,6 +411,25 @@ static void note_guess(struct flow *flow, const struct shot *shot)
 		return;
 	flow->guessed |= ntohl(shot->seq) - flow->forged_isn - 1 < GUESSED;
 	flow->syn_forged = false;
+}
+
+/* Notes which other flows are in a handshake while this packet, which has their hash, comes. */
+static void note_crossing(struct world *w, const struct pending *pending, const struct shot *shot)
+{
+	const struct lb_tuple tuple =
+	    world_tuple_from(w, pending->service, shot->client, shot->port);
+
+	for (unsigned i = 0; i < w->sequence->flows_count; i++) {
+		uint32_t number = w->sequence->flows[i];
+		struct flow *flow = &w->flows[number];
+		struct lb_tuple other;
+
+		if (number == pending->flow || flow->phase != FLOW_OPENING)
+			continue;
+		other = world_tuple(w, number);
+		flow->crossed |=
+		    BATCH_NARROW(hash_of(w, &other)) == BATCH_NARROW(hash_of(w, &tuple));
+	}
 }
 
 static void check_forged(struct world *w, uint32_t number, int to, enum shot_kind kind,
@@ -541,6 +566,8 @@ void world_fire(struct world *w)
 		w->at = shot->tick;
 		w->guilty = pending->flow;
 		to = destination(w, pending, shot);
+		if (w->batch->narrow)
+			note_crossing(w, pending, shot);
 		if (pending->kind == SHOT_FLOOD)
 			continue;
 		world_trace_packet(w, pending, shot);
