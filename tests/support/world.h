@@ -132,6 +132,7 @@ struct world {
 	uint32_t flood_tick;      /* of this flood, from 0 */
 	uint32_t flooded;         /* the last tick with a flood; 0: none yet */
 	uint32_t deaths[WORLD_BACKENDS], removals[WORLD_BACKENDS];
+	uint32_t undated[WORLD_BACKENDS]; /* the last death after which an lbd ended: 1, 2, ... */
 	struct flow flows[SEQUENCE_FLOWS];
 	struct pending pending[BATCH_MOST];
 	unsigned pending_count;

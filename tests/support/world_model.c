@@ -109,10 +109,22 @@ static bool pressed_since(const struct world *w, uint32_t tick)
 
 /* ---- which flows must be on their backend ---- */
 
+/* Whether the last packet's backend, which died since, gets the flow again when it is back.
+ * Excused: while a ring changes size, its dead keepers are replaced at once. And where the table
+ * was full, a flow that began meanwhile may have no place either, and stays where it went. An lbd
+ * that finds a backend dead does not know since when: for it, the table was full meanwhile if it
+ * ever was. */
+static bool is_kept_for(const struct world *w, uint32_t number, int backend)
+{
+	const struct flow *flow = &w->flows[number];
+
+	return world_acts(w, ACTOR_RETURN) && !w->batch->narrow &&
+	       !w->resized[world_service_of(w, number)] && !pressed_since(w, flow->opened) &&
+	       !(w->full_tick && w->undated[backend] > flow->deaths);
+}
+
 /* A backend that died gets a flow again if it is back within an idle timeout of the last packet
- * that it got of the flow. Excused: while a ring changes size, its dead keepers are replaced at
- * once. And where the table was full, a flow that began meanwhile may have no place either, and
- * stays where it went. */
+ * that it got of the flow. */
 static bool owner_is_there(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
@@ -120,8 +132,7 @@ static bool owner_is_there(const struct world *w, uint32_t number)
 	if (!is_usable(w, flow->owner) || flow->removals != w->removals[flow->owner])
 		return false;
 	return flow->deaths == w->deaths[flow->owner] ||
-	       (world_acts(w, ACTOR_RETURN) && !w->batch->narrow &&
-		!w->resized[world_service_of(w, number)] && !pressed_since(w, flow->opened) &&
+	       (is_kept_for(w, number, flow->owner) &&
 		w->at - flow->served <= world_patience(w, number));
 }
 
@@ -329,15 +340,15 @@ static void begin_flow(struct world *w, uint32_t number, int to)
 }
 
 /* Excused: the entry of an embryonic flow may be evicted; a SYN that is repeated after the service
- * changed, or after the table got room for it, counts as a new one; and while a ring changes size,
- * its dead keepers are replaced at once. */
+ * changed, or after the table got room for it, counts as a new one; and a backend that died may be
+ * superseded. */
 static bool is_excused_in_handshake(const struct world *w, uint32_t number, enum shot_kind kind)
 {
 	const struct flow *flow = &w->flows[number];
 
 	if (!is_usable(w, flow->answered) || flow->removals != w->removals[flow->answered] ||
 	    (flow->deaths != w->deaths[flow->answered] &&
-	     (!world_acts(w, ACTOR_RETURN) || w->resized[world_service_of(w, number)])) ||
+	     !is_kept_for(w, number, flow->answered)) ||
 	    evicted_since(w, flow->opened) || w->batch->narrow)
 		return true;
 	return kind == SHOT_SYN_REPEATED &&
