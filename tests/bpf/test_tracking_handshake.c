@@ -94,6 +94,19 @@ LB_TEST(a_syn_forged_for_an_older_flow_that_was_silent_moves_it_not)
 	assert_int_equal(rig_tcp_seq(&r, 2, ACK | PSH, 2000), A); /* before the SYN */
 }
 
+/* README.md, "Limits": the number of a forged SYN is guessed well enough once in 2^16 times. */
+LB_TEST(a_forged_syn_gets_the_next_packet_only_from_a_number_in_the_64_kib_before_it)
+{
+	const uint32_t before_wrap = 0xffff8000;
+	struct rig r = RIG();
+
+	rig_set_slots(&r, B, A, T | L);
+	assert_int_equal(rig_tcp_seq(&r, 1, SYN, before_wrap), B);
+	assert_int_equal(rig_tcp_seq(&r, 1, ACK, before_wrap + 65536), B);
+	assert_int_equal(rig_tcp_seq(&r, 2, SYN, before_wrap), B);
+	assert_int_equal(rig_tcp_seq(&r, 2, ACK, before_wrap + 65537), A);
+}
+
 /* The numbers of SYNs are noted in slots in transition alone. */
 LB_TEST(the_number_of_an_earlier_syn_says_nothing_of_a_handshake)
 {

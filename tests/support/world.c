@@ -189,10 +189,21 @@ static void pass(struct world *w, const struct step *step)
 	}
 }
 
-static void take_over(struct world *w)
+static void end_lbd(struct world *w)
 {
+	for (unsigned i = 0; i < WORLD_BACKENDS; i++) {
+		const struct dp_backend *backend = world_backend(w, i);
+
+		if (backend && !backend->usable)
+			w->undated[i] = w->deaths[i];
+	}
 	dataplane_close(w->dp);
 	w->dp = NULL;
+}
+
+static void take_over(struct world *w)
+{
+	end_lbd(w);
 	commit(w);
 }
 
@@ -202,8 +213,7 @@ static void go_away(struct world *w, const struct step *step)
 {
 	uint32_t ticks = step->value < LONG_ABSENCE ? step->value : ABSENCE_EDGE;
 
-	dataplane_close(w->dp);
-	w->dp = NULL;
+	end_lbd(w);
 	for (uint32_t i = 0; i < ticks && !w->failure[0]; i++)
 		world_tick(w, step->seed + i);
 	if (step->value < LONG_ABSENCE || w->failure[0])

@@ -65,6 +65,10 @@ struct flow {
 	bool orphan;         /* its entry may have been evicted while it was not firm */
 	uint32_t isn;        /* of its SYN */
 	bool doubtful;       /* a forged SYN came before the program had seen the flow */
+	bool syn_forged;     /* the same, and only further ones since */
+	uint32_t forged_isn; /* of the last of them */
+	bool guessed;        /* a packet continued that one, before the owner got one */
+	bool crossed;        /* a packet of another tuple with its hash came in its handshake */
 	bool again;          /* its tuple was used before */
 	bool fin;            /* a FIN was sent in its name, by itself or forged */
 	bool forged;         /* a packet was forged in its name since its last one */
@@ -131,6 +135,7 @@ struct world {
 	uint32_t flood_tick;      /* of this flood, from 0 */
 	uint32_t flooded;         /* the last tick with a flood; 0: none yet */
 	uint32_t deaths[WORLD_BACKENDS], removals[WORLD_BACKENDS];
+	uint32_t undated[WORLD_BACKENDS]; /* the last death after which an lbd ended: 1, 2, ... */
 	struct flow flows[SEQUENCE_FLOWS];
 	struct pending pending[BATCH_MOST];
 	unsigned pending_count;
@@ -167,6 +172,9 @@ void world_trace(const struct world *w);
 /* world_flows.c */
 unsigned world_service_of(const struct world *w, uint32_t flow);
 struct lb_tuple world_tuple(const struct world *w, uint32_t flow);
+/* Of a packet to this service from this client and port. */
+struct lb_tuple world_tuple_from(const struct world *w, unsigned service, __be32 client,
+				 __be16 port);
 uint16_t world_port_of(const struct world *w, uint32_t flow);
 uint32_t world_client_of(uint32_t flow);
 /* The longest silence, in ticks, that does not end the flow. */

@@ -44,18 +44,24 @@ uint32_t world_client_of(uint32_t flow)
 	return 0x0b000000 + flow / 4;
 }
 
-struct lb_tuple world_tuple(const struct world *w, uint32_t flow)
+struct lb_tuple world_tuple_from(const struct world *w, unsigned number, __be32 client, __be16 port)
 {
-	const struct dp_service *service = &w->want[world_service_of(w, flow)].service;
+	const struct dp_service *service = &w->want[number].service;
 	struct lb_tuple tuple = {.protocol = service->protocol, .family = service->vip.family};
-	__be16 ports[2] = {htons(world_port_of(w, flow)), htons(service->port)};
+	__be16 ports[2] = {port, htons(service->port)};
 	bool v6 = tuple.family == 6;
 
 	tuple.client[0] = v6 ? htonl(0x20010db8) : 0;
-	tuple.client[v6 ? 3 : 0] = htonl(world_client_of(flow));
+	tuple.client[v6 ? 3 : 0] = client;
 	memcpy(tuple.vip, service->vip.bytes, v6 ? 16 : 4);
 	memcpy(&tuple.ports, ports, sizeof(ports));
 	return tuple;
+}
+
+struct lb_tuple world_tuple(const struct world *w, uint32_t flow)
+{
+	return world_tuple_from(w, world_service_of(w, flow), htonl(world_client_of(flow)),
+				htons(world_port_of(w, flow)));
 }
 
 /* The bytes that a flow has sent when its handshake is over: more than any first window. */

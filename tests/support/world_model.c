@@ -10,8 +10,11 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define FIN 0x01
-#define RST 0x04
+#define FIN     0x01
+#define SYN     0x02
+#define RST     0x04
+
+#define GUESSED 65536 /* bytes from a SYN on, in which a packet's sequence number continues it */
 
 void world_fail(struct world *w, const char *format, ...)
 {
@@ -106,10 +109,22 @@ static bool pressed_since(const struct world *w, uint32_t tick)
 
 /* ---- which flows must be on their backend ---- */
 
+/* Whether the last packet's backend, which died since, gets the flow again when it is back.
+ * Excused: while a ring changes size, its dead keepers are replaced at once. And where the table
+ * was full, a flow that began meanwhile may have no place either, and stays where it went. An lbd
+ * that finds a backend dead does not know since when: for it, the table was full meanwhile if it
+ * ever was. */
+static bool is_kept_for(const struct world *w, uint32_t number, int backend)
+{
+	const struct flow *flow = &w->flows[number];
+
+	return world_acts(w, ACTOR_RETURN) && !w->batch->narrow &&
+	       !w->resized[world_service_of(w, number)] && !pressed_since(w, flow->opened) &&
+	       !(w->full_tick && w->undated[backend] > flow->deaths);
+}
+
 /* A backend that died gets a flow again if it is back within an idle timeout of the last packet
- * that it got of the flow. Excused: while a ring changes size, its dead keepers are replaced at
- * once. And where the table was full, a flow that began meanwhile may have no place either, and
- * stays where it went. */
+ * that it got of the flow. */
 static bool owner_is_there(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
@@ -117,8 +132,7 @@ static bool owner_is_there(const struct world *w, uint32_t number)
 	if (!is_usable(w, flow->owner) || flow->removals != w->removals[flow->owner])
 		return false;
 	return flow->deaths == w->deaths[flow->owner] ||
-	       (world_acts(w, ACTOR_RETURN) && !w->batch->narrow &&
-		!w->resized[world_service_of(w, number)] && !pressed_since(w, flow->opened) &&
+	       (is_kept_for(w, number, flow->owner) &&
 		w->at - flow->served <= world_patience(w, number));
 }
 
@@ -146,13 +160,15 @@ static bool is_excused_as_closing(const struct world *w, uint32_t number)
 	       evicted_since(w, flow->closing);
 }
 
-/* Excused: where hashes collide, a flow without a place may match the entry of a later one; and the
- * FIN of another flow makes the entry of both one that a full table evicts. */
+/* Excused: where hashes collide, a flow without a place may match the entry of a later one; the
+ * FIN of another flow makes the entry of both one that a full table evicts; and a packet of another
+ * one in a handshake shows, by its number, that the entry is not of its own flow. */
 static bool is_excused_as_colliding(const struct world *w, uint32_t number)
 {
 	const struct flow *flow = &w->flows[number];
 
-	return w->batch->narrow && (flow->unplaced || evicted_since(w, flow->opened));
+	return w->batch->narrow &&
+	       (flow->unplaced || flow->crossed || evicted_since(w, flow->opened));
 }
 
 /* Excused: the handshake's entry was evicted. The flow goes on by its slot, as an older one; while
@@ -172,9 +188,9 @@ static bool is_bound(const struct world *w, uint32_t number)
 		return false;
 	if (world_is_udp(w, number) && !world_acts(w, ACTOR_UDP_FULL) && w->full_tick)
 		return false;
-	return !flow->doubtful && owner_is_there(w, number) && !is_excused_as_new(w, number) &&
-	       !is_excused_as_closing(w, number) && !is_excused_as_colliding(w, number) &&
-	       !is_excused_as_orphan(w, number);
+	return !flow->doubtful && !flow->guessed && owner_is_there(w, number) &&
+	       !is_excused_as_new(w, number) && !is_excused_as_closing(w, number) &&
+	       !is_excused_as_colliding(w, number) && !is_excused_as_orphan(w, number);
 }
 
 /* Where all flows are tracked and nothing changed, a silence longer than the idle timeout ends no
@@ -210,12 +226,16 @@ static bool is_known(const struct world *w, uint32_t number)
 	return !changed_since(w, number, flow->last) && !pressed_since(w, flow->last);
 }
 
+static uint64_t hash_of(const struct world *w, const struct lb_tuple *tuple)
+{
+	return lb_flow_hash(tuple, &w->batch->owner->maps.settings->key);
+}
+
 static uint32_t syn_place(const struct world *w, uint32_t number)
 {
 	const struct lb_tuple tuple = world_tuple(w, number);
 
-	return (uint32_t)lb_flow_hash(&tuple, &w->batch->owner->maps.settings->key) &
-	       (BATCH_SYNS - 1);
+	return (uint32_t)hash_of(w, &tuple) & (BATCH_SYNS - 1);
 }
 
 static bool shares_syn(const struct world *w, uint32_t number)
@@ -308,6 +328,7 @@ static void begin_flow(struct world *w, uint32_t number, int to)
 	struct flow *flow = &w->flows[number];
 
 	flow->firm = flow->doubtful = flow->fin = flow->orphan = false;
+	flow->syn_forged = flow->guessed = flow->crossed = false;
 	flow->closing = 0;
 	flow->unplaced = w->full_tick == w->at;
 	flow->opened = w->at;
@@ -319,15 +340,15 @@ static void begin_flow(struct world *w, uint32_t number, int to)
 }
 
 /* Excused: the entry of an embryonic flow may be evicted; a SYN that is repeated after the service
- * changed, or after the table got room for it, counts as a new one; and while a ring changes size,
- * its dead keepers are replaced at once. */
+ * changed, or after the table got room for it, counts as a new one; and a backend that died may be
+ * superseded. */
 static bool is_excused_in_handshake(const struct world *w, uint32_t number, enum shot_kind kind)
 {
 	const struct flow *flow = &w->flows[number];
 
 	if (!is_usable(w, flow->answered) || flow->removals != w->removals[flow->answered] ||
 	    (flow->deaths != w->deaths[flow->answered] &&
-	     (!world_acts(w, ACTOR_RETURN) || w->resized[world_service_of(w, number)])) ||
+	     !is_kept_for(w, number, flow->answered)) ||
 	    evicted_since(w, flow->opened) || w->batch->narrow)
 		return true;
 	return kind == SHOT_SYN_REPEATED &&
@@ -379,6 +400,7 @@ static void go_on(struct world *w, uint32_t number, int to)
 	/* if its entry was evicted meanwhile, only its slot leads to this backend, for now */
 	if (!flow->fin && !(flow->closing && evicted_since(w, flow->closing)))
 		flow->closing = 0;
+	flow->guessed = false;
 	flow->served = w->at;
 	note_answer(w, flow, to);
 }
@@ -391,6 +413,36 @@ static void note_closing(const struct world *w, struct flow *flow, uint8_t tcp_f
 	flow->fin |= tcp_flags & FIN;
 }
 
+/* Excused: the flow's next packet, or another forged one, continues the number of a forged SYN. A
+ * forger who does not know the flow's number hits that once in 2^32 / GUESSED. It excuses the
+ * packets up to the flow's own next one: the program has seen the flow then. */
+static void note_guess(struct flow *flow, const struct shot *shot)
+{
+	if (!flow->syn_forged || shot->tcp_flags & SYN)
+		return;
+	flow->guessed |= ntohl(shot->seq) - flow->forged_isn - 1 < GUESSED;
+	flow->syn_forged = false;
+}
+
+/* Notes which other flows are in a handshake while this packet, which has their hash, comes. */
+static void note_crossing(struct world *w, const struct pending *pending, const struct shot *shot)
+{
+	const struct lb_tuple tuple =
+	    world_tuple_from(w, pending->service, shot->client, shot->port);
+
+	for (unsigned i = 0; i < w->sequence->flows_count; i++) {
+		uint32_t number = w->sequence->flows[i];
+		struct flow *flow = &w->flows[number];
+		struct lb_tuple other;
+
+		if (number == pending->flow || flow->phase != FLOW_OPENING)
+			continue;
+		other = world_tuple(w, number);
+		flow->crossed |=
+		    BATCH_NARROW(hash_of(w, &other)) == BATCH_NARROW(hash_of(w, &tuple));
+	}
+}
+
 void world_note_forged(struct world *w, uint32_t number, uint8_t tcp_flags)
 {
 	struct flow *flow = &w->flows[number];
@@ -401,13 +453,15 @@ void world_note_forged(struct world *w, uint32_t number, uint8_t tcp_flags)
 }
 
 static void check_forged(struct world *w, uint32_t number, int to, enum shot_kind kind,
-			 uint8_t tcp_flags)
+			 const struct shot *shot)
 {
 	struct flow *flow = &w->flows[number];
 
-	world_note_forged(w, number, tcp_flags);
+	world_note_forged(w, number, shot->tcp_flags);
 	if (kind == SHOT_FORGED_SYN && !is_known(w, number)) {
 		flow->doubtful |= !shows_forged_syn(w, number);
+		flow->syn_forged = true;
+		flow->forged_isn = ntohl(shot->seq);
 		return;
 	}
 	if (is_bound(w, number))
@@ -448,15 +502,16 @@ static void check_own(struct world *w, uint32_t number, int to, enum shot_kind k
 	}
 }
 
-static void check(struct world *w, const struct pending *pending, uint8_t tcp_flags, int to,
+static void check(struct world *w, const struct pending *pending, const struct shot *shot, int to,
 		  const bool *learning)
 {
 	struct flow *flow = &w->flows[pending->flow];
 
+	note_guess(flow, shot);
 	switch (pending->kind) {
 	case SHOT_FORGED:
 	case SHOT_FORGED_SYN:
-		check_forged(w, pending->flow, to, pending->kind, tcp_flags);
+		check_forged(w, pending->flow, to, pending->kind, shot);
 		flow->heard = w->at;
 		flow->went = to;
 		return;
@@ -523,15 +578,18 @@ void world_fire(struct world *w)
 		learning[i] = w->sequence->service[i].udp && any_slot_learns(w, i);
 	for (unsigned i = 0; i < w->pending_count && !w->failure[0]; i++) {
 		const struct pending *pending = &w->pending[i];
+		const struct shot *shot = &w->batch->shots[i];
 		int to;
 
-		w->at = w->batch->shots[i].tick;
+		w->at = shot->tick;
 		w->guilty = pending->flow;
-		to = destination(w, pending, &w->batch->shots[i]);
+		to = destination(w, pending, shot);
+		if (w->batch->narrow)
+			note_crossing(w, pending, shot);
 		if (pending->kind == SHOT_FLOOD)
 			continue;
-		world_trace_packet(w, pending, &w->batch->shots[i]);
-		check(w, pending, w->batch->shots[i].tcp_flags, to, learning);
+		world_trace_packet(w, pending, shot);
+		check(w, pending, shot, to, learning);
 	}
 	world_check_replies(w);
 	w->packets += w->pending_count + w->replies_count;

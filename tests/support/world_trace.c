@@ -27,7 +27,10 @@ void world_trace_packet(const struct world *w, const struct pending *pending,
 
 	if (!w->trace || pending->flow != w->traced)
 		return;
-	fprintf(w->trace, "    tick %u: flow %u %s: ", w->at, pending->flow, kinds[pending->kind]);
+	fprintf(w->trace, "    tick %u: flow %u %s", w->at, pending->flow, kinds[pending->kind]);
+	if (!world_is_udp(w, pending->flow))
+		fprintf(w->trace, ", number %u", ntohl(shot->seq));
+	fprintf(w->trace, ": ");
 	if (shot->verdict == XDP_TX)
 		fprintf(w->trace, "to backend %u\n",
 			(ntohl(shot->outer_dst) & 0xff) % SEQUENCE_BACKENDS);
