@@ -37,13 +37,16 @@ static struct rig tracking_rig(void)
 /* A reply to a client (a source port), as it comes from the backend. */
 static void reply_seq(struct rig *r, int backend, int client, int flags, uint32_t seq)
 {
+	struct in_addr source;
+
 	packet_build(&r->f->in, PKT(ETH(.src = FIXTURE_MAC_BACKEND),
 				    IP4(.src = reals[backend], .dst = r->client),
 				    TCP(.sport = REAL_PORT, .dport = client, .flags = flags,
 					.seq = seq, .ack = RIG_ISN + 1)));
 	fixture_send(r->f);
 	assert_int_equal(r->f->verdict, XDP_TX);
-	assert_string_equal(inet_ntoa(*(struct in_addr *)(r->f->out.data + 14 + 12)), RIG_VIP);
+	memcpy(&source, r->f->out.data + 14 + 12, sizeof(source));
+	assert_string_equal(inet_ntoa(source), RIG_VIP);
 }
 
 static void reply(struct rig *r, int backend, int client, int flags)
