@@ -255,7 +255,10 @@ lab_with_many_services() {
 	for i in $(seq 10); do
 		in_ns b2 ip addr add "10.0.0.$((100 + i))/24" dev eth0
 	done
-	in_ns b2 "$BUILD/lbctl" backend-host setup --iface eth0 --vip "$VIP4" >/dev/null || return 1
+	for i in 1 2; do
+		in_ns "b$i" "$BUILD/lbctl" backend-host setup --iface eth0 --vip "$VIP4" >/dev/null ||
+			return 1
+	done
 	start_server
 	{
 		lab_config_head

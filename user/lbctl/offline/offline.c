@@ -18,6 +18,7 @@
 #include "common/cleanup.h"
 #include "common/files.h"
 #include "common/pins.h"
+#include "lb_abi.h"
 
 #define FREED_TRIES 100 /* times 10 ms */
 
@@ -190,29 +191,44 @@ static int remove_maps(const struct offline *offline)
 	return rc || !rmdir(maps) ? rc : -errno;
 }
 
-/* Of all loaded programs, in every network namespace; 0: none. */
-static uint32_t find_user(uint32_t settings)
+/* The program that others call through the pinned map `programs`: the map holds it, no interface
+ * has it. 0: none. */
+static uint32_t called_program(const struct offline *offline)
+{
+	const uint32_t place = LB_PROGRAM_TRANSLATE;
+	char path[PATH_MAX];
+	uint32_t id = 0;
+	_cleanup_close_ int fd = -1;
+
+	if (snprintf(path, sizeof(path), "%s/maps/programs", offline->pin) >= (int)sizeof(path))
+		return 0;
+	fd = bpf_obj_get(path);
+	return fd < 0 || bpf_map_lookup_elem(fd, &place, &id) ? 0 : id;
+}
+
+/* Of all loaded programs but `called`, in every network namespace; 0: none. */
+static uint32_t find_user(uint32_t settings, uint32_t called)
 {
 	uint32_t id = 0;
 
 	while (!bpf_prog_get_next_id(id, &id)) {
 		_cleanup_close_ int fd = bpf_prog_get_fd_by_id(id);
 
-		if (fd >= 0 && pins_program_uses(fd, settings))
+		if (fd >= 0 && id != called && pins_program_uses(fd, settings))
 			return id;
 	}
 	return 0;
 }
 
 /* The kernel frees a program that was taken off a moment later. */
-static uint32_t find_lasting_user(uint32_t settings)
+static uint32_t find_lasting_user(uint32_t settings, uint32_t called)
 {
 	const struct timespec rest = {.tv_nsec = 10000000};
 	uint32_t user = 0;
 
 	if (!settings)
 		return 0;
-	for (unsigned i = 0; i < FREED_TRIES && (user = find_user(settings)); i++)
+	for (unsigned i = 0; i < FREED_TRIES && (user = find_user(settings, called)); i++)
 		nanosleep(&rest, NULL);
 	return user;
 }
@@ -226,7 +242,7 @@ int offline_unpin(struct offline *offline, bool *ret, uint32_t *ret_user, struct
 	*ret_user = 0;
 	if (offline->count)
 		return 0;
-	*ret_user = find_lasting_user(pins_settings_id(offline->pin));
+	*ret_user = find_lasting_user(pins_settings_id(offline->pin), called_program(offline));
 	if (*ret_user)
 		return 0;
 	rc = remove_maps(offline);
