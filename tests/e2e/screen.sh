@@ -92,7 +92,7 @@ test_top_filters_sorts_and_helps() {
 	keys v v
 	wait_shows '^web4 10\.0\.0\.12 +up'
 	keys d
-	wait_shows '^forwarded_tx +sent '
+	wait_shows '^martian +dropped '
 	keys d P
 	wait_shows 'PKT/S▼'
 	keys r
