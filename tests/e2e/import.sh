@@ -92,6 +92,10 @@ import() { # STATUS DIALECT FILE [OPTION]...
 		cat "$WORK/imported.yaml"
 	} >"$WORK/lbd.yaml"
 	[ ! -S "$WORK/lbd.sock" ] || stop_lbd TERM || return 1
+	# Each config begins with an empty flow table: a client's port that is used again would go where
+	# its flow of the test before was, which may be a backup.
+	in_ns lb ip link set dev eth0 xdp off
+	rm -rf "/sys/fs/bpf/${LAB:?}"
 	lab_lbd_start || return 1
 	expect "attached" "$(lbctl status --json | json '.interfaces[0].name')" = eth0
 }
