@@ -100,6 +100,12 @@ lab_up() { # BACKENDS [INSIDE_MTU]
 	in_ns router ip -6 route add 2001:db8:5::/64 via 2001:db8:b::2
 }
 
+# What docs/nat.md, "On the balancer", asks of one, for packets that lbd leaves to the kernel. IPv4.
+lab_forwarding_on() { # NODE
+	in_ns "$1" sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 \
+		net.ipv4.conf.eth0.send_redirects=0
+}
+
 # An XDP program on the far end of a veth pair lets it receive what XDP_TX sends: tools/pass.bpf.c.
 lab_takes_xdp_frames() { # INTERFACE of the router
 	bpftool prog load "$BUILD/pass.bpf.o" "/sys/fs/bpf/$LAB-pass" type xdp 2>/dev/null &&

@@ -171,8 +171,7 @@ test_rules_of_ipvs_with_masquerading_forward_to_other_ports() {
 	masquerading_rules >"$WORK/rules"
 	import 0 ipvs "$WORK/rules" --iface eth0 || return 1
 	contains "$(cat "$WORK/left")" "the way of 10.0.0.11 and 1 more to clients must lead through"
-	in_ns lb sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 \
-		net.ipv4.conf.eth0.send_redirects=0
+	lab_forwarding_on lb
 	gateway_is 10.0.0.2
 	all_serve 2 || return 1
 	report=$(traffic load-tcp $VIP4 7001 rate 100 seconds 2)

@@ -522,13 +522,22 @@ lab_note_waits() { # NOTES
 	mv "$1.now" "$1.before"
 }
 
+# The client, the router, the balancer and the backends.
+lab_hosts() {
+	echo client router lb
+	lab_namespaces "^$LAB-b[0-9]" | sed "s/^$LAB-//"
+}
+lab_veths() { # NAMESPACE
+	in_ns "$1" ip -o link show type veth | awk '{ sub("@.*", "", $2); print $2 }'
+}
+
 # A veth with XDP at its other end takes 256 frames, and loses what comes while the CPU that should fetch them has other
 # work, some 50 ms of a load. A port of a router has a queue before it, as each cable has then (Linux 6.16 and later; before,
 # it changes nothing).
 lab_queues() {
 	local ns device
-	for ns in client router lb $(lab_namespaces "^$LAB-b[0-9]" | sed "s/^$LAB-//"); do
-		for device in $(in_ns "$ns" ip -o link show type veth | awk '{ sub("@.*", "", $2); print $2 }'); do
+	for ns in $(lab_hosts); do
+		for device in $(lab_veths "$ns"); do
 			in_ns "$ns" tc qdisc replace dev "$device" root pfifo limit 20000 || return 1
 		done
 	done
@@ -537,7 +546,7 @@ lab_queues() {
 # Frames that a full queue of a veth did not take: it has room for 256 where the other end runs XDP.
 lab_queue_losses() { # NAMESPACE
 	local device
-	for device in $(in_ns "$1" ip -o link show type veth | awk '{ sub("@.*", "", $2); print $2 }'); do
+	for device in $(lab_veths "$1"); do
 		in_ns "$1" ip -s -j link show "$device" | jq -r '.[] | select(.stats64.tx.dropped > 0) |
 			"\(.ifname) had no room for \(.stats64.tx.dropped) frames"'
 		in_ns "$1" ethtool -S "$device" | awk -v device="$device" '/(drops|errors):/ && $2 { print device, $0 }'
@@ -551,7 +560,7 @@ lab_moment() { # WHEN
 	lbctl backends --json 2>&1 | jq -r '.backends[]? | select(.condition != "up") |
 		"#   \(.service) \(.address) \(.condition): \(.why)"' 2>&1
 	lbctl status --json 2>&1 | jq -r '"#   backends up \(.backends_up) of \(.backends); loop late \(.loop.late_ms) ms"' 2>&1
-	for ns in client router lb $(lab_namespaces "^$LAB-b[0-9]" | sed "s/^$LAB-//"); do
+	for ns in $(lab_hosts); do
 		{
 			in_ns "$ns" ip -o link show | awk '/state (DOWN|LOWERLAYERDOWN)/ { print "link", $2, "is down" }'
 			in_ns "$ns" ip neigh show nud failed nud incomplete nud probe

@@ -245,10 +245,9 @@ config_nat() {
 	nat_service any $ANY4 tcp any "port: 8090, $CHECK_TIMES" "{ address: 10.0.0.33 }"
 }
 
-# As docs/nat.md, "On the balancer", has it.
 forwarding_on() { # NODE
-	in_ns "$1" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 \
-		net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0
+	lab_forwarding_on "$1"
+	in_ns "$1" sysctl -qw net.ipv6.conf.all.forwarding=1
 }
 
 set_up() {

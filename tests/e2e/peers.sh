@@ -446,7 +446,6 @@ zoned_config() { # NODE ZONE
 		-e "1i zone: $2" "$file"
 	pair_ctl "$1" reload >/dev/null
 }
-# Flows that b3 got of new ones of a service.
 # Those that the machine loses are answered by nobody.
 all_new_flows_to_b3() { # PORT
 	local result i
@@ -455,6 +454,7 @@ all_new_flows_to_b3() { # PORT
 	for i in b1 b2; do expect "new flows to $i by lb2" "$(answered_by "$result" $i)" = 0; done
 	expect "new flows to b3 by lb2" "$(answered_by "$result" b3)" -ge 20
 }
+# Flows that b3 got of new ones of a service.
 new_flows_of_b3() { answered_by "$(traffic load-tcp $VIP4 "$1" requests 40 rate 200)" b3; } # PORT
 
 # Nearly every slot differs between them, for good.

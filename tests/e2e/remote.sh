@@ -196,22 +196,19 @@ test_another_address_waits_for_a_restart_and_is_said() {
 
 # Each with its own connection, as servers of a fleet would that start together. Handshakes must be
 # over in 3 s: on a slow machine some clients try again.
-test_many_register_and_leave_at_the_same_moment() {
+sixty_at_once() { # METHOD BODY
 	local i pids=()
 	for i in $(seq 60); do
-		with web-3 --retry 20 --retry-delay 1 --retry-all-errors -o /dev/null -X PUT -d '{"ttl":600}' "/v1/services/tcp4/backends/10.0.1.$i" >"$WORK/many.$i" &
+		with web-3 --retry 20 --retry-delay 1 --retry-all-errors -o /dev/null -X "$1" -d "$2" "/v1/services/tcp4/backends/10.0.1.$i" >"$WORK/many.$i" &
 		pids+=($!)
 	done
 	wait "${pids[@]}"
 	expect "statuses" "$(cat "$WORK"/many.* | grep -o ... | sort | uniq -c | tr -s ' ')" = " 60 200"
+}
+test_many_register_and_leave_at_the_same_moment() {
+	sixty_at_once PUT '{"ttl":600}'
 	expect "backends of tcp4" "$(service_field tcp4 backends)" = 62
-	pids=()
-	for i in $(seq 60); do
-		with web-3 --retry 20 --retry-delay 1 --retry-all-errors -o /dev/null -X DELETE -d '{"now":true}' "/v1/services/tcp4/backends/10.0.1.$i" >"$WORK/many.$i" &
-		pids+=($!)
-	done
-	wait "${pids[@]}"
-	expect "statuses" "$(cat "$WORK"/many.* | grep -o ... | sort | uniq -c | tr -s ' ')" = " 60 200"
+	sixty_at_once DELETE '{"now":true}'
 	expect "backends of tcp4" "$(service_field tcp4 backends)" = 2
 }
 

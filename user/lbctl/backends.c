@@ -111,9 +111,7 @@ static void print_sentence(const struct list_style *style, const json_t *backend
 
 	show_backend_name(backend, name, sizeof(name));
 	snprintf(text, sizeof(text), "%s %s: %s", name, condition, sentence);
-	fputs(format_escape(tone, style->coloured), style->out);
-	text_wrap(style->out, text, 0, 4, style->columns);
-	fputs(format_escape(TONE_PLAIN, style->coloured), style->out);
+	list_put_sentence(style, tone, text);
 }
 
 /* Below the table: why backends are not up, in sentences too long for a column. */

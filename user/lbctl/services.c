@@ -162,9 +162,7 @@ static void print_aims(const json_t *services, const struct list_style *style)
 			 "%.64s: %llu backends are checked at their own addresses: %s",
 			 json_text(service, "name"), (unsigned long long)json_number(to, "backend"),
 			 json_text(to, "hint"));
-		fputs(format_escape(TONE_WARN, style->coloured), style->out);
-		text_wrap(style->out, text, 0, 4, style->columns);
-		fputs(format_escape(TONE_PLAIN, style->coloured), style->out);
+		list_put_sentence(style, TONE_WARN, text);
 	}
 }
 
@@ -235,9 +233,7 @@ static void print_source(const json_t *service, const json_t *source,
 		snprintf(text + used, sizeof(text) - (size_t)used, "; %llu ignored, first: %.200s",
 			 (unsigned long long)json_number(source, "ignored"),
 			 json_text(source, "ignored_why"));
-	fputs(format_escape(failed ? TONE_WARN : TONE_PLAIN, style->coloured), style->out);
-	text_wrap(style->out, text, 0, 4, style->columns);
-	fputs(format_escape(TONE_PLAIN, style->coloured), style->out);
+	list_put_sentence(style, failed ? TONE_WARN : TONE_PLAIN, text);
 }
 
 static void print_sources(const json_t *services, const struct list_style *style)

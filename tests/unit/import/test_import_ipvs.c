@@ -96,9 +96,16 @@ static void masquerading_keeps_its_ports(void **state)
 	assert_int_equal(service->backends[0].port, 8080);
 	assert_int_equal(service->backends[1].port, 0);
 	assert_left(&result, 4, "forward: l2, but most of its service have nat");
-	assert_left(&result, 5, "expected an address of the VIP's family: `forward: nat`");
+	assert_left(&result, 5,
+		    "expected an address of the VIP's family: `forward: nat` changes it with `nat: "
+		    "prefix` alone (docs/nat.md)");
 	assert_true(has_note(&result, false, 2, "forward: nat: the way of 10.0.0.11 and 1 more"));
 	assert_int_equal(result.im.left_count, 2);
+	done(&result);
+	result = convert("ipvs", "-A -t [2001:db8::10]:80 -s rr\n"
+				 "-a -t [2001:db8::10]:80 -r [2001:db8::1]:80 -m\n"
+				 "-a -t [2001:db8::10]:80 -r 10.0.0.11:80 -m\n");
+	assert_left(&result, 3, "`forward: nat` cannot change it");
 	done(&result);
 }
 

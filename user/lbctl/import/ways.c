@@ -120,6 +120,14 @@ static const char *most_common(const struct import_service *service)
 
 /* ---- backends that cannot have it ---- */
 
+/* An import has no `nat: prefix`: whoever runs the network chooses one. */
+static const char *why_one_family(const struct import_service *service)
+{
+	return !strcmp(service->forward, "nat") && service->vip.family == 4
+		   ? "changes it with `nat: prefix` alone (docs/nat.md)"
+		   : "cannot change it";
+}
+
 /* Notes why this backend cannot have the way of its service; false: it can. */
 static bool goes_another_way(struct import *im, const struct import_service *service,
 			     const struct import_backend *backend)
@@ -135,9 +143,8 @@ static bool goes_another_way(struct import *im, const struct import_service *ser
 			    text, backend->forward, service->forward);
 	else if (one_family && backend->address.family != service->vip.family)
 		import_left(im, backend->at,
-			    "backend %s: expected an address of the VIP's family: `forward: %s` "
-			    "cannot change it",
-			    text, service->forward);
+			    "backend %s: expected an address of the VIP's family: `forward: %s` %s",
+			    text, service->forward, why_one_family(service));
 	else if (backend->gue_port && im->gue_port && backend->gue_port != im->gue_port)
 		import_left(im, backend->at,
 			    "backend %s: GUE port %u, but others have %u: lbd has one for all",

@@ -56,6 +56,13 @@ void list_add_quantiles(struct table *table, const json_t *object)
 			  format_latency(json_number(object, quantiles[i]), text));
 }
 
+void list_put_sentence(const struct list_style *style, enum tone tone, const char *text)
+{
+	fputs(format_escape(tone, style->coloured), style->out);
+	text_wrap(style->out, text, 0, 4, style->columns);
+	fputs(format_escape(TONE_PLAIN, style->coloured), style->out);
+}
+
 /* The answer with the selected objects alone. */
 static int get(struct call *call, const struct list *list, json_t **ret, struct error *err)
 {

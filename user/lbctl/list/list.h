@@ -86,6 +86,9 @@ int list_table(const json_t *array, const struct list_column *columns,
 /* Cells of the p50_us, p95_us and p99_us that an object has. */
 void list_add_quantiles(struct table *table, const json_t *object);
 
+/* A sentence below the table, in the width of the terminal. */
+void list_put_sentence(const struct list_style *style, enum tone tone, const char *text);
+
 /* A count as the style has it. */
 const char *list_count(const struct list_style *style, uint64_t count, char text[FORMAT_TEXT]);
 

@@ -45,15 +45,6 @@ static bool weight_of(const json_t *instance, uint32_t *ret)
 	return true;
 }
 
-/* 0: none, as of one that was registered without. */
-static uint32_t port_of(const json_t *instance)
-{
-	const json_t *port = json_object_get(json_object_get(instance, "Service"), "Port");
-	json_int_t number = json_is_integer(port) ? json_integer_value(port) : 0;
-
-	return number > 0 && number <= UINT16_MAX ? (uint32_t)number : 0;
-}
-
 static int read_instance(const json_t *instance, struct source_list *list)
 {
 	const char *address = address_of(instance), *zone = zone_of(instance);
@@ -70,7 +61,8 @@ static int read_instance(const json_t *instance, struct source_list *list)
 				   address);
 		return 0;
 	}
-	item.port = port_of(instance);
+	/* 0, which is none, of one that was registered without */
+	item.port = source_port(json_object_get(json_object_get(instance, "Service"), "Port"));
 	if (node && config_tag_name_fits(node))
 		strcpy(item.name, node);
 	if (zone && config_zone_fits(zone))

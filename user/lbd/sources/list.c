@@ -188,13 +188,22 @@ const char *source_text_in(const json_t *object, const char *key)
 	return source_text(json_object_get(object, key));
 }
 
-static int set_weight(struct source_item *item, const json_t *value, struct error *err)
+uint16_t source_port(const json_t *value)
 {
-	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-	    json_integer_value(value) > CONFIG_MAX_WEIGHT)
-		return error_set(err, -EINVAL, "weight: expected an integer 0 to %u",
-				 CONFIG_MAX_WEIGHT);
-	item->weight = (uint32_t)json_integer_value(value);
+	json_int_t port = json_integer_value(value); /* 0: it is no integer */
+
+	return port > 0 && port <= UINT16_MAX ? (uint16_t)port : 0;
+}
+
+static int set_number(const char *key, const json_t *value, uint32_t least, uint32_t most,
+		      uint32_t *ret, struct error *err)
+{
+	json_int_t number = json_integer_value(value);
+
+	if (!json_is_integer(value) || number < least || number > most)
+		return error_set(err, -EINVAL, "%s: expected an integer %u to %u", key, least,
+				 most);
+	*ret = (uint32_t)number;
 	return 0;
 }
 
@@ -203,25 +212,6 @@ static int set_name(struct source_item *item, const char *name, struct error *er
 	if (!name || !config_tag_name_fits(name))
 		return error_set(err, -EINVAL, "name: " CONFIG_TAG_NAME_EXPECTED);
 	strcpy(item->name, name);
-	return 0;
-}
-
-static int set_priority(struct source_item *item, const json_t *value, struct error *err)
-{
-	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-	    json_integer_value(value) > CONFIG_MAX_PRIORITY)
-		return error_set(err, -EINVAL, "priority: expected an integer 0 to %u",
-				 CONFIG_MAX_PRIORITY);
-	item->priority = (uint32_t)json_integer_value(value);
-	return 0;
-}
-
-static int set_port(struct source_item *item, const json_t *value, struct error *err)
-{
-	if (!json_is_integer(value) || json_integer_value(value) < 1 ||
-	    json_integer_value(value) > UINT16_MAX)
-		return error_set(err, -EINVAL, "port: expected an integer 1 to %u", UINT16_MAX);
-	item->port = (uint32_t)json_integer_value(value);
 	return 0;
 }
 
@@ -275,11 +265,11 @@ int source_item_read(struct source_item *item, json_t *object, struct error *err
 
 	json_object_foreach (object, key, value) {
 		if (!strcmp(key, "weight"))
-			rc = set_weight(item, value, err);
+			rc = set_number(key, value, 0, CONFIG_MAX_WEIGHT, &item->weight, err);
 		else if (!strcmp(key, "priority"))
-			rc = set_priority(item, value, err);
+			rc = set_number(key, value, 0, CONFIG_MAX_PRIORITY, &item->priority, err);
 		else if (!strcmp(key, "port"))
-			rc = set_port(item, value, err);
+			rc = set_number(key, value, 1, UINT16_MAX, &item->port, err);
 		else if (!strcmp(key, "zone"))
 			rc = set_zone(item, source_text(value), err);
 		else if (!strcmp(key, "name"))

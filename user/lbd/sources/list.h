@@ -64,6 +64,8 @@ bool source_list_equal(const struct source_list *a, const struct source_list *b)
 /* Of what a source says in JSON. NULL: no text, or with a NUL in it. */
 const char *source_text(const json_t *value);
 const char *source_text_in(const json_t *object, const char *key);
+/* 0: no port. */
+uint16_t source_port(const json_t *value);
 
 /* With the default weight and nothing else; false: it is not the address of a host. */
 bool source_item_init(struct source_item *item, const char *address);

@@ -209,10 +209,8 @@ static uint32_t number_of(const json_t *ports, const json_t *wanted)
 {
 	const json_t *port =
 	    wanted || json_array_size(ports) != 1 ? wanted : json_array_get(ports, 0);
-	const json_t *number = json_object_get(port, "port");
-	json_int_t value = json_is_integer(number) ? json_integer_value(number) : 0;
 
-	return value > 0 && value <= UINT16_MAX ? (uint32_t)value : 0;
+	return source_port(json_object_get(port, "port"));
 }
 
 static bool has_text(const json_t *object, const char *key, const char *expected)
