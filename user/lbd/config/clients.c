@@ -15,14 +15,6 @@
 
 /* ---- reading ---- */
 
-static bool has_token(const struct config_api *api, const char *name)
-{
-	for (unsigned i = 0; i < api->tokens_count; i++)
-		if (!strcmp(api->tokens[i].name, name))
-			return true;
-	return false;
-}
-
 /* A common name, or its begin and a "*". */
 static bool certificate_fits(const char *text)
 {
@@ -38,7 +30,7 @@ static void read_token(const struct config_place *at, const char *text,
 		       const struct config_api *api, struct config_client *client)
 {
 	client->by_token = true;
-	if (!has_token(api, text))
+	if (!config_api_has_token(api, text))
 		config_complain(at, "token", text,
 				"no such token: expected the name of one of token-file");
 	else

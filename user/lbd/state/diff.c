@@ -338,14 +338,6 @@ static bool lists_name(char *const *list, unsigned count, const char *name)
 	return false;
 }
 
-static bool has_token(const struct config_api *api, const char *name)
-{
-	for (unsigned i = 0; i < api->tokens_count; i++)
-		if (!strcmp(api->tokens[i].name, name))
-			return true;
-	return false;
-}
-
 /* Of certificates only that they are read again. */
 static void compare_listeners(const struct config_api *old, const struct config_api *new,
 			      struct sentences *ret)
@@ -359,10 +351,10 @@ static void compare_listeners(const struct config_api *old, const struct config_
 	if (!config_api_same_clients(old, new))
 		sentences_add(ret, "api: clients changed");
 	for (unsigned i = 0; i < new->tokens_count; i++)
-		if (!has_token(old, new->tokens[i].name))
+		if (!config_api_has_token(old, new->tokens[i].name))
 			sentences_add(ret, "api: token %s added", new->tokens[i].name);
 	for (unsigned i = 0; i < old->tokens_count; i++)
-		if (!has_token(new, old->tokens[i].name))
+		if (!config_api_has_token(new, old->tokens[i].name))
 			sentences_add(ret, "api: token %s removed", old->tokens[i].name);
 }
 
