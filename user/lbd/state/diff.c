@@ -330,14 +330,6 @@ static int compare_services(const struct side *old, const struct side *new, stru
 
 /* ---- the top level ---- */
 
-static bool lists_name(char *const *list, unsigned count, const char *name)
-{
-	for (unsigned i = 0; i < count; i++)
-		if (!strcmp(list[i], name))
-			return true;
-	return false;
-}
-
 /* Of certificates only that they are read again. */
 static void compare_listeners(const struct config_api *old, const struct config_api *new,
 			      struct sentences *ret)
@@ -375,10 +367,10 @@ static bool same_direct(const struct config_nat *a, const struct config_nat *b)
 static void compare_top(const struct config *old, const struct config *new, struct sentences *ret)
 {
 	for (unsigned i = 0; i < new->interfaces_count; i++)
-		if (!lists_name(old->interfaces, old->interfaces_count, new->interfaces[i]))
+		if (!lists_text(old->interfaces, old->interfaces_count, new->interfaces[i]))
 			sentences_add(ret, "interfaces: %s added", new->interfaces[i]);
 	for (unsigned i = 0; i < old->interfaces_count; i++)
-		if (!lists_name(new->interfaces, new->interfaces_count, old->interfaces[i]))
+		if (!lists_text(new->interfaces, new->interfaces_count, old->interfaces[i]))
 			sentences_add(ret, "interfaces: %s removed", old->interfaces[i]);
 	if (old->mode != new->mode)
 		sentences_add(ret, "mode changed: of interfaces that are attached from now on");
@@ -394,11 +386,11 @@ static void compare_top(const struct config *old, const struct config *new, stru
 	if (old->page != new->page)
 		sentences_add(ret, "page turned %s", new->page ? "on" : "off");
 	for (unsigned i = 0; i < new->metrics_hosts_count; i++)
-		if (!lists_name(old->metrics_hosts, old->metrics_hosts_count,
+		if (!lists_text(old->metrics_hosts, old->metrics_hosts_count,
 				new->metrics_hosts[i]))
 			sentences_add(ret, "metrics-hosts: %s added", new->metrics_hosts[i]);
 	for (unsigned i = 0; i < old->metrics_hosts_count; i++)
-		if (!lists_name(new->metrics_hosts, new->metrics_hosts_count,
+		if (!lists_text(new->metrics_hosts, new->metrics_hosts_count,
 				old->metrics_hosts[i]))
 			sentences_add(ret, "metrics-hosts: %s removed", old->metrics_hosts[i]);
 }
