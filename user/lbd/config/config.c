@@ -310,6 +310,11 @@ const struct config_service *config_find_same(const struct config *config, const
 	return NULL;
 }
 
+bool config_prefix_equal(const struct config_prefix *a, const struct config_prefix *b)
+{
+	return a->length == b->length && addr_equal(&a->addr, &b->addr);
+}
+
 bool config_has_interface(const struct config *config, const char *name)
 {
 	return lists_text(config->interfaces, config->interfaces_count, name);

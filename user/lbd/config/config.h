@@ -246,6 +246,8 @@ struct config_prefix {
 	uint8_t length; /* 1.. */
 };
 
+bool config_prefix_equal(const struct config_prefix *a, const struct config_prefix *b);
+
 /* `nat:`: what holds for all services with `forward: nat`. */
 struct config_nat {
 	/* Clients that reach the backends past the VIPs. */

@@ -350,17 +350,12 @@ static void compare_listeners(const struct config_api *old, const struct config_
 			sentences_add(ret, "api: token %s removed", old->tokens[i].name);
 }
 
-static bool same_prefix(const struct config_prefix *a, const struct config_prefix *b)
-{
-	return a->length == b->length && addr_equal(&a->addr, &b->addr);
-}
-
 static bool same_direct(const struct config_nat *a, const struct config_nat *b)
 {
 	bool same = a->direct_count == b->direct_count;
 
 	for (unsigned i = 0; same && i < a->direct_count; i++)
-		same = same_prefix(&a->direct[i], &b->direct[i]);
+		same = config_prefix_equal(&a->direct[i], &b->direct[i]);
 	return same;
 }
 
@@ -379,7 +374,7 @@ static void compare_top(const struct config *old, const struct config *new, stru
 			      new->zone ? new->zone : "(none)");
 	if (!same_direct(&old->nat, &new->nat))
 		sentences_add(ret, "nat: direct changed");
-	if (!same_prefix(&old->nat.prefix, &new->nat.prefix))
+	if (!config_prefix_equal(&old->nat.prefix, &new->nat.prefix))
 		sentences_add(ret, "nat: prefix changed");
 	if (old->unserved != new->unserved)
 		sentences_add(ret, "unserved changed");
