@@ -68,11 +68,11 @@ static bool goes_through_tunnel(const struct member *member)
 
 	if (member->config->to == HEALTH_TO_VIP && !member->kind->aside)
 		return true;
-	if (!may_choose(member))
+	if (!may_choose(member) || !member->all->proof->proven)
 		return false;
 	rc = find_obstacle(member, why);
 	/* a shortage of this host is none of the backend, which the other way would find up */
-	return member->all->proof->proven && (!rc || failure_is_local(-rc));
+	return !rc || failure_is_local(-rc);
 }
 
 /* Nothing yet, if it is to be found out. */
