@@ -21,6 +21,15 @@ static inline char *copy_text(const char *text, bool *failed)
 	return copy;
 }
 
+/* Is it one of the list, some of which may be missing? */
+static inline bool lists_text(char *const *list, unsigned count, const char *text)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (same_text(list[i], text))
+			return true;
+	return false;
+}
+
 /* A text that comes in parts: after each it ends with a 0. False: memory ran out, and nothing has
  * changed. */
 static inline bool add_text(char **text, size_t *length, const char *part, size_t part_length)

@@ -111,6 +111,8 @@ struct asked {
 	struct event_actor actor; /* of a remote door */
 };
 
+/* Is it for backends that register themselves, or leave? */
+bool api_registers(const struct api_route *route);
 /* The change waits for its turn as a task; then the call is answered. Takes ownership of body. 0,
  * or -errno with err set: then the call is not answered. */
 int queue_add(const struct asked *asked, const struct api_route *route, json_t *body,

@@ -245,13 +245,18 @@ static int add_other(struct api *api, struct change *change)
 
 /* ---- the queue ---- */
 
+bool api_registers(const struct api_route *route)
+{
+	return route->handler == api_put || route->handler == api_delete;
+}
+
 int queue_add(const struct asked *asked, const struct api_route *route, json_t *body,
 	      struct error *err)
 {
 	struct api_door *door = asked->door;
 	struct face_call *call = asked->call;
-	bool registers = (route->handler == api_put || route->handler == api_delete) &&
-			 face_request(call)->content_length <= REGISTRATION_BYTES;
+	bool registers =
+	    api_registers(route) && face_request(call)->content_length <= REGISTRATION_BYTES;
 	unsigned waiting = registers ? door->registrations : door->changes;
 	bool full = waiting >= (registers ? REGISTRATIONS_MAX : CHANGES_MAX);
 	struct change *change = full ? NULL : calloc(1, sizeof(*change));

@@ -104,11 +104,6 @@ static bool may_go_on(void *arg, struct face_call *call)
 
 /* ---- where he may register ---- */
 
-static bool registers(const struct api_route *route)
-{
-	return route->handler == api_put || route->handler == api_delete;
-}
-
 /* What is no registration in one service is for those alone who may register in all. */
 static int judge(const struct asked *asked, const struct config_asker *asker,
 		 const struct service *service, struct error *err)
@@ -146,7 +141,7 @@ int remote_permit(const struct asked *asked, const struct api_route *route, cons
 	asker.certificate = *common ? common : NULL;
 	if (config_api_permits(offered, &asker, NULL))
 		return 0; /* the service may be one that a change before this one adds */
-	if (registers(route) &&
+	if (api_registers(route) &&
 	    ((rc = api_arg_name(body, "service", &text, err)) ||
 	     (rc = state_resolve_service(asked->door->api->state, text, &service, err))))
 		return rc;

@@ -480,22 +480,20 @@ static json_t *aim_json(const struct health_aim *aim)
 }
 
 /* What its health checks found since lbd's start, and how long those of the last minutes took. */
-static json_t *checks_json(const struct backend *backend)
+static json_t *checks_json(const struct backend *backend, const struct health_aim *aim)
 {
 	struct latency_sum sum = {0};
-	struct health_aim aim = {0};
 	json_t *failure = json_null();
 
 	latencies_sum(&backend->latencies, clock_monotonic_ms(), &sum);
 	if (backend->failed_ms)
 		failure = json_pack("{s:s, s:I}", "why", remark_text(backend->failed_why), "ago_s",
 				    seconds_since(backend->failed_ms));
-	backend_aim(backend, &aim);
 	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:s}", "passed",
 			 number(backend->passed), "failed", number(backend->failed), "losses",
 			 number(backend->losses), "p50_us", latency_json(&sum, 50), "p95_us",
 			 latency_json(&sum, 95), "p99_us", latency_json(&sum, 99), "last_failure",
-			 failure, "to", aim_json(&aim), "to_why", aim.why);
+			 failure, "to", aim_json(aim), "to_why", aim->why);
 }
 
 /* What the algorithm goes by; null: by something else, or it is not known. */
@@ -569,16 +567,14 @@ static json_t *string_or_null(const char *text)
 }
 
 /* What is to be looked at, though the backend is up. */
-static json_t *hint_json(const struct backend *backend)
+static json_t *hint_json(const struct backend *backend, const struct health_aim *aim)
 {
-	struct health_aim aim = {0};
 	char text[BACKEND_HINT];
 
 	if (*backend_hint(backend, text))
 		return json_string(text);
-	backend_aim(backend, &aim);
-	return aim.prevented ? json_sprintf("its checks go to its own address: %s", aim.why)
-			     : json_string("");
+	return aim->prevented ? json_sprintf("its checks go to its own address: %s", aim->why)
+			      : json_string("");
 }
 
 /* X(name, value): what an answer has of a backend, each field in the words of backend_value. */
@@ -606,7 +602,7 @@ static json_t *hint_json(const struct backend *backend)
 	X(next_hop, next_hop_json(api, backend)) \
 	X(admin, json_string(admin_state_name(backend->admin))) \
 	X(agent, agent_json(backend)) \
-	X(checks, checks_json(backend)) \
+	X(checks, checks_json(backend, aim)) \
 	X(damped_s, damped_json(backend)) \
 	X(response_us, response_json(backend)) \
 	X(connects, backend_connects_json(api->dp, key, backend)) \
@@ -620,7 +616,7 @@ static json_t *hint_json(const struct backend *backend)
 	X(returned_packets, json_integer(number(stats->returned.packets))) \
 	X(returned_bytes, json_integer(number(stats->returned.bytes))) \
 	X(refused, json_integer(number(stats->counts.refused))) \
-	X(hint, hint_json(backend))
+	X(hint, hint_json(backend, aim))
 /* clang-format on */
 
 enum backend_field {
@@ -644,7 +640,7 @@ const uint64_t api_matched_fields = FIELD(service) | FIELD(address) | FIELD(name
 
 static json_t *backend_value(struct api *api, const struct backend *backend,
 			     const struct dp_service *key, const struct dp_backend_stats *stats,
-			     enum backend_field field)
+			     const struct health_aim *aim, enum backend_field field)
 {
 	char text[ADDR_TEXT];
 
@@ -680,17 +676,23 @@ json_t *api_backend_json(struct api *api, const struct backend *backend, uint64_
 {
 	struct dp_backend_stats stats = {0};
 	struct dp_service key;
+	struct health_aim aim = {0};
 	json_t *object = json_object();
 	int rc = object ? 0 : -1;
 
 	service_key(backend->service, &key);
 	dataplane_backend_stats(api->dp, &key, &backend->address, &stats);
+	if (fields == API_ALL_FIELDS || fields & (FIELD(checks) | FIELD(hint)))
+		backend_aim(backend, &aim);
 	for (unsigned i = 0; !rc && i < BACKEND_FIELD_COUNT; i++) {
-		if (fields == API_ALL_FIELDS)
-			rc = json_object_set_new_nocheck(
-			    object, field_names[i], backend_value(api, backend, &key, &stats, i));
-		else if (fields >> i & 1)
-			rc = add_some(object, i, backend_value(api, backend, &key, &stats, i));
+		json_t *value;
+
+		if (fields != API_ALL_FIELDS && !(fields >> i & 1))
+			continue;
+		value = backend_value(api, backend, &key, &stats, &aim, i);
+		rc = fields == API_ALL_FIELDS
+			 ? json_object_set_new_nocheck(object, field_names[i], value)
+			 : add_some(object, i, value);
 	}
 	if (!rc)
 		return object;

@@ -51,6 +51,14 @@ void config_api_unref(struct config_api *api)
 	free(api);
 }
 
+bool config_api_has_token(const struct config_api *api, const char *name)
+{
+	for (unsigned i = 0; i < api->tokens_count; i++)
+		if (!strcmp(api->tokens[i].name, name))
+			return true;
+	return false;
+}
+
 /* ---- TLS ---- */
 
 /* 1.3 alone: it has no renegotiation. No session is resumed, so that a client who is no longer

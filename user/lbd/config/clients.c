@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/text.h"
 #include "index.h"
 #include "scalar.h"
 #include "service.h"
@@ -14,14 +15,6 @@
 #define NAMES_SHOWN     8
 
 /* ---- reading ---- */
-
-static bool has_token(const struct config_api *api, const char *name)
-{
-	for (unsigned i = 0; i < api->tokens_count; i++)
-		if (!strcmp(api->tokens[i].name, name))
-			return true;
-	return false;
-}
 
 /* A common name, or its begin and a "*". */
 static bool certificate_fits(const char *text)
@@ -38,7 +31,7 @@ static void read_token(const struct config_place *at, const char *text,
 		       const struct config_api *api, struct config_client *client)
 {
 	client->by_token = true;
-	if (!has_token(api, text))
+	if (!config_api_has_token(api, text))
 		config_complain(at, "token", text,
 				"no such token: expected the name of one of token-file");
 	else
@@ -62,14 +55,6 @@ static void read_certificate(const struct config_place *at, const char *text,
 	}
 }
 
-static bool is_listed(char *const *list, unsigned count, const char *name)
-{
-	for (unsigned i = 0; i < count; i++)
-		if (list[i] && !strcmp(list[i], name))
-			return true;
-	return false;
-}
-
 static void read_services(const struct config_place *at, const struct raw_client *raw,
 			  struct config_client *client)
 {
@@ -84,7 +69,7 @@ static void read_services(const struct config_place *at, const struct raw_client
 		if (!config_service_name_fits(name))
 			config_complain_item(at, "services", i, name,
 					     "expected the name of a service");
-		else if (is_listed(client->services, i, name))
+		else if (lists_text(client->services, i, name))
 			config_complain_item(at, "services", i, name,
 					     "listed twice: expected once");
 		else
@@ -169,7 +154,7 @@ static bool lets_into(const struct config_client *client, const char *service)
 {
 	if (!client->services_count)
 		return true;
-	return service && is_listed(client->services, client->services_count, service);
+	return service && lists_text(client->services, client->services_count, service);
 }
 
 bool config_api_permits(const struct config_api *api, const struct config_asker *asker,

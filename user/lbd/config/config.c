@@ -310,12 +310,14 @@ const struct config_service *config_find_same(const struct config *config, const
 	return NULL;
 }
 
+bool config_prefix_equal(const struct config_prefix *a, const struct config_prefix *b)
+{
+	return a->length == b->length && addr_equal(&a->addr, &b->addr);
+}
+
 bool config_has_interface(const struct config *config, const char *name)
 {
-	for (unsigned i = 0; i < config->interfaces_count; i++)
-		if (!strcmp(config->interfaces[i], name))
-			return true;
-	return false;
+	return lists_text(config->interfaces, config->interfaces_count, name);
 }
 
 const struct config_backend *config_find_backend(const struct config_service *service,

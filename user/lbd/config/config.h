@@ -230,6 +230,7 @@ bool config_api_permits(const struct config_api *api, const struct config_asker 
 /* Where it may register, for people, if that is not everywhere: "only in web, web6", "nowhere". */
 void config_api_permitted(const struct config_api *api, const struct config_asker *asker, char *ret,
 			  size_t size);
+bool config_api_has_token(const struct config_api *api, const char *name);
 bool config_api_same_clients(const struct config_api *a, const struct config_api *b);
 /* Services that `api: clients` names and that are not there: they may come at run time. */
 void config_lacks_services(const struct config *config, struct sentences *ret);
@@ -244,6 +245,8 @@ struct config_prefix {
 	struct addr addr;
 	uint8_t length; /* 1.. */
 };
+
+bool config_prefix_equal(const struct config_prefix *a, const struct config_prefix *b);
 
 /* `nat:`: what holds for all services with `forward: nat`. */
 struct config_nat {

@@ -380,8 +380,7 @@ static void read_direct(const struct config_place *at, const char *text, unsigne
 	}
 	prefix->length = (uint8_t)length;
 	for (unsigned i = 0; i < index; i++)
-		if (nat->direct[i].length == length &&
-		    addr_equal(&nat->direct[i].addr, &prefix->addr))
+		if (config_prefix_equal(&nat->direct[i], prefix))
 			config_complain_item(at, "direct", index, text,
 					     "listed twice: expected once");
 }

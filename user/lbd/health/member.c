@@ -39,6 +39,13 @@ bool member_wants_way(const struct member *member, uint16_t port)
 	       is_as_a_client(member, port);
 }
 
+/* May it go to the VIP of its own accord, as soon as that is known to work? There is a proof only
+ * where there is a way. */
+static bool may_choose(const struct member *member)
+{
+	return member->all->proof && is_as_a_client(member, member->all->way.port);
+}
+
 /* 0: this host can send a probe of its own accord that way. Else why says what prevents it. */
 static int find_obstacle(const struct member *member, char why[FAILURE_TEXT])
 {
@@ -56,17 +63,16 @@ static int find_obstacle(const struct member *member, char why[FAILURE_TEXT])
 
 static bool goes_through_tunnel(const struct member *member)
 {
-	const struct members *all = member->all;
 	char why[FAILURE_TEXT];
 	int rc;
 
 	if (member->config->to == HEALTH_TO_VIP && !member->kind->aside)
 		return true;
-	if (!all->proof || !all->way.mark || !is_as_a_client(member, all->way.port))
+	if (!may_choose(member) || !member->all->proof->proven)
 		return false;
 	rc = find_obstacle(member, why);
 	/* a shortage of this host is none of the backend, which the other way would find up */
-	return all->proof->proven && (!rc || failure_is_local(-rc));
+	return !rc || failure_is_local(-rc);
 }
 
 /* Nothing yet, if it is to be found out. */
@@ -104,14 +110,12 @@ static void add_reason(const struct member *member, struct health_aim *ret)
 
 void member_aim(const struct member *member, struct health_aim *ret)
 {
-	const struct members *all = member->all;
-
 	if (goes_through_tunnel(member))
 		ret->vip = true;
-	else if (!all->proof || !is_as_a_client(member, all->way.port))
-		add_reason(member, ret);
-	else
+	else if (may_choose(member))
 		add_obstacle(member, ret);
+	else
+		add_reason(member, ret);
 }
 
 /* ---- one probe ---- */
@@ -261,7 +265,7 @@ static void prove(const struct member *member)
 	struct proof *proof = member->all->proof;
 	char vip[ADDR_TEXT];
 
-	if (!proof || proof->proven || !is_as_a_client(member, member->all->way.port))
+	if (!may_choose(member) || proof->proven)
 		return;
 	proof->proven = true;
 	log_print(proof->failed >= TRIALS_WARN ? LOG_INFO : LOG_DEBUG,
@@ -406,8 +410,8 @@ static void start_beside(struct member *member)
 			start_probe(&member->direct, &outcome, why);
 		return;
 	}
-	if (!proof || proof->proven || !member->all->way.mark || runs(&member->tunnel) ||
-	    !is_as_a_client(member, member->all->way.port) || find_obstacle(member, why))
+	if (!may_choose(member) || proof->proven || runs(&member->tunnel) ||
+	    find_obstacle(member, why))
 		return;
 	if (proof_try(proof, clock_monotonic_ms()))
 		start_probe(&member->tunnel, &outcome, why);

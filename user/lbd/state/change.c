@@ -154,7 +154,9 @@ static uint16_t change_port(const struct change *change, const struct state_put 
 	return change->file ? change->file->port : put->port;
 }
 
-int change_check_address(const struct state *state, const struct change *change,
+/* The rules of the file, and one that needs this host: packets to an address of its own would come
+ * back to the balancer. */
+static int check_address(const struct state *state, const struct change *change,
 			 const struct state_put *put, struct error *err)
 {
 	int rc = config_check_backend(state->config, change->service->config, &change->address,
@@ -177,7 +179,9 @@ static bool says_more_than_weight(const struct state_put *put)
 	       put->target.agent_port || put->target.address.family;
 }
 
-int change_check_rest(const struct change *change, const struct state_put *put, struct error *err)
+/* The file decides on all but the weight of its backends, and no two of a service have the same
+ * name. */
+static int check_rest(const struct change *change, const struct state_put *put, struct error *err)
 {
 	const char *name = config_tag_name(put->tag);
 	const struct backend *there = name ? service_find_named(change->service, name) : NULL;
@@ -205,7 +209,8 @@ int change_check_rest(const struct change *change, const struct state_put *put, 
 	return 0;
 }
 
-int change_check_real(const struct state *state, const struct change *change,
+/* No other service has its real. */
+static int check_real(const struct state *state, const struct change *change,
 		      const struct state_put *put, struct reals *reals, struct error *err)
 {
 	const struct config_service *service = change->service->config;
@@ -220,6 +225,16 @@ int change_check_real(const struct state *state, const struct change *change,
 			 config_real_port(service, change_port(change, put)), err);
 	reals_done(&of_world);
 	return rc;
+}
+
+int change_check(const struct state *state, const struct change *change,
+		 const struct state_put *put, struct reals *reals, struct error *err)
+{
+	int rc = check_address(state, change, put, err);
+
+	if (!rc)
+		rc = check_rest(change, put, err);
+	return rc ? rc : check_real(state, change, put, reals, err);
 }
 
 void change_note_port(struct change *change, const struct state_put *put)
@@ -253,9 +268,7 @@ int state_backend_add(struct state *state, const char *service, const struct add
 		return rc;
 	if (change.backend && !change.backend->removed)
 		return change_refuse(&change, err, -EEXIST, "already exists");
-	if (change_check_address(state, &change, put, &flaw) ||
-	    change_check_rest(&change, put, &flaw) ||
-	    change_check_real(state, &change, put, NULL, &flaw))
+	if (change_check(state, &change, put, NULL, &flaw))
 		return change_refuse(&change, err, -EINVAL, flaw.text);
 	change_set_added(change.entry, put);
 	change_set_label(&change, change.file ? change.file->tag : put->tag, address);

@@ -34,17 +34,11 @@ int change_refuse(struct change *change, struct error *err, int code, const char
 
 void change_set_label(struct change *change, const struct config_tag *tag,
 		      const struct addr *address);
-/* The rules of the file, and one that needs this host: packets to an address of its own would come
- * back to the balancer. */
-int change_check_address(const struct state *state, const struct change *change,
-			 const struct state_put *put, struct error *err);
-/* The file decides on all but the weight of its backends, and no two of a service have the same
- * name. */
-int change_check_rest(const struct change *change, const struct state_put *put, struct error *err);
-/* No other service has its real. reals: those of the world and of what comes with it, which it is
- * added to; NULL: it comes alone. */
-int change_check_real(const struct state *state, const struct change *change,
-		      const struct state_put *put, struct reals *reals, struct error *err);
+/* May it be what put says? reals: those of the world and of what comes with it, which its own is
+ * added to; NULL: it comes alone. 0, or -errno with the end of a sentence that begins with the
+ * backend in err. */
+int change_check(const struct state *state, const struct change *change,
+		 const struct state_put *put, struct reals *reals, struct error *err);
 /* Makes it one that is removed. */
 void change_set_removed(struct override *entry);
 /* Notes from_port and to_port, before the switch. */

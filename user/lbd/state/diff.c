@@ -330,22 +330,6 @@ static int compare_services(const struct side *old, const struct side *new, stru
 
 /* ---- the top level ---- */
 
-static bool lists_name(char *const *list, unsigned count, const char *name)
-{
-	for (unsigned i = 0; i < count; i++)
-		if (!strcmp(list[i], name))
-			return true;
-	return false;
-}
-
-static bool has_token(const struct config_api *api, const char *name)
-{
-	for (unsigned i = 0; i < api->tokens_count; i++)
-		if (!strcmp(api->tokens[i].name, name))
-			return true;
-	return false;
-}
-
 /* Of certificates only that they are read again. */
 static void compare_listeners(const struct config_api *old, const struct config_api *new,
 			      struct sentences *ret)
@@ -359,16 +343,11 @@ static void compare_listeners(const struct config_api *old, const struct config_
 	if (!config_api_same_clients(old, new))
 		sentences_add(ret, "api: clients changed");
 	for (unsigned i = 0; i < new->tokens_count; i++)
-		if (!has_token(old, new->tokens[i].name))
+		if (!config_api_has_token(old, new->tokens[i].name))
 			sentences_add(ret, "api: token %s added", new->tokens[i].name);
 	for (unsigned i = 0; i < old->tokens_count; i++)
-		if (!has_token(new, old->tokens[i].name))
+		if (!config_api_has_token(new, old->tokens[i].name))
 			sentences_add(ret, "api: token %s removed", old->tokens[i].name);
-}
-
-static bool same_prefix(const struct config_prefix *a, const struct config_prefix *b)
-{
-	return a->length == b->length && addr_equal(&a->addr, &b->addr);
 }
 
 static bool same_direct(const struct config_nat *a, const struct config_nat *b)
@@ -376,17 +355,17 @@ static bool same_direct(const struct config_nat *a, const struct config_nat *b)
 	bool same = a->direct_count == b->direct_count;
 
 	for (unsigned i = 0; same && i < a->direct_count; i++)
-		same = same_prefix(&a->direct[i], &b->direct[i]);
+		same = config_prefix_equal(&a->direct[i], &b->direct[i]);
 	return same;
 }
 
 static void compare_top(const struct config *old, const struct config *new, struct sentences *ret)
 {
 	for (unsigned i = 0; i < new->interfaces_count; i++)
-		if (!lists_name(old->interfaces, old->interfaces_count, new->interfaces[i]))
+		if (!lists_text(old->interfaces, old->interfaces_count, new->interfaces[i]))
 			sentences_add(ret, "interfaces: %s added", new->interfaces[i]);
 	for (unsigned i = 0; i < old->interfaces_count; i++)
-		if (!lists_name(new->interfaces, new->interfaces_count, old->interfaces[i]))
+		if (!lists_text(new->interfaces, new->interfaces_count, old->interfaces[i]))
 			sentences_add(ret, "interfaces: %s removed", old->interfaces[i]);
 	if (old->mode != new->mode)
 		sentences_add(ret, "mode changed: of interfaces that are attached from now on");
@@ -395,18 +374,18 @@ static void compare_top(const struct config *old, const struct config *new, stru
 			      new->zone ? new->zone : "(none)");
 	if (!same_direct(&old->nat, &new->nat))
 		sentences_add(ret, "nat: direct changed");
-	if (!same_prefix(&old->nat.prefix, &new->nat.prefix))
+	if (!config_prefix_equal(&old->nat.prefix, &new->nat.prefix))
 		sentences_add(ret, "nat: prefix changed");
 	if (old->unserved != new->unserved)
 		sentences_add(ret, "unserved changed");
 	if (old->page != new->page)
 		sentences_add(ret, "page turned %s", new->page ? "on" : "off");
 	for (unsigned i = 0; i < new->metrics_hosts_count; i++)
-		if (!lists_name(old->metrics_hosts, old->metrics_hosts_count,
+		if (!lists_text(old->metrics_hosts, old->metrics_hosts_count,
 				new->metrics_hosts[i]))
 			sentences_add(ret, "metrics-hosts: %s added", new->metrics_hosts[i]);
 	for (unsigned i = 0; i < old->metrics_hosts_count; i++)
-		if (!lists_name(new->metrics_hosts, new->metrics_hosts_count,
+		if (!lists_text(new->metrics_hosts, new->metrics_hosts_count,
 				old->metrics_hosts[i]))
 			sentences_add(ret, "metrics-hosts: %s removed", old->metrics_hosts[i]);
 }

@@ -216,8 +216,7 @@ static void warn_of_prefix(const struct state *state, const struct config *confi
 	const struct config_prefix *was = &state->config->nat.prefix, *now = &config->nat.prefix;
 	char from[ADDR_TEXT], to[ADDR_TEXT];
 
-	if (!was->length || !now->length ||
-	    (was->length == now->length && addr_equal(&was->addr, &now->addr)) ||
+	if (!was->length || !now->length || config_prefix_equal(was, now) ||
 	    !has_translated(config))
 		return;
 	state_warn(

@@ -52,6 +52,18 @@ static void set_lease(struct override *entry, const struct state_put *put)
 	entry->until_ms = put->ttl_ms ? clock_monotonic_ms() + put->ttl_ms : 0;
 }
 
+/* Makes the entry what put says. True: the backend is new. */
+static bool enter(struct change *change, const struct state_put *put)
+{
+	bool is_new = !change->backend || change->backend->removed;
+
+	if (is_new)
+		change->entry->drain = false;
+	change_note_port(change, put);
+	set_lease(change->entry, put);
+	return is_new;
+}
+
 bool state_backend_renew(struct state *state, const char *service, const struct addr *address,
 			 const struct state_put *put)
 {
@@ -72,15 +84,9 @@ int state_backend_put(struct state *state, const char *service, const struct add
 	if (rc)
 		return rc;
 	if ((rc = check_put(&change, change.entry, &flaw)) ||
-	    (rc = change_check_address(state, &change, put, &flaw)) ||
-	    (rc = change_check_rest(&change, put, &flaw)) ||
-	    (rc = change_check_real(state, &change, put, NULL, &flaw)))
+	    (rc = change_check(state, &change, put, NULL, &flaw)))
 		return change_refuse(&change, err, rc, flaw.text);
-	is_new = !change.backend || change.backend->removed;
-	if (is_new)
-		change.entry->drain = false;
-	change_note_port(&change, put);
-	set_lease(change.entry, put);
+	is_new = enter(&change, put);
 	change_set_label(&change, put->tag, address);
 	rc = change_end(state, &change, err);
 	if (!rc)
@@ -181,19 +187,13 @@ static void join(struct group *group, struct state_registration *each)
 
 	if (change_find(group->state, each->service, &each->address, change, &flaw) ||
 	    check_put(change, overrides_find(&group->next, each->service, &each->address), &flaw) ||
-	    change_check_address(group->state, change, &each->put, &flaw) ||
-	    change_check_rest(change, &each->put, &flaw) ||
-	    change_check_real(group->state, change, &each->put, &group->reals, &flaw))
+	    change_check(group->state, change, &each->put, &group->reals, &flaw))
 		return;
 	change->entry = overrides_get(&group->next, each->service, &each->address);
 	if (!change->entry)
 		return;
-	member.is_new = !change->backend || change->backend->removed;
 	member.was_down = change->service->status == SERVICE_DOWN;
-	if (member.is_new)
-		change->entry->drain = false;
-	change_note_port(change, &each->put);
-	set_lease(change->entry, &each->put);
+	member.is_new = enter(change, &each->put);
 	change_set_label(change, each->put.tag, &each->address);
 	add_member(group, &member);
 }
