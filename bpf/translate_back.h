@@ -34,14 +34,7 @@ LB_NOINLINE int client_hop_ask(struct xdp_md *ctx, __be32 vip, __be32 client, __
 	};
 	struct scratch *s = scratch_of();
 
-	if (!s || bpf_fib_lookup(ctx, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS)
-		return 0;
-	__builtin_memcpy(s->hop.dst_mac, fib.dmac, ETH_ALEN);
-	__builtin_memcpy(s->hop.src_mac, fib.smac, ETH_ALEN);
-	s->hop.vlan_tci = 0;
-	s->hop.mtu = fib.mtu_result;
-	s->hop.ifindex = fib.ifindex;
-	return 1;
+	return s ? hop_of_kernel(ctx, &fib, s) : 0;
 }
 
 /* The next hop to the client, in scratch->hop; 0: the kernel has to send. */
