@@ -6,9 +6,8 @@
 #include "support/fixture_nat.h"
 #include "support/rig.h"
 
-#define REAL_PORT  8080
-#define ISN_BACK   77
-#define MAC_ROUTER "02:00:00:00:00:0c"
+#define REAL_PORT 8080
+#define ISN_BACK  77
 
 static const char *const reals[BACKENDS] = {"10.0.0.11", "10.0.0.12", "10.0.0.13"};
 
