@@ -82,12 +82,7 @@ static int entry_state(struct rig *r)
 /* Of all tests. */
 static uint64_t refused(const struct rig *r, int backend)
 {
-	uint64_t sum = 0;
-
-	for (unsigned cpu = 0; cpu < r->f->cpus; cpu++)
-		sum +=
-		    r->f->map.backend_counts[cpu * FIXTURE_BACKENDS + r->tcp_id[backend]].refused;
-	return sum;
+	return fixture_backend_count(r->f, r->tcp_id[backend]).refused;
 }
 
 /* The backend's own interface is another one: what comes in here may be forged. */
