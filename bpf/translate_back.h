@@ -204,26 +204,10 @@ struct exit4 {
 
 #define LINK_MOST 24 /* MAX_L3_OFFSET in words */
 
-/* Puts `bytes` of headers in place of `offset` bytes of IPv6. bytes, link: constants here. NULL:
- * there is no room. */
-static __always_inline void *headers4_put(const struct packet *p, const void *headers, __u32 bytes,
-					  __u32 offset, __u32 link)
-{
-	void *data;
-
-	if (bpf_xdp_adjust_head(p->ctx, (int)(p->l3_offset + offset) - (int)(link + bytes)))
-		return NULL;
-	data = (void *)(long)p->ctx->data;
-	if (data + link + bytes > (void *)(long)p->ctx->data_end)
-		return NULL;
-	__builtin_memcpy(data + link, headers, bytes);
-	return data;
-}
-
 static __always_inline bool headers4_by(const struct packet *p, const void *headers, __u32 bytes,
 					__u32 offset, const struct lb_hop *hop, __u32 link)
 {
-	void *data = headers4_put(p, headers, bytes, offset, link);
+	void *data = headers_put(p, headers, bytes, offset, link);
 
 	if (!data)
 		return false;
@@ -241,7 +225,7 @@ static __always_inline bool headers4_kept(const struct packet *p, const void *he
 	if (frame + LINK_MOST > p->end)
 		return false;
 	__builtin_memcpy(former, frame, LINK_MOST);
-	data = headers4_put(p, headers, bytes, offset, link);
+	data = headers_put(p, headers, bytes, offset, link);
 	if (!data)
 		return false;
 	__builtin_memcpy(data, former, link);
