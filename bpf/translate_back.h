@@ -183,8 +183,7 @@ static __always_inline bool back_transport(const struct packet *p, const struct 
 	if (!check)
 		return false;
 	change = (__u16)~embed_change(client, ip->daddr);
-	if (line->vip_port)
-		*(__be16 *)p->l4 = line->vip_port;
+	source_port_write(p, line);
 	if (unfinished)
 		unfinished_write(check, ip);
 	else

@@ -68,8 +68,7 @@ static __always_inline int in_transport(const struct packet *p, const struct lb_
 	if (*blank && p->kind != PACKET_WHOLE)
 		return LB_REASON_untranslatable;
 	change = embed_change((const __u64 *)&headers->ip.saddr, ((struct iphdr *)p->l3)->saddr);
-	if (b->nat.port)
-		((__be16 *)p->l4)[1] = b->nat.port;
+	destination_port_write(p, b);
 	transport_shift(p, check, csum_fold(change + b->nat.delta4));
 	return LB_CONTINUE;
 }
