@@ -35,6 +35,12 @@ static __always_inline void connect_count(__u32 backend, __u32 which)
 		__sync_fetch_and_add(&connects->word[index], 1);
 }
 
+/* Whether the word is of a connect of this hash. */
+static __always_inline bool probe_is_of(__u64 word, __u64 hash)
+{
+	return word & LB_PROBE_USED && LB_PROBE_FP(word) == LB_PROBE_HASH_FP(hash);
+}
+
 /* A SYN: notes it, unless it is there already, as the client has sent it before. That counts once:
  * else one client that floods with the same SYN outweighs all others of the backend. One that has
  * just been noted is the same packet, which has taken both paths. */
@@ -42,7 +48,7 @@ static __always_inline void connect_begin(__u64 *place, __u64 word, __u64 hash, 
 {
 	__u32 now = connect_clock();
 
-	if (word & LB_PROBE_USED && LB_PROBE_FP(word) == LB_PROBE_HASH_FP(hash)) {
+	if (probe_is_of(word, hash)) {
 		/* whose answer was seen did not fail for want of one */
 		if (!(word & (LB_PROBE_RETRIED | LB_PROBE_ANSWERED)) &&
 		    ((now - (__u32)word) & LB_PROBE_TIME) >= LB_PROBE_AGAIN &&
@@ -60,8 +66,8 @@ static __always_inline void connect_end(__u64 *place, __u64 word, __u64 hash, __
 {
 	__u32 bucket;
 
-	if (!(word & LB_PROBE_USED) || LB_PROBE_FP(word) != LB_PROBE_HASH_FP(hash) ||
-	    __sync_val_compare_and_swap(place, word, 0) != word || word & LB_PROBE_ANSWERED)
+	if (!probe_is_of(word, hash) || __sync_val_compare_and_swap(place, word, 0) != word ||
+	    word & LB_PROBE_ANSWERED)
 		return;
 	bucket = flags & LB_TCP_RST
 		     ? LB_CONNECT_RESET
@@ -121,8 +127,7 @@ LB_NOINLINE int connect_answer(__u64 hash, __u32 what)
 	if (!place)
 		return 0;
 	word = *(volatile __u64 *)place;
-	if (!(word & LB_PROBE_USED) || LB_PROBE_FP(word) != LB_PROBE_HASH_FP(hash) ||
-	    LB_PROBE_BACKEND(word) != (what & LB_MAX_BACKENDS))
+	if (!probe_is_of(word, hash) || LB_PROBE_BACKEND(word) != (what & LB_MAX_BACKENDS))
 		return 0;
 	if (what & CONNECT_REFUSED)
 		connect_refuse(place, word);

@@ -246,6 +246,20 @@ LB_NOINLINE int reply_leave(struct xdp_md *ctx, __u32 backend)
 	return may_be_cut(&p) ? reply_to_kernel(ctx, backend) : LB_REASON_too_big;
 }
 
+/* Counts a packet of this backend that ends with this reason, if it was sent as a reply: it has its
+ * VIP by now. length: as it came. The reason. */
+static __always_inline int reply_counted(struct xdp_md *ctx, __u32 backend, __u32 length,
+					 int reason)
+{
+	OPAQUE(reason);
+	if (reason == LB_REASON_returned_tx || reason == LB_REASON_returned_redirect ||
+	    reason == LB_REASON_returned_kernel) {
+		count_returned(backend, length);
+		reply_see(ctx, backend);
+	}
+	return reason;
+}
+
 /* Any packet that is not to a VIP, while there are reals. The reason with which it ends. */
 static __always_inline int reply_rare(const struct packet *p)
 {
@@ -258,13 +272,7 @@ static __always_inline int reply_rare(const struct packet *p)
 	reason = reply_leave(p->ctx, from);
 	if (reason == LB_REASON_too_big && s)
 		return icmp_too_big(p->ctx, s->hop.mtu);
-	OPAQUE(reason);
-	if (reason == LB_REASON_returned_tx || reason == LB_REASON_returned_redirect ||
-	    reason == LB_REASON_returned_kernel) {
-		count_returned(from, p->length);
-		reply_see(p->ctx, from);
-	}
-	return reason;
+	return reply_counted(p->ctx, from, p->length, reason);
 }
 
 #endif

@@ -34,14 +34,7 @@ LB_NOINLINE int client_hop_ask(struct xdp_md *ctx, __be32 vip, __be32 client, __
 	};
 	struct scratch *s = scratch_of();
 
-	if (!s || bpf_fib_lookup(ctx, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS)
-		return 0;
-	__builtin_memcpy(s->hop.dst_mac, fib.dmac, ETH_ALEN);
-	__builtin_memcpy(s->hop.src_mac, fib.smac, ETH_ALEN);
-	s->hop.vlan_tci = 0;
-	s->hop.mtu = fib.mtu_result;
-	s->hop.ifindex = fib.ifindex;
-	return 1;
+	return s ? hop_of_kernel(ctx, &fib, s) : 0;
 }
 
 /* The next hop to the client, in scratch->hop; 0: the kernel has to send. */
@@ -190,8 +183,7 @@ static __always_inline bool back_transport(const struct packet *p, const struct 
 	if (!check)
 		return false;
 	change = (__u16)~embed_change(client, ip->daddr);
-	if (line->vip_port)
-		*(__be16 *)p->l4 = line->vip_port;
+	source_port_write(p, line);
 	if (unfinished)
 		unfinished_write(check, ip);
 	else
@@ -211,26 +203,10 @@ struct exit4 {
 
 #define LINK_MOST 24 /* MAX_L3_OFFSET in words */
 
-/* Puts `bytes` of headers in place of `offset` bytes of IPv6. bytes, link: constants here. NULL:
- * there is no room. */
-static __always_inline void *headers4_put(const struct packet *p, const void *headers, __u32 bytes,
-					  __u32 offset, __u32 link)
-{
-	void *data;
-
-	if (bpf_xdp_adjust_head(p->ctx, (int)(p->l3_offset + offset) - (int)(link + bytes)))
-		return NULL;
-	data = (void *)(long)p->ctx->data;
-	if (data + link + bytes > (void *)(long)p->ctx->data_end)
-		return NULL;
-	__builtin_memcpy(data + link, headers, bytes);
-	return data;
-}
-
 static __always_inline bool headers4_by(const struct packet *p, const void *headers, __u32 bytes,
 					__u32 offset, const struct lb_hop *hop, __u32 link)
 {
-	void *data = headers4_put(p, headers, bytes, offset, link);
+	void *data = headers_put(p, headers, bytes, offset, link);
 
 	if (!data)
 		return false;
@@ -248,7 +224,7 @@ static __always_inline bool headers4_kept(const struct packet *p, const void *he
 	if (frame + LINK_MOST > p->end)
 		return false;
 	__builtin_memcpy(former, frame, LINK_MOST);
-	data = headers4_put(p, headers, bytes, offset, link);
+	data = headers_put(p, headers, bytes, offset, link);
 	if (!data)
 		return false;
 	__builtin_memcpy(data, former, link);

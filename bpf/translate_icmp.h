@@ -230,20 +230,17 @@ static __always_inline bool error6_make(struct error6 *e, const struct packet *p
 }
 
 /* at: of the quoted transport header; kept: quote_kept. link: a constant here. */
-static __always_inline int error6_put(struct xdp_md *ctx, const struct lb_backend *b,
+static __always_inline int error6_put(const struct packet *p, const struct lb_backend *b,
 				      const struct error6 *e, __u32 at, __u32 kept, __u32 link)
 {
-	void *data;
+	void *data = quote_cut(p->ctx, at, kept)
+			 ? headers_put(p, e, sizeof(*e), at - p->l3_offset, link)
+			 : NULL;
 
-	if (!quote_cut(ctx, at, kept) ||
-	    bpf_xdp_adjust_head(ctx, (int)at - (int)(link + sizeof(*e))))
-		return LB_REASON_no_headroom;
-	data = (void *)(long)ctx->data;
-	if (data + link + sizeof(*e) > (void *)(long)ctx->data_end)
+	if (!data)
 		return LB_REASON_no_headroom;
 	link_write(data, b, bpf_htons(ETH_P_IPV6), link);
-	__builtin_memcpy(data + link, e, sizeof(*e));
-	return icmp_seal(ctx, 6, link, ICMP_HEADER + V6_HEADER + kept);
+	return icmp_seal(p->ctx, 6, link, ICMP_HEADER + V6_HEADER + kept);
 }
 
 /* Where the quoted packet is, of an error whose sum is right: it is made anew. False: none is. */
@@ -279,8 +276,8 @@ LB_NOINLINE int error_in(struct xdp_md *ctx, __u32 backend)
 	quoted_reply_change(&p, &q, b, &e.quote);
 	at = q.l4 - (void *)(long)ctx->data;
 	kept = quote_kept(&p, &q);
-	reason = b->vlan_tci ? error6_put(ctx, b, &e, at, kept, ETH_HLEN + LB_VLAN_LEN)
-			     : error6_put(ctx, b, &e, at, kept, ETH_HLEN);
+	reason = b->vlan_tci ? error6_put(&p, b, &e, at, kept, ETH_HLEN + LB_VLAN_LEN)
+			     : error6_put(&p, b, &e, at, kept, ETH_HLEN);
 	return continues(reason) ? egress_send(&p, b) : reason;
 }
 

@@ -68,29 +68,37 @@ static __always_inline int in_transport(const struct packet *p, const struct lb_
 	if (*blank && p->kind != PACKET_WHOLE)
 		return LB_REASON_untranslatable;
 	change = embed_change((const __u64 *)&headers->ip.saddr, ((struct iphdr *)p->l3)->saddr);
-	if (b->nat.port)
-		((__be16 *)p->l4)[1] = b->nat.port;
+	destination_port_write(p, b);
 	transport_shift(p, check, csum_fold(change + b->nat.delta4));
 	return LB_CONTINUE;
 }
 
-/* Puts the headers in place of `header` bytes of IPv4. link, more: constants here. */
+/* Puts `bytes` of headers in place of the first `former` of the IP packet, and leaves room for a
+ * link header before them. bytes, link: constants here. NULL: there is no room. */
+static __always_inline void *headers_put(const struct packet *p, const void *headers, __u32 bytes,
+					 __u32 former, __u32 link)
+{
+	void *data;
+
+	if (bpf_xdp_adjust_head(p->ctx, (int)(p->l3_offset + former) - (int)(link + bytes)))
+		return NULL;
+	data = (void *)(long)p->ctx->data;
+	if (data + link + bytes > (void *)(long)p->ctx->data_end)
+		return NULL;
+	__builtin_memcpy(data + link, headers, bytes);
+	return data;
+}
+
+/* In place of `header` bytes of IPv4. link, more: constants here. */
 static __always_inline int headers6_put(const struct packet *p, const struct lb_backend *b,
 					const struct headers6 *headers, __u32 header, __u32 link,
 					__u32 more)
 {
-	void *data;
+	void *data = headers_put(p, headers, V6_HEADER + more, header, link);
 
-	if (bpf_xdp_adjust_head(p->ctx,
-				(int)(p->l3_offset + header) - (int)(link + V6_HEADER + more)))
-		return LB_REASON_no_headroom;
-	data = (void *)(long)p->ctx->data;
-	if (data + link + V6_HEADER + more > (void *)(long)p->ctx->data_end)
+	if (!data)
 		return LB_REASON_no_headroom;
 	link_write(data, b, bpf_htons(ETH_P_IPV6), link);
-	__builtin_memcpy(data + link, &headers->ip, V6_HEADER);
-	if (more)
-		__builtin_memcpy(data + link + V6_HEADER, headers->fragment, FRAGMENT6_LEN);
 	return LB_CONTINUE;
 }
 

@@ -4,7 +4,6 @@
 #ifndef LB_TRANSLATED_H
 #define LB_TRANSLATED_H
 
-#include "count.h"
 #include "embed.h"
 #include "packet.h"
 #include "reply_rare.h"
@@ -73,13 +72,7 @@ static __always_inline int back_leave(struct xdp_md *ctx, __u32 backend)
 	    !is_client_v4(embed_read((const __u64 *)&((struct ipv6hdr *)p.l3)->daddr), backend))
 		return LB_REASON_untranslatable;
 	reason = is_error_of_v6(&p) ? error_back(ctx, backend) : back_send(ctx, backend);
-	OPAQUE(reason);
-	if (reason == LB_REASON_returned_tx || reason == LB_REASON_returned_redirect ||
-	    reason == LB_REASON_returned_kernel) {
-		count_returned(backend, p.length);
-		reply_see(ctx, backend); /* it has its VIP by now, and is IPv4 */
-	}
-	return reason;
+	return reply_counted(ctx, backend, p.length, reason); /* it is IPv4 by now */
 }
 
 /* A packet that is not to a VIP: it may be a reply to an embedded client. */

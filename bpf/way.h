@@ -49,6 +49,20 @@ static __always_inline const struct lb_hop *hop_in_v6(__u32 part, const void *ad
 	return NULL;
 }
 
+/* The kernel's answer, in s->hop; 0: it has none. */
+static __always_inline int hop_of_kernel(struct xdp_md *ctx, struct bpf_fib_lookup *fib,
+					 struct scratch *s)
+{
+	if (bpf_fib_lookup(ctx, fib, sizeof(*fib), 0) != BPF_FIB_LKUP_RET_SUCCESS)
+		return 0;
+	__builtin_memcpy(s->hop.dst_mac, fib->dmac, ETH_ALEN);
+	__builtin_memcpy(s->hop.src_mac, fib->smac, ETH_ALEN);
+	s->hop.vlan_tci = 0;
+	s->hop.mtu = fib->mtu_result;
+	s->hop.ifindex = fib->ifindex;
+	return 1;
+}
+
 /* The kernel's answer for a packet from the VIP to the client. False: the packet is the kernel's to
  * send: it has to resolve a neighbour, to answer, or to drop it. */
 LB_NOINLINE int hop_ask(struct xdp_md *ctx, __u32 l3_offset, __u32 family, __u32 backend)
@@ -81,14 +95,7 @@ LB_NOINLINE int hop_ask(struct xdp_md *ctx, __u32 l3_offset, __u32 family, __u32
 		copy_address_v6(fib.ipv6_src, line->vip);
 		copy_address_v6(fib.ipv6_dst, &ip->daddr);
 	}
-	if (bpf_fib_lookup(ctx, &fib, sizeof(fib), 0) != BPF_FIB_LKUP_RET_SUCCESS)
-		return 0;
-	__builtin_memcpy(s->hop.dst_mac, fib.dmac, ETH_ALEN);
-	__builtin_memcpy(s->hop.src_mac, fib.smac, ETH_ALEN);
-	s->hop.vlan_tci = 0;
-	s->hop.mtu = fib.mtu_result;
-	s->hop.ifindex = fib.ifindex;
-	return 1;
+	return hop_of_kernel(ctx, &fib, s);
 }
 
 /* The way to the packet's destination, which may be that the kernel is asked. NULL: the same. */

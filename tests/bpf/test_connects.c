@@ -4,49 +4,6 @@
 
 #include "support/rig.h"
 
-/* So many units of the probes' clock. */
-#define UNITS(ms) ((uint32_t)((ms)*1000000ULL >> LB_PROBE_TIME_SHIFT))
-
-static uint32_t count(const struct rig *r, int backend, unsigned word)
-{
-	return r->f->map.connects[r->tcp_id[backend]].word[word];
-}
-
-/* In all buckets, and in those from `from` on. */
-static uint32_t answered_from(const struct rig *r, int backend, unsigned from)
-{
-	uint32_t sum = 0;
-
-	for (unsigned i = from; i < LB_CONNECT_BUCKETS; i++)
-		sum += count(r, backend, i);
-	return sum;
-}
-
-static uint32_t answered(const struct rig *r, int backend)
-{
-	return answered_from(r, backend, 0);
-}
-
-static unsigned probes(const struct rig *r)
-{
-	unsigned used = 0;
-
-	for (unsigned i = 0; i < LB_PROBES; i++)
-		used += r->f->map.probes[i] & LB_PROBE_USED ? 1 : 0;
-	return used;
-}
-
-/* As if all SYNs had been noted so much earlier. */
-static void age_probes(const struct rig *r, uint32_t units)
-{
-	for (unsigned i = 0; i < LB_PROBES; i++) {
-		uint64_t word = r->f->map.probes[i], time = (word - units) & LB_PROBE_TIME;
-
-		if (word & LB_PROBE_USED)
-			r->f->map.probes[i] = (word & ~(uint64_t)LB_PROBE_TIME) | time;
-	}
-}
-
 /* All slots are stable on A, and in the sample. */
 static struct rig sampled_rig(struct lb_service service)
 {
@@ -69,18 +26,18 @@ LB_TEST(the_time_from_a_syn_to_the_next_packet_is_counted_once)
 		struct rig r = sampled_rig(kinds[i]);
 
 		assert_int_equal(rig_tcp(&r, 1, SYN), A);
-		assert_int_equal(probes(&r), 1);
-		assert_int_equal(answered(&r, A), 0);
-		age_probes(&r, UNITS(50));
+		assert_int_equal(rig_probes(&r), 1);
+		assert_int_equal(rig_answered(&r, A, 0), 0);
+		rig_age_probes(&r, PROBE_UNITS(50));
 		assert_int_equal(rig_tcp(&r, 1, ACK), A);
 		rig_tcp(&r, 1, ACK);
 		rig_tcp(&r, 1, FIN | ACK);
-		assert_int_equal(count(&r, A, LB_CONNECT_SAMPLED), 1);
-		assert_int_equal(answered(&r, A), 1);
-		assert_int_equal(answered_from(&r, A, lb_connect_bucket(UNITS(50))), 1);
-		assert_int_equal(probes(&r), 0);
-		assert_int_equal(count(&r, A, LB_CONNECT_RETRIED), 0);
-		assert_int_equal(count(&r, A, LB_CONNECT_RESET), 0);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_SAMPLED), 1);
+		assert_int_equal(rig_answered(&r, A, 0), 1);
+		assert_int_equal(rig_answered(&r, A, lb_connect_bucket(PROBE_UNITS(50))), 1);
+		assert_int_equal(rig_probes(&r), 0);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_RETRIED), 0);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_RESET), 0);
 		fixture_clear(NULL);
 	}
 }
@@ -92,13 +49,13 @@ LB_TEST(a_syn_that_is_sent_again_is_retried_and_counts_from_the_first)
 
 		rig_tcp(&r, 1, SYN);
 		rig_tcp(&r, 1, SYN); /* the network has doubled it */
-		assert_int_equal(count(&r, A, LB_CONNECT_RETRIED), 0);
-		age_probes(&r, UNITS(1000));
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_RETRIED), 0);
+		rig_age_probes(&r, PROBE_UNITS(1000));
 		rig_tcp(&r, 1, SYN);
-		assert_int_equal(count(&r, A, LB_CONNECT_RETRIED), 1);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_RETRIED), 1);
 		rig_tcp(&r, 1, ACK);
-		assert_int_equal(count(&r, A, LB_CONNECT_SAMPLED), 1);
-		assert_int_equal(answered_from(&r, A, lb_connect_bucket(UNITS(1000))), 1);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_SAMPLED), 1);
+		assert_int_equal(rig_answered(&r, A, lb_connect_bucket(PROBE_UNITS(1000))), 1);
 		fixture_clear(NULL);
 	}
 }
@@ -111,18 +68,18 @@ LB_TEST(a_connect_counts_as_retried_once_however_often_its_syn_comes)
 
 		rig_tcp(&r, 1, SYN);
 		for (int again = 0; again < 5; again++) {
-			age_probes(&r, UNITS(150));
+			rig_age_probes(&r, PROBE_UNITS(150));
 			rig_tcp(&r, 1, SYN);
 		}
-		assert_int_equal(count(&r, A, LB_CONNECT_SAMPLED), 1);
-		assert_int_equal(count(&r, A, LB_CONNECT_RETRIED), 1);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_SAMPLED), 1);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_RETRIED), 1);
 		rig_tcp(&r, 1, ACK);
-		assert_int_equal(answered_from(&r, A, lb_connect_bucket(UNITS(750))), 1);
+		assert_int_equal(rig_answered(&r, A, lb_connect_bucket(PROBE_UNITS(750))), 1);
 		rig_tcp(&r, 1, FIN | ACK);
 		rig_tcp(&r, 1, SYN); /* another one, which begins anew */
-		age_probes(&r, UNITS(150));
+		rig_age_probes(&r, PROBE_UNITS(150));
 		rig_tcp(&r, 1, SYN);
-		assert_int_equal(count(&r, A, LB_CONNECT_RETRIED), 2);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_RETRIED), 2);
 		fixture_clear(NULL);
 	}
 }
@@ -136,8 +93,8 @@ LB_TEST(a_tuple_that_is_used_again_is_another_connect)
 		rig_tcp(&r, 1, ACK);
 		rig_tcp(&r, 1, FIN | ACK);
 	}
-	assert_int_equal(count(&r, A, LB_CONNECT_SAMPLED), 2);
-	assert_int_equal(answered(&r, A), 2);
+	assert_int_equal(rig_connects(&r, A, LB_CONNECT_SAMPLED), 2);
+	assert_int_equal(rig_answered(&r, A, 0), 2);
 }
 
 LB_TEST(a_reset_after_the_syn_is_no_answer)
@@ -146,9 +103,9 @@ LB_TEST(a_reset_after_the_syn_is_no_answer)
 
 	rig_tcp(&r, 1, SYN);
 	rig_tcp(&r, 1, RST);
-	assert_int_equal(count(&r, A, LB_CONNECT_RESET), 1);
-	assert_int_equal(answered(&r, A), 0);
-	assert_int_equal(probes(&r), 0);
+	assert_int_equal(rig_connects(&r, A, LB_CONNECT_RESET), 1);
+	assert_int_equal(rig_answered(&r, A, 0), 0);
+	assert_int_equal(rig_probes(&r), 0);
 }
 
 LB_TEST(flows_that_are_not_in_the_sample_are_not_timed)
@@ -159,8 +116,8 @@ LB_TEST(flows_that_are_not_in_the_sample_are_not_timed)
 		rig_set_stable(&r, A);
 		rig_tcp(&r, 1, SYN);
 		rig_tcp(&r, 1, ACK);
-		assert_int_equal(count(&r, A, LB_CONNECT_SAMPLED), 0);
-		assert_int_equal(probes(&r), 0);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_SAMPLED), 0);
+		assert_int_equal(rig_probes(&r), 0);
 		fixture_clear(NULL);
 	}
 }
@@ -192,9 +149,9 @@ LB_TEST(flows_of_a_slot_in_transition_are_tracked_in_the_sample_too)
 	assert_int_equal(rig_tcp(&r, 1, ACK), B);
 	assert_int_equal(rig_active(&r, B), 1);
 	assert_int_equal(rig_tcp(&r, 2, ACK), A); /* an older one */
-	assert_int_equal(count(&r, B, LB_CONNECT_SAMPLED), 1);
-	assert_int_equal(answered(&r, B), 1);
-	assert_int_equal(answered(&r, A), 0);
+	assert_int_equal(rig_connects(&r, B, LB_CONNECT_SAMPLED), 1);
+	assert_int_equal(rig_answered(&r, B, 0), 1);
+	assert_int_equal(rig_answered(&r, A, 0), 0);
 }
 
 /* An id beyond the map, and times that wrap. */

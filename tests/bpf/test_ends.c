@@ -6,10 +6,8 @@
 #include "support/fixture_nat.h"
 #include "support/rig.h"
 
-#define REAL_PORT  8080
-#define ISN_BACK   77
-#define UNITS(ms)  ((uint32_t)((ms)*1000000ULL >> LB_PROBE_TIME_SHIFT))
-#define MAC_ROUTER "02:00:00:00:00:0c"
+#define REAL_PORT 8080
+#define ISN_BACK  77
 
 static const char *const reals[BACKENDS] = {"10.0.0.11", "10.0.0.12", "10.0.0.13"};
 
@@ -84,12 +82,7 @@ static int entry_state(struct rig *r)
 /* Of all tests. */
 static uint64_t refused(const struct rig *r, int backend)
 {
-	uint64_t sum = 0;
-
-	for (unsigned cpu = 0; cpu < r->f->cpus; cpu++)
-		sum +=
-		    r->f->map.backend_counts[cpu * FIXTURE_BACKENDS + r->tcp_id[backend]].refused;
-	return sum;
+	return fixture_backend_count(r->f, r->tcp_id[backend]).refused;
 }
 
 /* The backend's own interface is another one: what comes in here may be forged. */
@@ -321,39 +314,6 @@ LB_TEST(resets_that_answer_a_syn_are_counted)
 
 /* ---- times to answer ---- */
 
-static uint32_t count(const struct rig *r, int backend, unsigned word)
-{
-	return r->f->map.connects[r->tcp_id[backend]].word[word];
-}
-
-static uint32_t answered_from(const struct rig *r, int backend, unsigned from)
-{
-	uint32_t sum = 0;
-
-	for (unsigned i = from; i < LB_CONNECT_BUCKETS; i++)
-		sum += count(r, backend, i);
-	return sum;
-}
-
-static void age_probes(const struct rig *r, uint32_t units)
-{
-	for (unsigned i = 0; i < LB_PROBES; i++) {
-		uint64_t word = r->f->map.probes[i], time = (word - units) & LB_PROBE_TIME;
-
-		if (word & LB_PROBE_USED)
-			r->f->map.probes[i] = (word & ~(uint64_t)LB_PROBE_TIME) | time;
-	}
-}
-
-static unsigned probes(const struct rig *r)
-{
-	unsigned used = 0;
-
-	for (unsigned i = 0; i < LB_PROBES; i++)
-		used += r->f->map.probes[i] & LB_PROBE_USED ? 1 : 0;
-	return used;
-}
-
 /* In the sample by its slot, by hashes of fewer fields, and where every flow is tracked. */
 static const struct lb_service kinds[] = {
     {0}, {.mask4 = 24, .mask6 = 56}, {.flags = LB_SERVICE_TRACK_ALWAYS}};
@@ -374,16 +334,16 @@ LB_TEST(the_time_of_a_backend_is_that_from_the_syn_to_its_answer)
 		struct rig r = sampled_rig(kinds[i]);
 
 		rig_tcp(&r, 1, SYN);
-		age_probes(&r, UNITS(50));
+		rig_age_probes(&r, PROBE_UNITS(50));
 		reply(&r, A, 1, SYN | ACK);
-		assert_int_equal(answered_from(&r, A, 0), 1);
-		assert_int_equal(answered_from(&r, A, lb_connect_bucket(UNITS(50))), 1);
-		age_probes(&r, UNITS(1000)); /* the client is far away */
+		assert_int_equal(rig_answered(&r, A, 0), 1);
+		assert_int_equal(rig_answered(&r, A, lb_connect_bucket(PROBE_UNITS(50))), 1);
+		rig_age_probes(&r, PROBE_UNITS(1000)); /* the client is far away */
 		rig_tcp(&r, 1, ACK);
-		assert_int_equal(answered_from(&r, A, 0), 1);
-		assert_int_equal(answered_from(&r, A, lb_connect_bucket(UNITS(500))), 0);
-		assert_int_equal(count(&r, A, LB_CONNECT_SAMPLED), 1);
-		assert_int_equal(probes(&r), 0);
+		assert_int_equal(rig_answered(&r, A, 0), 1);
+		assert_int_equal(rig_answered(&r, A, lb_connect_bucket(PROBE_UNITS(500))), 0);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_SAMPLED), 1);
+		assert_int_equal(rig_probes(&r), 0);
 		fixture_clear(NULL);
 	}
 }
@@ -393,9 +353,9 @@ LB_TEST(where_answers_do_not_pass_the_client_shows_them)
 	struct rig r = sampled_rig(kinds[0]);
 
 	rig_tcp(&r, 1, SYN);
-	age_probes(&r, UNITS(50));
+	rig_age_probes(&r, PROBE_UNITS(50));
 	rig_tcp(&r, 1, ACK);
-	assert_int_equal(answered_from(&r, A, lb_connect_bucket(UNITS(50))), 1);
+	assert_int_equal(rig_answered(&r, A, lb_connect_bucket(PROBE_UNITS(50))), 1);
 }
 
 LB_TEST(an_answer_that_comes_again_counts_once)
@@ -406,13 +366,13 @@ LB_TEST(an_answer_that_comes_again_counts_once)
 		rig_tcp(&r, 1, SYN);
 		reply(&r, A, 1, SYN | ACK);
 		reply(&r, A, 1, SYN | ACK); /* the network has doubled it */
-		assert_int_equal(count(&r, A, LB_CONNECT_ANSWERED_AGAIN), 0);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_ANSWERED_AGAIN), 0);
 		for (int again = 0; again < 3; again++) {
-			age_probes(&r, UNITS(1000));
+			rig_age_probes(&r, PROBE_UNITS(1000));
 			reply(&r, A, 1, SYN | ACK);
 		}
-		assert_int_equal(count(&r, A, LB_CONNECT_ANSWERED_AGAIN), 1);
-		assert_int_equal(answered_from(&r, A, 0), 1);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_ANSWERED_AGAIN), 1);
+		assert_int_equal(rig_answered(&r, A, 0), 1);
 		fixture_clear(NULL);
 	}
 }
@@ -424,10 +384,10 @@ LB_TEST(a_syn_that_comes_again_after_its_answer_is_not_retried)
 
 	rig_tcp(&r, 1, SYN);
 	reply(&r, A, 1, SYN | ACK);
-	age_probes(&r, UNITS(1000));
+	rig_age_probes(&r, PROBE_UNITS(1000));
 	rig_tcp(&r, 1, SYN);
-	assert_int_equal(count(&r, A, LB_CONNECT_RETRIED), 0);
-	assert_int_equal(count(&r, A, LB_CONNECT_SAMPLED), 1);
+	assert_int_equal(rig_connects(&r, A, LB_CONNECT_RETRIED), 0);
+	assert_int_equal(rig_connects(&r, A, LB_CONNECT_SAMPLED), 1);
 }
 
 LB_TEST(a_refused_connect_of_the_sample_has_no_time)
@@ -437,11 +397,11 @@ LB_TEST(a_refused_connect_of_the_sample_has_no_time)
 
 		rig_tcp(&r, 1, SYN);
 		refuse(&r, A, 1);
-		assert_int_equal(count(&r, A, LB_CONNECT_REFUSED), 1);
-		assert_int_equal(answered_from(&r, A, 0), 0);
-		assert_int_equal(probes(&r), 0);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_REFUSED), 1);
+		assert_int_equal(rig_answered(&r, A, 0), 0);
+		assert_int_equal(rig_probes(&r), 0);
 		refuse(&r, A, 1);
-		assert_int_equal(count(&r, A, LB_CONNECT_REFUSED), 1);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_REFUSED), 1);
 		fixture_clear(NULL);
 	}
 }
@@ -455,8 +415,8 @@ LB_TEST(only_the_backend_of_the_syn_answers_it)
 	refuse(&r, B, 1);
 	move_backend(&r, A);
 	reply(&r, A, 1, SYN | ACK);
-	assert_int_equal(probes(&r), 1);
-	assert_int_equal(answered_from(&r, A, 0) + answered_from(&r, B, 0), 0);
+	assert_int_equal(rig_probes(&r), 1);
+	assert_int_equal(rig_answered(&r, A, 0) + rig_answered(&r, B, 0), 0);
 }
 
 RIG_TEST_MAIN("ends")

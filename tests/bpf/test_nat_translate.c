@@ -280,16 +280,7 @@ static const struct packet_case cases[] = {
     CASE("an_unknown_option", untranslatable, .in = PKT(ERROR_BACK(T_REAL, 4, 2, 40))),
 };
 
-struct service {
-	const char *vip;
-	int protocol, vip_port;
-	const char *real;
-	int port;
-	struct backend_spec backend;
-	bool far;
-};
-
-static const struct service services[] = {
+static const struct nat_service services[] = {
     {T_VIP, IPPROTO_TCP, T_WEB, T_REAL, 8080, {0}, false},
     {T_VIP, IPPROTO_UDP, T_DNS, T_REAL, 5353, {0}, false},
     {T_VIP, IPPROTO_TCP, T_VLAN, T_REAL_VLAN, 81, {.vlan = 100}, false},
@@ -297,18 +288,6 @@ static const struct service services[] = {
     {T_VIP, IPPROTO_TCP, T_NARROW, T_REAL_NARROW, 8083, {.mtu = 1400}, false},
     {T_VIP_ANY, IPPROTO_TCP, 0, T_REAL_ANY, 0, {0}, false},
 };
-
-static void add_service(struct fixture *f, const struct service *service)
-{
-	struct backend_spec spec = service->backend;
-
-	spec.dst = service->real;
-	spec.ifindex = service->far ? f->egress : 0;
-	fixture_single(f, service->vip, service->protocol, service->vip_port,
-		       (struct lb_service){.forward = LB_FORWARD_NAT}, &spec);
-	fixture_real(f, f->backends - 1, service->vip, service->protocol, service->vip_port,
-		     service->port);
-}
 
 static int setup(void **state)
 {
@@ -318,7 +297,7 @@ static int setup(void **state)
 	if (!f)
 		return 0; /* the test itself skips */
 	for (size_t i = 0; i < ARRAY_SIZE(services); i++)
-		add_service(f, &services[i]);
+		nat_service_add(f, &services[i]);
 	fixture_embed(f, PREFIX);
 	return 0;
 }
@@ -410,9 +389,9 @@ LB_TEST(without_a_prefix_nothing_is_translated)
 LB_TEST(a_backend_may_have_clients_of_both_families)
 {
 	struct fixture *f = fixture_get();
-	const struct service both = {T_VIP6, IPPROTO_TCP, 443, T_REAL, 8080, {0}, false};
+	const struct nat_service both = {T_VIP6, IPPROTO_TCP, 443, T_REAL, 8080, {0}, false};
 
-	add_service(f, &both);
+	nat_service_add(f, &both);
 	expect(f, LB_REASON_forwarded_tx,
 	       PKT(ETH(), IP6(.src = CLIENT6, .dst = T_VIP6),
 		   TCP(.sport = 1, .dport = 443, .flags = SYN)),

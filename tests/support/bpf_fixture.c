@@ -591,6 +591,7 @@ struct lb_backend_count fixture_backend_count(const struct fixture *f, uint16_t 
 		sum.packets += row->packets;
 		sum.bytes += row->bytes;
 		sum.flows += row->flows;
+		sum.refused += row->refused;
 	}
 	return sum;
 }

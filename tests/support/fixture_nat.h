@@ -10,6 +10,8 @@
 void fixture_real(struct fixture *f, uint16_t backend, const char *vip, int protocol, int vip_port,
 		  int port);
 
+#define MAC_ROUTER "02:00:00:00:00:0c" /* between clients and this host */
+
 /* The ways to clients, most specific first. dst_mac NULL: the kernel is to be asked. */
 struct way_spec {
 	const char *prefix; /* ADDRESS/LENGTH */

@@ -7,15 +7,6 @@
 
 #include "common/addr.h"
 
-struct nat_service {
-	const char *vip;
-	int protocol, vip_port;
-	const char *real;
-	int port;
-	struct backend_spec backend;
-	bool far;
-};
-
 static const struct nat_service services[] = {
     {VIP4, IPPROTO_TCP, N_WEB, REAL4, 8080, {0}, false},
     {VIP4, IPPROTO_UDP, N_DNS, REAL4, 5353, {0}, false},
@@ -28,7 +19,7 @@ static const struct nat_service services[] = {
     {VIP4, IPPROTO_TCP, N_BESIDE, REAL4_BESIDE, 8084, {0}, false},
 };
 
-static void add_service(struct fixture *f, const struct nat_service *service)
+void nat_service_add(struct fixture *f, const struct nat_service *service)
 {
 	struct backend_spec spec = service->backend;
 
@@ -50,7 +41,7 @@ int nat_setup(void **state)
 		return 0; /* the test itself skips */
 	fixture_clear(state);
 	for (size_t i = 0; i < ARRAY_SIZE(services); i++)
-		add_service(f, &services[i]);
+		nat_service_add(f, &services[i]);
 	const struct way_spec ways[] = {
 	    {.prefix = "203.0.113.0/24", .dst_mac = MAC_ROUTER, .vlan = 200},
 	    {.prefix = "203.0.114.0/24", .dst_mac = MAC_ROUTER, .mtu = 1400},

@@ -13,7 +13,6 @@
 #define REAL4_ANY    "10.0.0.14"
 #define REAL4_DEAD   "10.0.0.15"
 #define REAL4_BESIDE "10.0.0.16" /* on the link, as REAL4 */
-#define MAC_ROUTER   "02:00:00:00:00:0c"
 
 enum nat_port {
 	N_WEB = 80,   /* TCP: REAL4 and REAL6, port 8080 */
@@ -35,6 +34,17 @@ enum nat_port {
 
 /* The setup of each test. */
 int nat_setup(void **state);
+
+/* A service with one backend. */
+struct nat_service {
+	const char *vip;
+	int protocol, vip_port;
+	const char *real;
+	int port;
+	struct backend_spec backend; /* but for its address and its interface */
+	bool far;                    /* through another interface */
+};
+void nat_service_add(struct fixture *f, const struct nat_service *service);
 
 /* The backend whose real it is. */
 uint16_t nat_backend(const struct fixture *f, const char *real, int port);

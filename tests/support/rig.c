@@ -157,6 +157,41 @@ uint64_t rig_counted(const struct rig *r, int event)
 	return r->f->count[event];
 }
 
+/* ---- connects of the TCP service that are timed ---- */
+
+uint32_t rig_connects(const struct rig *r, int backend, unsigned word)
+{
+	return r->f->map.connects[r->tcp_id[backend]].word[word];
+}
+
+uint32_t rig_answered(const struct rig *r, int backend, unsigned from)
+{
+	uint32_t sum = 0;
+
+	for (unsigned i = from; i < LB_CONNECT_BUCKETS; i++)
+		sum += rig_connects(r, backend, i);
+	return sum;
+}
+
+unsigned rig_probes(const struct rig *r)
+{
+	unsigned used = 0;
+
+	for (unsigned i = 0; i < LB_PROBES; i++)
+		used += r->f->map.probes[i] & LB_PROBE_USED ? 1 : 0;
+	return used;
+}
+
+void rig_age_probes(const struct rig *r, uint32_t units)
+{
+	for (unsigned i = 0; i < LB_PROBES; i++) {
+		uint64_t word = r->f->map.probes[i], time = (word - units) & LB_PROBE_TIME;
+
+		if (word & LB_PROBE_USED)
+			r->f->map.probes[i] = (word & ~(uint64_t)LB_PROBE_TIME) | time;
+	}
+}
+
 /* ---- the flow table ---- */
 
 __u64 *rig_place(struct rig *r, int i)

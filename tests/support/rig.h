@@ -70,6 +70,20 @@ int rig_udp(struct rig *r, int client);
 /* How often the last packet counted this event (LB_EVENT_*). */
 uint64_t rig_counted(const struct rig *r, int event);
 
+/* ---- connects of the TCP service that are timed ---- */
+
+/* So many units of the probes' clock. */
+#define PROBE_UNITS(ms) ((uint32_t)((ms)*1000000ULL >> LB_PROBE_TIME_SHIFT))
+
+/* How often this bucket or LB_CONNECT_* was counted. */
+uint32_t rig_connects(const struct rig *r, int backend, unsigned word);
+/* In the buckets from this one on; 0: in all. */
+uint32_t rig_answered(const struct rig *r, int backend, unsigned from);
+/* SYNs that are noted. */
+unsigned rig_probes(const struct rig *r);
+/* As if all of them, or their answers, had been noted so much earlier. */
+void rig_age_probes(const struct rig *r, uint32_t units);
+
 /* ---- the flow table ---- */
 
 __u64 *rig_place(struct rig *r, int i);

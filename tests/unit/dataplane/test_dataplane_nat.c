@@ -634,6 +634,29 @@ TEST(replies_count_for_backend_and_service_also_when_it_is_gone)
 	assert_int_equal(of_service(&wants[0]).bytes, 800);
 }
 
+TEST(replies_from_the_other_family_count_for_the_service_also_when_their_backend_is_gone)
+{
+	const struct addr address = test_addr("fd00::17");
+	uint16_t id;
+
+	add(&wants[0], 2, 8080);
+	add(&wants[0], 1, 8080)->address = address;
+	want_commit(dp, wants, 1);
+	id = look_at(&address, TRANSLATED, 8080);
+	returned(id, 5);
+	assert_int_equal(of_service(&wants[0]).packets, 5);
+	wants[0].service.backends_count--;
+	want_commit(dp, wants, 1);
+	assert_int_equal(of_service(&wants[0]).packets, 5);
+	sweep_rounds(dp, 3, 10010);
+	returned(id, 2); /* late */
+	assert_int_equal(of_service(&wants[0]).packets, 7);
+	sweep_rounds(dp, 3, 10000 + TCP_IDLE + 1);
+	assert_int_equal(dp->backend_ids.state[id], ID_FREE);
+	assert_int_equal(of_service(&wants[0]).packets, 7);
+	assert_int_equal(of_service(&wants[0]).bytes, 700);
+}
+
 /* ---- destinations ---- */
 
 TEST(direct_prefixes_are_put_elsewhere_each_time)

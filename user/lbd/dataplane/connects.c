@@ -276,6 +276,19 @@ static uint32_t mean_us(const uint32_t counts[LB_CONNECT_BUCKETS], uint64_t tota
 	return (uint32_t)(sum_us / total);
 }
 
+/* words: what has been counted since the program was loaded. */
+static void read_all(const uint64_t words[LB_CONNECT_WORDS], struct dp_connects *ret)
+{
+	for (unsigned i = 0; i < LB_CONNECT_BUCKETS; i++)
+		ret->answered += words[i];
+	ret->sampled = words[LB_CONNECT_SAMPLED];
+	ret->retried = words[LB_CONNECT_RETRIED];
+	ret->reset = words[LB_CONNECT_RESET];
+	ret->unanswered = words[LB_CONNECT_UNANSWERED];
+	ret->refused = words[LB_CONNECT_REFUSED];
+	ret->answered_again = words[LB_CONNECT_ANSWERED_AGAIN];
+}
+
 /* words: what has been counted in the window. */
 static void read_window(const uint32_t words[LB_CONNECT_WORDS], struct dp_connects *ret)
 {
@@ -302,6 +315,7 @@ bool dataplane_connects(const struct dataplane *dp, const struct dp_service *key
 	const struct record *record = dp_find(dp, key);
 	const struct member *member = record ? record_find(record, backend) : NULL;
 	const struct lb_connects *connects = connects_of(dp), *before;
+	uint64_t now[LB_CONNECT_WORDS];
 	uint32_t recent[LB_CONNECT_WORDS];
 
 	*ret = (struct dp_connects){0};
@@ -309,16 +323,11 @@ bool dataplane_connects(const struct dataplane *dp, const struct dp_service *key
 		return false;
 	connects += member->id;
 	before = &dp->connects_before[2 * member->id + 1];
-	for (unsigned i = 0; i < LB_CONNECT_WORDS; i++)
-		recent[i] = connects->word[i] - before->word[i];
-	for (unsigned i = 0; i < LB_CONNECT_BUCKETS; i++)
-		ret->answered += connects->word[i];
-	ret->sampled = connects->word[LB_CONNECT_SAMPLED];
-	ret->retried = connects->word[LB_CONNECT_RETRIED];
-	ret->reset = connects->word[LB_CONNECT_RESET];
-	ret->unanswered = connects->word[LB_CONNECT_UNANSWERED];
-	ret->refused = connects->word[LB_CONNECT_REFUSED];
-	ret->answered_again = connects->word[LB_CONNECT_ANSWERED_AGAIN];
+	for (unsigned i = 0; i < LB_CONNECT_WORDS; i++) {
+		now[i] = connects->word[i];
+		recent[i] = (uint32_t)now[i] - before->word[i];
+	}
+	read_all(now, ret);
 	read_window(recent, ret);
 	return true;
 }
@@ -345,14 +354,7 @@ bool dataplane_service_connects(const struct dataplane *dp, const struct dp_serv
 		return false;
 	for (unsigned i = 0; i < LB_CONNECT_WORDS; i++)
 		recent[i] = (uint32_t)(sums->now[i] - sums->last[i]);
-	for (unsigned i = 0; i < LB_CONNECT_BUCKETS; i++)
-		ret->answered += sums->now[i];
-	ret->sampled = sums->now[LB_CONNECT_SAMPLED];
-	ret->retried = sums->now[LB_CONNECT_RETRIED];
-	ret->reset = sums->now[LB_CONNECT_RESET];
-	ret->unanswered = sums->now[LB_CONNECT_UNANSWERED];
-	ret->refused = sums->now[LB_CONNECT_REFUSED];
-	ret->answered_again = sums->now[LB_CONNECT_ANSWERED_AGAIN];
+	read_all(sums->now, ret);
 	read_window(recent, ret);
 	return true;
 }

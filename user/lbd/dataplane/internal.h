@@ -286,6 +286,14 @@ void dp_free_region(struct dataplane *dp, uint64_t region);
  * them. */
 void dp_release_quarantine(struct dataplane *dp, uint32_t before_round);
 
+/* lb_return.protocol of a backend of this family. */
+static inline uint8_t dp_return_protocol(const struct dp_service *service, uint8_t family)
+{
+	return service->protocol | (service->vip.family != family ? LB_REAL_TRANSLATED : 0);
+}
+
+/* The key of the service that the line is of. */
+struct dp_service dp_return_key(const struct lb_return *line);
 /* The service that a backend's replies count for; 0: it is gone. */
 uint32_t dp_returned_to(const struct dataplane *dp, uint32_t id);
 

@@ -56,6 +56,16 @@ static bool is_translated(const struct lb_return *line)
 	return line->protocol & LB_REAL_TRANSLATED;
 }
 
+struct dp_service dp_return_key(const struct lb_return *line)
+{
+	struct dp_service key = {.protocol = line->protocol & ~LB_REAL_TRANSLATED,
+				 .port = ntohs(line->vip_port)};
+
+	key.vip.family = is_translated(line) ? 4 : line->family;
+	memcpy(key.vip.bytes, line->vip, sizeof(key.vip.bytes));
+	return key;
+}
+
 /* The sum of an IPv4 header also changes by the TTL, which becomes one less. */
 static uint16_t with_ttl(uint32_t sum)
 {
@@ -67,12 +77,10 @@ static struct lb_return line_of(const struct dp_service *service, const struct d
 	struct lb_return line = {
 	    .port = want->port,
 	    .vip_port = want->port ? htons(service->port) : 0,
-	    .protocol = service->protocol,
+	    .protocol = dp_return_protocol(service, want->address.family),
 	    .family = want->address.family,
 	};
 
-	if (service->vip.family != want->address.family)
-		line.protocol |= LB_REAL_TRANSLATED;
 	memcpy(line.real, want->address.bytes, sizeof(line.real));
 	memcpy(line.vip, service->vip.bytes, sizeof(line.vip));
 	line.delta3 = with_ttl(change(line.real, 0, line.vip, 0));
@@ -191,21 +199,22 @@ static bool contradict(const struct real *a, const struct real *b)
 	       (a->line.port == b->line.port || !a->line.port || !b->line.port) && !same_vip(a, b);
 }
 
-static struct dp_service key_of(const struct real *real, bool vip)
+static struct dp_service backend_key(const struct lb_return *line)
 {
-	struct dp_service key = {.protocol = real->line.protocol & ~LB_REAL_TRANSLATED};
+	struct dp_service key = {.protocol = line->protocol & ~LB_REAL_TRANSLATED,
+				 .port = ntohs(line->port)};
 
-	key.vip.family = vip && is_translated(&real->line) ? 4 : real->line.family;
-	memcpy(key.vip.bytes, vip ? real->line.vip : real->line.real, sizeof(key.vip.bytes));
-	key.port = ntohs(vip ? real->line.vip_port : real->line.port);
+	key.vip.family = line->family;
+	memcpy(key.vip.bytes, line->real, sizeof(key.vip.bytes));
 	return key;
 }
 
 static int refuse(const struct dataplane *dp, const struct real *real, const struct real *other,
 		  struct error *err)
 {
-	const struct dp_service mine = key_of(real, true), theirs = key_of(other, true);
-	const struct dp_service backend = key_of(real, false);
+	const struct dp_service mine = dp_return_key(&real->line);
+	const struct dp_service theirs = dp_return_key(&other->line);
+	const struct dp_service backend = backend_key(&real->line);
 	char a[DP_KEY_TEXT], b[DP_KEY_TEXT], text[DP_KEY_TEXT];
 
 	if (other->made)

@@ -49,12 +49,9 @@ static void add_returned(const struct dataplane *dp, uint32_t id, struct dp_retu
 uint32_t dp_returned_to(const struct dataplane *dp, uint32_t id)
 {
 	const struct lb_return *line = &dp->maps.returns[id];
-	struct dp_service key = {.protocol = line->protocol, .port = ntohs(line->vip_port)};
-	const struct record *record;
+	const struct dp_service key = dp_return_key(line);
+	const struct record *record = line->family ? dp_find(dp, &key) : NULL;
 
-	key.vip.family = line->family;
-	memcpy(key.vip.bytes, line->vip, sizeof(key.vip.bytes));
-	record = line->family ? dp_find(dp, &key) : NULL;
 	return record ? record->id : 0;
 }
 
@@ -66,7 +63,7 @@ static bool is_removed(const struct dataplane *dp, uint32_t id)
 static bool is_returned_to(const struct lb_return *line, const struct dp_service *key)
 {
 	return line->family && line->vip_port == htons(key->port) &&
-	       line->protocol == key->protocol && line->family == key->vip.family &&
+	       line->protocol == dp_return_protocol(key, line->family) &&
 	       !memcmp(line->vip, key->vip.bytes, sizeof(line->vip));
 }
 
