@@ -10,11 +10,13 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -25,6 +27,7 @@
 #define INPUT_MOST   (1024 * 1024) /* bytes that wait to be taken; then no more is read */
 #define GREET_MS     5000          /* for handshake and HELLO */
 #define BEAT_MS      300
+#define LOST_MS      10 /* and the way there and back, without an acknowledgement of what was sent */
 #define SILENT_MS    3000  /* without a byte: the peer is lost */
 #define PROGRESS_MS  10000 /* without a frame but beats, though not everything was told */
 #define UNREAD_MS    30000 /* without an echo of a new beat: a long commit keeps it from taking */
@@ -692,6 +695,20 @@ static void count_time(struct session *session, uint64_t now_ms)
 		session->unsynced = 0;
 }
 
+/* TCP takes a segment for lost when a later one is acknowledged. If none follows it waits 200 ms
+ * (TCP_RTO_MIN), in which the peer does not know the flows that were in it. So a beat follows, at
+ * each tick until all has been acknowledged, unless there is more that TCP may not send yet. */
+static bool may_be_lost(const struct session *session)
+{
+	int fd = bufferevent_getfd(session->bev), unsent = 0;
+	struct tcp_info info;
+	socklen_t length = sizeof(info);
+
+	return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) && info.tcpi_unacked &&
+	       info.tcpi_last_data_sent >= LOST_MS + info.tcpi_rtt / 1000 &&
+	       !ioctl(fd, SIOCOUTQNSD, &unsent) && !unsent;
+}
+
 static void tick_open(struct session *session, uint64_t now_ms)
 {
 	bool waits = session->more || evbuffer_get_length(bufferevent_get_output(session->bev));
@@ -702,7 +719,7 @@ static void tick_open(struct session *session, uint64_t now_ms)
 		session->behind_ms = now_ms;
 	share(session);
 	/* beats also go where there is always more to be sent: the buffer is full then */
-	if (now_ms - session->sent_beat_ms >= BEAT_MS &&
+	if ((now_ms - session->sent_beat_ms >= BEAT_MS || may_be_lost(session)) &&
 	    evbuffer_get_length(bufferevent_get_output(session->bev)) <
 		OUTPUT_MOST + 2 * FRAME_MOST)
 		send_beat(session, now_ms);
