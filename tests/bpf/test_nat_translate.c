@@ -611,6 +611,46 @@ static int only_state(const struct fixture *f)
 	int state = LB_FLOW_EMPTY;
 
 	for (size_t i = 0; i < FIXTURE_BUCKETS; i++)
+LB_TEST(what_is_embedded_is_no_vip)
+{
+	struct fixture *f = fixture_get();
+
+	expect(f, LB_REASON_untranslatable,
+	       PKT(FROM_REAL, IP6(.src = T_REAL, .dst = E(VIP4)), SEGMENT), NULL);
+	expect(f, LB_REASON_untranslatable,
+	       PKT(FROM_REAL, IP6(.src = T_REAL, .dst = E(VIP4)),
+		   UDP(.sport = 5353, .dport = N_DNS), DATA(4)),
+	       NULL);
+	expect(f, LB_REASON_untranslatable,
+	       PKT(FROM_REAL, IP6(.src = T_REAL, .dst = E(VIP4)), ICMP6(.type = 1, .code = 4),
+		   IP6(.src = E(VIP4), .dst = T_REAL, .hop = 60), SYN_REAL),
+	       NULL);
+}
+
+/* It would answer the backend's answer, and the backend that, with no end. */
+LB_TEST(what_answers_is_no_client_of_a_datagram)
+{
+	static const struct {
+		const char *client;
+		int port, reason;
+	} clients[] = {{VIP4, N_DNS, LB_REASON_martian},
+		       {"10.0.0.1", 123, LB_REASON_martian},
+		       {REAL4, 5353, LB_REASON_nat_hairpin}};
+	struct fixture *f = fixture_get();
+
+	fixture_local(f, "10.0.0.1");
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+		expect(f, clients[i].reason,
+		       PKT(ETH(), IP4(.src = clients[i].client, .dst = T_VIP),
+			   UDP(.sport = clients[i].port, .dport = T_DNS), DATA(9)),
+		       NULL);
+	expect(f, LB_REASON_forwarded_tx,
+	       PKT(ETH(), IP4(.src = REAL4, .dst = T_VIP), UDP(.sport = 40000, .dport = T_DNS),
+		   DATA(9)),
+	       PKT(TO_BACKEND, IP6(.src = E(REAL4), .dst = T_REAL, .hop = 63),
+		   UDP(.sport = 40000, .dport = 5353), DATA(9)));
+}
+
 		for (size_t way = 0; way < LB_FLOW_WAYS; way++) {
 			int found = LB_FLOW_STATE(f->map.flows[i].flow[way]);
 
