@@ -420,3 +420,40 @@ LB_TEST(only_the_backend_of_the_syn_answers_it)
 }
 
 RIG_TEST_MAIN("ends")
+/* Linux answers a second SYN in the window of a handshake with a reset, though its port is open. */
+LB_TEST(a_reset_after_the_answer_is_no_refusal_of_the_sample)
+{
+	for (size_t i = 0; i < KINDS; i++) {
+		struct rig r = sampled_rig(kinds[i]);
+
+		rig_tcp(&r, 1, SYN);
+		reply(&r, A, 1, SYN | ACK);
+		rig_tcp_seq(&r, 1, SYN, RIG_ISN + 1);
+		refuse(&r, A, 1);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_REFUSED), 0);
+		assert_int_equal(rig_answered(&r, A, 0), 1);
+		fixture_clear(NULL);
+	}
+}
+
+/* No host answers it: it would make any backend look as if it did not. */
+LB_TEST(a_syn_with_fin_or_rst_is_no_connect)
+{
+	static const int odd[] = {SYN | FIN, SYN | RST};
+
+	for (size_t i = 0; i < KINDS; i++) {
+		struct rig r = sampled_rig(kinds[i]);
+
+		for (int j = 0; j < 2; j++)
+			rig_tcp(&r, 2 + j, odd[j]);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_SAMPLED), 0);
+		assert_int_equal(rig_probes(&r), 0);
+		rig_tcp(&r, 1, SYN);
+		for (int j = 0; j < 2; j++)
+			rig_tcp(&r, 1, odd[j]);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_RESET), 0);
+		assert_int_equal(rig_probes(&r), 1); /* waits for the answer still */
+		fixture_clear(NULL);
+	}
+}
+
