@@ -64,6 +64,7 @@ static __always_inline bool is_client_v4(__be32 address)
 
 static __always_inline int back_leave(struct xdp_md *ctx, __u32 backend)
 {
+	const __u32 vlan = link_vlan(ctx);
 	struct packet p = {.ctx = ctx};
 	int reason;
 
@@ -71,7 +72,7 @@ static __always_inline int back_leave(struct xdp_md *ctx, __u32 backend)
 	    !is_client_v4(embed_read((const __u64 *)&((struct ipv6hdr *)p.l3)->daddr)))
 		return LB_REASON_untranslatable;
 	reason = is_error_of_v6(&p) ? error_back(ctx, backend) : back_send(ctx, backend);
-	return reply_counted(ctx, backend, p.length, reason); /* it is IPv4 by now */
+	return reply_counted(ctx, backend, p.length, vlan, reason); /* it is IPv4 by now */
 }
 
 /* A packet that is not to a VIP: it may be a reply to an embedded client. */
