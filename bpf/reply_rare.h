@@ -122,6 +122,9 @@ static __always_inline __u32 from_packet(struct xdp_md *ctx, __u8 kind)
 		return from_hidden(&p, reason);
 	if (!continues(reason))
 		return FROM_NONE(LB_REASON_not_vip);
+	if (p.family == 4 && has_source_route(ctx, p.l3_offset + sizeof(struct iphdr),
+					      (*(__u8 *)p.l3 & 15) * 4 - sizeof(struct iphdr)))
+		return from_hidden(&p, LB_REASON_martian);
 	if (p.kind == PACKET_LATER_FRAGMENT)
 		return from_fragment(&p);
 	if (p.protocol == IPPROTO_TCP || p.protocol == IPPROTO_UDP)

@@ -551,6 +551,23 @@ LB_TEST(segments_that_follow_one_another_have_other_identifications)
 	}
 }
 
+/* An empty datagram in a frame with bytes behind it. */
+LB_TEST(an_identification_does_not_depend_on_padding)
+{
+	struct fixture *f = fixture_get();
+	int ids[2];
+
+	for (int i = 0; i < 2; i++) {
+		packet_build(&f->in,
+			     PKT(FROM_REAL, BACK(), UDP(.sport = 5353, .dport = 9), PAD(8)));
+		memset(f->in.data + f->in.len - 8, i * 0x55, 8);
+		fixture_send(f);
+		assert_int_equal(f->reason, LB_REASON_returned_tx);
+		ids[i] = f->out.data[14 + 4] << 8 | f->out.data[14 + 5];
+	}
+	assert_int_equal(ids[0], ids[1]);
+}
+
 /* ---- counters, and what is this host's ---- */
 
 LB_TEST(replies_are_counted_for_their_backend_with_the_length_that_came)
@@ -594,23 +611,6 @@ LB_TEST(what_is_embedded_is_not_this_host)
 	       PKT(FROM_REAL, IP6(.src = T_REAL, .dst = E(T_VIP)), SEGMENT), NULL);
 }
 
-/* ---- tracked flows ---- */
-
-static uint16_t add_tracked(struct fixture *f, int protocol)
-{
-	fixture_single(
-	    f, T_VIP, protocol, 9000,
-	    (struct lb_service){.forward = LB_FORWARD_NAT, .flags = LB_SERVICE_TRACK_ALWAYS},
-	    &(struct backend_spec){.dst = "fd00::69"});
-	fixture_real(f, f->backends - 1, T_VIP, protocol, 9000, 9001);
-	return f->backends - 1;
-}
-
-static int only_state(const struct fixture *f)
-{
-	int state = LB_FLOW_EMPTY;
-
-	for (size_t i = 0; i < FIXTURE_BUCKETS; i++)
 LB_TEST(what_is_embedded_is_no_vip)
 {
 	struct fixture *f = fixture_get();
@@ -651,6 +651,23 @@ LB_TEST(what_answers_is_no_client_of_a_datagram)
 		   UDP(.sport = 40000, .dport = 5353), DATA(9)));
 }
 
+/* ---- tracked flows ---- */
+
+static uint16_t add_tracked(struct fixture *f, int protocol)
+{
+	fixture_single(
+	    f, T_VIP, protocol, 9000,
+	    (struct lb_service){.forward = LB_FORWARD_NAT, .flags = LB_SERVICE_TRACK_ALWAYS},
+	    &(struct backend_spec){.dst = "fd00::69"});
+	fixture_real(f, f->backends - 1, T_VIP, protocol, 9000, 9001);
+	return f->backends - 1;
+}
+
+static int only_state(const struct fixture *f)
+{
+	int state = LB_FLOW_EMPTY;
+
+	for (size_t i = 0; i < FIXTURE_BUCKETS; i++)
 		for (size_t way = 0; way < LB_FLOW_WAYS; way++) {
 			int found = LB_FLOW_STATE(f->map.flows[i].flow[way]);
 
