@@ -3,6 +3,7 @@
  * nothing; then the writes, which cannot fail, in an order that is safe for packets in flight. */
 #include "internal.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -584,6 +585,31 @@ static void share_places(struct dataplane *dp)
 			  half / (int32_t)dp->records_count);
 }
 
+/* port 0: any. */
+static uint64_t ports_of(uint16_t port)
+{
+	return port ? LB_PORTS_BIT(port) : UINT64_MAX;
+}
+
+/* From which UDP ports something may answer what a backend sends to it: VIPs, reals, and what hosts
+ * have below 1024, this one too. */
+static void note_served(struct dataplane *dp)
+{
+	uint64_t served = LB_PORTS_BIT(0);
+
+	for (size_t i = 0; i < dp->records_count; i++) {
+		const struct record *record = dp->records[i];
+
+		if (record->want.protocol != IPPROTO_UDP)
+			continue;
+		served |= ports_of(record->want.port);
+		for (unsigned j = 0; record->want.forward == LB_FORWARD_NAT && j < record->count;
+		     j++)
+			served |= ports_of(ntohs(record->members[j].want.port));
+	}
+	dp_update(&dp->maps.settings->served, served);
+}
+
 int dataplane_commit(struct dataplane *dp, const struct dp_service *services, size_t count,
 		     struct error *err)
 {
@@ -597,6 +623,7 @@ int dataplane_commit(struct dataplane *dp, const struct dp_service *services, si
 	if (!rc) {
 		plan_apply(dp, &plan, leaving);
 		share_places(dp);
+		note_served(dp);
 		claims_translate(dp);
 	}
 	plan_done(dp, &plan, rc);
