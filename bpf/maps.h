@@ -55,6 +55,7 @@ LB_ARRAY(dirty, struct lb_dirty_line, 1);
 LB_ARRAY(frags, __u64, LB_FRAGS);
 LB_ARRAY(syns, __u64, LB_SYNS); /* used by the program only */
 LB_ARRAY(probes, __u64, LB_PROBES);
+LB_ARRAY(first_bytes, struct lb_first_byte, LB_PROBES); /* used by the program only */
 LB_ARRAY(connects_of, struct lb_connects, 2);
 LB_ARRAY(backend_counts, struct lb_backend_count, 2);
 LB_ARRAY(reason_counts, struct lb_reason_count, LB_COUNTERS);

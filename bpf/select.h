@@ -635,11 +635,14 @@ static __always_inline __u32 flow_route_by(const struct flow_query *q,
 	return flow_new(q, service, found.place, found.entry);
 }
 
-/* A stable slot that decides alone, and whose front has the flag that sends its packets here. */
-static __always_inline bool is_in_sample(const struct flow_query *q,
-					 const struct lb_service *service)
+/* The packet of a flow whose connect is timed: its slot is stable, though its front has the flag of
+ * a transition. False: it is in transition. what: as of connect_see. */
+LB_NOINLINE int slot_sampled(struct xdp_md *ctx, __u64 hash, __u64 front_offset, __u32 what)
 {
-	return !(q->slot & LB_SLOT_TRANSITION) && !tracks_always(service);
+	if (slot_read((__u32)(front_offset / sizeof(__u16))) & LB_SLOT_TRANSITION)
+		return false;
+	connect_see_slot(ctx, hash, what);
+	return true;
 }
 
 /* The backend's id and flags (FLOW_RECORDED, ...); 0: none. All arguments are numbers, which need
@@ -661,11 +664,6 @@ LB_NOINLINE __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u
 
 	if (!service)
 		return 0;
-	if (is_in_sample(&q, service)) {
-		id = LB_SLOT_CURRENT(q.slot);
-		connect_see(hash, id | query_flags(&q) << 16);
-		return id;
-	}
 	id = flow_route_by(&q, service);
 	OPAQUE(id);
 	if (query_tcp(&q) && connect_sampled(hash))
@@ -753,16 +751,24 @@ LB_NOINLINE __u32 packet_seq(struct xdp_md *ctx, __u32 l3_offset, __u32 family)
 	return scratch ? bpf_ntohl(scratch->transport.seq) : 0;
 }
 
+/* front: of the slot. A slot of the sample decides alone. */
 static __always_inline void select_tracked(const struct packet *p, struct route *r, __u64 hash,
-					   __u32 slot_index, bool in_transition)
+					   __u32 slot_index, __u32 front)
 {
+	const bool in_transition = front & LB_FRONT_TRANSITION;
 	const bool is_tcp = p->protocol == IPPROTO_TCP;
-	__u64 client = unlikely(r->service->flags & LB_SERVICE_AFFINITY) ? client_hash(p, r) : 0;
-	__u64 seq = is_tcp && in_transition ? packet_seq(p->ctx, p->l3_offset, p->family) : 0;
-	__u32 id = flow_route(r->hash, hash, client, slot_index,
-			      FLOW_PACKET(r->service->id, p->tcp_flags, is_tcp) | seq << 32);
-	__u32 opened;
+	__u64 client, seq;
+	__u32 id, opened;
 
+	r->backend_id = front & LB_MAX_BACKENDS;
+	if (in_transition && !tracks_always(r->service) &&
+	    slot_sampled(p->ctx, r->hash, front_offset(slot_index),
+			 r->backend_id | (__u32)p->tcp_flags << 16))
+		return;
+	client = unlikely(r->service->flags & LB_SERVICE_AFFINITY) ? client_hash(p, r) : 0;
+	seq = is_tcp && in_transition ? packet_seq(p->ctx, p->l3_offset, p->family) : 0;
+	id = flow_route(r->hash, hash, client, slot_index,
+			FLOW_PACKET(r->service->id, p->tcp_flags, is_tcp) | seq << 32);
 	if (unlikely(id & (FLOW_PICKED | FLOW_PROVED)))
 		affinity_write(client, id & LB_MAX_BACKENDS,
 			       id & FLOW_PROVED && !is_limited(r->service->id)
@@ -810,7 +816,7 @@ static __always_inline int select_backend(const struct packet *p, struct route *
 	front = front_read(index);
 	if (unlikely(front & LB_FRONT_TRANSITION) ||
 	    (unlikely(!straight) && tracks_always(r->service)))
-		select_tracked(p, r, hash, index, front & LB_FRONT_TRANSITION);
+		select_tracked(p, r, hash, index, front);
 	else
 		r->backend_id = front;
 	r->backend = backend_find(r->backend_id);

@@ -71,16 +71,6 @@ static __always_inline bool straight_renew(__u64 *place, __u64 entry, __u32 now)
 	return __sync_val_compare_and_swap(place, entry, renewed) == entry;
 }
 
-/* The packet of a flow whose connect is timed: its slot is stable, though its front has the flag of
- * a transition. False: it is in transition. what: as of connect_see. */
-LB_NOINLINE int straight_sampled(__u64 hash, __u64 front_offset, __u32 what)
-{
-	if (slot_read((__u32)(front_offset / sizeof(__u16))) & LB_SLOT_TRANSITION)
-		return false;
-	connect_see(hash, what);
-	return true;
-}
-
 /* A packet of a slot in transition: only a flow in the table that is on the current backend is
  * straight. */
 static __always_inline bool straight_moves(const struct packet *p, const struct route *r,
@@ -108,7 +98,7 @@ static __always_inline bool straight_slot(const struct packet *p, struct route *
 
 	if (unlikely(front & LB_FRONT_TRANSITION)) {
 		front &= LB_MAX_BACKENDS;
-		if (!straight_sampled(r->hash, offset, front | (__u32)p->tcp_flags << 16) &&
+		if (!slot_sampled(p->ctx, r->hash, offset, front | (__u32)p->tcp_flags << 16) &&
 		    !straight_moves(p, r, front))
 			return false;
 	}

@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define LB_ABI_VERSION 10
+#define LB_ABI_VERSION 11
 
 /* ---- limits ---- */
 
@@ -847,30 +847,48 @@ struct lb_service_count {
 
 /* ---- connect times of a sample of the flows: bpf/connect.h ---- */
 
-/* probes: SYNs that are not answered yet, or whose answer the client has not confirmed. Direct-
- * mapped, one word: fingerprint 21 (63-43) | answered again 1 (42) | answered 1 (41) | sent again
- * 1 (40) | backend 15 (39-25) | used 1 (24) | time 24 (23-0) of the SYN or of its answer, in units
- * of 8.192 us, which wraps after 137 s */
+/* probes: SYNs that are not answered yet, or whose answer the client has not confirmed; and, where
+ * the slot is in the sample, connections that have had no byte of their backend. Direct-mapped, one
+ * word: fingerprint 19 (63-45) | asked 1 (44) | open 1 (43) | answered again 1 (42) | answered 1
+ * (41) | sent again 1 (40) | backend 15 (39-25) | used 1 (24) | time 24 (23-0) of the SYN, of its
+ * answer, or of what the client has sent after that, in units of 8.192 us, which wraps after 137 s
+ */
 #define LB_PROBES        16384 /* power of two */
 #define LB_PROBE_USED    (1ULL << 24)
 #define LB_PROBE_RETRIED (1ULL << 40)
 /* by the backend, of LB_FORWARD_NAT */
 #define LB_PROBE_ANSWERED       (1ULL << 41)
 #define LB_PROBE_ANSWERED_AGAIN (1ULL << 42)
+#define LB_PROBE_OPEN           (1ULL << 43) /* the handshake is over */
+#define LB_PROBE_ASKED          (1ULL << 44) /* the client has sent data */
 #define LB_PROBE_TIME           0xffffffu
 #define LB_PROBE_TIME_SHIFT     13
 #define LB_PROBE_AGAIN          (100000000u >> LB_PROBE_TIME_SHIFT) /* 0.1 s */
-#define LB_PROBE_FP(word)       ((__u32)((word) >> 43))
-#define LB_PROBE_HASH_FP(hash)  ((__u32)(hash) >> 11)
+#define LB_PROBE_FP(word)       ((__u32)((word) >> 45))
+#define LB_PROBE_HASH_FP(hash)  ((__u32)(hash) >> 13)
 #define LB_PROBE_INDEX(hash)    ((__u32)((hash) >> 32) & (LB_PROBES - 1))
 #define LB_PROBE_BACKEND(word)  ((__u32)((word) >> 25) & LB_MAX_BACKENDS)
 #define LB_PROBE(hash, backend, time) \
-	((__u64)LB_PROBE_HASH_FP(hash) << 43 | (__u64)(backend) << 25 | LB_PROBE_USED | (time))
+	((__u64)LB_PROBE_HASH_FP(hash) << 45 | (__u64)(backend) << 25 | LB_PROBE_USED | (time))
+
+/* first_bytes[place in probes]: of one that is open, by what its backend's first byte is known.
+ * Used by the program only. */
+struct lb_first_byte {
+	__u32 seq;  /* of the first byte of the client */
+	__u32 ack;  /* with which the client acknowledges the SYN-ACK, and no byte */
+	__u32 trip; /* which the handshake took without the backend, units of LB_PROBE_TIME_SHIFT */
+	__u32 pad;
+};
+
+/* So many bytes at most, and a FIN, are in flight before the client acknowledges the first one */
+#define LB_FIRST_BYTE_WINDOW (1u << 17)
 
 /* connects_of[backend]: how often a connect took so long, four buckets an octave, and what else
  * became of connects. To the backend's answer, if that passes here (LB_FORWARD_NAT), else to the
- * client's next packet. The program only adds, by atomics; lbd adds those without an answer. */
-#define LB_CONNECT_BUCKETS 72 /* up to 4.3 s: after 3 s lbd counts a connect as unanswered */
+ * client's next packet. And how often its first byte did. The program only adds, by atomics; lbd
+ * adds those without an answer. */
+#define LB_CONNECT_BUCKETS    72 /* up to 4.3 s: after 3 s lbd counts a connect as unanswered */
+#define LB_FIRST_BYTE_BUCKETS 80 /* up to 17 s: then lbd waits no longer */
 enum lb_connect_count {
 	LB_CONNECT_SAMPLED = LB_CONNECT_BUCKETS, /* SYNs noted */
 	LB_CONNECT_RETRIED,                      /* of them sent again before any other packet */
@@ -879,15 +897,18 @@ enum lb_connect_count {
 	/* of LB_FORWARD_NAT */
 	LB_CONNECT_REFUSED,        /* the backend answered with a reset */
 	LB_CONNECT_ANSWERED_AGAIN, /* it sent its answer again before the client's next packet */
-	LB_CONNECT_WORDS = LB_CONNECT_BUCKETS + 8,
+
+	LB_CONNECT_NO_BYTE, /* data of the client, and no byte of the backend within 17 s */
+	LB_CONNECT_FIRST_BYTE = LB_CONNECT_BUCKETS + 8, /* the first of LB_FIRST_BYTE_BUCKETS */
+	LB_CONNECT_WORDS = LB_CONNECT_FIRST_BYTE + LB_FIRST_BYTE_BUCKETS,
 };
 
 struct lb_connects {
 	__u32 word[LB_CONNECT_WORDS];
 };
 
-/* The bucket of so many units of LB_PROBE_TIME_SHIFT. */
-static inline __attribute__((always_inline)) __u32 lb_connect_bucket(__u32 units)
+/* The bucket, of `buckets`, of so many units of LB_PROBE_TIME_SHIFT. */
+static inline __attribute__((always_inline)) __u32 lb_time_bucket(__u32 units, __u32 buckets)
 {
 	__u32 octave = 0, v = units;
 
@@ -911,7 +932,17 @@ static inline __attribute__((always_inline)) __u32 lb_connect_bucket(__u32 units
 	}
 	octave += v >> 1;
 	v = (octave - 1) * 4 + (units >> (octave - 2) & 3);
-	return v < LB_CONNECT_BUCKETS ? v : LB_CONNECT_BUCKETS - 1;
+	return v < buckets ? v : buckets - 1;
+}
+
+static inline __attribute__((always_inline)) __u32 lb_connect_bucket(__u32 units)
+{
+	return lb_time_bucket(units, LB_CONNECT_BUCKETS);
+}
+
+static inline __attribute__((always_inline)) __u32 lb_first_byte_bucket(__u32 units)
+{
+	return LB_CONNECT_FIRST_BYTE + lb_time_bucket(units, LB_FIRST_BYTE_BUCKETS);
 }
 
 /* ---- rates of new flows: lb_limit.h has the token words, docs/limits.md the rules ---- */

@@ -192,6 +192,10 @@
  *        with a reset) and "answered_again" (the SYN-ACK came again), since lbd's start, modulo 2^32,
  *        "p50_us", "p95_us", "p99_us" (from the SYN to the client's next packet, with `forward: nat`
  *        to the SYN-ACK, last 5 to 10 s; null: none was answered),
+ *        "first_byte": { "timed" (backends' first bytes), "none" (data of the client, and no byte of
+ *                        the backend within 17 s), as above, "p50_us", "p95_us", "p99_us" (from that
+ *                        data, or the end of the handshake, without the client's round trip; null:
+ *                        none), "recent" (timed), of the last 5 to 10 s; docs/telemetry.md },
  *        "recent": { "sampled", "answered", "retried", "unanswered", "refused", "failed" (retried,
  *                    unanswered or refused) } of the same seconds }
  *      DRAIN:

@@ -482,4 +482,53 @@ LB_TEST(only_the_backend_of_the_syn_answers_it)
 	assert_int_equal(rig_answered(&r, A, 0) + rig_answered(&r, B, 0), 0);
 }
 
+LB_TEST(the_first_byte_of_a_backend_has_no_round_trip_of_the_client_in_it)
+{
+	struct rig r = sampled_rig(kinds[0]);
+
+	rig_tcp(&r, 1, SYN);
+	rig_age_probes(&r, PROBE_UNITS(1500)); /* the backend's own time is part of it */
+	reply(&r, A, 1, SYN | ACK);
+	rig_age_probes(&r, PROBE_UNITS(400));
+	rig_talk(&r, 1, (struct rig_talk){0});
+	rig_talk(&r, 1, (struct rig_talk){.bytes = 100});
+	reply(&r, A, 1, ACK);
+	rig_age_probes(&r, PROBE_UNITS(1400));
+	rig_talk(&r, 1, (struct rig_talk){.at = 100, .acked = 300});
+	assert_int_equal(rig_first_bytes(&r, A, PROBE_UNITS(1000)), 1);
+	assert_int_equal(rig_first_bytes(&r, A, PROBE_UNITS(1400)), 0);
+	assert_int_equal(rig_answered(&r, A, 0), 1);
+}
+
+/* The client's acknowledgement was lost behind lbd, or the backend's queue is full. */
+LB_TEST(an_answer_that_comes_again_after_the_handshake_changes_nothing)
+{
+	struct rig r = sampled_rig(kinds[0]);
+
+	rig_tcp(&r, 1, SYN);
+	reply(&r, A, 1, SYN | ACK);
+	rig_talk(&r, 1, (struct rig_talk){0});
+	rig_talk(&r, 1, (struct rig_talk){.bytes = 100});
+	rig_age_probes(&r, PROBE_UNITS(1000));
+	reply(&r, A, 1, SYN | ACK);
+	refuse(&r, A, 1);
+	assert_int_equal(rig_connects(&r, A, LB_CONNECT_ANSWERED_AGAIN), 0);
+	assert_int_equal(rig_connects(&r, A, LB_CONNECT_REFUSED), 0);
+	rig_talk(&r, 1, (struct rig_talk){.at = 100, .acked = 300});
+	assert_int_equal(rig_first_bytes(&r, A, PROBE_UNITS(1000)), 1);
+}
+
+LB_TEST(where_the_answer_came_again_the_first_byte_is_not_timed)
+{
+	struct rig r = sampled_rig(kinds[0]);
+
+	rig_tcp(&r, 1, SYN);
+	reply(&r, A, 1, SYN | ACK);
+	rig_age_probes(&r, PROBE_UNITS(1000));
+	reply(&r, A, 1, SYN | ACK);
+	rig_talk(&r, 1, (struct rig_talk){0});
+	assert_int_equal(rig_awaited(&r), 0);
+	assert_int_equal(rig_answered(&r, A, 0), 1);
+}
+
 RIG_TEST_MAIN("ends")

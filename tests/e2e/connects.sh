@@ -74,6 +74,19 @@ test_a_backend_that_loses_syn_acks_shows_while_its_checks_pass() {
 }
 retried_some() { [ "$(recent 10.0.0.12 retried)" -ge 1 ] && [ "$(quantile_us 10.0.0.12 p99_us)" -ge 800000 ]; }
 
+# Answers do not pass lbd here, but their acknowledgements do.
+test_servers_that_answer_slowly_have_late_first_bytes() {
+	load_start late load-http $VIP4 8090 rate 200 timeout 4
+	lab_wait_for 20 "first bytes" has_first_bytes || { load_end late; return 1; }
+	echo "# $(service_field late4 connects | jq -c .)"
+	expect "p50, in us: $(first_byte_us p50_us)" \
+		"$([ "$(first_byte_us p50_us)" -ge 160000 ] && [ "$(first_byte_us p50_us)" -lt 240000 ] && echo yes)" = yes
+	expect "p50 of its connects" "$(service_field late4 connects | jq .p50_us)" -lt 100000
+	load_end late
+}
+first_byte_us() { service_field late4 connects | jq -r ".first_byte.$1 // 0"; } # FIELD
+has_first_bytes() { [ "$(first_byte_us recent)" -ge 20 ]; }
+
 test_a_backend_that_never_answers_has_unanswered_connects() {
 	local unanswered
 	in_ns b2 nft -f - <<-RULES || return 1
@@ -113,12 +126,18 @@ test_a_backend_whose_connects_fail_is_taken_out_though_its_checks_pass() {
 services() {
 	echo "services:"
 	config_service web4 $VIP4 tcp 80 4 2 ""
+	config_service late4 $VIP4 tcp 8090 4 2 ""
 	HEALTH="{ type: http, path: /healthz, passive: 20%, $CHECK_TIMES }" \
 		config_service web6 "$VIP6" tcp 80 6 2 ""
 }
 
 set_up() {
-	lab_with_servers 2 && lab_queues && lab_lbd_with 4 services
+	local i
+	lab_with_servers 2 && lab_queues || return 1
+	for i in 1 2; do
+		lab_spawn "late-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" serve-http :: 8090 name "b$i" delay 0.2
+	done
+	lab_lbd_with 6 services
 }
 
 skip_all_without nft nftables

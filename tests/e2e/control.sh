@@ -634,7 +634,7 @@ check_metrics() { # FILE
 		function fail(what) { print "# line " NR ": " what ": " $0; failed = 1; exit 1 }
 		function kind_of(family) {
 			if (family ~ /_total$/) return "counter"
-			return family ~ /^lbd_(loop_late|handshake)_seconds$/ ? "histogram" : "gauge"
+			return family ~ /^lbd_(loop_late|handshake|first_byte)_seconds$/ ? "histogram" : "gauge"
 		}
 		/^# HELP / {
 			family = $3

@@ -30,6 +30,8 @@ test_promtool_finds_nothing_to_say() {
 	command -v promtool >/dev/null || { skip "no promtool here: tools/deps test installs it"; return; }
 	expect "buckets of lbd_handshake_seconds" \
 		"$(metrics | grep -c '^lbd_handshake_seconds_bucket{service="web4",.*le="[^"]*"} ')" = 18
+	expect "buckets of lbd_first_byte_seconds" \
+		"$(metrics | grep -c '^lbd_first_byte_seconds_bucket{service="web4",.*le="[^"]*"} ')" = 20
 	metrics | promtool check metrics >"$WORK/promtool" 2>&1
 	expect "promtool's exit status" "${PIPESTATUS[1]}" = 0
 	expect "what it says, in bytes: $(cat "$WORK/promtool")" "$(wc -c <"$WORK/promtool")" = 0

@@ -17,7 +17,7 @@ CLIENT4=198.51.100.2 CLIENT6=2001:db8:c::2 CLIENT46=2001:db8:46::c633:6402
 DIRECT4=198.51.100.200         # of the client too: one that talks to backends past the VIPs
 REALS="10.0.0.11 10.0.0.12"    # of web4
 FAMILIES="4 6 46"              # of the client, and of the backend if it has another
-BACKENDS=30                    # of all services
+BACKENDS=31                    # of all services
 MODE=${MODE:-native}           # auto would leave it when it sees an unfinished checksum
 COPY_MB=${NAT_COPY_MB:-20}     # through PostgreSQL's COPY, in each direction
 PG_BIN=$(find /usr/lib/postgresql -name initdb -printf '%h\n' 2>/dev/null | sort -V | tail -n 1)
@@ -45,10 +45,13 @@ peer_py() {
 		refused HOST PORT: prints what a connected socket says after a datagram.
 		lookup HOST NAME: asks a DNS server for an A record, prints the address.
 		hold HOST PORT FILE: a connection that asks each 0.1 s for as long as FILE is there.
+		hear HOST PORT: prints what the server says first.
 		grip HOST PORT COUNT FILE: connections that do nothing, not even end, for as long as FILE is there.
 		lazy PORT: accepts a connection each 0.7 s, and has room for one more.
-		abort PORT FILE: holds connections until their clients end them, and resets all whenever FILE comes."""
-		import hashlib, os, socket, struct, sys, time
+		abort PORT FILE: holds connections until their clients end them, and resets all whenever FILE comes.
+		wait PORT MS: answers each HTTP request after so many ms.
+		greet PORT MS: says "220 ready" so many ms after it has accepted, and ends 50 ms later."""
+		import hashlib, http.server, os, socket, struct, sys, threading, time
 		def family(host): return socket.AF_INET6 if ":" in host else socket.AF_INET
 		def echo(port):
 		    server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
@@ -101,6 +104,8 @@ peer_py() {
 		        if not one.recv(4096): sys.exit("closed")
 		        time.sleep(0.1)
 		    print("still open")
+		def hear(host, port):
+		    print(socket.create_connection((host, int(port)), 5).recv(100).decode())
 		def grip(host, port, count, path):
 		    all = [socket.create_connection((host, int(port)), 5) for _ in range(int(count))]
 		    print("open", flush=True)
@@ -116,6 +121,22 @@ peer_py() {
 		    while True:
 		        one.accept()[0].close()
 		        time.sleep(0.7)
+		def wait(port, ms):
+		    class Answer(http.server.BaseHTTPRequestHandler):
+		        def do_GET(self):
+		            time.sleep(int(ms) / 1000)
+		            self.send_response(200)
+		            self.end_headers()
+		        def log_message(self, *args): pass
+		    http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Answer).serve_forever()
+		def greet(port, ms):
+		    def serve(one):
+		        time.sleep(int(ms) / 1000)
+		        one.sendall(b"220 ready\r\n")
+		        time.sleep(0.05)
+		        one.close()
+		    server = socket.create_server(("::", int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
+		    while True: threading.Thread(target=serve, args=(server.accept()[0],)).start()
 		def abort(port, path):
 		    one, all = server(port, 100), []
 		    one.settimeout(0.1)
@@ -145,6 +166,7 @@ web_server() { # N
 		  listen 8080 backlog=8192; listen [::]:8080 backlog=8192;
 		  listen 8090; listen [::]:8090;
 		  location = /healthz { return 200 "ok\n"; }
+		  location = /wait { proxy_pass http://127.0.0.1:7004; }
 		  location = /who { return 200 "b$1 \$remote_addr \$server_port\n"; }
 		  location /files/ { alias $WORK/files/; }
 		  location /slow/ { alias $WORK/files/; limit_rate 1500k; }
@@ -188,6 +210,8 @@ servers() {
 	ip -n "$(ns b3)" addr add 10.0.0.33/24 dev eth0
 	lab_spawn echo in_ns b1 python3 "$WORK/peer.py" echo 7001
 	lab_spawn lazy in_ns b2 python3 "$WORK/peer.py" lazy 7002
+	for i in 1 2; do lab_spawn "wait-b$i" in_ns "b$i" python3 "$WORK/peer.py" wait 7004 200; done
+	lab_spawn greet in_ns b1 python3 "$WORK/peer.py" greet 7005 300
 	for i in 1 2; do lab_spawn "abort-b$i" in_ns "b$i" python3 "$WORK/peer.py" abort 7003 "$WORK/abort-b$i"; done
 	lab_spawn iperf in_ns b2 iperf3 -s -p 5202
 	database 3
@@ -238,6 +262,7 @@ config_nat() {
 			"{ address: \"$(b 1)\", port: 10009 }"
 	done
 	nat_service lazy $VIP4 tcp 8 "type: none" "{ address: 10.0.0.12, port: 7002 }"
+	nat_service greet $VIP4 tcp 25 "type: none" "{ address: 10.0.0.11, port: 7005 }"
 	nat_service least $VIP4 tcp 81 "type: none" "{ address: 10.0.0.11 }, { address: 10.0.0.12 }" \
 		"backend-port: 7003" "algorithm: least-conn"
 	nat_service iperf-tcp $VIP4 tcp 5201 "type: none" "{ address: 10.0.0.12, port: 5202 }"
@@ -346,6 +371,51 @@ test_a_server_that_accepts_slowly_shows_in_its_times() {
 answers_slowly() { [ "$(connects_of lazy 10.0.0.12 p99_us)" -ge 800000 ]; }
 wait_for_clients() { lab_wait_for 15 "the clients to end" no_client; }
 no_client() { [ -z "$(in_ns client ss -Htn dport = :8 state established state syn-sent)" ]; }
+
+# What the client measured of a request: from its end to the first byte, in us, and the round trip,
+# which is from the SYN to the SYN-ACK.
+own_first_byte() { # URL
+	fetch -o /dev/null -w '%{time_starttransfer} %{time_pretransfer} %{time_connect}' "$1" |
+		awk '{ printf "%d\n", ($1 - $2 - $3) * 1e6 }'
+}
+# Buckets are four an octave: the middle of one is off by up to an eighth. A delayed acknowledgement
+# would add 40 ms.
+within_a_bucket() { # US OF
+	[ $(($1 * 100)) -ge $(($2 * 82)) ] && [ $(($1 * 100)) -le $(($2 * 122)) ]
+}
+timed_at_least() { [ "$(first_byte_of "$1" recent)" -ge "$2" ]; } # SERVICE COUNT
+first_byte_of() { service_field "$1" connects | jq -r ".first_byte.$2 // 0"; } # SERVICE FIELD
+
+# nginx hands the request to a server that takes 200 ms. The window of those before must be over.
+test_the_first_byte_takes_as_long_as_the_client_measures() {
+	local family own backends
+	for family in $FAMILIES; do
+		lab_wait_for 20 "no first byte of web$family in the window" none_timed "web$family"
+		own=$(for _ in $(seq 12); do own_first_byte "$(url "$family")/wait"; done | sort -n | sed -n 6p)
+		lab_wait_for 5 "first bytes" timed_at_least "web$family" 12
+		echo "# web$family: $own us; $(service_field "web$family" connects | jq -c .)"
+		expect "at the client, in us" "$own" -ge 200000
+		expect "p50 of lbd within a bucket: $(first_byte_of "web$family" p50_us) of $own" \
+			"$(within_a_bucket "$(first_byte_of "web$family" p50_us)" "$own" && echo yes)" = yes
+		backends=$(lbctl backends "web$family" --json | jq '[.backends[].connects.first_byte.recent] | add')
+		expect "of the backends together" "$backends" -ge 12
+	done
+	contains "$(COLUMNS=200 lbctl connects web4)" "TTFB P50"
+	expect "the same as a metric" "$(service_metric lbd_first_byte_seconds_count web4)" -ge 12
+}
+none_timed() { [ "$(first_byte_of "$1" recent)" = 0 ]; } # SERVICE
+
+# It speaks first, as servers of SMTP and MySQL do: 300 ms after the handshake.
+test_a_server_that_speaks_first_has_a_first_byte() {
+	local n
+	for n in 1 2 3 4; do
+		contains "$(client timeout 5 python3 "$WORK/peer.py" hear $VIP4 25)" "220 ready"
+	done
+	lab_wait_for 5 "first bytes" timed_at_least greet 4
+	echo "# $(service_field greet connects | jq -c .first_byte)"
+	expect "p50 within a bucket: $(first_byte_of greet p50_us)" \
+		"$(within_a_bucket "$(first_byte_of greet p50_us)" 300000 && echo yes)" = yes
+}
 
 active_of() { lbctl backends "$1" --json | json '[.backends[].active] | add'; } # SERVICE
 active_is() { [ "$(active_of "$1")" = "$2" ]; } # SERVICE COUNT

@@ -137,6 +137,28 @@ int rig_tcp(struct rig *r, int client, int flags)
 	return rig_tcp_seq(r, client, flags, seq_of(flags));
 }
 
+/* With options, which are no data, and with what Ethernet adds to a short frame. */
+int rig_talk(struct rig *r, int client, struct rig_talk talk)
+{
+	const struct layer_ip4 ip = {.src = r->client, .dst = RIG_VIP};
+	const struct layer_tcp tcp = {.sport = client,
+				      .dport = 80,
+				      .flags = ACK | talk.flags,
+				      .options_len = 12,
+				      .seq = RIG_ISN + 1 + talk.at,
+				      .ack = talk.acked};
+	const struct layer l3 = {.kind = LAYER_IP4, .ip4 = ip},
+			   l4 = {.kind = LAYER_TCP, .tcp = tcp};
+
+	if (talk.tagged)
+		packet_build(&r->f->in,
+			     PKT(ETH(), VLAN(.tci = 9), l3, l4, DATA(talk.bytes), PAD(6)));
+	else
+		packet_build(&r->f->in, PKT(ETH(), l3, l4, DATA(talk.bytes), PAD(6)));
+	fixture_send(r->f);
+	return rig_went_to(r);
+}
+
 int rig_tcp_uncounted(struct rig *r, int client, int flags)
 {
 	build_tcp(r, client, flags, seq_of(flags));
@@ -173,13 +195,34 @@ uint32_t rig_answered(const struct rig *r, int backend, unsigned from)
 	return sum;
 }
 
-unsigned rig_probes(const struct rig *r)
+uint32_t rig_first_bytes(const struct rig *r, int backend, uint32_t units)
 {
-	unsigned used = 0;
+	uint32_t sum = 0;
+
+	for (unsigned i = lb_first_byte_bucket(units); i < LB_CONNECT_WORDS; i++)
+		sum += rig_connects(r, backend, i);
+	return sum;
+}
+
+/* Probes with this flag, or without. */
+static unsigned count_probes(const struct rig *r, uint64_t open)
+{
+	unsigned found = 0;
 
 	for (unsigned i = 0; i < LB_PROBES; i++)
-		used += r->f->map.probes[i] & LB_PROBE_USED ? 1 : 0;
-	return used;
+		found += (r->f->map.probes[i] & (LB_PROBE_USED | LB_PROBE_OPEN)) ==
+			 (LB_PROBE_USED | open);
+	return found;
+}
+
+unsigned rig_probes(const struct rig *r)
+{
+	return count_probes(r, 0);
+}
+
+unsigned rig_awaited(const struct rig *r)
+{
+	return count_probes(r, LB_PROBE_OPEN);
 }
 
 void rig_age_probes(const struct rig *r, uint32_t units)

@@ -64,6 +64,16 @@ int rig_went_to(struct rig *r);
 /* A TCP packet with these flags. The sequence number is RIG_ISN in a SYN, else RIG_ISN + 1. */
 int rig_tcp(struct rig *r, int client, int flags);
 int rig_tcp_seq(struct rig *r, int client, int flags, uint32_t seq);
+/* What a client sends after its SYN: data, and the acknowledgement of the backend's (rig_tcp: of
+ * none). */
+struct rig_talk {
+	int flags;      /* besides ACK */
+	uint32_t at;    /* bytes of data that came before */
+	uint32_t bytes; /* of data here */
+	uint32_t acked; /* bytes of the backend */
+	bool tagged;
+};
+int rig_talk(struct rig *r, int client, struct rig_talk talk);
 /* rig_tcp without counters, for several senders at a time. */
 int rig_tcp_uncounted(struct rig *r, int client, int flags);
 int rig_udp(struct rig *r, int client);
@@ -79,8 +89,12 @@ uint64_t rig_counted(const struct rig *r, int event);
 uint32_t rig_connects(const struct rig *r, int backend, unsigned word);
 /* In the buckets from this one on; 0: in all. */
 uint32_t rig_answered(const struct rig *r, int backend, unsigned from);
+/* First bytes that took so many units or more. */
+uint32_t rig_first_bytes(const struct rig *r, int backend, uint32_t units);
 /* SYNs that are noted. */
 unsigned rig_probes(const struct rig *r);
+/* Connections whose first byte is awaited. */
+unsigned rig_awaited(const struct rig *r);
 /* As if all of them, or their answers, had been noted so much earlier. */
 void rig_age_probes(const struct rig *r, uint32_t units);
 

@@ -42,8 +42,8 @@ struct twin {
 
 static bool is_compared(const struct bpf_map *map)
 {
-	static const char *const apart[] = {"limits",     "sources", "offenders",
-					    ".data.tick", "probes",  "connects_of"};
+	static const char *const apart[] = {"limits", "sources",     "offenders",  ".data.tick",
+					    "probes", "first_bytes", "connects_of"};
 
 	if (!(bpf_map__map_flags(map) & BPF_F_MMAPABLE) ||
 	    bpf_map__map_flags(map) & BPF_F_RDONLY_PROG) /* constants */

@@ -23,6 +23,9 @@ static const struct list_column columns[] = {
     {{.title = "RETRIED", .right = true}, NULL},
     {{.title = "UNANSWERED", .right = true}, NULL},
     {{.title = "REFUSED", .right = true}, NULL},
+    {{.title = "TTFB P50", .right = true, .spare = 5}, NULL},
+    {{.title = "TTFB P95", .right = true, .spare = 4}, NULL},
+    {{.title = "TTFB P99", .right = true, .spare = 6}, NULL},
     {{0}, NULL},
 };
 
@@ -51,6 +54,7 @@ static void add_backend(struct table *table, const json_t *backend, const struct
 	add_share(table, recent, "retried");
 	add_share(table, recent, "unanswered");
 	add_share(table, recent, "refused");
+	list_add_quantiles(table, json_object_get(connects, "first_byte"));
 }
 
 static int print_connects(const json_t *backends, const struct list_style *style)
@@ -80,7 +84,8 @@ REGISTER(verb, connects) = {
 	"SYN-ACK, which is the backend's time alone. CONNECTS: in the sample. RETRIED: their "
 	"SYN was sent again, as no answer came. UNANSWERED: without an answer within 3 s. A flood of "
 	"SYNs with forged addresses is never answered: compare backends with each other. REFUSED: with a reset "
-	"(`forward: nat`).\n\n"
+	"(`forward: nat`). TTFB, time to first byte: from the client's first data to the backend's first "
+	"byte, without the client's round trip; not of services that track each flow.\n\n"
 	"On a terminal too narrow for all columns some are left out; --json has all, and the "
 	"counts since lbd's start.",
     .arguments = {LIST_BACKENDS_ARGUMENT},

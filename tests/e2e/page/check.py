@@ -136,7 +136,7 @@ def both_directions_of_nat_are_shown(page, options):
                                              ".map(row => row.querySelector('.open').textContent)"), [nat])
     lines = "[...document.querySelectorAll('#detail .charts svg')].map(one => one.querySelectorAll('.line').length)"
     open_service(page, nat)
-    page.wait("charts of both", f"JSON.stringify({lines}) === '[1,2,2,3,3]'")
+    page.wait("charts of both", f"JSON.stringify({lines}) === '[1,2,2,3,3,3]'")
     expect("caption", page.run("document.querySelectorAll('#detail figcaption')[2].textContent").startswith("Bits a second, and of replies"), True)
     expect("said", "; of replies: now " in page.run("document.querySelectorAll('#detail .charts svg')[1].getAttribute('aria-label')"), True)
     page.wait("lines of both", "[...document.querySelectorAll('#detail .charts svg')[2].querySelectorAll('.line')]"
@@ -144,7 +144,7 @@ def both_directions_of_nat_are_shown(page, options):
     if options.shots:
         page.shot(pathlib.Path(options.shots) / "nat.png", whole=True)
     open_service(page, other)
-    page.wait("charts of one", f"JSON.stringify({lines}) === '[1,1,1,3,3]'")
+    page.wait("charts of one", f"JSON.stringify({lines}) === '[1,1,1,3,3,3]'")
     quiet(page, server.url.removesuffix("page"))
 
 

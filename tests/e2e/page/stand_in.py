@@ -106,7 +106,8 @@ class World:
 
     def connects(self, slow, fails):
         failed = 3 if fails else 0
-        return {"p50_us": int(150 * slow), "p95_us": int(220 * slow), "p99_us": int(900 * slow), "sampled": 40,
+        return {"p50_us": int(150 * slow), "p95_us": int(220 * slow), "p99_us": int(900 * slow),
+                "first_byte_us": [int(2100 * slow), int(5400 * slow), int(31000 * slow)], "sampled": 40,
                 "retried": failed, "unanswered": 0, "failed": failed}
 
     def service_json(self, service, now):

@@ -176,6 +176,21 @@ LB_TEST(a_connect_that_the_backend_has_answered_is_not_unanswered)
 	assert_int_not_equal(dp->maps.probes[6], 0);
 }
 
+LB_TEST(a_request_waits_17_s_for_its_first_byte)
+{
+	want_commit(dp, &want, 1);
+	for (unsigned at = 4; at < 8; at++) {
+		put_probe(at, 1, at % 2 ? 17100 : 16000);
+		dp->maps.probes[at] |= LB_PROBE_OPEN | (at < 6 ? LB_PROBE_ASKED : 0);
+	}
+	dataplane_connects_tick(dp, NOW_MS);
+	dataplane_connects_tick(dp, NOW_MS + 1);
+	assert_int_equal(connects(1).first_byte.none, 1); /* the other one has not asked */
+	assert_int_equal(connects(1).unanswered, 0);
+	for (unsigned at = 4; at < 8; at++)
+		assert_int_equal(dp->maps.probes[at] == 0, at % 2);
+}
+
 /* The clock is read once, and packets go on meanwhile. */
 LB_TEST(a_syn_that_comes_while_lbd_looks_is_not_unanswered)
 {
@@ -254,6 +269,42 @@ LB_TEST(a_time_is_off_by_an_eighth_at_most)
 		found = connects(0).p50_us;
 		assert_in_range(found, us - us / 7, us + us / 7 + 8);
 	}
+}
+
+/* The first bytes of so many of the backend's connections took so long. */
+static void put_first_bytes(unsigned n, uint32_t us, unsigned count)
+{
+	uint32_t units = (uint32_t)(us * 1000ULL >> LB_PROBE_TIME_SHIFT);
+
+	line(n)->word[lb_first_byte_bucket(units)] += count;
+}
+
+LB_TEST(first_bytes_have_quantiles_of_their_own)
+{
+	struct dp_connects found;
+
+	want_commit(dp, &want, 1);
+	dataplane_connects_tick(dp, NOW_MS);
+	put_first_bytes(0, 200000, 90);
+	put_first_bytes(0, 9000000, 10); /* longer than a connect may take */
+	line(0)->word[LB_CONNECT_NO_BYTE] = 3;
+	found = connects(0);
+	assert_in_range(found.first_byte.p50_us, 175000, 225000);
+	assert_in_range(found.first_byte.p95_us, 7900000, 10200000);
+	assert_in_range(found.first_byte.p99_us, 7900000, 10200000);
+	assert_int_equal(found.first_byte.timed, 100);
+	assert_int_equal(found.first_byte.recent, 100);
+	assert_int_equal(found.first_byte.none, 3);
+	assert_int_equal(found.answered, 0);
+	assert_int_equal(found.p50_us, 0);
+	dataplane_connects_tick(dp, NOW_MS + 5000);
+	dataplane_connects_tick(dp, NOW_MS + 10000);
+	found = connects(0);
+	assert_int_equal(found.first_byte.recent, 0);
+	assert_int_equal(found.first_byte.p50_us, 0);
+	assert_int_equal(found.first_byte.timed, 100);
+	line(0)->word[LB_CONNECT_WORDS - 1] = 1; /* the last bucket */
+	assert_in_range(connects(0).first_byte.p99_us, 14000000, 17200000);
 }
 
 LB_TEST(another_backend_with_the_id_begins_with_nothing)
@@ -344,7 +395,7 @@ LB_TEST(counts_of_the_program_that_wrap_do_not_decrease_those_of_the_service)
 
 LB_TEST(the_histogram_counts_each_connect_below_its_bound)
 {
-	struct dp_handshakes found;
+	struct dp_times found, first_bytes;
 	unsigned seen = 0;
 
 	want_commit(dp, &want, 1);
@@ -353,19 +404,39 @@ LB_TEST(the_histogram_counts_each_connect_below_its_bound)
 		seen++;
 	}
 	dataplane_connects_tick(dp, NOW_MS);
-	assert_true(dataplane_handshakes(dp, &want.service, &found));
+	assert_true(dataplane_times(dp, &want.service, &found, &first_bytes));
 	for (unsigned i = 0; i <= DP_HANDSHAKE_BOUNDS; i++) {
-		double from = i ? dataplane_handshake_bound_s(i - 1) : 0;
+		double from = i ? dataplane_time_bound_s(i - 1) : 0;
 		unsigned within = 0;
 
 		for (uint32_t us = 20; us < 4000000; us *= 3)
 			within += us / 1e6 >= from && (i == DP_HANDSHAKE_BOUNDS ||
-						       us / 1e6 < dataplane_handshake_bound_s(i));
+						       us / 1e6 < dataplane_time_bound_s(i));
 		assert_int_equal(found.counts[i], within);
 		seen -= within;
 	}
 	assert_int_equal(seen, 0);
 	assert_true(found.sum_s > 4.6 && found.sum_s < 6.1);
+}
+
+LB_TEST(first_bytes_have_a_histogram_of_their_own)
+{
+	struct dp_times handshakes, found;
+
+	want_commit(dp, &want, 1);
+	put_first_bytes(0, 200000, 2);
+	put_first_bytes(1, 9000000, 1);
+	dataplane_connects_tick(dp, NOW_MS);
+	assert_true(dataplane_times(dp, &want.service, &handshakes, &found));
+	for (unsigned i = 0; i <= found.bounds; i++) {
+		double from = i ? dataplane_time_bound_s(i - 1) : 0;
+		double to = i < found.bounds ? dataplane_time_bound_s(i) : 1000;
+
+		assert_int_equal(found.counts[i],
+				 (from <= 0.2 && 0.2 < to ? 2 : 0) + (from <= 9 && 9 < to ? 1 : 0));
+	}
+	assert_true(found.sum_s > 8.2 && found.sum_s < 10.6);
+	assert_true(handshakes.sum_s == 0);
 }
 
 LB_TEST(a_service_that_gets_the_id_of_another_begins_with_nothing)

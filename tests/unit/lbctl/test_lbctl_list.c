@@ -343,6 +343,22 @@ static void services_show_new_flows_times_and_failures_of_connects(void **state)
 		 "2.5ms", " - ", " 20 ", "dns", " - ");
 }
 
+#define WITH_FIRST_BYTES                                                               \
+	"{\"backends\":[" BACKEND("web", "10.0.0.9", "up", 100, 100, 1, 1, 1,          \
+				  ",\"connects\":{\"p50_us\":150,\"p95_us\":2500,"     \
+				  "\"p99_us\":null,\"first_byte\":{\"p50_us\":204000," \
+				  "\"p95_us\":1600,\"p99_us\":null},"                  \
+				  "\"recent\":{\"sampled\":40}}") "]}"
+
+static void connects_show_the_times_of_first_bytes(void **state)
+{
+	const struct fake_answer timed[] = {{"GET /v1/backends", 200, WITH_FIRST_BYTES}, {NULL}};
+
+	run_with(timed, (const char *const[]){"connects", NULL});
+	IN_ORDER("REFUSED", "TTFB P50", "TTFB P95", "TTFB P99", "10.0.0.9", "150us", "2.5ms",
+		 " 40 ", "204ms", "1.6ms", "-");
+}
+
 #define NAMED                                                                 \
 	"{\"backends\":[" BACKEND("web", "10.0.0.9", "up", 100, 100, 1, 1, 1, \
 				  ",\"name\":\"blue-1\",\"labels\":{\"zone\":\"a\"}") "]}"
@@ -506,6 +522,7 @@ int main(void)
 	    cmocka_unit_test(backends_are_sorted_by_number_or_name),
 	    cmocka_unit_test(availability_is_rounded_down),
 	    cmocka_unit_test(services_show_new_flows_times_and_failures_of_connects),
+	    cmocka_unit_test(connects_show_the_times_of_first_bytes),
 	    cmocka_unit_test(services_are_sorted_by_number_name_or_status),
 	    cmocka_unit_test(json_has_the_same_selection_and_order),
 	    cmocka_unit_test(a_selection_without_a_match_says_so),

@@ -265,28 +265,39 @@ static const struct {
 
 /* ---- times of connects ---- */
 
-#define HANDSHAKE_NAME "lbd_handshake_seconds"
-#define HANDSHAKE_HELP \
-	"Time from a SYN to its answer, of the timed TCP connects, since lbd started."
+enum { TIMES_HANDSHAKE, TIMES_FIRST_BYTE, TIMES_KINDS };
+
+static const struct {
+	const char *name, *bucket, *sum, *count, *help;
+} times_families[TIMES_KINDS] = {
+#define TIMES_NAMES(name) name, name "_bucket", name "_sum", name "_count"
+    [TIMES_HANDSHAKE] =
+	{TIMES_NAMES("lbd_handshake_seconds"),
+	 "Time from a SYN to its answer, of the timed TCP connects, since lbd started."},
+    [TIMES_FIRST_BYTE] =
+	{TIMES_NAMES("lbd_first_byte_seconds"),
+	 "Time from a client's first data to its backend's first byte, without the "
+	 "client's round trip, of the timed TCP connects, since lbd started."},
+};
 
 /* labels: as of metrics_labels, not empty. */
-static void write_handshakes(struct text *text, const char *labels, size_t length,
-			     const struct dp_handshakes *handshakes)
+static void write_times(struct text *text, unsigned kind, const char *labels, size_t length,
+			const struct dp_times *times)
 {
 	uint64_t below = 0;
 	char bound[32];
 
-	for (unsigned i = 0; i <= DP_HANDSHAKE_BOUNDS; i++) {
-		below += handshakes->counts[i];
-		if (i < DP_HANDSHAKE_BOUNDS)
-			snprintf(bound, sizeof(bound), "%g", dataplane_handshake_bound_s(i));
+	for (unsigned i = 0; i <= times->bounds; i++) {
+		below += times->counts[i];
+		if (i < times->bounds)
+			snprintf(bound, sizeof(bound), "%g", dataplane_time_bound_s(i));
 		else
 			snprintf(bound, sizeof(bound), "+Inf");
-		metrics_bucket(text, HANDSHAKE_NAME "_bucket", labels, length, bound,
+		metrics_bucket(text, times_families[kind].bucket, labels, length, bound,
 			       (double)below);
 	}
-	metrics_line(text, HANDSHAKE_NAME "_sum", labels, length, handshakes->sum_s);
-	metrics_line(text, HANDSHAKE_NAME "_count", labels, length, (double)below);
+	metrics_line(text, times_families[kind].sum, labels, length, times->sum_s);
+	metrics_line(text, times_families[kind].count, labels, length, (double)below);
 }
 
 /* ---- backends ---- */
@@ -416,6 +427,26 @@ static double backend_p99(const struct backend_view *of)
 	return of->connects.p99_us / 1e6;
 }
 
+static double backend_no_byte(const struct backend_view *of)
+{
+	return of->connects.first_byte.none;
+}
+
+static double backend_first_byte_p50(const struct backend_view *of)
+{
+	return of->connects.first_byte.p50_us / 1e6;
+}
+
+static double backend_first_byte_p95(const struct backend_view *of)
+{
+	return of->connects.first_byte.p95_us / 1e6;
+}
+
+static double backend_first_byte_p99(const struct backend_view *of)
+{
+	return of->connects.first_byte.p99_us / 1e6;
+}
+
 static const struct {
 	const char *name, *type, *help;
 	backend_value *value;
@@ -465,6 +496,17 @@ static const struct {
      "Median time from a SYN to its answer, last 5 to 10 s; 0: none was answered.", backend_p50},
     {"lbd_backend_connect_p95_seconds", "gauge", "The same, 95th percentile.", backend_p95},
     {"lbd_backend_connect_p99_seconds", "gauge", "The same, 99th percentile.", backend_p99},
+    {"lbd_first_byte_none_total", "counter",
+     "Of the sample: connections with data of the client and no byte of the backend within 17 s.",
+     backend_no_byte},
+    {"lbd_backend_first_byte_p50_seconds", "gauge",
+     "Median time from a client's first data to the backend's first byte, without the client's "
+     "round trip, last 5 to 10 s; 0: none was timed.",
+     backend_first_byte_p50},
+    {"lbd_backend_first_byte_p95_seconds", "gauge", "The same, 95th percentile.",
+     backend_first_byte_p95},
+    {"lbd_backend_first_byte_p99_seconds", "gauge", "The same, 99th percentile.",
+     backend_first_byte_p99},
 };
 
 /* A sample for each backend that has labels: as kube-state-metrics has it, other samples of the
@@ -484,7 +526,7 @@ struct service_row {
 	size_t labels, labels_length; /* in the text of labels */
 	double values[SERVICE_VALUES];
 	bool timed;
-	struct dp_handshakes handshakes;
+	struct dp_times times[TIMES_KINDS];
 };
 
 struct backend_row {
@@ -601,7 +643,8 @@ static bool add_service(struct rows *rows, const struct metrics_source *source,
 	service_key(service, &key);
 	dataplane_service_stats(source->dp, &key, &view.stats);
 	dataplane_service_connects(source->dp, &key, &view.connects);
-	row->timed = dataplane_handshakes(source->dp, &key, &row->handshakes);
+	row->timed = dataplane_times(source->dp, &key, &row->times[TIMES_HANDSHAKE],
+				     &row->times[TIMES_FIRST_BYTE]);
 	for (unsigned f = 0; f < SERVICE_VALUES; f++)
 		row->values[f] = service_families[f].value(&view);
 	list_service(&labels, service->config);
@@ -654,10 +697,10 @@ struct metrics_build {
 	unsigned family_at, row_at; /* next to write, see below */
 };
 
-/* Families in their order: of services, the histogram, of backends, their labels. */
+/* Families in their order: of services, the histograms, of backends, their labels. */
 enum {
-	FAMILY_HANDSHAKES = SERVICE_VALUES,
-	FAMILY_BACKENDS = FAMILY_HANDSHAKES + 1,
+	FAMILY_TIMES = SERVICE_VALUES,
+	FAMILY_BACKENDS = FAMILY_TIMES + TIMES_KINDS,
 	FAMILY_LABELS = FAMILY_BACKENDS + BACKEND_VALUES,
 };
 
@@ -715,9 +758,10 @@ static void write_service_row(struct metrics_build *build, unsigned family, unsi
 	const struct service_row *row = &build->rows.services[at];
 	const char *labels = build->rows.labels->bytes + row->labels;
 
-	if (family == FAMILY_HANDSHAKES && row->timed)
-		write_handshakes(build->text, labels, row->labels_length, &row->handshakes);
-	else if (family != FAMILY_HANDSHAKES)
+	if (family >= FAMILY_TIMES && row->timed)
+		write_times(build->text, family - FAMILY_TIMES, labels, row->labels_length,
+			    &row->times[family - FAMILY_TIMES]);
+	else if (family < FAMILY_TIMES)
 		metrics_line(build->text, service_families[family].name, labels, row->labels_length,
 			     row->values[family]);
 }
@@ -737,11 +781,12 @@ static void write_backend_row(struct metrics_build *build, unsigned family, unsi
 
 static void write_family(struct metrics_build *build, unsigned family)
 {
-	if (family < FAMILY_HANDSHAKES)
+	if (family < FAMILY_TIMES)
 		metrics_family(build->text, service_families[family].name,
 			       service_families[family].type, service_families[family].help);
-	else if (family == FAMILY_HANDSHAKES)
-		metrics_family(build->text, HANDSHAKE_NAME, "histogram", HANDSHAKE_HELP);
+	else if (family < FAMILY_BACKENDS)
+		metrics_family(build->text, times_families[family - FAMILY_TIMES].name, "histogram",
+			       times_families[family - FAMILY_TIMES].help);
 	else if (family < FAMILY_LABELS)
 		metrics_family(build->text, backend_families[family - FAMILY_BACKENDS].name,
 			       backend_families[family - FAMILY_BACKENDS].type,
@@ -754,7 +799,7 @@ static void write_family(struct metrics_build *build, unsigned family)
 static int write_some(struct metrics_build *build)
 {
 	unsigned family = build->family_at, count;
-	bool of_services = family <= FAMILY_HANDSHAKES;
+	bool of_services = family < FAMILY_BACKENDS;
 
 	if (!build->globals_written) {
 		metrics_write_globals(build->text, &build->source);

@@ -172,17 +172,25 @@ static json_t *conditions_json(const unsigned counts[CONDITIONS])
 	return object;
 }
 
+static json_t *first_byte_json(const struct dp_connects *connects)
+{
+	if (!connects->first_byte.recent)
+		return json_null();
+	return json_pack("[I, I, I]", number(connects->first_byte.p50_us),
+			 number(connects->first_byte.p95_us), number(connects->first_byte.p99_us));
+}
+
 /* What the traffic of the last seconds shows of connects; null: there were none. */
 static json_t *connects_json(const struct dp_connects *connects)
 {
 	if (!connects->recent.sampled)
 		return json_null();
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "p50_us", number(connects->p50_us),
-			 "p95_us", number(connects->p95_us), "p99_us", number(connects->p99_us),
-			 "sampled", number(connects->recent.sampled), "retried",
-			 number(connects->recent.retried), "unanswered",
-			 number(connects->recent.unanswered), "failed",
-			 number(connects->recent.failed));
+	return json_pack(
+	    "{s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I}", "p50_us", number(connects->p50_us),
+	    "p95_us", number(connects->p95_us), "p99_us", number(connects->p99_us), "first_byte_us",
+	    first_byte_json(connects), "sampled", number(connects->recent.sampled), "retried",
+	    number(connects->recent.retried), "unanswered", number(connects->recent.unanswered),
+	    "failed", number(connects->recent.failed));
 }
 
 /* ---- services ---- */

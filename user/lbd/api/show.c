@@ -265,19 +265,30 @@ static json_t *us_json(uint32_t us)
 	return us ? json_integer(us) : json_null();
 }
 
+/* Of the backends' first bytes. */
+static json_t *first_byte_json(const struct dp_connects *connects)
+{
+	return json_pack(
+	    "{s:I, s:I, s:o, s:o, s:o, s:I}", "timed", number(connects->first_byte.timed), "none",
+	    number(connects->first_byte.none), "p50_us", us_json(connects->first_byte.p50_us),
+	    "p95_us", us_json(connects->first_byte.p95_us), "p99_us",
+	    us_json(connects->first_byte.p99_us), "recent", number(connects->first_byte.recent));
+}
+
 /* What the traffic shows of connects. */
 static json_t *connects_json(const struct dp_connects *connects)
 {
 	return json_pack(
-	    "{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I}}",
+	    "{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I}}",
 	    "sampled", number(connects->sampled), "retried", number(connects->retried), "reset",
 	    number(connects->reset), "unanswered", number(connects->unanswered), "refused",
 	    number(connects->refused), "answered_again", number(connects->answered_again), "p50_us",
 	    us_json(connects->p50_us), "p95_us", us_json(connects->p95_us), "p99_us",
-	    us_json(connects->p99_us), "recent", "sampled", number(connects->recent.sampled),
-	    "answered", number(connects->recent.answered), "retried",
-	    number(connects->recent.retried), "unanswered", number(connects->recent.unanswered),
-	    "refused", number(connects->recent.refused), "failed", number(connects->recent.failed));
+	    us_json(connects->p99_us), "first_byte", first_byte_json(connects), "recent", "sampled",
+	    number(connects->recent.sampled), "answered", number(connects->recent.answered),
+	    "retried", number(connects->recent.retried), "unanswered",
+	    number(connects->recent.unanswered), "refused", number(connects->recent.refused),
+	    "failed", number(connects->recent.failed));
 }
 
 static json_t *service_connects_json(const struct dataplane *dp, const struct dp_service *key)

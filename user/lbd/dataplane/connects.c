@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Connect times of a sample of the flows (bpf/connect.h): which slots are in the sample, the
- * connects that were never answered, and what a backend's were in the last seconds. */
+/* Connect times and first bytes of a sample of the flows (bpf/connect.h): which slots are in the
+ * sample, what was never answered, and what a backend's times were in the last seconds. */
 #include "internal.h"
 
 #include <bpf/libbpf.h>
@@ -15,6 +15,7 @@
 #include "lbd/host/host.h"
 
 #define UNANSWERED_MS 3000
+#define NO_BYTE_MS    17000
 #define WINDOW_MS     5000  /* two of them are looked at */
 #define PAUSE_SLOTS   16384 /* between two pauses */
 
@@ -63,7 +64,8 @@ int connects_map(struct dataplane *dp)
 	if (!probes || !connects)
 		return -errno;
 	dp->maps.probes = probes;
-	dp->other_bytes += bytes_of(dp->skel->maps.probes) + bytes_of(dp->skel->maps.connects_of);
+	dp->other_bytes += bytes_of(dp->skel->maps.probes) + bytes_of(dp->skel->maps.connects_of) +
+			   bytes_of(dp->skel->maps.first_bytes);
 	__atomic_store_n(&dp->maps.connects, connects, __ATOMIC_RELEASE);
 	return 0;
 }
@@ -159,28 +161,40 @@ static uint32_t probe_clock(void)
 }
 
 /* A SYN may have been noted since lbd has read the clock: that counts as age 0. */
-static bool is_unanswered(uint64_t probe, uint32_t now)
+static bool is_late(uint64_t probe, uint32_t now)
 {
 	uint32_t age = (now - (uint32_t)probe) & LB_PROBE_TIME;
+	uint64_t limit_ms = probe & LB_PROBE_OPEN ? NO_BYTE_MS : UNANSWERED_MS;
 
 	return probe & LB_PROBE_USED && age <= LB_PROBE_TIME / 2 &&
-	       age > UNANSWERED_MS * 1000000ULL >> LB_PROBE_TIME_SHIFT;
+	       age > limit_ms * 1000000 >> LB_PROBE_TIME_SHIFT;
 }
 
-/* The program, too, takes them out: once each is counted. One that the backend has answered is: its
- * client is gone. */
-static void count_unanswered(struct dataplane *dp, struct lb_connects *connects, uint32_t now)
+/* What a probe has waited for in vain. A connect that the backend has answered counts already: its
+ * client is gone. One that is open owes nothing before its client has asked. */
+static void count_late(struct lb_connects *connects, uint64_t probe)
+{
+	uint32_t *word = NULL;
+
+	if (probe & LB_PROBE_ASKED)
+		word = &connects->word[LB_CONNECT_NO_BYTE];
+	else if (!(probe & (LB_PROBE_ANSWERED | LB_PROBE_OPEN)))
+		word = &connects->word[LB_CONNECT_UNANSWERED];
+	if (word)
+		__atomic_fetch_add(word, 1, __ATOMIC_RELAXED);
+}
+
+/* The program, too, takes them out: once each is counted. */
+static void count_all_late(struct dataplane *dp, struct lb_connects *connects, uint32_t now)
 {
 	for (uint32_t i = 0; i < LB_PROBES; i++) {
 		uint64_t probe = __atomic_load_n(&dp->maps.probes[i], __ATOMIC_RELAXED);
 		uint32_t id = LB_PROBE_BACKEND(probe);
 
-		if (is_unanswered(probe, now) && id < dp->maps.backend_slots &&
+		if (is_late(probe, now) && id < dp->maps.backend_slots &&
 		    __atomic_compare_exchange_n(&dp->maps.probes[i], &probe, 0, false,
-						__ATOMIC_RELAXED, __ATOMIC_RELAXED) &&
-		    !(probe & LB_PROBE_ANSWERED))
-			__atomic_fetch_add(&connects[id].word[LB_CONNECT_UNANSWERED], 1,
-					   __ATOMIC_RELAXED);
+						__ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			count_late(&connects[id], probe);
 	}
 }
 
@@ -234,7 +248,7 @@ void dataplane_connects_tick(struct dataplane *dp, uint64_t now_ms)
 
 	if (!connects)
 		return;
-	count_unanswered(dp, connects, probe_clock());
+	count_all_late(dp, connects, probe_clock());
 	add_to_services(dp, connects);
 	if (now_ms < dp->connects_ms + WINDOW_MS)
 		return;
@@ -251,14 +265,14 @@ static uint32_t bucket_us(uint32_t bucket)
 	return (uint32_t)(((2 * from + length) << LB_PROBE_TIME_SHIFT) / 2000);
 }
 
-/* counts: the connects of the window, by bucket; total: all of them, not 0. */
-static uint32_t quantile_us(const uint32_t counts[LB_CONNECT_BUCKETS], uint64_t total,
+/* counts: those of the window, by bucket; total: all of them, not 0. */
+static uint32_t quantile_us(const uint32_t *counts, uint32_t buckets, uint64_t total,
 			    unsigned percent)
 {
 	uint64_t rank = (total * percent + 99) / 100, seen = 0;
 	uint32_t bucket = 0;
 
-	while (bucket < LB_CONNECT_BUCKETS - 1) {
+	while (bucket < buckets - 1) {
 		seen += counts[bucket];
 		if (seen >= rank)
 			break;
@@ -287,6 +301,24 @@ static void read_all(const uint64_t words[LB_CONNECT_WORDS], struct dp_connects 
 	ret->unanswered = words[LB_CONNECT_UNANSWERED];
 	ret->refused = words[LB_CONNECT_REFUSED];
 	ret->answered_again = words[LB_CONNECT_ANSWERED_AGAIN];
+	for (unsigned i = 0; i < LB_FIRST_BYTE_BUCKETS; i++)
+		ret->first_byte.timed += words[LB_CONNECT_FIRST_BYTE + i];
+	ret->first_byte.none = words[LB_CONNECT_NO_BYTE];
+}
+
+/* counts: of the window. */
+static void read_first_bytes(const uint32_t counts[LB_FIRST_BYTE_BUCKETS], struct dp_connects *ret)
+{
+	uint64_t total = 0;
+
+	for (unsigned i = 0; i < LB_FIRST_BYTE_BUCKETS; i++)
+		total += counts[i];
+	ret->first_byte.recent = total;
+	if (!total)
+		return;
+	ret->first_byte.p50_us = quantile_us(counts, LB_FIRST_BYTE_BUCKETS, total, 50);
+	ret->first_byte.p95_us = quantile_us(counts, LB_FIRST_BYTE_BUCKETS, total, 95);
+	ret->first_byte.p99_us = quantile_us(counts, LB_FIRST_BYTE_BUCKETS, total, 99);
 }
 
 /* words: what has been counted in the window. */
@@ -301,11 +333,12 @@ static void read_window(const uint32_t words[LB_CONNECT_WORDS], struct dp_connec
 	ret->recent.failed = ret->recent.retried > ret->recent.unanswered ? ret->recent.retried
 									  : ret->recent.unanswered;
 	ret->recent.failed += ret->recent.refused;
+	read_first_bytes(words + LB_CONNECT_FIRST_BYTE, ret);
 	if (!ret->recent.answered)
 		return;
-	ret->p50_us = quantile_us(words, ret->recent.answered, 50);
-	ret->p95_us = quantile_us(words, ret->recent.answered, 95);
-	ret->p99_us = quantile_us(words, ret->recent.answered, 99);
+	ret->p50_us = quantile_us(words, LB_CONNECT_BUCKETS, ret->recent.answered, 50);
+	ret->p95_us = quantile_us(words, LB_CONNECT_BUCKETS, ret->recent.answered, 95);
+	ret->p99_us = quantile_us(words, LB_CONNECT_BUCKETS, ret->recent.answered, 99);
 	ret->mean_us = mean_us(words, ret->recent.answered);
 }
 
@@ -360,24 +393,33 @@ bool dataplane_service_connects(const struct dataplane *dp, const struct dp_serv
 }
 
 _Static_assert(LB_CONNECT_BUCKETS == 4 * (DP_HANDSHAKE_BOUNDS + 1), "four buckets an octave");
+_Static_assert(LB_FIRST_BYTE_BUCKETS == 4 * (DP_FIRST_BYTE_BOUNDS + 1), "the same");
 
 /* A bound is where an octave begins; the four buckets of the last octave have all above, too. */
-double dataplane_handshake_bound_s(unsigned bound)
+double dataplane_time_bound_s(unsigned bound)
 {
 	return (double)(4ULL << bound << LB_PROBE_TIME_SHIFT) / 1e9;
 }
 
-bool dataplane_handshakes(const struct dataplane *dp, const struct dp_service *key,
-			  struct dp_handshakes *ret)
+static struct dp_times times_of(const uint64_t *counts, unsigned bounds)
+{
+	struct dp_times times = {.bounds = bounds};
+
+	for (unsigned i = 0; i < 4 * (bounds + 1); i++) {
+		times.counts[i / 4] += counts[i];
+		times.sum_s += (double)counts[i] * bucket_us(i) / 1e6;
+	}
+	return times;
+}
+
+bool dataplane_times(const struct dataplane *dp, const struct dp_service *key,
+		     struct dp_times *ret_handshakes, struct dp_times *ret_first_bytes)
 {
 	const struct connects_sums *sums = sums_of(dp, key);
 
-	*ret = (struct dp_handshakes){0};
 	if (!sums)
 		return false;
-	for (unsigned i = 0; i < LB_CONNECT_BUCKETS; i++) {
-		ret->counts[i / 4] += sums->now[i];
-		ret->sum_s += (double)sums->now[i] * bucket_us(i) / 1e6;
-	}
+	*ret_handshakes = times_of(sums->now, DP_HANDSHAKE_BOUNDS);
+	*ret_first_bytes = times_of(sums->now + LB_CONNECT_FIRST_BYTE, DP_FIRST_BYTE_BOUNDS);
 	return true;
 }

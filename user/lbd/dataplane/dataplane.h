@@ -121,14 +121,24 @@ struct dp_connects {
 	} recent; /* of the last 5 to 10 s */
 	/* from the SYN to the answer, of the recent ones; 0: none was answered */
 	uint32_t p50_us, p95_us, p99_us, mean_us;
+	/* From the client's first data to the backend's first byte; of a backend that speaks first,
+	 * from the end of the handshake. Of services that do not track always. */
+	struct {
+		uint64_t timed;
+		uint64_t none;   /* data of the client, and no byte of the backend within 17 s */
+		uint64_t recent; /* timed in the last 5 to 10 s */
+		uint32_t p50_us, p95_us, p99_us; /* of the recent ones; 0: there are none */
+	} first_byte;
 };
 
-/* The times of a service's connects since the program was loaded, for a histogram: counts[i] took
- * less than dataplane_handshake_bound_s(i), and not less than the bound before; the last took
+/* Times of a service since the program was loaded, for a histogram: counts[i] are less than
+ * dataplane_time_bound_s(i), and not less than the bound before; the last of `bounds` + 1 are
  * longer. */
-#define DP_HANDSHAKE_BOUNDS 17
-struct dp_handshakes {
-	uint64_t counts[DP_HANDSHAKE_BOUNDS + 1];
+#define DP_HANDSHAKE_BOUNDS  17
+#define DP_FIRST_BYTE_BOUNDS 19
+struct dp_times {
+	unsigned bounds;
+	uint64_t counts[DP_FIRST_BYTE_BOUNDS + 1];
 	double sum_s; /* off by at most an eighth */
 };
 
@@ -292,9 +302,10 @@ bool dataplane_connects(const struct dataplane *dp, const struct dp_service *key
 /* The same of a service, with those of backends that are gone. As of the last tick. */
 bool dataplane_service_connects(const struct dataplane *dp, const struct dp_service *key,
 				struct dp_connects *ret);
-bool dataplane_handshakes(const struct dataplane *dp, const struct dp_service *key,
-			  struct dp_handshakes *ret);
-double dataplane_handshake_bound_s(unsigned bound);
+/* Of its connects, and of first bytes. */
+bool dataplane_times(const struct dataplane *dp, const struct dp_service *key,
+		     struct dp_times *ret_handshakes, struct dp_times *ret_first_bytes);
+double dataplane_time_bound_s(unsigned bound);
 /* Each second: finds the connects that had no answer, and adds up those of the services. now_ms:
  * CLOCK_MONOTONIC. */
 void dataplane_connects_tick(struct dataplane *dp, uint64_t now_ms);
