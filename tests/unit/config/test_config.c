@@ -105,7 +105,7 @@ static const struct refusal refusals[] = {
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
      "6: service web: health: uri: unknown key: expected type, port, to, path, host, "
      "status, interval, timeout, rise, fall, method, headers, body, send, send-hex, expect, "
-     "expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, passive, match or checks"},
+     "expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, passive, mtu, match or checks"},
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
      "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, fragments, "
      "tracking, affinity, affinity-timeout, affinity-mask, allow, deny, idle-timeout, limit, "
@@ -236,7 +236,7 @@ static const struct refusal refusals[] = {
     {"health_that_is_a_word", WEB "    health: http\n" BACKENDS,
      "6: service web: health: http: expected a mapping with the keys type, port, to, "
      "path, host, status, interval, timeout, rise, fall, method, headers, body, send, send-hex, "
-     "expect, expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, passive, match or checks"},
+     "expect, expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, passive, mtu, match or checks"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
      "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, port, weight, zone, priority, backup, drain, health or labels"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
