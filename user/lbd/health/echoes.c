@@ -78,11 +78,12 @@ static void warn_of_no_proof(const struct echoes *echoes)
 	if (!proof || proof->told || is_proven(echoes))
 		return;
 	proof->told = true;
-	log_warning("health checks of %s: packets of %u bytes to the VIP are lost, short ones "
-		    "arrive; as no backend has answered one so long since lbd's start, that "
-		    "counts against none. An MTU hole on the way to all, or does this host get no "
-		    "long answers? With packets of clients that are shorter `health: { mtu: ... }`",
-		    addr_format(&proof->vip, vip), echoes->hole.of);
+	log_warning(
+	    "health checks of %s: packets of %u bytes to the VIP are lost, short ones "
+	    "arrive; that counts against no backend, as none has answered one so long since "
+	    "lbd's start. Is the MTU of the way to all smaller, or does this host get no "
+	    "long answers? If clients send none so long, `health: { mtu: BYTES }` says so",
+	    addr_format(&proof->vip, vip), echoes->hole.of);
 }
 
 /* Their packets went elsewhere, or the way has another MTU by now: a router may just have said so,
@@ -169,13 +170,11 @@ static bool find_way(struct echoes *echoes)
 	return !rc;
 }
 
-static bool may_begin(struct schedule_pace *pace)
+bool echoes_may_begin(uint64_t *last_us, uint64_t now_us)
 {
-	uint64_t now_us = clock_monotonic_us();
-
-	if (now_us - pace->span_us < ECHOES_SPAN_US)
+	if (now_us - *last_us < ECHOES_SPAN_US)
 		return false;
-	pace->span_us = now_us;
+	*last_us = now_us;
 	return true;
 }
 
@@ -184,7 +183,8 @@ void echoes_step(struct echoes *echoes)
 	if (!echoes || echoes->waits)
 		return;
 	hole_set_length(&echoes->hole, long_length(echoes));
-	if (!hole_is_due(&echoes->hole, clock_monotonic_ms()) || !may_begin(echoes->means.pace))
+	if (!hole_is_due(&echoes->hole, clock_monotonic_ms()) ||
+	    !echoes_may_begin(echoes->means.last_us, clock_monotonic_us()))
 		return;
 	remark_drop(&echoes->lack);
 	echoes->asked = 0;
@@ -218,10 +218,10 @@ void echoes_tell(const struct echoes *echoes, struct health_mtu *ret)
 	*ret = (struct health_mtu){.state = states[hole->state]};
 	ret->length = hole->state == HOLE_FOUND ? hole->of : hole->length;
 	if (hole->state == HOLE_FOUND)
-		why =
-		    is_proven(echoes)
-			? ""
-			: "it counts against none: no backend has answered a packet so long since lbd's start";
+		why = is_proven(echoes)
+			  ? ""
+			  : "that does not count: no backend has answered one so long since "
+			    "lbd's start";
 	else if (hole->state == HOLE_UNKNOWN && hole->silent)
 		why = "it answers no echo to the VIP";
 	snprintf(ret->why, sizeof(ret->why), "%s", why);

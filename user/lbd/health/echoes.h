@@ -7,7 +7,6 @@
 #include "failure.h"
 #include "health.h"
 #include "proof.h"
-#include "schedule.h"
 
 struct echoes;
 struct remote;
@@ -22,12 +21,15 @@ struct echoes_means {
 	const struct health_way *way; /* to.family is that of the VIP; longest is given */
 	struct remote *remote;
 	struct sources *sources;
-	struct schedule_pace *pace; /* of all backends */
-	uint16_t most;              /* bytes of a packet */
+	uint64_t *last_us; /* when the last round of any backend began; CLOCK_MONOTONIC */
+	uint16_t most;     /* bytes of a packet */
 	/* Whether long ones are known to be answered, by any backend of that VIP; a user of it
 	 * until the end. NULL is allowed: then none counts. */
 	struct proof *proof;
 };
+
+/* May a round begin? Then it is the last one. */
+bool echoes_may_begin(uint64_t *last_us, uint64_t now_us);
 
 /* NULL: out of memory. Then the proof is still the caller's. */
 struct echoes *echoes_new(const struct echoes_means *means);

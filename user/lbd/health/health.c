@@ -58,7 +58,8 @@ struct health {
 	struct remote *remote;
 	struct sources *sources;
 	struct proofs *proofs;
-	struct schedule_pace pace, echoes_pace;
+	struct schedule_pace pace;
+	uint64_t echoes_us; /* see echoes_means.last_us */
 	uint64_t warned_ms, warned_late_ms;
 	uint64_t counts[HEALTH_COUNTS];
 };
@@ -573,7 +574,7 @@ static void add_echoes(struct health_check *check)
 	struct echoes_means means = {.way = &check->all.way,
 				     .remote = health->remote,
 				     .sources = health->sources,
-				     .pace = &health->echoes_pace,
+				     .last_us = &health->echoes_us,
 				     .most = (uint16_t)check->config.mtu};
 	uint64_t now_ms = clock_monotonic_ms();
 
