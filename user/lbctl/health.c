@@ -2,6 +2,7 @@
 /* lbctl health: what the health checks of backends found, how long they took, and the availability
  * of their services. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -124,7 +125,8 @@ static void print_losses(const json_t *backends, const struct list_style *style)
 			continue;
 		show_backend_name(backend, name, sizeof(name));
 		snprintf(text, sizeof(text),
-			 "%s: packets of %.0f bytes to the VIP are lost, short ones arrive: %s",
+			 "%s: packets of %" PRIu64
+			 " bytes to the VIP are lost, short ones arrive: %s",
 			 name, json_number(packets, "length"), why);
 		fputs(shown++ ? "" : "\n", style->out);
 		text_wrap(style->out, text, 0, 4, style->columns);

@@ -253,7 +253,7 @@ static void health_says_whose_long_packets_are_lost_without_effect(void **state)
 	",\"checks\":{\"to\":\"vip\",\"long_packets\":{\"length\":1480,\"state\":\"" state \
 	"\",\"why\":\"" why "\"}}"
 #define WEB(address, packets) BACKEND("web", address, "up", 1, 1, 0, 0, 0, packets)
-	const struct fake_answer answers[] = {
+	const struct fake_answer of_losses[] = {
 	    {"GET /v1/backends", 200,
 	     "{\"backends\":[" WEB("10.0.0.9", LONG("lost", "that does not count")) "," WEB(
 		 "10.0.0.10",
@@ -266,7 +266,7 @@ static void health_says_whose_long_packets_are_lost_without_effect(void **state)
 #undef WEB
 #undef LONG
 
-	run_with(answers, (const char *const[]){"health", NULL});
+	run_with(of_losses, (const char *const[]){"health", NULL});
 	assert_non_null(strstr(run.out,
 			       "\nweb 10.0.0.9: packets of 1480 bytes to the VIP are lost, "
 			       "short ones arrive: that does not count\n"));
