@@ -27,7 +27,7 @@
 /* What becomes of echoes to it. */
 #define OPEN   "192.0.2.10" /* all are answered */
 #define NARROW "192.0.2.11" /* those of up to 1400 bytes */
-#define FALLEN "192.0.2.12" /* those of up to 1200 bytes, and the first long one */
+#define ODD    "192.0.2.12" /* those of up to 1200 bytes, and of an even length */
 #define QUIET  "192.0.2.13" /* none */
 #define MARK   0x77
 
@@ -36,15 +36,12 @@
 static bool is_answered(const struct request *request)
 {
 	static const unsigned most[] = {UINT16_MAX, 1400, 1200, 0};
-	static bool had_long;
 	unsigned vip = request->address[3] - 10U;
-	bool first = vip == 2 && !had_long;
 
-	had_long |= request->length > 100;
-	return first || request->length <= most[vip];
+	return request->length <= most[vip] || (vip == 2 && request->length % 2 == 0);
 }
 
-static void send_reply(const struct request *request)
+static void send_result(const struct request *request)
 {
 	struct attempt_result result = {.began_us = clock_monotonic_us(),
 					.ended_us = clock_monotonic_us(),
@@ -54,8 +51,13 @@ static void send_reply(const struct request *request)
 	struct reply reply;
 
 	message_put_result(&reply, request->id, &result);
-	if (request->type == REQUEST_PING)
-		reply.type = REPLY_PONG;
+	send(WORKER_FD, &reply, sizeof(reply), MSG_NOSIGNAL);
+}
+
+static void send_pong(const struct request *request)
+{
+	const struct reply reply = {.type = REPLY_PONG, .id = request->id};
+
 	send(WORKER_FD, &reply, sizeof(reply), MSG_NOSIGNAL);
 }
 
@@ -69,8 +71,10 @@ static int play_network(void)
 	       descriptor_receive(WORKER_FD, &request, sizeof(request), &came) > 0) {
 		if (came.fd >= 0)
 			close(came.fd);
-		if (request.type != REQUEST_CANCEL)
-			send_reply(&request);
+		if (request.type == REQUEST_START)
+			send_result(&request);
+		else if (request.type == REQUEST_PING)
+			send_pong(&request);
 	}
 	return 0;
 }
@@ -78,8 +82,6 @@ static int play_network(void)
 /* ---- checks, which pass ---- */
 
 static struct {
-	uint16_t longest;
-	int16_t shrinks; /* with each look at it */
 	bool astray;
 	uint64_t packets;
 } net;
@@ -152,17 +154,25 @@ static void missed(void *arg)
 {
 }
 
-static uint16_t longest(void *owner)
-{
-	assert_ptr_equal(owner, &net);
-	net.longest = (uint16_t)(net.longest - net.shrinks);
-	return net.longest;
-}
+/* Of a backend. */
+struct end {
+	uint16_t longest;
+	int16_t shrinks; /* with each look at it */
+	struct found found;
+};
 
-static struct found found;
+static struct end one, other;
 static struct health_mtu mtu;
 
-static struct health_check *add(const char *vip, uint32_t most)
+static uint16_t longest(void *owner)
+{
+	struct end *end = owner;
+
+	end->longest = (uint16_t)(end->longest - end->shrinks);
+	return end->longest;
+}
+
+static struct health_check *add(struct end *end, const char *vip, uint32_t most)
 {
 	const struct health_spec spec = {.type = (char *)"passing",
 					 .to = HEALTH_TO_VIP,
@@ -178,10 +188,10 @@ static struct health_check *add(const char *vip, uint32_t most)
 				       .sent = sent,
 				       .missed = missed,
 				       .longest = longest,
-				       .owner = &net};
+				       .owner = end};
 	const struct addr backend = test_addr("10.0.0.11");
 	struct health_check *check =
-	    health_add(health, &spec, &backend, 80, HEALTH_UNKNOWN, on_result, &found);
+	    health_add(health, &spec, &backend, 80, HEALTH_UNKNOWN, on_result, &end->found);
 
 	assert_non_null(check);
 	health_set_way(check, &way);
@@ -200,25 +210,28 @@ static void wait_for_state(const struct health_check *check, const char *state, 
 	assert_string_equal(mtu.why, why);
 }
 
-static void wait_for_status(enum health_status status)
+static void wait_for_status(const struct end *end, enum health_status status)
 {
-	uint64_t end = clock_monotonic_ms() + HANG_MS;
+	uint64_t until_ms = clock_monotonic_ms() + HANG_MS;
 
-	while (found.status != status && clock_monotonic_ms() < end)
+	while (end->found.status != status && clock_monotonic_ms() < until_ms)
 		turn();
-	assert_int_equal(found.status, status);
+	assert_int_equal(end->found.status, status);
 }
 
-static void more_results(unsigned more)
+/* So many, with which it is up as before. */
+static void stays_up(const struct end *end, unsigned results)
 {
-	assert_true(run_until(&found.results, found.results + more));
+	for (unsigned i = 0; i < results; i++) {
+		assert_true(run_until(&end->found.results, end->found.results + 1));
+		assert_int_equal(end->found.status, HEALTH_UP);
+	}
 }
 
 static int begin(void **state)
 {
 	memset(&net, 0, sizeof(net));
-	memset(&found, 0, sizeof(found));
-	net.longest = 1480;
+	one = other = (struct end){.longest = 1480};
 	return start_loop(state);
 }
 
@@ -236,15 +249,17 @@ static void skip_without_rights(void)
 
 /* ---- tests ---- */
 
+#define NO_PROOF "that does not count: no other backend has answered one so long meanwhile"
+
 static void long_packets_that_are_answered_change_nothing(void **state)
 {
 	struct health_check *check;
 
 	skip_without_rights();
-	check = add(OPEN, 1500);
+	check = add(&one, OPEN, 1500);
 	wait_for_state(check, "arrive", "");
 	assert_int_equal(mtu.length, 1480);
-	assert_int_equal(found.status, HEALTH_UP);
+	stays_up(&one, 5);
 	health_remove(check);
 }
 
@@ -253,64 +268,77 @@ static void no_packet_is_longer_than_those_of_clients(void **state)
 	struct health_check *check;
 
 	skip_without_rights();
-	net.longest = 8980;
-	check = add(OPEN, 1500);
+	one.longest = 8980;
+	check = add(&one, OPEN, 1500);
 	wait_for_state(check, "arrive", "");
 	assert_int_equal(mtu.length, 1500);
 	health_remove(check);
 }
 
 /* It may be this host that gets none. */
-static void a_hole_counts_against_none_before_one_so_long_has_been_answered(void **state)
+static void a_hole_does_not_count_if_no_other_backend_has_answered_one_so_long(void **state)
 {
-	struct health_check *check;
+	struct health_check *a, *b;
 
 	skip_without_rights();
-	net.longest = 1400;
-	check = add(NARROW, 1500);
-	wait_for_state(check, "arrive", "");
-	net.longest = 1401;
-	wait_for_state(
-	    check, "lost",
-	    "that does not count: no backend has answered one so long since lbd's start");
+	one.longest = 1401;
+	other.longest = 1400;
+	a = add(&one, NARROW, 1500);
+	wait_for_state(a, "lost", NO_PROOF);
 	assert_int_equal(mtu.length, 1401);
-	more_results(5);
-	assert_int_equal(found.status, HEALTH_UP);
-	health_remove(check);
+	b = add(&other, NARROW, 1500);
+	wait_for_state(b, "arrive", "");
+	one.longest = 1403; /* at once */
+	wait_for_state(a, "lost", NO_PROOF);
+	stays_up(&one, 5);
+	one.longest = 1400;
+	wait_for_state(a, "arrive", "");
+	health_remove(a);
+	health_remove(b);
 }
 
 static void a_hole_takes_a_backend_down_and_its_end_up_again(void **state)
 {
-	struct health_check *check;
+	struct health_check *a, *b;
 
 	skip_without_rights();
-	check = add(FALLEN, 1500);
-	wait_for_state(check, "arrive", "");
-	net.longest = 1470;
-	wait_for_status(HEALTH_DOWN);
-	assert_string_equal(found.why,
-			    "to the VIP: packets of 1470 bytes are lost, of 84 bytes they arrive: "
+	a = add(&one, ODD, 1500);
+	wait_for_state(a, "arrive", "");
+	one.longest = 1471;
+	wait_for_state(a, "lost", NO_PROOF);
+	b = add(&other, ODD, 1500);
+	wait_for_state(b, "arrive", "");
+	wait_for_status(&one, HEALTH_DOWN);
+	assert_string_equal(one.found.why,
+			    "to the VIP: packets of 1471 bytes are lost, of 84 bytes they arrive: "
 			    "MTU hole: a link on the way has a smaller MTU, and no router says "
 			    "\"too big\"");
-	net.longest = 1200; /* as one says it now */
-	wait_for_status(HEALTH_UP);
-	wait_for_state(check, "arrive", "");
-	health_remove(check);
+	wait_for_state(a, "lost", "");
+	assert_int_equal(other.found.status, HEALTH_UP);
+	one.longest = 1200; /* as one says it now */
+	wait_for_status(&one, HEALTH_UP);
+	wait_for_state(a, "arrive", "");
+	health_remove(a);
+	health_remove(b);
 }
 
-/* A reload replaces the check. */
-static void what_is_proven_outlives_a_check(void **state)
+/* This host got no long answers, and gets them now: what was lost before says nothing. */
+static void losses_before_another_backend_has_answered_do_not_count(void **state)
 {
-	struct health_check *check;
+	struct health_check *a, *b;
 
 	skip_without_rights();
-	check = add(FALLEN, 1500);
-	wait_for_state(check, "arrive", "");
-	health_remove(check);
-	found.status = HEALTH_UNKNOWN;
-	check = add(FALLEN, 1400);
-	wait_for_status(HEALTH_DOWN);
-	health_remove(check);
+	one.longest = 1471;
+	a = add(&one, ODD, 1500);
+	wait_for_state(a, "lost", NO_PROOF);
+	b = add(&other, ODD, 1500);
+	wait_for_state(b, "arrive", "");
+	stays_up(&one, 3);
+	one.longest = 1472;
+	wait_for_state(a, "arrive", "");
+	stays_up(&one, 3);
+	health_remove(a);
+	health_remove(b);
 }
 
 static void a_backend_that_answers_no_echo_is_up(void **state)
@@ -318,10 +346,9 @@ static void a_backend_that_answers_no_echo_is_up(void **state)
 	struct health_check *check;
 
 	skip_without_rights();
-	check = add(QUIET, 1500);
+	check = add(&one, QUIET, 1500);
 	wait_for_state(check, "unknown", "it answers no echo to the VIP");
-	more_results(5);
-	assert_int_equal(found.status, HEALTH_UP);
+	stays_up(&one, 5);
 	health_remove(check);
 }
 
@@ -331,7 +358,7 @@ static void echoes_that_left_elsewhere_say_nothing(void **state)
 
 	skip_without_rights();
 	net.astray = true;
-	check = add(OPEN, 1500);
+	check = add(&one, OPEN, 1500);
 	wait_for_state(check, "unknown", "packets to the VIP did not take the tunnel");
 	health_remove(check);
 }
@@ -342,13 +369,13 @@ static void a_way_whose_mtu_changes_meanwhile_is_tried_again(void **state)
 	struct health_check *check;
 
 	skip_without_rights();
-	net.shrinks = 1;
-	check = add(NARROW, 1500);
+	one.shrinks = 1;
+	check = add(&one, NARROW, 1500);
 	wait_for_state(check, "unknown", "the MTU of the way has changed");
-	more_results(10);
+	stays_up(&one, 10);
 	wait_for_state(check, "unknown", "the MTU of the way has changed");
-	net.shrinks = 0;
-	net.longest = 1400;
+	one.shrinks = 0;
+	one.longest = 1400;
 	wait_for_state(check, "arrive", "");
 	health_remove(check);
 }
@@ -357,9 +384,9 @@ static void where_all_packets_are_short_none_is_tried(void **state)
 {
 	struct health_check *check;
 
-	net.longest = 200;
-	check = add(QUIET, 1500);
-	more_results(10);
+	one.longest = 200;
+	check = add(&one, QUIET, 1500);
+	stays_up(&one, 10);
 	wait_for_state(check, "unknown", "");
 	assert_int_equal(mtu.length, 0);
 	health_remove(check);
@@ -367,10 +394,10 @@ static void where_all_packets_are_short_none_is_tried(void **state)
 
 static void it_can_be_switched_off(void **state)
 {
-	struct health_check *check = add(QUIET, 0);
+	struct health_check *check = add(&one, QUIET, 0);
 	struct health_process process;
 
-	more_results(10);
+	stays_up(&one, 10);
 	assert_false(health_mtu(check, &mtu));
 	health_process(health, &process);
 	assert_false(process.needed);
@@ -393,9 +420,9 @@ int main(int argc, char **argv)
 	static const struct CMUnitTest tests[] = {
 	    TEST(long_packets_that_are_answered_change_nothing),
 	    TEST(no_packet_is_longer_than_those_of_clients),
-	    TEST(a_hole_counts_against_none_before_one_so_long_has_been_answered),
+	    TEST(a_hole_does_not_count_if_no_other_backend_has_answered_one_so_long),
 	    TEST(a_hole_takes_a_backend_down_and_its_end_up_again),
-	    TEST(what_is_proven_outlives_a_check),
+	    TEST(losses_before_another_backend_has_answered_do_not_count),
 	    TEST(a_backend_that_answers_no_echo_is_up),
 	    TEST(echoes_that_left_elsewhere_say_nothing),
 	    TEST(a_way_whose_mtu_changes_meanwhile_is_tried_again),

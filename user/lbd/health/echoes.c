@@ -18,6 +18,9 @@
 #define SHORT      84  /* bytes of a packet: as ping sends them */
 #define LEAST      256 /* a way on which long ones are no longer than this has no hole */
 #define TIMEOUT_MS 1500
+#define PROOF_MS   300000 /* then a shorter one is the longest that has been answered */
+#define WARN_MS    30000  /* by then another backend has answered, if one does */
+#define NO_PROOF   "that does not count: no other backend has answered one so long meanwhile"
 
 struct echo {
 	struct echoes *of;
@@ -32,6 +35,8 @@ struct echoes {
 	struct echo longer, shorter;
 	unsigned asked, waits; /* in this round: sent, and still to come */
 	uint64_t way_packets;  /* when it began */
+	uint64_t lost_ms;      /* when the first of the losses in a row was found */
+	bool counts;           /* ... against the backend */
 	struct remark *lack;   /* why the last round says nothing */
 };
 
@@ -53,37 +58,48 @@ static uint16_t long_length(const struct echoes *echoes)
 
 /* ---- the end of a round ---- */
 
-/* It may be this host that takes or answers no long packet, unless another one has been answered:
- * that cannot be told apart from here. */
-static bool is_proven(const struct echoes *echoes)
-{
-	const struct proof *proof = echoes->means.proof;
-
-	return proof && proof->longest >= echoes->hole.of;
-}
-
-static void prove(const struct echoes *echoes)
+static void prove(const struct echoes *echoes, uint64_t now_ms)
 {
 	struct proof *proof = echoes->means.proof;
+	uint16_t length = echoes->longer.spec.length;
 
-	if (proof && proof->longest < echoes->longer.spec.length)
-		proof->longest = echoes->longer.spec.length;
+	if (!proof || (length < proof->longest && now_ms - proof->longest_ms < PROOF_MS))
+		return;
+	proof->longest = length;
+	proof->longest_ms = now_ms;
 }
 
-static void warn_of_no_proof(const struct echoes *echoes)
+/* It may be this host that gets no long answers. So a loss counts only if another backend has
+ * answered one so long between two losses of this one: neither before them all, as this host may
+ * have changed since, nor after them, as it may have changed back. */
+static void weigh_losses(struct echoes *echoes, uint64_t now_ms)
+{
+	const struct hole *hole = &echoes->hole;
+	const struct proof *proof = echoes->means.proof;
+
+	if (hole->lost == 1)
+		echoes->lost_ms = now_ms;
+	if (!hole->lost && hole->state != HOLE_FOUND)
+		echoes->counts = false;
+	if (hole->lost > 1 && proof && proof->longest >= hole->length &&
+	    proof->longest_ms > echoes->lost_ms)
+		echoes->counts = true;
+}
+
+static void warn_of_no_proof(const struct echoes *echoes, uint64_t now_ms)
 {
 	struct proof *proof = echoes->means.proof;
 	char vip[ADDR_TEXT];
 
-	if (!proof || proof->told || is_proven(echoes))
+	if (!proof || proof->told || echoes->hole.state != HOLE_FOUND || echoes->counts ||
+	    now_ms - echoes->lost_ms < WARN_MS)
 		return;
 	proof->told = true;
-	log_warning(
-	    "health checks of %s: packets of %u bytes to the VIP are lost, short ones "
-	    "arrive; that counts against no backend, as none has answered one so long since "
-	    "lbd's start. Is the MTU of the way to all smaller, or does this host get no "
-	    "long answers? If clients send none so long, `health: { mtu: BYTES }` says so",
-	    addr_format(&proof->vip, vip), echoes->hole.of);
+	log_warning("health checks of %s: packets of %u bytes to the VIP are lost, short ones "
+		    "arrive; that counts against no backend, as meanwhile none has answered one so "
+		    "long. Is the MTU of the way to all smaller, or does this host get no long "
+		    "answers? If clients send none so long, `health: { mtu: BYTES }` says so",
+		    addr_format(&proof->vip, vip), echoes->hole.of);
 }
 
 /* Their packets went elsewhere, or the way has another MTU by now: a router may just have said so,
@@ -101,19 +117,18 @@ static const char *find_fault(const struct echoes *echoes)
 
 static void end_round(struct echoes *echoes)
 {
-	enum hole_state before = echoes->hole.state;
+	uint64_t now_ms = clock_monotonic_ms();
 	const char *fault = find_fault(echoes);
 
 	if (fault) {
 		remark_set(&echoes->lack, fault);
 		echoes->longer.answer = HOLE_NOT_ASKED;
 	} else if (echoes->longer.answer == HOLE_ANSWERED) {
-		prove(echoes);
+		prove(echoes, now_ms);
 	}
-	hole_take(&echoes->hole, echoes->longer.answer, echoes->shorter.answer,
-		  clock_monotonic_ms());
-	if (echoes->hole.state == HOLE_FOUND && before != HOLE_FOUND)
-		warn_of_no_proof(echoes);
+	hole_take(&echoes->hole, echoes->longer.answer, echoes->shorter.answer, now_ms);
+	weigh_losses(echoes, now_ms);
+	warn_of_no_proof(echoes, now_ms);
 }
 
 static void on_echo(void *arg, const struct attempt_result *result)
@@ -199,7 +214,7 @@ void echoes_step(struct echoes *echoes)
 
 bool echoes_lost(const struct echoes *echoes, char why[FAILURE_TEXT])
 {
-	if (!echoes || echoes->hole.state != HOLE_FOUND || !is_proven(echoes))
+	if (!echoes || echoes->hole.state != HOLE_FOUND || !echoes->counts)
 		return false;
 	snprintf(why, FAILURE_TEXT,
 		 "to the VIP: packets of %u bytes are lost, of %u bytes they arrive: MTU hole: a "
@@ -218,10 +233,7 @@ void echoes_tell(const struct echoes *echoes, struct health_mtu *ret)
 	*ret = (struct health_mtu){.state = states[hole->state]};
 	ret->length = hole->state == HOLE_FOUND ? hole->of : hole->length;
 	if (hole->state == HOLE_FOUND)
-		why = is_proven(echoes)
-			  ? ""
-			  : "that does not count: no backend has answered one so long since "
-			    "lbd's start";
+		why = echoes->counts ? "" : NO_PROOF;
 	else if (hole->state == HOLE_UNKNOWN && hole->silent)
 		why = "it answers no echo to the VIP";
 	snprintf(ret->why, sizeof(ret->why), "%s", why);

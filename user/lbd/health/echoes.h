@@ -23,8 +23,8 @@ struct echoes_means {
 	struct sources *sources;
 	uint64_t *last_us; /* when the last round of any backend began; CLOCK_MONOTONIC */
 	uint16_t most;     /* bytes of a packet */
-	/* Whether long ones are known to be answered, by any backend of that VIP; a user of it
-	 * until the end. NULL is allowed: then none counts. */
+	/* Which long ones backends of that VIP have answered; echoes are a user of it until their
+	 * end. NULL is allowed: then no loss counts. */
 	struct proof *proof;
 };
 
