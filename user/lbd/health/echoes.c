@@ -149,6 +149,15 @@ static void on_echo(void *arg, const struct attempt_result *result)
 
 /* ---- a round ---- */
 
+static const char *name_error(int error)
+{
+	if (error == ENOTCONN)
+		return "the probe process is being started";
+	if (error == EPERM || error == EACCES)
+		return "lbd may not ping: net.ipv4.ping_group_range has no group of it";
+	return strerror(error);
+}
+
 static bool send_echo(struct echo *echo, uint16_t length)
 {
 	const struct echoes_means *means = &echo->of->means;
@@ -159,8 +168,7 @@ static bool send_echo(struct echo *echo, uint16_t length)
 	echo->answer = HOLE_NOT_ASKED;
 	echo->remote = remote_start(means->remote, &echo->spec, false, on_echo, echo);
 	if (!echo->remote) {
-		remark_set(&echo->of->lack, errno == ENOTCONN ? "the probe process is being started"
-							      : strerror(errno));
+		remark_set(&echo->of->lack, name_error(errno));
 		return false;
 	}
 	echo->of->asked++;
