@@ -200,6 +200,7 @@ static void a_report_reaches_the_data_plane_and_the_log(void **unused)
 	assert_int_equal(committed(&scene, 0), 1400);
 	assert_int_equal(committed(&scene, 1), 1400);
 	assert_int_equal(backend_mtu(&scene.backend[0]), 1400);
+	assert_int_equal(backend_longest(&scene.backend[0]), 1380);
 	scene_end(&scene);
 }
 

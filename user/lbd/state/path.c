@@ -71,6 +71,11 @@ static unsigned inner_mtu(const struct backend *backend, unsigned mtu)
 	return mtu > outer ? mtu - outer : 0;
 }
 
+uint16_t backend_longest(const struct backend *backend)
+{
+	return (uint16_t)inner_mtu(backend, backend_mtu(backend));
+}
+
 static bool is_narrow(const struct backend *backend, unsigned mtu)
 {
 	return backend->service->config->vip.family == 6 && inner_mtu(backend, mtu) < LEAST_MTU_V6;
