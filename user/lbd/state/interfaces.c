@@ -324,5 +324,6 @@ void state_follow_links(struct state *state)
 	if (!state->options.attach)
 		return;
 	attach_on_change(state->options.attach, on_attach_changed, state);
+	attach_catch_up(state->options.attach);
 	on_attach_changed(state);
 }
