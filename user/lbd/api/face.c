@@ -211,7 +211,7 @@ void face_fields(struct face_call *call, const char *fields)
 	call->fields = fields;
 }
 
-/* Sends in later turns of the loop. The answers of a face share the loop in turns. */
+/* Sends in later turns of the loop, in which the answers of a face take turns. */
 void face_answer(struct face_call *call, int status, const char *type, struct text *text)
 {
 	leave_waiters(call);
@@ -365,6 +365,9 @@ static void take_request(struct face_call *call)
 	event_del(&call->io);
 	arm(call, face->options.limits.answer_ms);
 	face->options.handler(face->options.arg, call);
+	/* While the loop has much to do, each of its turns lasts some ms. */
+	if (call->stage == SENDING && !is_large(call))
+		send_some(call);
 }
 
 static void refuse_request(struct face_call *call, int status, enum face_refusal refusal,
