@@ -16,6 +16,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/plural.h"
 #include "stream.h"
 
 #define ERROR_FORMAT  "{\"error\":\"%s\",\"hint\":\"%s\"}\n"
@@ -87,10 +88,10 @@ static void count_refusal_why(struct face *face, enum face_refusal refusal, cons
 	face->quiet++;
 	if (!log_is_due(&face->warned_ms, WARN_EVERY_MS))
 		return;
-	log_warning("%s: %s%s%s; %llu refusals since the last such line (logged once a minute, "
+	log_warning("%s: %s%s%s; %llu refusal%s since the last such line (logged once a minute, "
 		    "counted in lbd_face_refused_total)",
 		    face->options.name, refusals[refusal].text, *why ? ": " : "", why,
-		    (unsigned long long)face->quiet);
+		    (unsigned long long)face->quiet, plural_s(face->quiet));
 	face->quiet = 0;
 }
 
