@@ -232,6 +232,7 @@ static void health_and_services_say_where_checks_go(void **state)
 	    {"GET /v1/services", 200,
 	     "{\"services\":[{\"name\":\"web\",\"checks_to\":{\"vip\":1,\"backend\":0,"
 	     "\"hint\":\"\"}},{\"name\":\"api\",\"checks_to\":{\"vip\":0,\"backend\":3,\"hint\":"
+	     "\"no route\"}},{\"name\":\"one\",\"checks_to\":{\"vip\":0,\"backend\":1,\"hint\":"
 	     "\"no route\"}},{\"name\":\"none\",\"checks_to\":null}]}"},
 	    {NULL}};
 #undef TO
@@ -241,7 +242,8 @@ static void health_and_services_say_where_checks_go(void **state)
 		 "dns 10.0.0.9: checked at its own address: the check is of type dns\n");
 	assert_null(strstr(run.out, "10.0.0.10: checked"));
 	run_with(of_ways, (const char *const[]){"services", NULL});
-	IN_ORDER("SERVICE", "api: 3 backends are checked at their own addresses: no route\n");
+	IN_ORDER("SERVICE", "api: 3 backends are checked at their own addresses: no route\n",
+		 "one: 1 backend is checked at its own address: no route\n");
 	assert_null(strstr(run.out, "web: "));
 	assert_null(strstr(run.out, "none: "));
 }

@@ -11,6 +11,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/plural.h"
 #include "lbd/host/host.h"
 
 #define SYN_IDLE_MS 15000 /* a handshake with two lost SYNs takes 7 s */
@@ -289,8 +290,8 @@ static int plan_tables(struct dataplane *dp, struct plan *plan, struct error *er
 	if (rc == -ENOSPC)
 		return error_set(
 		    err, rc,
-		    "limits.services: %u: the VIP tables cannot take %zu services, expected a larger limit",
-		    dp->maps.service_slots - 1, plan->count);
+		    "limits.services: %u: the VIP tables cannot take %zu service%s, expected a larger limit",
+		    dp->maps.service_slots - 1, plan->count, plural_s(plan->count));
 	return rc ? error_set(err, rc, "out of memory") : 0;
 }
 
@@ -308,8 +309,8 @@ static int plan_make(struct dataplane *dp, const struct dp_service *services, si
 	if (count >= dp->maps.service_slots)
 		return error_set(
 		    err, -ENOSPC,
-		    "limits.services: %u: %zu services are wanted, expected a larger limit",
-		    dp->maps.service_slots - 1, count);
+		    "limits.services: %u: %zu service%s wanted, expected a larger limit",
+		    dp->maps.service_slots - 1, count, plural(count, " is", "s are"));
 	rc = plan_services(dp, wanted, count, plan, err);
 	if (rc)
 		return rc;

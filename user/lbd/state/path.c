@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #include "common/log.h"
+#include "common/plural.h"
 
 /* What a client's packet may always have: RFC 8200, section 5; RFC 791, section 3.1. */
 #define LEAST_MTU_V6 1280
@@ -132,8 +133,8 @@ static void begin_minute(struct path_reports *reports, uint64_t now_ms)
 	if (reports->minute_ms && now_ms - reports->minute_ms < MINUTE_MS)
 		return;
 	if (reports->lines > REPORT_LINES)
-		log_info("paths: %u more lines about MTUs were not logged in the last minute",
-			 reports->lines - REPORT_LINES);
+		log_info("paths: %u more line%s about MTUs not logged in the last minute",
+			 reports->lines - REPORT_LINES, plural_s(reports->lines - REPORT_LINES));
 	reports->minute_ms = now_ms;
 	reports->lines = 0;
 }
