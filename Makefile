@@ -225,7 +225,7 @@ IMPORT_OBJS := $(filter %/lbctl/core/format.o $(BUILD)/user/lbctl/import/%,$(LBC
 $(BUILD)/tests/fuzz/fuzz_import $(filter $(BUILD)/tests/unit/import/%,$(UNIT_TESTS)): $(IMPORT_OBJS)
 # What only drives the tested code needs no coverage, and is much faster without it.
 ifdef FUZZ
-$(SUPPORT_OBJS) $(filter %/packet_check.o %/packet_input.o %/packet_mutate.o %/packet_world.o %/packet_lists.o %/base.o,$(FUZZ_OBJS)) $(BUILD)/tests/fuzz/fuzz_packets.o: \
+$(SUPPORT_OBJS) $(filter %/packet_check.o %/packet_input.o %/packet_mutate.o %/packet_world.o %/packet_lists.o %/packet_translate.o %/base.o,$(FUZZ_OBJS)) $(BUILD)/tests/fuzz/fuzz_packets.o: \
 	ALL_CFLAGS += -fno-sanitize=fuzzer-no-link
 endif
 $(FUZZERS): %: %.o $(FUZZ_OBJS) $(COMMON_OBJS) $(filter-out %/fake_lbd.o,$(SUPPORT_OBJS))

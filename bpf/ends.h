@@ -14,8 +14,8 @@
 #include "service.h"
 #include "slot.h"
 
-/* The VLAN by which a frame came in, as its tag has it: LINK_VLAN of the TCI, 0: none. Two tags are
- * those of no backend's link. */
+/* The VLAN by which a frame came in, as its tag has it: LINK_VLAN of the TCI, 0: none. Two tags, or
+ * one of a provider (802.1ad), are those of no backend's link. */
 #define LINK_VLAN 0x0fff
 #define LINK_ODD  0xffff
 
@@ -26,7 +26,9 @@ static __always_inline __u32 link_vlan(struct xdp_md *ctx)
 
 	if (data + ETH_HLEN + LB_VLAN_LEN > end || !is_vlan(type[0]))
 		return 0;
-	return is_vlan(type[2]) ? LINK_ODD : bpf_ntohs(type[1]) & LINK_VLAN;
+	if (type[0] != bpf_htons(ETH_P_8021Q) || is_vlan(type[2]))
+		return LINK_ODD;
+	return bpf_ntohs(type[1]) & LINK_VLAN;
 }
 
 /* Whether the frame came in where lbd sends to the backend, by the same VLAN: what claims to be a

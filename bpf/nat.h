@@ -280,7 +280,8 @@ static __always_inline bool goes_on(const struct packet *p)
 	return p->tcp_flags & LB_TCP_ACK;
 }
 
-/* The client is not the backend itself, and the packet may open a flow. back: turns_back. */
+/* Whether the client is a backend beside this one. Asked of what may open a flow. back:
+ * turns_back. */
 static __always_inline bool is_neighbour(const struct packet *p, const struct lb_backend *b,
 					 bool back)
 {

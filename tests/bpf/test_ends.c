@@ -63,15 +63,20 @@ static void set_vlan(struct rig *r, int backend, int vlan)
 	r->f->map.backends[r->tcp_id[backend]].vlan_tci = htons(vlan);
 }
 
-/* With a tag: it takes the long path. */
-static void reply_tagged(struct rig *r, int backend, int client, int flags)
+/* With a tag, of VLAN 9: it takes the long path. */
+static void reply_tagged_as(struct rig *r, int backend, int client, int flags, int tpid)
 {
-	packet_build(&r->f->in, PKT(ETH(.src = FIXTURE_MAC_BACKEND), VLAN(.tci = 9),
+	packet_build(&r->f->in, PKT(ETH(.src = FIXTURE_MAC_BACKEND), VLAN(.tci = 9, .tpid = tpid),
 				    IP4(.src = reals[backend], .dst = r->client),
 				    TCP(.sport = REAL_PORT, .dport = client, .flags = flags,
 					.seq = ISN_BACK, .ack = RIG_ISN + 1)));
 	fixture_send(r->f);
 	assert_int_equal(r->f->verdict, XDP_TX);
+}
+
+static void reply_tagged(struct rig *r, int backend, int client, int flags)
+{
+	reply_tagged_as(r, backend, client, flags, 0x8100);
 }
 
 static void open(struct rig *r, int client)
@@ -176,6 +181,7 @@ LB_TEST(what_comes_in_by_another_vlan_ends_nothing)
 	}
 	set_vlan(&r, A, 9);
 	reply(&r, A, 1, FIN | ACK); /* without a tag */
+	reply_tagged_as(&r, A, 1, FIN | ACK, 0x88a8);
 	set_vlan(&r, A, 0);
 	assert_int_equal(entry_state(&r), LB_FLOW_ESTABLISHED);
 }

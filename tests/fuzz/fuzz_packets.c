@@ -17,6 +17,7 @@
 #include "packet_check.h"
 #include "packet_input.h"
 #include "packet_mutate.h"
+#include "packet_translate.h"
 #include "packet_world.h"
 #include "fuzz.h"
 
@@ -149,6 +150,10 @@ static int check_out(const struct view *v, const struct expectation *e)
 		fixture_reason_name(f->reason), f->verdict);
 	if (is_forwarded(f->reason))
 		return check_forwarded(v, e, f->out.data, f->out.len);
+	if (f->reason == LB_REASON_returned_tx || f->reason == LB_REASON_returned_kernel) {
+		check_returned(v, e, f->reason, f->out.data, f->out.len);
+		return -1;
+	}
 	if (f->verdict == XDP_TX)
 		check_answer(v, e, f->reason, f->out.data, f->out.len);
 	if (f->verdict == XDP_PASS)
@@ -157,7 +162,8 @@ static int check_out(const struct view *v, const struct expectation *e)
 	return -1;
 }
 
-/* Padding of the packet that came in also leaves behind it. */
+/* Padding of the packet that came in also leaves behind it; not behind an answer or an ICMP error
+ * that was translated, which are made anew. */
 static void keep_result(const struct view *v, const struct expectation *e, int backend,
 			struct result *ret)
 {
@@ -165,7 +171,7 @@ static void keep_result(const struct view *v, const struct expectation *e, int b
 	size_t padding = padded ? v->frame_length - v->l3 - v->ip_length : 0;
 	struct view out;
 
-	if (f->verdict == XDP_TX && backend < 0) {
+	if (f->verdict == XDP_TX && (backend < 0 || is_translated(e->service))) {
 		view_of(f->out.data, f->out.len, &out);
 		padding = out.frame_length - out.l3 - out.ip_length;
 	}

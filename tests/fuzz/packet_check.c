@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* What leaves: packets to backends with their outer headers, and answers to clients. */
 #include "packet_check.h"
+#include "packet_translate.h"
 
 #include <netinet/in.h>
 #include <string.h>
@@ -176,7 +177,10 @@ int check_forwarded(const struct view *in, const struct expectation *expected, c
 	backend = find_backend(service, out);
 	require(expected->backends >> backend & 1, "backend %d, expected one of %x", backend,
 		expected->backends);
-	if (service->plan->forward == LB_FORWARD_L2)
+	if (is_translated(service)) {
+		check_link(service, backend, 0x86dd, out, length);
+		check_translated(in, service, backend, out, length);
+	} else if (service->plan->forward == LB_FORWARD_L2)
 		check_direct(in, service, backend, out, length);
 	else
 		check_tunnelled(in, service, backend, out, length);
@@ -268,6 +272,10 @@ static uint32_t error_word(const struct view *in, const struct expectation *expe
 {
 	const struct world_service *service = expected->service;
 
+	if (reason == LB_REASON_too_big_answered && expected->returns)
+		return WORLD_HOP_MTU + 20;
+	if (reason == LB_REASON_too_big_answered && is_translated(service))
+		return (uint32_t)(model_mtu(service) - translated_growth(in));
 	if (reason == LB_REASON_too_big_answered)
 		return (uint32_t)(model_mtu(service) - model_overhead(service));
 	return error_type(in, reason) == 0x0401 ? 6 : 0;

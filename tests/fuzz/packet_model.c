@@ -2,6 +2,7 @@
 /* The model: from a frame to the reasons and backends that the documents allow. The order of
  * decisions is that of ARCHITECTURE.md, "The life of a packet". */
 #include "packet_model.h"
+#include "packet_translate.h"
 
 #include <netinet/in.h>
 #include <string.h>
@@ -186,6 +187,8 @@ static reason_set sent_to(const struct model *model, const struct view *v,
 	const bool told = draws_error(model, v) && (v->family == 4 || mtu - overhead >= LEAST_MTU6);
 	reason_set reasons = sent_on(model, v, service);
 
+	if (is_translated(service))
+		return translated_reasons(model, v, service);
 	if (length <= mtu)
 		return reasons;
 	if (told)
@@ -555,8 +558,10 @@ void model_expect(const struct model *model, const struct view *v, struct expect
 		return;
 	e->reasons = REASON(not_vip);
 	vip = world_find_vip(v->family, v->dst);
-	if (vip < 0)
+	if (vip < 0) {
+		translated_reply(model, v, e);
 		return;
+	}
 	e->reasons = REASON(vip_other_mac);
 	if (!is_own_mac(model, v->frame))
 		return;

@@ -66,6 +66,7 @@ struct expectation {
 	bool reached;         /* it is sound and for a VIP */
 	bool follows;         /* ICMP or a later fragment: not the flow's own packet */
 	enum opening opening; /* of a service with a rate */
+	bool returns;         /* it may be a reply of the service */
 };
 
 void model_expect(const struct model *model, const struct view *view, struct expectation *ret);

@@ -283,13 +283,36 @@ static void make_not_ip(struct input_frame *frame, uint8_t family)
 	put16(frame->bytes + 12, PICK(types));
 }
 
+/* What a backend of a service with forward: nat sends to a client, or to one that cannot be. */
+static void make_reply(struct input_frame *frame, uint8_t family)
+{
+	static const uint8_t embed[12] = WORLD_EMBED_BYTES;
+	const struct world_service *services, *service;
+	uint8_t *ip = frame->bytes + 14, *l4;
+	unsigned count;
+
+	services = world_services(&count);
+	do
+		service = &services[draw(count)];
+	while (service->plan->forward != LB_FORWARD_NAT);
+	l4 = begin_frame(frame, 6, service->protocol, 20 + draw_size());
+	if (service->protocol == IPPROTO_TCP)
+		write_tcp(l4);
+	memcpy(ip + 8, service->backends[draw(WORLD_BACKENDS)].address, 16);
+	memcpy(ip + 24, embed, sizeof(embed));
+	draw_client(4, ip + 36);
+	put16(l4, one_in(8) ? draw_port() : WORLD_REAL_PORT);
+	put16(l4 + 2, 1000 + draw(3));
+}
+
 typedef void maker(struct input_frame *frame, uint8_t family);
 
 static void make_frame(struct input_frame *frame)
 {
-	static maker *const makers[] = {make_tcp,   make_tcp,  make_tcp,        make_udp,
-					make_udp,   make_echo, make_other_icmp, make_other_protocol,
-					make_not_ip};
+	static maker *const makers[] = {
+	    make_tcp,    make_tcp,   make_tcp,        make_udp,
+	    make_udp,    make_echo,  make_other_icmp, make_other_protocol,
+	    make_not_ip, make_reply, make_reply};
 
 	PICK(makers)(frame, one_in(2) ? 4 : 6);
 	seal(frame);

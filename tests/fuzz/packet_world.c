@@ -9,6 +9,7 @@
 #include "common/addr.h"
 #include "fuzz.h"
 #include "packet_lists.h"
+#include "support/fixture_nat.h"
 
 #define SLOTS         7
 #define SERVICES_MOST 128
@@ -83,6 +84,11 @@ static const struct world_plan plans[] = {
 	.burst = 3, .source_burst = 1),
     ROW(105, KIND_MAGLEV, LB_FORWARD_IPIP, 4, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0,
 	.path_mtu = 1340),
+};
+/* On the first VIP alone. */
+static const struct world_plan translated_plans[] = {
+    ROW(106, KIND_MAGLEV, LB_FORWARD_NAT, 6, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0),
+    ROW(107, KIND_TURNS, LB_FORWARD_NAT, 6, EGRESS_SAME, true, MTU, LB_REFUSE_REJECT, 0),
 };
 static const struct world_plan any_plans[] = {
     ROW(0, KIND_MAGLEV, LB_FORWARD_IPIP, 0, EGRESS_SAME, false, MTU, LB_REFUSE_REJECT, 0),
@@ -181,6 +187,9 @@ static void add_backend(struct fixture *f, struct world_service *service, int nu
 	memcpy(backend->mac, (const uint8_t[]){2, 0, 7, 0, (uint8_t)high, (uint8_t)low}, 6);
 	backend->usable = !spec.dead;
 	backend->id = fixture_backend(f, service->id, &spec);
+	if (plan->forward == LB_FORWARD_NAT)
+		fixture_real(f, backend->id, world_vips[service->vip].text, service->protocol,
+			     plan->port, WORLD_REAL_PORT);
 }
 
 static uint32_t slot_word(const struct world_service *service, unsigned slot)
@@ -230,6 +239,8 @@ static void add_services(struct fixture *f, int vip, const struct world_plan *li
 
 struct fixture *world_open(void)
 {
+	const struct way_spec way = {
+	    .prefix = "0.0.0.0/0", .dst_mac = MAC_ROUTER, .mtu = WORLD_HOP_MTU};
 	const size_t all = sizeof(plans) / sizeof(plans[0]);
 	void *state = NULL;
 	struct fixture *f;
@@ -248,9 +259,13 @@ struct fixture *world_open(void)
 	}
 	add_services(f, 0, plans, all);
 	add_services(f, 1, plans, all);
+	add_services(f, 0, translated_plans, 2);
 	add_services(f, 2, any_plans, 2);
 	add_services(f, 3, any_plans, 2);
 	lists_install(f, services, count);
+	fixture_embed(f, WORLD_EMBED);
+	fixture_ways(f, &way, 1);
+	f->map.settings->finished = 1;
 	return f;
 }
 

@@ -11,6 +11,14 @@
 #define WORLD_GUE_PORT 6080
 #define WORLD_BACKENDS 3
 #define WORLD_NO_VLAN  0
+/* Services with forward: nat have IPv4 VIPs, and backends with IPv6 addresses. */
+#define WORLD_REAL_PORT 8080
+#define WORLD_EMBED     "2001:db8:46::/96" /* the prefix of IPv4 clients */
+#define WORLD_EMBED_BYTES                       \
+	{                                       \
+		0x20, 0x01, 0x0d, 0xb8, 0, 0x46 \
+	}
+#define WORLD_HOP_MTU 1500 /* of the way to clients */
 
 /* What a new flow's backend depends on. */
 enum world_kind {
