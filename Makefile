@@ -93,7 +93,7 @@ FUZZ_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out tests/fuzz/fuzz_% t
 FUZZ_LBD_OBJS := $(filter-out %/main.o,$(LBD_OBJS))
 TESTS := $(UNIT_TESTS) $(LBCTL_TESTS) $(PACKET_TESTS)
 # What runs on the thread of the tasks beside the loop: tests/run runs all of them that are built.
-TSAN_TESTS := $(addprefix $(BUILD)/tests/unit/,host/test_tasks host/test_loop host/test_aside state/test_state_tasks attach/test_watch dataplane/test_dataplane_pauses)
+TSAN_TESTS := $(addprefix $(BUILD)/tests/unit/,host/test_tasks host/test_loop host/test_aside state/test_state_tasks attach/test_watch attach/test_takeover dataplane/test_dataplane_pauses)
 TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
 # An lbd that speaks the first version of the protocol between nodes alone: for tests of an upgrade.
 FIRST_LBD := $(BUILD)/tests/e2e/lbd-first
@@ -218,7 +218,7 @@ $(UNIT_TESTS) $(PACKET_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBD
 
 # The control socket's target has a stand-in for the room that attaches.
 FUZZ_API := $(BUILD)/tests/fuzz/fuzz_api
-$(FUZZ_API): $(BUILD)/tests/fuzz/stand_in_attach.o $(filter-out %/attach/attach.o %/attach/watch.o %/attach/egress.o %/attach/facts.o,$(FUZZ_LBD_OBJS))
+$(FUZZ_API): $(BUILD)/tests/fuzz/stand_in_attach.o $(filter-out %/attach/attach.o %/attach/takeover.o %/attach/watch.o %/attach/egress.o %/attach/facts.o,$(FUZZ_LBD_OBJS))
 $(filter-out $(FUZZ_API),$(FUZZERS)): $(FUZZ_LBD_OBJS)
 # lbctl's converter beside lbd's config, which judges what it prints.
 IMPORT_OBJS := $(filter %/lbctl/core/format.o $(BUILD)/user/lbctl/import/%,$(LBCTL_OBJS))
@@ -242,6 +242,10 @@ $(BUILD)/tests/unit/bench/test_bench: $(filter %/machine.o %/neighbour.o %/progr
 # Counts comparisons.
 $(BUILD)/tests/unit/state/test_many: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,addr_equal addr_compare strcmp config_same_service \
 	config_check config_source_load)
+
+# Devices that take their time, and the links of an earlier lbd.
+$(BUILD)/tests/unit/attach/test_takeover: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,pins_link_inspect link_replace attach_look \
+	dataplane_program_fd dataplane_add_egress)
 
 # A file system that does not answer.
 $(BUILD)/tests/unit/sources/test_sources: ALL_LDFLAGS += -Wl,--wrap=file_read
@@ -315,7 +319,7 @@ healthy: ## 10 minutes of load with passive checks, in which no healthy backend 
 	@$(MAKE) -j2 tests
 	@HEALTHY_S=$(or $(HEALTHY_S),600) tests/e2e/connects.sh test_no_healthy_backend_is_taken_out_under_load
 
-fleet: ## balancers that tell each other of their flows: 100 fail-overs at random times, loss and a flood, an upgrade of three (root; ROUNDS=, FLEET_YOUNG_S=)
+fleet: ## balancers that tell each other of their flows: 100 fail-overs at random times, loss and a flood, an upgrade of three (root; ROUNDS=, FLEET_YOUNG_S=, FLEET_LAG_MS=)
 	@tools/deps build demo test
 	@$(MAKE) -j2 tests
 	@FLEET_ROUNDS=$(or $(ROUNDS),100) tests/e2e/peers.sh

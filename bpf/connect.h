@@ -86,13 +86,20 @@ static __always_inline bool connect_end(__u64 *place, __u64 word, __u64 after, _
 	return true;
 }
 
+/* A SYN with FIN or RST: no host answers it (RFC 9293, section 3.10.7.2, asks for none), so it says
+ * nothing of the backend, nor of a connect that it claims to be of. */
+static __always_inline bool is_odd_syn(__u32 tcp_flags)
+{
+	return tcp_flags & LB_TCP_SYN && tcp_flags & (LB_TCP_FIN | LB_TCP_RST);
+}
+
 /* A TCP packet of a flow in the sample that is looked up in the flow table: its later ones may take
  * the straight path. what: backend (0-15), TCP flags (16-23). */
 LB_NOINLINE int connect_see(__u64 hash, __u32 what)
 {
 	__u64 *place = probe_at(hash), word;
 
-	if (!place)
+	if (!place || is_odd_syn(what >> 16))
 		return 0;
 	word = *(volatile __u64 *)place;
 	if (opens_flow(what >> 16))
@@ -202,7 +209,7 @@ static __always_inline void connect_see_slot(struct xdp_md *ctx, __u64 hash, __u
 {
 	__u64 *place = probe_at(hash), word;
 
-	if (!place)
+	if (!place || is_odd_syn(what >> 16))
 		return;
 	word = *(volatile __u64 *)place;
 	if (opens_flow(what >> 16))

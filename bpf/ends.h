@@ -14,11 +14,28 @@
 #include "service.h"
 #include "slot.h"
 
-/* Whether the frame came in where lbd sends to the backend: what claims to be a reply and comes in
- * elsewhere may be forged by a client. */
-static __always_inline bool is_believed(const struct xdp_md *ctx, const struct lb_backend *b)
+/* The VLAN by which a frame came in, as its tag has it: LINK_VLAN of the TCI, 0: none. Two tags are
+ * those of no backend's link. */
+#define LINK_VLAN 0x0fff
+#define LINK_ODD  0xffff
+
+static __always_inline __u32 link_vlan(struct xdp_md *ctx)
 {
-	return b->flags & LB_BACKEND_USED && b->ifindex == ctx->ingress_ifindex;
+	const void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	const __be16 *type = data + 2 * ETH_ALEN; /* of what follows; TCI; type */
+
+	if (data + ETH_HLEN + LB_VLAN_LEN > end || !is_vlan(type[0]))
+		return 0;
+	return is_vlan(type[2]) ? LINK_ODD : bpf_ntohs(type[1]) & LINK_VLAN;
+}
+
+/* Whether the frame came in where lbd sends to the backend, by the same VLAN: what claims to be a
+ * reply and comes in elsewhere may be forged by a client. vlan: link_vlan, as it came. */
+static __always_inline bool is_believed(const struct xdp_md *ctx, const struct lb_backend *b,
+					__u32 vlan)
+{
+	return b->flags & LB_BACKEND_USED && b->ifindex == ctx->ingress_ifindex &&
+	       (bpf_ntohs(b->vlan_tci) & LINK_VLAN) == vlan;
 }
 
 /* Whether it is a reset that answers a SYN: only that has the sequence number 0 and acknowledges
@@ -117,14 +134,14 @@ static __always_inline void tuple_see(const struct lb_tuple *tuple, __u32 what)
 	}
 }
 
-/* Any packet that was sent as a reply of this backend. */
-LB_NOINLINE int reply_see(struct xdp_md *ctx, __u32 backend)
+/* Any packet that was sent as a reply of this backend. vlan: link_vlan, as it came. */
+LB_NOINLINE int reply_see(struct xdp_md *ctx, __u32 backend, __u32 vlan)
 {
 	struct packet p = {.ctx = ctx};
 	struct lb_tuple tuple;
 	__u32 what;
 
-	if (!is_believed(ctx, backend_at(backend)) || !continues(parse_link(&p)) ||
+	if (!is_believed(ctx, backend_at(backend), vlan) || !continues(parse_link(&p)) ||
 	    !continues(parse_transport(&p)) || !(p.tcp_flags & LB_TCP_EDGES) || !p.l4 ||
 	    p.l4 + sizeof(struct tcphdr) > p.end)
 		return 0;

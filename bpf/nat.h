@@ -273,16 +273,116 @@ static __always_inline bool turns_back(const struct packet *p, const struct lb_b
 	return b->ifindex == p->ctx->ingress_ifindex;
 }
 
-/* Asked for what may open a flow. back: turns_back. */
+/* Whether it goes on with a connection: of its first packet the questions about the client were
+ * asked. */
+static __always_inline bool goes_on(const struct packet *p)
+{
+	return p->tcp_flags & LB_TCP_ACK;
+}
+
+/* The client is not the backend itself, and the packet may open a flow. back: turns_back. */
+static __always_inline bool is_neighbour(const struct packet *p, const struct lb_backend *b,
+					 bool back)
+{
+	return back && unlikely(b->nat.on_link) && !is_from_no_real(p) && is_beside(p, b);
+}
+
+/* back: turns_back. */
 static __always_inline bool is_hairpin(const struct packet *p, const struct lb_backend *b,
 				       bool back)
 {
-	if (is_itself(p, b))
-		return true;
-	if (!back || likely(!b->nat.on_link) ||
-	    (p->protocol == IPPROTO_TCP && p->tcp_flags & LB_TCP_ACK))
-		return false;
-	return is_beside(p, b);
+	return is_itself(p, b) || (!goes_on(p) && is_neighbour(p, b, back));
+}
+
+/* ---- clients that answer ---- */
+
+/* Whether it is a datagram from a port at which a VIP, a real or this host may serve. */
+static __always_inline bool may_be_answer(__u8 protocol, __be16 source_port)
+{
+	return protocol == IPPROTO_UDP && settings.served >> (bpf_ntohs(source_port) >> 10) & 1;
+}
+
+static __always_inline bool is_vip_v4(__be32 address)
+{
+	struct route r = {};
+
+	tables_find(&r);
+	return continues(vip_find_v4(&r, address));
+}
+
+static __always_inline bool is_vip_v6(const struct in6_addr *address)
+{
+	struct route r = {};
+
+	tables_find(&r);
+	return continues(vip_find_v6(&r, address));
+}
+
+static __always_inline bool is_from_vip(const struct packet *p)
+{
+	return p->family == 4 ? is_vip_v4(((const struct iphdr *)p->l3)->saddr)
+			      : is_vip_v6(&((const struct ipv6hdr *)p->l3)->saddr);
+}
+
+static __always_inline bool is_from_this_host(const struct packet *p)
+{
+	struct lb_path_key key = {.family = p->family};
+
+	if (p->family == 4)
+		key.addr[0] = ((const struct iphdr *)p->l3)->saddr;
+	else
+		__builtin_memcpy(key.addr, ((const struct ipv6hdr *)p->l3)->saddr.in6_u.u6_addr32,
+				 sizeof(key.addr));
+	return bpf_map_lookup_elem(&locals, &key) != NULL;
+}
+
+static __always_inline bool is_from_real_of(const struct packet *p, __u32 kind)
+{
+	__u32 id = real_seek_at(reals_word(), p->family, source_of(p), kind);
+
+	return real_line(id, p->family, source_of(p), kind);
+}
+
+/* protocol: UDP, or with LB_REAL_TRANSLATED. */
+static __always_inline bool is_from_real(const struct packet *p, __be16 port, __u8 protocol)
+{
+	return is_from_real_of(p, LB_REAL_KIND(port, protocol)) ||
+	       is_from_real_of(p, LB_REAL_KIND(0, protocol));
+}
+
+/* Whether the client of a datagram can be one. What serves there would answer the backend's answer,
+ * and the backend that again: one forged datagram would never come to rest. TCP does, as nothing
+ * answers a reset. LB_CONTINUE, or the reason. p: of it the IP header alone. */
+static __always_inline int client_judge(const struct packet *p, __be16 port)
+{
+	if (is_from_vip(p) || is_from_this_host(p))
+		return LB_REASON_martian;
+	if (is_from_real(p, port, IPPROTO_UDP) ||
+	    (p->family == 6 && is_from_real(p, port, IPPROTO_UDP | LB_REAL_TRANSLATED)))
+		return LB_REASON_nat_hairpin;
+	return LB_CONTINUE;
+}
+
+/* The packet with its IP header at l3_offset, without what is behind it. */
+LB_NOINLINE int client_judge_at(struct xdp_md *ctx, __u32 l3_offset, __u32 family, __u32 port)
+{
+	struct packet p = {.end = (void *)(long)ctx->data_end,
+			   .l3 = (void *)(long)ctx->data + (l3_offset & 31),
+			   .family = family};
+
+	if (family == 4 ? header_v4(&p) == NULL : header_v6(&p) == NULL)
+		return LB_CONTINUE;
+	return client_judge(&p, (__be16)port);
+}
+
+/* The same of any packet of a flow, if it is to be asked about. */
+static __always_inline int client_judge_rare(const struct packet *p)
+{
+	const __be16 port = (__be16)p->ports;
+
+	if (p->kind == PACKET_LATER_FRAGMENT || !may_be_answer(p->protocol, port))
+		return LB_CONTINUE;
+	return client_judge_at(p->ctx, p->l3_offset, p->family, port);
 }
 
 /* ---- the way in ---- */
@@ -332,19 +432,29 @@ static __always_inline bool plain_again(struct packet *p, __u32 plain, __u8 fami
 	return p->l3 + headers <= p->end;
 }
 
-/* For LB_CONTINUE: the backend has the other family, and translate can send to it. */
+/* For LB_CONTINUE: the backend has the other family, and translate can send to it; the client of a
+ * datagram is to be judged, and nat_judged_in sends it. */
 #define NAT_TRANSLATE (LB_CONTINUE - 1)
+#define NAT_JUDGE     (LB_CONTINUE - 2)
 
-static __always_inline int nat_plain_in(const struct packet *p, __u32 backend)
+/* judged: what client_judge says of the packet is known, a constant here. */
+static __always_inline int nat_plain_in(const struct packet *p, __u32 backend, bool judged)
 {
 	const struct lb_backend *b = backend_at(backend);
+	const __u32 kind = lb_backend_kind(b);
 	const bool back = turns_back(p, b);
 
-	if (p->family == 4 && unlikely(lb_backend_kind(b) == LB_BACKEND_STRAIGHT(6)))
-		return NAT_TRANSLATE;
-	if (lb_backend_kind(b) != LB_BACKEND_STRAIGHT(p->family) || p->length > b->mtu ||
-	    hop_limit(p) <= 1 || unlikely(is_hairpin(p, b, back)))
+	if (unlikely(kind != LB_BACKEND_STRAIGHT(p->family)))
+		return p->family == 4 && kind == LB_BACKEND_STRAIGHT(6) ? NAT_TRANSLATE
+									: LB_CONTINUE;
+	if (p->length > b->mtu || hop_limit(p) <= 1 || unlikely(is_itself(p, b)))
 		return LB_CONTINUE;
+	if (!goes_on(p)) {
+		if (unlikely(is_neighbour(p, b, back)))
+			return LB_CONTINUE;
+		if (!judged && unlikely(may_be_answer(p->protocol, *(__be16 *)p->l4)))
+			return NAT_JUDGE;
+	}
 	destination_write(p, b);
 	destination_port_write(p, b);
 	transport_shift_plain(p, b->nat.delta4);
@@ -360,7 +470,7 @@ LB_NOINLINE int nat_plain_in_v4(struct xdp_md *ctx, __u32 backend, __u32 plain)
 
 	if (!plain_again(&p, plain, 4, sizeof(struct iphdr) + sizeof(struct tcphdr)))
 		return LB_CONTINUE;
-	return nat_plain_in(&p, backend);
+	return nat_plain_in(&p, backend, false);
 }
 
 LB_NOINLINE int nat_plain_in_v6(struct xdp_md *ctx, __u32 backend, __u32 plain)
@@ -369,7 +479,23 @@ LB_NOINLINE int nat_plain_in_v6(struct xdp_md *ctx, __u32 backend, __u32 plain)
 
 	if (!plain_again(&p, plain, 6, sizeof(struct ipv6hdr) + sizeof(struct tcphdr)))
 		return LB_CONTINUE;
-	return nat_plain_in(&p, backend);
+	return nat_plain_in(&p, backend, false);
+}
+
+/* After NAT_JUDGE, the same. */
+LB_NOINLINE int nat_judged_in(struct xdp_md *ctx, __u32 backend)
+{
+	struct packet p = {.ctx = ctx, .l3_offset = ETH_HLEN};
+
+	if (!parse_untagged(&p) || !parse_plain(&p) ||
+	    !continues(client_judge(&p, (__be16)p.ports)))
+		return LB_CONTINUE;
+	if (p.family == 4) {
+		p.family = 4;
+		return nat_plain_in(&p, backend, true);
+	}
+	p.family = 6;
+	return nat_plain_in(&p, backend, true);
 }
 
 #endif

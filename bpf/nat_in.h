@@ -55,7 +55,9 @@ LB_NOINLINE int nat_in(struct xdp_md *ctx, __u32 backend)
 	if (unlikely(is_transport(p.protocol) ? is_hairpin(&p, b, turns_back(&p, b))
 					      : is_itself(&p, b)))
 		return LB_REASON_nat_hairpin;
-	reason = nat_behind_in(&p, b, backend);
+	reason = client_judge_rare(&p);
+	if (continues(reason))
+		reason = nat_behind_in(&p, b, backend);
 	if (!continues(reason))
 		return reason;
 	destination_write(&p, b);

@@ -215,7 +215,7 @@ static __always_inline int reply_plain(struct packet *p, __u64 table)
 	source_port_write(p, line);
 	transport_shift_plain(p, line->delta4);
 	if (unlikely(is_edge(p)))
-		reply_see(p->ctx, id);
+		reply_see(p->ctx, id, 0);
 	return action;
 }
 

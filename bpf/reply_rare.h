@@ -122,6 +122,9 @@ static __always_inline __u32 from_packet(struct xdp_md *ctx, __u8 kind)
 		return from_hidden(&p, reason);
 	if (!continues(reason))
 		return FROM_NONE(LB_REASON_not_vip);
+	if (p.family == 4 && has_source_route(ctx, p.l3_offset + sizeof(struct iphdr),
+					      (*(__u8 *)p.l3 & 15) * 4 - sizeof(struct iphdr)))
+		return from_hidden(&p, LB_REASON_martian);
 	if (p.kind == PACKET_LATER_FRAGMENT)
 		return from_fragment(&p);
 	if (p.protocol == IPPROTO_TCP || p.protocol == IPPROTO_UDP)
@@ -247,15 +250,15 @@ LB_NOINLINE int reply_leave(struct xdp_md *ctx, __u32 backend)
 }
 
 /* Counts a packet of this backend that ends with this reason, if it was sent as a reply: it has its
- * VIP by now. length: as it came. The reason. */
+ * VIP by now. length, vlan (link_vlan): as it came. The reason. */
 static __always_inline int reply_counted(struct xdp_md *ctx, __u32 backend, __u32 length,
-					 int reason)
+					 __u32 vlan, int reason)
 {
 	OPAQUE(reason);
 	if (reason == LB_REASON_returned_tx || reason == LB_REASON_returned_redirect ||
 	    reason == LB_REASON_returned_kernel) {
 		count_returned(backend, length);
-		reply_see(ctx, backend);
+		reply_see(ctx, backend, vlan);
 	}
 	return reason;
 }
@@ -263,7 +266,7 @@ static __always_inline int reply_counted(struct xdp_md *ctx, __u32 backend, __u3
 /* Any packet that is not to a VIP, while there are reals. The reason with which it ends. */
 static __always_inline int reply_rare(const struct packet *p)
 {
-	__u32 from = reply_from(p->ctx);
+	__u32 from = reply_from(p->ctx), vlan = link_vlan(p->ctx);
 	struct scratch *s = scratch_of();
 	int reason;
 
@@ -272,7 +275,7 @@ static __always_inline int reply_rare(const struct packet *p)
 	reason = reply_leave(p->ctx, from);
 	if (reason == LB_REASON_too_big && s)
 		return icmp_too_big(p->ctx, s->hop.mtu);
-	return reply_counted(p->ctx, from, p->length, reason);
+	return reply_counted(p->ctx, from, p->length, vlan, reason);
 }
 
 #endif

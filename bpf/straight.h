@@ -196,6 +196,8 @@ static __always_inline int straight_new(const struct packet *p, struct route *r,
 	r->backend = backend_at(r->backend_id);
 	r->new_flow = 1;
 	reason = straight_forward(p, r, LB_STRAIGHT_FORWARD(word));
+	if (unlikely(reason == NAT_JUDGE))
+		reason = nat_judged_in(p->ctx, r->backend_id);
 	/* the long path, if lbd has changed the backend since */
 	return continues(reason) ? LB_CONTINUE : end_sent(reason, p, r);
 }
@@ -247,8 +249,9 @@ static __always_inline int straight_send(const struct packet *p, struct route *r
 		return LB_CONTINUE;
 	reason = straight_forward(p, r, forward);
 	/* not in straight_nat: see translate */
-	if (reason == NAT_TRANSLATE)
-		reason = translate(p->ctx, r->backend_id);
+	if (unlikely(reason < LB_CONTINUE))
+		reason = reason == NAT_TRANSLATE ? translate(p->ctx, r->backend_id)
+						 : nat_judged_in(p->ctx, r->backend_id);
 	if (continues(reason))
 		return LB_CONTINUE;
 	r->new_flow = is_syn(p);

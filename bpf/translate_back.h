@@ -125,7 +125,8 @@ static __always_inline __be16 identification_of(const struct packet *p)
 
 	if (!check)
 		return 0;
-	if (more + sizeof(word) <= p->end)
+	/* not the padding of the frame, which is no part of the packet */
+	if (more + sizeof(word) <= p->end && bytes_left(p, more) >= sizeof(word))
 		word = *(const __u32 *)more;
 	return (word ^ *check * 0x85ebca6bu) * 0x9e3779b1u >> 16;
 }

@@ -167,9 +167,13 @@ LB_NOINLINE int in_send(struct xdp_md *ctx, __u32 backend)
 	const struct lb_backend *b = backend_at(backend);
 	struct packet p = {.ctx = ctx};
 	__u32 header, grows;
+	int reason;
 
 	if (!continues(parse_link(&p)) || p.family != 4 || !continues(parse_ipv4(&p)))
 		return LB_REASON_vip_malformed;
+	reason = client_judge_rare(&p);
+	if (!continues(reason))
+		return reason;
 	header = (*(__u8 *)p.l3 & 15) * 4;
 	OPAQUE(header);
 	header &= 63;

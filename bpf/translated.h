@@ -52,27 +52,27 @@ LB_NOINLINE int is_local_v4(__be32 address)
 	return bpf_map_lookup_elem(&locals, &key) != NULL;
 }
 
-/* Whether it can be the address of a client: not this host's, nor that of the VIP, from which it
- * would get a packet with the source of its own. */
-static __always_inline bool is_client_v4(__be32 address, __u32 backend)
+/* Whether it can be the address of a client: not this host's, nor a VIP. */
+static __always_inline bool is_client_v4(__be32 address)
 {
 	__u32 bit = lb_address_bit(address, 0, 0, 0);
 
-	if (!is_host_v4(address) || address == return_of(backend)->vip[0])
+	if (!is_host_v4(address) || is_vip_v4(address))
 		return false;
 	return likely(!(settings.local[bit / 64 & 3] >> (bit & 63) & 1)) || !is_local_v4(address);
 }
 
 static __always_inline int back_leave(struct xdp_md *ctx, __u32 backend)
 {
+	const __u32 vlan = link_vlan(ctx);
 	struct packet p = {.ctx = ctx};
 	int reason;
 
 	if (!continues(parse_link(&p)) || p.family != 6 ||
-	    !is_client_v4(embed_read((const __u64 *)&((struct ipv6hdr *)p.l3)->daddr), backend))
+	    !is_client_v4(embed_read((const __u64 *)&((struct ipv6hdr *)p.l3)->daddr)))
 		return LB_REASON_untranslatable;
 	reason = is_error_of_v6(&p) ? error_back(ctx, backend) : back_send(ctx, backend);
-	return reply_counted(ctx, backend, p.length, reason); /* it is IPv4 by now */
+	return reply_counted(ctx, backend, p.length, vlan, reason); /* it is IPv4 by now */
 }
 
 /* A packet that is not to a VIP: it may be a reply to an embedded client. */

@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define LB_ABI_VERSION 10
+#define LB_ABI_VERSION 11
 
 /* ---- limits ---- */
 
@@ -80,6 +80,9 @@ struct lb_hash_key {
 
 #define LB_ADDRESS_BITS               256
 
+/* The bit of a port, host order, among 64: one for each 1024 ports. */
+#define LB_PORTS_BIT(port) (1ULL << ((port) >> 10))
+
 /* address: IPv4: one word, the rest zero. */
 static inline __attribute__((always_inline)) __u32 lb_address_bit(__u32 a, __u32 b, __u32 c,
 								  __u32 d)
@@ -126,7 +129,7 @@ struct lb_settings {
 	__be32 encap4, encap4_spread;
 	__be32 encap6[4], encap6_spread;
 	union lb_flow_masks flow_masks; /* by both; the program only enlarges */
-	__u8 pad1[8];
+	__u64 served;                   /* UDP ports that something may answer from: LB_PORTS_BIT */
 	/* A line for replies: LB_FORWARD_NAT. A bit for each address of this host, in the same
 	 * way. */
 	__u64 local[LB_ADDRESS_BITS / 64];

@@ -47,7 +47,8 @@
 	  "known for this ICMP; no answer is due, or its rate limit was reached")                 \
 	X(martian, DROPPED,                                                                       \
 	  "to a VIP from an impossible source address or the VIP itself, or source-routed; "      \
-	  "a reply of `forward: nat` that is source-routed")                                      \
+	  "a reply of `forward: nat` that is source-routed, or a datagram to it from a VIP or "   \
+	  "this host")                                                                            \
 	X(denied, DROPPED, "the service's `allow` and `deny` lists do not admit the client")      \
 	X(vip_malformed, DROPPED, "to a VIP, with a truncated header or impossible lengths")      \
 	X(over_service_rate, DROPPED, "new flow, above the service's rate of new flows")          \
@@ -58,7 +59,8 @@
 	X(fragment_refused, DROPPED, "fragment to a service with `fragments: drop`")              \
 	X(nat_hairpin, DROPPED,                                                                   \
 	  "from a backend to a VIP whose backend would reply to it past the balancer "            \
-	  "(`forward: nat`): the same host, or one on the same link")                             \
+	  "(`forward: nat`): the same host, or one on the same link; or a datagram that a "       \
+	  "backend sends to a VIP from the port that it serves")                                  \
 	X(untranslatable, DROPPED,                                                                \
 	  "between IPv4 and IPv6 (`forward: nat`, `nat: prefix`): has no counterpart in the "     \
 	  "other family, or the program for it is missing")                                       \

@@ -5,8 +5,10 @@
  * the harness. The verifier allows 512 bytes of stack for all frames together, so the only one
  * below the candidate's is that of the loop, which is kept as small
  * as possible. */
-#define LB_TRANSLATE_ON 0
-#include "bpf/lb.h"
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "lb_reasons.h"
 #include "tools/ns/job.h"
 
 struct {
@@ -24,6 +26,35 @@ struct {
 	__type(key, __u32);
 	__type(value, struct bench_result);
 } bench_results SEC(".maps");
+
+static __always_inline struct bench_job *job(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&bench_jobs, &zero);
+}
+
+static __always_inline struct bench_result *result(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&bench_results, &zero);
+}
+
+/* A tail call cannot come from a loop. What it would call is called by the loop, after the main
+ * program, which has ended the packet here. */
+static __always_inline int ask_for_translation(void)
+{
+	struct bench_result *r = result();
+
+	if (r)
+		r->asked = 1;
+	return LB_REASON_untranslatable;
+}
+
+#define bpf_tail_call(ctx, map, index) (reason = ask_for_translation())
+#include "bpf/lb.h"
+#include "bpf/translated.h"
 
 /* ---- candidates: global functions, so that the verifier and the compiler see each alone ---- */
 
@@ -83,21 +114,18 @@ __noinline int candidate_lbd(struct xdp_md *ctx)
 	return lb_packet(ctx);
 }
 
+/* The verdict for a packet that is translated. */
+__noinline int candidate_translation(struct xdp_md *ctx, __u32 verdict)
+{
+	struct bench_result *r = result();
+
+	if (!r || !r->asked)
+		return verdict;
+	r->asked = 0;
+	return reason_action(translated(ctx) & 63);
+}
+
 /* ---- the harness ---- */
-
-static __always_inline struct bench_job *job(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&bench_jobs, &zero);
-}
-
-static __always_inline struct bench_result *result(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&bench_results, &zero);
-}
 
 static __always_inline __u32 next_flow(struct bench_job *job)
 {
@@ -226,26 +254,32 @@ LB_NOINLINE int block_end(void)
 	return 0;
 }
 
-#define HARNESS(name)                                                                    \
-	SEC("xdp") int bench_##name(struct xdp_md *ctx)                                  \
-	{                                                                                \
-		if (block_begin())                                                       \
-			return XDP_ABORTED;                                              \
-		for (int i = 0; i < BENCH_BLOCK_PACKETS; i++)                            \
-			if (packet_begin(ctx) || packet_end(ctx, candidate_##name(ctx))) \
-				return XDP_ABORTED;                                      \
-		return block_end() ? XDP_ABORTED : XDP_PASS;                             \
+#define HARNESS(name, verdict)                                             \
+	SEC("xdp") int bench_##name(struct xdp_md *ctx)                    \
+	{                                                                  \
+		if (block_begin())                                         \
+			return XDP_ABORTED;                                \
+		for (int i = 0; i < BENCH_BLOCK_PACKETS; i++)              \
+			if (packet_begin(ctx) || packet_end(ctx, verdict)) \
+				return XDP_ABORTED;                        \
+		return block_end() ? XDP_ABORTED : XDP_PASS;               \
 	}
 
-HARNESS(noop)
-HARNESS(floor_macswap)
-HARNESS(floor_encap)
-HARNESS(lbd)
+HARNESS(noop, candidate_noop(ctx))
+HARNESS(floor_macswap, candidate_floor_macswap(ctx))
+HARNESS(floor_encap, candidate_floor_encap(ctx))
+HARNESS(lbd, candidate_lbd(ctx))
+HARNESS(translated, candidate_translation(ctx, candidate_lbd(ctx)))
 
 /* One packet as given: to check verdict and bytes in the same process. */
 SEC("xdp") int one_lbd(struct xdp_md *ctx)
 {
 	return candidate_lbd(ctx);
+}
+
+SEC("xdp") int one_translated(struct xdp_md *ctx)
+{
+	return candidate_translation(ctx, candidate_lbd(ctx));
 }
 
 /* To count what the floor executes. */

@@ -57,7 +57,13 @@ static void refuse(struct rig *r, int backend, int client)
 	reply_seq(r, backend, client, RST | ACK, 0);
 }
 
-/* With tags: it takes the long path. */
+/* The backend is behind this VLAN; 0: none. */
+static void set_vlan(struct rig *r, int backend, int vlan)
+{
+	r->f->map.backends[r->tcp_id[backend]].vlan_tci = htons(vlan);
+}
+
+/* With a tag: it takes the long path. */
 static void reply_tagged(struct rig *r, int backend, int client, int flags)
 {
 	packet_build(&r->f->in, PKT(ETH(.src = FIXTURE_MAC_BACKEND), VLAN(.tci = 9),
@@ -144,14 +150,34 @@ LB_TEST(a_reset_of_the_backend_ends_a_flow_at_once)
 	assert_int_equal(rig_active(&r, A), 0);
 }
 
-LB_TEST(replies_with_tags_say_as_much)
+LB_TEST(replies_by_the_vlan_of_the_backend_say_as_much)
 {
 	struct rig r = tracking_rig();
 
 	open(&r, 1);
 	rig_tcp(&r, 1, FIN | ACK);
+	set_vlan(&r, A, 9);
 	reply_tagged(&r, A, 1, FIN | ACK);
+	set_vlan(&r, A, 0);
 	assert_int_equal(entry_state(&r), LB_FLOW_CLOSED);
+}
+
+LB_TEST(what_comes_in_by_another_vlan_ends_nothing)
+{
+	static const int vlans[] = {0, 8};
+	struct rig r = tracking_rig();
+
+	open(&r, 1);
+	for (int i = 0; i < 2; i++) {
+		set_vlan(&r, A, vlans[i]);
+		reply_tagged(&r, A, 1, FIN | ACK);
+		set_vlan(&r, A, 0);
+		assert_int_equal(entry_state(&r), LB_FLOW_ESTABLISHED);
+	}
+	set_vlan(&r, A, 9);
+	reply(&r, A, 1, FIN | ACK); /* without a tag */
+	set_vlan(&r, A, 0);
+	assert_int_equal(entry_state(&r), LB_FLOW_ESTABLISHED);
 }
 
 LB_TEST(a_flow_goes_on_after_a_forged_reset_of_its_backend)
@@ -402,6 +428,43 @@ LB_TEST(a_refused_connect_of_the_sample_has_no_time)
 		assert_int_equal(rig_probes(&r), 0);
 		refuse(&r, A, 1);
 		assert_int_equal(rig_connects(&r, A, LB_CONNECT_REFUSED), 1);
+		fixture_clear(NULL);
+	}
+}
+
+/* Linux answers a second SYN in the window of a handshake with a reset, though its port is open. */
+LB_TEST(a_reset_after_the_answer_is_no_refusal_of_the_sample)
+{
+	for (size_t i = 0; i < KINDS; i++) {
+		struct rig r = sampled_rig(kinds[i]);
+
+		rig_tcp(&r, 1, SYN);
+		reply(&r, A, 1, SYN | ACK);
+		rig_tcp_seq(&r, 1, SYN, RIG_ISN + 1);
+		refuse(&r, A, 1);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_REFUSED), 0);
+		assert_int_equal(rig_answered(&r, A, 0), 1);
+		fixture_clear(NULL);
+	}
+}
+
+/* No host answers it: it would make any backend look as if it did not. */
+LB_TEST(a_syn_with_fin_or_rst_is_no_connect)
+{
+	static const int odd[] = {SYN | FIN, SYN | RST};
+
+	for (size_t i = 0; i < KINDS; i++) {
+		struct rig r = sampled_rig(kinds[i]);
+
+		for (int j = 0; j < 2; j++)
+			rig_tcp(&r, 2 + j, odd[j]);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_SAMPLED), 0);
+		assert_int_equal(rig_probes(&r), 0);
+		rig_tcp(&r, 1, SYN);
+		for (int j = 0; j < 2; j++)
+			rig_tcp(&r, 1, odd[j]);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_RESET), 0);
+		assert_int_equal(rig_probes(&r), 1); /* waits for the answer still */
 		fixture_clear(NULL);
 	}
 }

@@ -254,6 +254,108 @@ LB_TEST(a_backend_is_not_sent_to_one_on_its_link)
 		   TCP(.sport = 40000, .dport = 8082, .flags = SYN)));
 }
 
+/* ---- clients that answer ---- */
+
+#define OTHER_REAL4 "10.0.0.17" /* UDP, through another interface */
+#define OTHER_REAL6 "fd00::17"
+#define HOST4       "10.0.0.1"
+#define HOST6       "fd00::1"
+
+enum { N_OTHER = 54, ON_OTHER = 5454, ECHO = 7, EPHEMERAL = 40000 };
+
+static void add_other_datagram_service(struct fixture *f)
+{
+	const struct nat_service others[] = {
+	    {VIP4_ANY, IPPROTO_UDP, N_OTHER, OTHER_REAL4, ON_OTHER, {0}, true},
+	    {VIP6, IPPROTO_UDP, N_OTHER, OTHER_REAL6, ON_OTHER, {0}, true}};
+
+	nat_service_add(f, &others[0]);
+	nat_service_add(f, &others[1]);
+	fixture_local(f, HOST4);
+	fixture_local(f, HOST6);
+}
+
+/* Plain, and by the long path. */
+static void expect_datagram4(struct fixture *f, int reason, const char *from, int port)
+{
+	const struct layer *sent = PKT(TO_BACKEND, IP4(.src = from, .dst = REAL4, .ttl = 63),
+				       UDP(.sport = port, .dport = 5353), DATA(9));
+
+	sent = reason == LB_REASON_forwarded_tx ? sent : NULL;
+	expect(
+	    f, reason,
+	    PKT(ETH(), IP4(.src = from, .dst = VIP4), UDP(.sport = port, .dport = N_DNS), DATA(9)),
+	    sent);
+	expect(f, reason,
+	       PKT(ETH(), VLAN(.tci = 7), IP4(.src = from, .dst = VIP4),
+		   UDP(.sport = port, .dport = N_DNS), DATA(9)),
+	       sent);
+}
+
+static void expect_datagram6(struct fixture *f, int reason, const char *from, int port)
+{
+	const struct layer *sent = PKT(TO_BACKEND, IP6(.src = from, .dst = REAL6, .hop = 63),
+				       UDP(.sport = port, .dport = 5353), DATA(9));
+
+	expect(
+	    f, reason,
+	    PKT(ETH(), IP6(.src = from, .dst = VIP6), UDP(.sport = port, .dport = N_DNS), DATA(9)),
+	    reason == LB_REASON_forwarded_tx ? sent : NULL);
+}
+
+/* It would answer the backend's answer, and the backend that, with no end. */
+LB_TEST(a_vip_is_no_client_of_a_datagram)
+{
+	struct fixture *f = fixture_get();
+
+	add_other_datagram_service(f);
+	expect_datagram4(f, LB_REASON_martian, VIP4_ANY, N_OTHER);
+	expect_datagram4(f, LB_REASON_martian, VIP4_ANY, N_DNS);
+	/* nothing serves there, so it ends with the backend's answer */
+	expect_datagram4(f, LB_REASON_forwarded_tx, VIP4_ANY, EPHEMERAL);
+	expect_datagram4(f, LB_REASON_forwarded_tx, CLIENT4, N_OTHER);
+}
+
+LB_TEST(this_host_is_no_client_of_a_datagram)
+{
+	struct fixture *f = fixture_get();
+
+	add_other_datagram_service(f);
+	expect_datagram4(f, LB_REASON_martian, HOST4, ECHO);
+	expect_datagram4(f, LB_REASON_martian, HOST4, 123);
+	expect_datagram6(f, LB_REASON_martian, HOST6, 123);
+	expect_datagram6(f, LB_REASON_forwarded_tx, CLIENT6, 123);
+}
+
+LB_TEST(a_real_is_no_client_of_a_datagram)
+{
+	struct fixture *f = fixture_get();
+
+	add_other_datagram_service(f);
+	expect_datagram4(f, LB_REASON_nat_hairpin, OTHER_REAL4, ON_OTHER);
+	expect_datagram6(f, LB_REASON_nat_hairpin, OTHER_REAL6, ON_OTHER);
+	/* as a client its host has another port */
+	expect_datagram4(f, LB_REASON_forwarded_tx, OTHER_REAL4, EPHEMERAL);
+	expect_datagram4(f, LB_REASON_forwarded_tx, OTHER_REAL4, ON_OTHER + 1);
+	expect_datagram6(f, LB_REASON_forwarded_tx, OTHER_REAL6, EPHEMERAL);
+	/* the answer to a datagram that claimed to come from that VIP */
+	expect(f, LB_REASON_nat_hairpin,
+	       PKT(FROM_REAL, IP4(.src = REAL4, .dst = VIP4_ANY),
+		   UDP(.sport = 5353, .dport = N_OTHER), DATA(9)),
+	       NULL);
+}
+
+LB_TEST(connections_of_such_clients_end_by_themselves)
+{
+	struct fixture *f = fixture_get();
+
+	add_other_datagram_service(f);
+	expect(f, LB_REASON_forwarded_tx,
+	       PKT(ETH(), IP4(.src = VIP4_ANY, .dst = VIP4), TCP(.sport = 53, .dport = N_WEB)),
+	       PKT(TO_BACKEND, IP4(.src = VIP4_ANY, .dst = REAL4, .ttl = 63),
+		   TCP(.sport = 53, .dport = 8080)));
+}
+
 LB_TEST(a_reply_to_a_backend_gets_its_vip)
 {
 	struct fixture *f = fixture_get();

@@ -13,6 +13,8 @@
 #define BACK_VIP        TCP(.sport = N_WEB, .dport = 40000, .flags = ACK)
 #define OPTIONS         .options = "\x07\x07\x04\x00\x00\x00\x00\x01", .options_len = 8
 
+#define LSRR            .options = "\x83\x07\x04\xc0\x00\x02\x01\x00", .options_len = 8
+
 #define UNREACHABLE(c)  ICMP(.type = 3, .code = c)
 #define FRAG_NEEDED(m)  ICMP(.type = 3, .code = 4, .rest = m)
 #define UNREACHABLE6(c) ICMP6(.type = 1, .code = c)
@@ -63,6 +65,10 @@ static const struct packet_case cases[] = {
     CASE("a_reply_with_a_routing_header_of_type_0_does_not_leave", martian,
 	 .in = PKT(FROM_REAL, REAL_CLIENT6(), EXT6(.type = 43, .routing = ZERO),
 		   UDP(.sport = 5353, .dport = 9), DATA(4))),
+    CASE("a_source_routed_reply_does_not_leave", martian,
+	 .in = PKT(FROM_REAL, REAL_CLIENT(LSRR), BACK, DATA(9))),
+    CASE("a_source_route_of_another_host_is_not_lbds", not_vip,
+	 .in = PKT(FROM_REAL, IP4(.src = "10.0.0.99", .dst = CLIENT4, LSRR), BACK, DATA(9))),
     CASE("a_route_of_another_host_that_leads_on_is_not_lbds", not_vip,
 	 .in =
 	     PKT(FROM_REAL, IP6(.src = "fd00::99", .dst = CLIENT6),

@@ -551,6 +551,23 @@ LB_TEST(segments_that_follow_one_another_have_other_identifications)
 	}
 }
 
+/* An empty datagram in a frame with bytes behind it. */
+LB_TEST(an_identification_does_not_depend_on_padding)
+{
+	struct fixture *f = fixture_get();
+	int ids[2];
+
+	for (int i = 0; i < 2; i++) {
+		packet_build(&f->in,
+			     PKT(FROM_REAL, BACK(), UDP(.sport = 5353, .dport = 9), PAD(8)));
+		memset(f->in.data + f->in.len - 8, i * 0x55, 8);
+		fixture_send(f);
+		assert_int_equal(f->reason, LB_REASON_returned_tx);
+		ids[i] = f->out.data[14 + 4] << 8 | f->out.data[14 + 5];
+	}
+	assert_int_equal(ids[0], ids[1]);
+}
+
 /* ---- counters, and what is this host's ---- */
 
 LB_TEST(replies_are_counted_for_their_backend_with_the_length_that_came)
@@ -592,6 +609,46 @@ LB_TEST(what_is_embedded_is_not_this_host)
 	       PKT(FROM_REAL, IP6(.src = T_REAL, .dst = E("198.51.100.99")), SEGMENT), NULL);
 	expect(f, LB_REASON_untranslatable,
 	       PKT(FROM_REAL, IP6(.src = T_REAL, .dst = E(T_VIP)), SEGMENT), NULL);
+}
+
+LB_TEST(what_is_embedded_is_no_vip)
+{
+	struct fixture *f = fixture_get();
+
+	expect(f, LB_REASON_untranslatable,
+	       PKT(FROM_REAL, IP6(.src = T_REAL, .dst = E(VIP4)), SEGMENT), NULL);
+	expect(f, LB_REASON_untranslatable,
+	       PKT(FROM_REAL, IP6(.src = T_REAL, .dst = E(VIP4)),
+		   UDP(.sport = 5353, .dport = N_DNS), DATA(4)),
+	       NULL);
+	expect(f, LB_REASON_untranslatable,
+	       PKT(FROM_REAL, IP6(.src = T_REAL, .dst = E(VIP4)), ICMP6(.type = 1, .code = 4),
+		   IP6(.src = E(VIP4), .dst = T_REAL, .hop = 60), SYN_REAL),
+	       NULL);
+}
+
+/* It would answer the backend's answer, and the backend that, with no end. */
+LB_TEST(what_answers_is_no_client_of_a_datagram)
+{
+	static const struct {
+		const char *client;
+		int port, reason;
+	} clients[] = {{VIP4, N_DNS, LB_REASON_martian},
+		       {"10.0.0.1", 123, LB_REASON_martian},
+		       {REAL4, 5353, LB_REASON_nat_hairpin}};
+	struct fixture *f = fixture_get();
+
+	fixture_local(f, "10.0.0.1");
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+		expect(f, clients[i].reason,
+		       PKT(ETH(), IP4(.src = clients[i].client, .dst = T_VIP),
+			   UDP(.sport = clients[i].port, .dport = T_DNS), DATA(9)),
+		       NULL);
+	expect(f, LB_REASON_forwarded_tx,
+	       PKT(ETH(), IP4(.src = REAL4, .dst = T_VIP), UDP(.sport = 40000, .dport = T_DNS),
+		   DATA(9)),
+	       PKT(TO_BACKEND, IP6(.src = E(REAL4), .dst = T_REAL, .hop = 63),
+		   UDP(.sport = 40000, .dport = 5353), DATA(9)));
 }
 
 /* ---- tracked flows ---- */

@@ -648,6 +648,31 @@ test_a_backend_that_is_a_client_on_its_own_link_is_counted() {
 	lab_wait_for 5 "nat_hairpin" counted_more nat_hairpin 0
 }
 
+# One datagram from an address and a port that are not this host's.
+forged_datagram() { # FROM PORT TO PORT
+	client python3 - "$@" <<-'PY'
+		import socket, sys
+		s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		s.setsockopt(socket.SOL_IP, 19, 1)  # IP_TRANSPARENT
+		s.bind((sys.argv[1], int(sys.argv[2])))
+		s.sendto(b"x" * 16, (sys.argv[3], int(sys.argv[4])))
+	PY
+}
+replies_of() { service_field "$1" returned_packets; } # SERVICE
+# Its backend's answer would be answered by the other VIP's, and so on.
+test_a_datagram_from_another_vip_reaches_no_backend() {
+	local from to before answered
+	for to in 4 46; do
+		if [ $to = 4 ]; then from=46; else from=4; fi
+		before=$(reason_packets martian)
+		answered=$(replies_of big$to)
+		forged_datagram "$(vip $from)" 7000 "$(vip $to)" 7000
+		lab_wait_for 5 "martian" counted_more martian "$before" || FAILED=1
+		asks $to 100 # what came before it was answered before it
+		expect "replies of big$to" "$(replies_of big$to)" = $((answered + 1))
+	done
+}
+
 # ---- operations ----
 
 test_two_services_with_one_real_are_refused_with_both_names() {

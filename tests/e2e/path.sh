@@ -191,6 +191,7 @@ config_narrow() {
 				    protocol: tcp
 				    port: ${PORT[$kind]}
 				    forward: $kind
+				    health: { mtu: off } # which would learn of the link before the clients
 				    backends: [ { address: "$(backend $kind $family)" } ]
 			CONF
 		done

@@ -95,7 +95,7 @@ test_a_lease_that_would_have_ended_while_lbd_was_away_begins_again() {
 	lab_kill lbd KILL
 	sleep 7
 	lab_lbd_start || return 1
-	logged "1 leases of backends ended while lbd did not run: they begin again"
+	logged "1 lease of backends ended while lbd did not run: it begins again"
 	lab_wait_for 10 "it to end all the same" is_gone web4 10.0.0.13
 }
 

@@ -112,6 +112,17 @@ test_http_checks_go_to_the_vip() {
 	serves
 }
 
+# A right of every user in the range; a system that gives none says so.
+long_packets_are() { # STATE WHY
+	[ "$(backend_field web4 10.0.0.11 checks | jq -r '.long_packets | .state + " " + .why')" = "$1 $2" ]
+}
+test_it_tries_long_packets_with_the_right_to_ping() {
+	lab_wait_for 30 "what is lacking" long_packets_are unknown \
+		"lbd may not ping: net.ipv4.ping_group_range has no group of it" || return 1
+	in_ns lb sysctl -qw net.ipv4.ping_group_range="0 2147483647"
+	lab_wait_for 30 "long packets to arrive" long_packets_are arrive ""
+}
+
 test_it_reloads_and_changes_weights() {
 	lbctl backend weight web4 10.0.0.11 7 >/dev/null || return 1
 	expect "weight" "$(backend_field web4 10.0.0.11 weight)" = 7

@@ -33,6 +33,11 @@ if [ ! -d "$corpus" ]; then
 	echo "$0: \"$target\": expected one of: $(cd tests/fuzz/corpus && echo *)" >&2
 	exit 2
 fi
+if [ -e "$program" ] && [ ! -x "$program" ]; then
+	echo "not ok 1 - fuzz_$target: $program is not built to its end: make fuzzers FUZZ=1"
+	echo "1..1"
+	exit 1
+fi
 if [ ! -x "$program" ]; then
 	echo "ok 1 - fuzz_$target # SKIP $program is not built: make fuzzers FUZZ=1"
 	echo "1..1"

@@ -82,6 +82,10 @@ void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *na
 {
 }
 
+void attach_catch_up(struct attach *attach)
+{
+}
+
 const struct offloads *attach_offloads(const struct attach *attach)
 {
 	return attach->offloads;

@@ -8,7 +8,7 @@
 #define BATCH_MOST      32768 /* shots */
 #define BATCH_ROUND     1024  /* in one run of the program: the verifier unrolls the loop */
 #define BATCH_FRAME     74    /* bytes: Ethernet, IPv6, TCP; IPv4 and UDP have a longer payload */
-#define BATCH_TEMPLATES 4
+#define BATCH_TEMPLATES 8     /* power of two */
 #define BATCH_SYNS      (1 << 18) /* entries of the map syns */
 
 /* The hash of tests/bpf/batch_narrow.bpf.c: ten bits of the real one, so that tuples collide as if
@@ -24,15 +24,16 @@ struct shot {
 	__u8 template;
 	__u32 tick;       /* in which it arrives */
 	__u32 after;      /* ns after the tick began */
-	__be32 outer_dst; /* IPv4: where it was sent to */
+	__be32 outer_dst; /* where it was sent to; of IPv6 the last word */
 	__u32 verdict;    /* enum xdp_action */
 	__be32 seq;       /* of TCP templates */
-	/* A reply, IPv4: from this address and port, to `client` and `port`. 0: no reply. */
+	/* A reply: from this address (the last word of its) and port, to `client` and `port`. 0: no
+	 * reply. */
 	__be32 real;
 	__be16 real_port;
-	/* outcome: what was sent has these ports, and this source */
+	/* outcome: what was sent has these ports, this source, and is of this family */
 	__be16 ports[2];
-	__u16 pad;
+	__u16 family;
 	__be32 source;
 	__u32 pad1; /* elements of a map are whole 64-bit words */
 };
@@ -48,6 +49,8 @@ struct template
 struct batch_control {
 	__u64 clock_ns; /* what the program's clock says; set from each shot */
 	__u64 dice;     /* state of its random numbers; not 0 */
+	__u32 asked;    /* the packet is to be translated */
+	__u32 answered; /* it has been looked at, and is none */
 	__u32 shots;    /* how many of batch_shots are to be fired */
 	__u32 fired;    /* how many were */
 	struct template templates[BATCH_TEMPLATES];

@@ -136,6 +136,8 @@ void fixture_real(struct fixture *f, uint16_t backend, const char *vip, int prot
 						     .delta4 = delta4(&real, port, &to, vip_port),
 						     .protocol = protocol | translated,
 						     .family = b->family};
+	if (protocol == IPPROTO_UDP)
+		f->map.settings->served |= LB_PORTS_BIT(vip_port) | LB_PORTS_BIT(port);
 	memcpy(f->map.returns[backend].real, real.bytes, sizeof(real.bytes));
 	memcpy(f->map.returns[backend].vip, to.bytes, sizeof(to.bytes));
 	rebuild_reals(f);

@@ -172,9 +172,21 @@ struct addr want_address(unsigned n)
 	return (struct addr){.family = 4, .bytes = {10, 0, n >> 8, n & 255}};
 }
 
+static struct addr address_of(const struct want *want, unsigned n)
+{
+	if (!want->v6)
+		return want_address(n);
+	return (struct addr){.family = 6, .bytes = {0xfd, [12] = 10, [14] = n >> 8, [15] = n}};
+}
+
+unsigned want_number(const struct dp_backend *backend)
+{
+	return backend->address.bytes[addr_length(&backend->address) - 1];
+}
+
 struct dp_backend *want_find(struct want *want, unsigned n)
 {
-	struct addr address = want_address(n);
+	struct addr address = address_of(want, n);
 
 	for (unsigned i = 0; i < want->service.backends_count; i++)
 		if (addr_equal(&want->backends[i].address, &address))
@@ -188,7 +200,7 @@ struct dp_backend *want_add(struct want *want, unsigned n, uint32_t weight)
 
 	assert_true(want->service.backends_count <= WANT_MOST);
 	*backend =
-	    (struct dp_backend){.address = want_address(n), .weight = weight, .usable = true};
+	    (struct dp_backend){.address = address_of(want, n), .weight = weight, .usable = true};
 	backend->hop = (struct next_hop){.ifindex = 7,
 					 .mtu = 1500,
 					 .src_mac = {2, 0, 0, 0, 0, 1},
@@ -226,7 +238,7 @@ void want_commit(struct dataplane *dp, struct want *wants, unsigned count)
 uint16_t want_id(const struct dataplane *dp, const struct want *want, unsigned n)
 {
 	const struct record *record = dp_find(dp, &want->service);
-	struct addr address = want_address(n);
+	struct addr address = address_of(want, n);
 	const struct member *member = record ? record_find(record, &address) : NULL;
 
 	return member ? member->id : 0;

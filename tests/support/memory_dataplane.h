@@ -37,15 +37,18 @@ struct dataplane *dataplane_on(const struct dp_maps *maps, const struct dataplan
 struct want {
 	struct dp_service service;
 	struct dp_backend backends[WANT_MOST];
+	bool v6; /* its backends have IPv6 addresses */
 };
 
 /* vip "192.0.2.1", protocol IPPROTO_*. Idle timeouts: TCP 300 s, UDP 30 s. No backends. */
 void want_init(struct want *want, const char *vip, int protocol, int port, const char *algorithm);
-/* Adds backend 10.0.x.y of number n: alive, reached through interface 7. */
+/* Adds backend 10.0.x.y, or fd00::a00:xy, of number n: alive, reached through interface 7. */
 struct dp_backend *want_add(struct want *want, unsigned n, uint32_t weight);
 void want_remove(struct want *want, unsigned n);
 struct dp_backend *want_find(struct want *want, unsigned n);
-struct addr want_address(unsigned n);
+struct addr want_address(unsigned n); /* IPv4 */
+/* The number of a backend below 256. */
+unsigned want_number(const struct dp_backend *backend);
 /* Commits these services; fails the test with the error's text when it cannot. */
 void want_commit(struct dataplane *dp, struct want *wants, unsigned count);
 

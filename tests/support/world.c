@@ -307,6 +307,8 @@ static void begin_service(struct world *w, unsigned number)
 	w->nat[number] =
 	    !s->v6 && (w->sequence->seed + number) % 2 && w->sequence->table != TABLE_TIGHT;
 	want->service.forward = w->nat[number] ? LB_FORWARD_NAT : LB_FORWARD_IPIP;
+	/* half of those have backends with IPv6 addresses */
+	want->v6 = w->nat[number] && w->sequence->seed / 2 % 2;
 	for (unsigned i = 0; i < s->backends; i++)
 		add_backend(w, number, i, 1 + i % 3);
 	batch_template(w->batch, number, &want->service.vip, protocol, 80 + number);
@@ -343,12 +345,12 @@ static void check_active(struct world *w, const struct want *want, bool over)
 
 	for (unsigned i = 0; i < want->service.backends_count; i++) {
 		const struct dp_backend *backend = &want->backends[i];
-		uint32_t id = want_id(w->dp, want, backend->address.bytes[3]);
+		uint32_t id = want_id(w->dp, want, want_number(backend));
 		int active = w->dp->maps.loads[id].active, entries = count_entries(w, id, counted);
 
 		if (active != entries || (over && active))
 			world_fail(w, "tick %u: backend %u: %d active flows, %d in the table%s",
-				   w->now, backend->address.bytes[3] % SEQUENCE_BACKENDS, active,
+				   w->now, want_number(backend) % SEQUENCE_BACKENDS, active,
 				   entries, over ? ", expected none" : "");
 	}
 }
@@ -368,7 +370,7 @@ static void check_settled(struct world *w, unsigned number)
 		dataplane_backend_stats(w->dp, &want->service, &want->backends[i].address, &stats);
 		if (want->backends[i].usable && !want->backends[i].weight && !stats.drained)
 			world_fail(w, "tick %u: backend %u: no flow is left, but it is not drained",
-				   w->now, want->backends[i].address.bytes[3] % SEQUENCE_BACKENDS);
+				   w->now, want_number(&want->backends[i]) % SEQUENCE_BACKENDS);
 	}
 }
 

@@ -23,6 +23,9 @@
  *   dead, draining, removed, added again with another port; also while there is no lbd. What goes
  *   to this host or to a direct client, and what another port of the backend sends, is not changed
  *   (world_reply.c). FIN and RST in the name of a backend move no flow, either.
+ * - Of such a service whose backends have IPv6 addresses, the same holds of what is translated in
+ *   between: the packet has the client in its prefix, the reply is IPv4 again, and one to this host
+ *   or to a VIP that is embedded so does not leave.
  *
  * The exceptions are in world_model.c, each at its check, marked "Excused:".
  *
@@ -33,6 +36,9 @@
  *   half-closed client shows in the client's ACKs.
  * - Several CPUs: there is one packet at a time, and none while lbd writes. test_tracking_counts.c
  *   has two CPUs on one flow table.
+ * - Of the translation: checksums, MTU and what is not plain, which test_nat_translate.c has; a
+ *   service with backends of both families; a prefix that changes; the tail call, in place of which
+ *   the batch calls the same functions when the main program has returned, with its counters.
  * - Fragments, ICMP errors, tracking `never`, hashes of fewer fields other than source-hash, more
  *   than two services.
  * - The share of the table that each service is sure of: the model checks that no flow moves, not
@@ -106,12 +112,18 @@ struct pending {
 	uint8_t service;
 };
 
+enum reply_fate {
+	REPLY_RETURNED, /* gets VIP and port, and is sent */
+	REPLY_KEPT,     /* stays as it is, and is the kernel's */
+	REPLY_DROPPED,
+};
+
 /* What a reply must become. */
 struct reply {
 	uint16_t flow;     /* that it ends, for the program; or NO_FLOW */
 	uint8_t number;    /* of the backend */
 	uint8_t port;      /* which of its two */
-	bool changed;      /* gets VIP and port; else it stays as it is */
+	uint8_t fate;      /* enum reply_fate */
 	uint8_t tcp_flags; /* FIN or RST: see flow */
 };
 

@@ -40,7 +40,8 @@ void world_trace_packet(const struct world *w, const struct pending *pending,
 
 static void print_backend(const struct world *w, const char *what, uint32_t id)
 {
-	uint32_t address = ntohl(w->dp->maps.backends[id].outer_dst[0]);
+	const struct lb_backend *b = &w->dp->maps.backends[id];
+	uint32_t address = ntohl(b->outer_dst[b->family == 6 ? 3 : 0]);
 
 	if (id)
 		fprintf(w->trace, "%s backend %u", what, (address & 0xff) % SEQUENCE_BACKENDS);

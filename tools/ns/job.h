@@ -43,6 +43,7 @@ struct bench_job {
 struct bench_result {
 	__u64 block_ns;    /* of the last block */
 	__u64 verdicts[8]; /* since they were set to 0 */
+	__u64 asked;       /* the packet is to be translated */
 };
 
 #endif

@@ -27,7 +27,10 @@ struct scenario {
 	uint32_t drained;  /* so many of them get weight 0: their slots are in transition */
 	bool replaced;     /* other backends take the place of all: every slot is in transition */
 	bool ipv6, not_vip;
-	bool nat;     /* forward: nat */
+	bool nat; /* forward: nat */
+	/* of nat: VIPs of IPv4, backends of IPv6; the harness calls the program that translates,
+	 * without the cost of a tail call. ipv6: of the frames: replies */
+	bool translated;
 	bool reply;   /* replies of all its backends: flow after flow, another backend's */
 	bool warm;    /* every flow's SYN is sent before the measurement */
 	bool flooded; /* then the flow table is filled with embryonic flows */

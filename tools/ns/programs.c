@@ -157,13 +157,15 @@ static size_t entries_bytes(const struct bench *bench)
 
 static int programs_find(struct bench *bench)
 {
-	static const char *const names[CANDIDATES] = {"bench_noop", "bench_floor_macswap",
-						      "bench_floor_encap", "bench_lbd"};
+	const bool translated = bench->scenario->translated;
+	const char *const names[CANDIDATES] = {"bench_noop", "bench_floor_macswap",
+					       "bench_floor_encap",
+					       translated ? "bench_translated" : "bench_lbd"};
 
 	for (int i = 0; i < CANDIDATES; i++)
 		if (!(bench->block[i] = program_find(bench, names[i])))
 			return -1;
-	bench->one_lbd = program_find(bench, "one_lbd");
+	bench->one_lbd = program_find(bench, translated ? "one_translated" : "one_lbd");
 	bench->one_floor = program_find(bench, "one_floor_encap");
 	bench->job = map_view(bench, "bench_jobs", sizeof(*bench->job));
 	bench->result = map_view(bench, "bench_results", sizeof(*bench->result));

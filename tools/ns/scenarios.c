@@ -46,6 +46,13 @@ const struct scenario scenarios[] = {
     {"reply-udp4", "replies over UDP", .traffic = DATAGRAM, .flows = 80, .nat = true,
      .reply = true},
 
+    {"nat46-10k", "forward: nat, TCP over IPv4 to IPv6 backends, 10 000 flows; no tail call",
+     .flows = 10 * K, .nat = true, .translated = true},
+    {"nat46-new", "every packet a new flow (SYN)", .traffic = SYN, .flows = 1, .fresh = true,
+     .nat = true, .translated = true},
+    {"reply64", "replies of 10 IPv6 backends of 8 services each to IPv4 clients; no tail call",
+     .flows = 80, .nat = true, .translated = true, .reply = true, .ipv6 = true},
+
     {"services-64", "64 services x 10 backends, all busy, 1 000 000 flows", .flows = M,
      .services = 64},
     {"services-1000", "1 000 services x 10 backends, all busy, 1 000 000 flows", .flows = M,

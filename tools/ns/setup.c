@@ -14,6 +14,7 @@
 #define NO_VIP        0xc6120000u /* 198.18.0.0 (RFC 2544) */
 #define FIRST_BACKEND 0x0a00000bu /* 10.0.0.11: those of service i begin 256 * i later */
 #define REAL_PORT     8080
+#define EMBED         "2001:db8:46::" /* /96: clients of IPv4 */
 /* New flows a minute and at once: more than the program can take; costs of 10 ns, 600 ns */
 #define UNREACHED  4000000000u
 #define FLOOD      (8 << 20) /* SYNs: four for each place in the flow table */
@@ -94,8 +95,12 @@ static void frame_ipv6(struct bench_job *job, const struct scenario *scenario)
 	ip[6] = scenario->traffic == DATAGRAM ? 17 : 6;
 	ip[7] = 64;
 	inet_pton(AF_INET6, "2001:db8:c::2", ip + 8);
-	inet_pton(AF_INET6,
-		  scenario->not_vip || scenario->reply ? "2001:db8:6::" : "2001:db8:5::", ip + 24);
+	if (scenario->translated)
+		inet_pton(AF_INET6, EMBED "c612:0", ip + 24); /* NO_VIP */
+	else
+		inet_pton(AF_INET6,
+			  scenario->not_vip || scenario->reply ? "2001:db8:6::" : "2001:db8:5::",
+			  ip + 24);
 	frame_layer4(ip + 40, scenario, job->length - 54);
 }
 
@@ -144,6 +149,8 @@ static uint32_t weight_of(const struct scenario *scenario, uint32_t i, bool chan
 static void backends_fill(struct dp_backend *backends, const struct scenario *scenario,
 			  uint32_t service, bool changed)
 {
+	const bool v6 = scenario->ipv6 || scenario->translated;
+
 	for (uint32_t i = 0; i < scenario_backends(scenario) * 2; i++) {
 		struct dp_backend *backend = &backends[i];
 		uint32_t number =
@@ -154,12 +161,12 @@ static void backends_fill(struct dp_backend *backends, const struct scenario *sc
 		    .weight = weight_of(scenario, i, changed), .usable = true, .latency_us = 1000};
 		if (scenario->nat)
 			backend->port = htons(port);
-		if (scenario->ipv6)
+		if (v6)
 			addr_parse(scenario->reply ? "2001:db8:c::" : "2001:db8:b::",
 				   &backend->address);
 		else
 			backend->address.family = 4;
-		put32(backend->address.bytes + (scenario->ipv6 ? 12 : 0), number);
+		put32(backend->address.bytes + (v6 ? 12 : 0), number);
 		backend->hop = (struct next_hop){.ifindex = 1,
 						 .mtu = 1600,
 						 .src_mac = {2, 0, 0, 0, 0, 2},
@@ -234,7 +241,7 @@ static void service_fill(struct dp_service *service, const struct scenario *scen
 				       .udp_idle_ms = 30000,
 				       .affinity_ms = 600000,
 				       .filter = filter};
-	if (scenario->ipv6) {
+	if (scenario->ipv6 && !scenario->translated) {
 		addr_parse("2001:db8:5::", &service->vip);
 		put16(service->vip.bytes + 14, i);
 	} else {
@@ -338,6 +345,29 @@ static bool nat_is_right(const struct bench *bench, const uint8_t *in, const uin
 	return get32(out + address) == (ipv6 ? service : FIRST_VIP + service);
 }
 
+/* The same of a packet to a backend of the other family. */
+static bool is_to_v6(const struct bench *bench, const uint8_t *in, const uint8_t *out,
+		     uint32_t service)
+{
+	uint8_t embed[16];
+
+	inet_pton(AF_INET6, EMBED, embed);
+	memcpy(embed + 12, in + 12, 4);
+	return out[0] >> 4 == 6 && out[6] == in[9] && out[7] == in[8] - 1 &&
+	       !memcmp(out + 8, embed, 16) &&
+	       is_backend(bench->scenario, service, get32(out + 36)) &&
+	       (out[42] << 8 | out[43]) == REAL_PORT;
+}
+
+/* And of a reply of such a backend. */
+static bool is_from_v6(const uint8_t *in, const uint8_t *out, uint32_t service)
+{
+	return out[0] == 0x45 && out[8] == in[7] - 1 && out[9] == in[6] &&
+	       sum16(out, 20) == 0xffff && get32(out + 12) == FIRST_VIP + service &&
+	       get32(out + 16) == NO_VIP && (out[20] << 8 | out[21]) == 80 &&
+	       !memcmp(out + 22, in + 42, 2);
+}
+
 static bool packet_is_right(const struct bench *bench, const uint8_t *frame, uint32_t service)
 {
 	uint32_t length = bench->job->length, out_length = 256,
@@ -347,6 +377,12 @@ static bool packet_is_right(const struct bench *bench, const uint8_t *frame, uin
 
 	if (bench->scenario->not_vip)
 		return verdict == 2 && out_length == length && !memcmp(out, frame, length);
+	if (bench->scenario->translated && bench->scenario->reply)
+		return verdict == 3 && out_length == length - 20 &&
+		       is_from_v6(frame + 14, out + 14, service);
+	if (bench->scenario->translated)
+		return verdict == 3 && out_length == length + 20 &&
+		       is_to_v6(bench, frame + 14, out + 14, service);
 	if (bench->scenario->nat)
 		return verdict == 3 && out_length == length &&
 		       nat_is_right(bench, frame + 14, out + 14, service);
@@ -475,6 +511,7 @@ static int dataplane_make(struct bench *bench)
 						  .encap_source6 = {6, {1}},
 						  .encap_source6_len = 64,
 						  .has_peers = bench->scenario->peers};
+	struct dp_prefix embed = {.length = 96};
 	struct dp_mac ingress = {.ifindex = INGRESS};
 	const struct next_hop router = {
 	    .ifindex = INGRESS, .mtu = 1600, .dst_mac = {2, 0, 0, 0, 1, 1}};
@@ -484,6 +521,9 @@ static int dataplane_make(struct bench *bench)
 
 	memcpy(ingress.mac, FRAME_MACS, sizeof(ingress.mac));
 	if (!dataplane_open(&options, &bench->dp, &err)) {
+		addr_parse(EMBED, &embed.address);
+		if (bench->scenario->translated)
+			dataplane_set_embed(bench->dp, &embed);
 		dataplane_set_hops(bench->dp, ways, 2);
 		dataplane_set_unfinished(bench->dp, false);
 		return dataplane_set_macs(bench->dp, &ingress, 1);

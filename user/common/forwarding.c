@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Is traffic forwarded? If not, what is missing and what to do next. */
+#include "common/plural.h"
 #include "forwarding.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-
-static const char *plural(uint64_t count)
-{
-	return count == 1 ? "" : "s";
-}
 
 /* What keeps every packet from being forwarded; false: nothing does. */
 static bool is_stopped(const struct forwarding_facts *facts, char text[FORWARDING_TEXT])
@@ -30,7 +26,7 @@ static bool is_stopped(const struct forwarding_facts *facts, char text[FORWARDIN
 	else if (!facts->up)
 		snprintf(text, FORWARDING_TEXT,
 			 "Not forwarding: none of %" PRIu64 " backend%s is up. Why: lbctl backends",
-			 facts->backends, plural(facts->backends));
+			 facts->backends, plural_s(facts->backends));
 	else
 		snprintf(text, FORWARDING_TEXT,
 			 "Not forwarding: no backend that is up takes new flows (weight 0, or "
@@ -46,7 +42,7 @@ enum forwarding forwarding_judge(const struct forwarding_facts *facts, char text
 		snprintf(text, FORWARDING_TEXT,
 			 "Blind: no backend of %" PRIu64 " service%s answers. "
 			 "Next: check this host's own links, then lbctl backends",
-			 facts->blind, plural(facts->blind));
+			 facts->blind, plural_s(facts->blind));
 		return facts->services > facts->down + facts->blind ? FORWARDING_PART
 								    : FORWARDING_NOT;
 	}
@@ -59,12 +55,13 @@ enum forwarding forwarding_judge(const struct forwarding_facts *facts, char text
 		snprintf(text, FORWARDING_TEXT,
 			 "Forwarding, but %" PRIu64 " of %" PRIu64
 			 " service%s %s down. Why: lbctl backends",
-			 facts->down, facts->services, plural(facts->services),
-			 facts->down == 1 ? "is" : "are");
+			 facts->down, facts->services, plural_s(facts->services),
+			 plural(facts->down, "is", "are"));
 		return FORWARDING_PART;
 	}
 	snprintf(text, FORWARDING_TEXT,
-		 "Forwarding: %" PRIu64 " service%s, %" PRIu64 " of %" PRIu64 " backends up",
-		 facts->services, plural(facts->services), facts->up, facts->backends);
+		 "Forwarding: %" PRIu64 " service%s, %" PRIu64 " of %" PRIu64 " backend%s up",
+		 facts->services, plural_s(facts->services), facts->up, facts->backends,
+		 plural_s(facts->backends));
 	return facts->up < facts->backends ? FORWARDING_PART : FORWARDING_ALL;
 }

@@ -2,6 +2,7 @@
 /* lbctl health: what the health checks of backends found, how long they took, and the availability
  * of their services. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -106,6 +107,32 @@ static void print_aims(const json_t *backends, const struct list_style *style)
 	}
 }
 
+/* "web 10.0.0.12: packets of 1480 bytes to the VIP are lost, short ones arrive: that does not
+ * count:
+ * ...", of those that are up in spite of it. */
+static void print_losses(const json_t *backends, const struct list_style *style)
+{
+	const json_t *backend;
+	size_t i, shown = 0;
+
+	json_array_foreach (backends, i, backend) {
+		const json_t *packets =
+		    json_object_get(json_object_get(backend, "checks"), "long_packets");
+		const char *why = json_text(packets, "why");
+		char name[256], text[768];
+
+		if (strcmp(json_text(packets, "state"), "lost") != 0 || !*why)
+			continue;
+		show_backend_name(backend, name, sizeof(name));
+		snprintf(text, sizeof(text),
+			 "%s: packets of %" PRIu64
+			 " bytes to the VIP are lost, short ones arrive: %s",
+			 name, json_number(packets, "length"), why);
+		fputs(shown++ ? "" : "\n", style->out);
+		text_wrap(style->out, text, 0, 4, style->columns);
+	}
+}
+
 static bool has_service(const json_t *backends, const char *name)
 {
 	const json_t *backend;
@@ -160,6 +187,7 @@ static int print_health(const json_t *backends, const struct list_style *style)
 	if (rc)
 		return rc;
 	print_aims(backends, style);
+	print_losses(backends, style);
 	print_failures(backends, style);
 	print_availability(backends, style);
 	return 0;
@@ -198,7 +226,8 @@ REGISTER(verb, health) = {
 	"an eighth. PASSED, FAILED and LOST (times that checks took the backend down) count since "
 	"lbd's start. TO is where the checks go: to the VIP, in the tunnel, as clients' packets do, or "
 	"to the backend's own address (`health: to`). Below the table: why they go to the backend "
-	"where the config does not say so, the last check of each backend that failed, and the share of "
+	"where the config does not say so, whose long packets to the VIP are lost though that does not "
+	"count yet, the last check of each backend that failed, and the share of "
 	"the time in which the services had a usable backend, as far as lbd knows. What changed "
 	"when: lbctl events.\n\n"
 	"On a terminal too narrow for all columns some are left out; --json has all.",

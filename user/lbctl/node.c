@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/duration.h"
+#include "common/plural.h"
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
@@ -35,9 +36,9 @@ static void print_node(const json_t *node)
 {
 	const char *why = json_text(node, "why"), *fault = json_text(node, "fault");
 
-	printf("node: %s: %llu of %llu VIPs announced", json_text(node, "state"),
+	printf("node: %s: %llu of %llu VIP%s announced", json_text(node, "state"),
 	       (unsigned long long)json_number(node, "announced"),
-	       (unsigned long long)json_number(node, "vips"));
+	       (unsigned long long)json_number(node, "vips"), plural_s(json_number(node, "vips")));
 	if (json_number(node, "announced"))
 		printf(" with metric %llu", (unsigned long long)json_number(node, "metric"));
 	fputs(*why ? ": " : "", stdout);

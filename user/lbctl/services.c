@@ -2,6 +2,7 @@
 /* lbctl services: one row per service. */
 #include <stdio.h>
 
+#include "common/plural.h"
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
@@ -112,10 +113,11 @@ static void print_changing(const json_t *services, const struct list_style *styl
 		if (changing) {
 			text_put(style->out, json_text(service, "name"));
 			fprintf(style->out,
-				": %llu of %llu slots in transition: older flows keep "
+				": %llu of %llu slot%s in transition: older flows keep "
 				"their previous backend\n",
 				(unsigned long long)changing,
-				(unsigned long long)json_number(service, "slots"));
+				(unsigned long long)json_number(service, "slots"),
+				plural_s(json_number(service, "slots")));
 		}
 	}
 }
@@ -150,6 +152,7 @@ static void print_why(const json_t *services, const struct list_style *style)
 static void print_aims(const json_t *services, const struct list_style *style)
 {
 	const json_t *service;
+	uint64_t backends;
 	char text[512];
 	size_t i;
 
@@ -158,9 +161,12 @@ static void print_aims(const json_t *services, const struct list_style *style)
 
 		if (!*json_text(to, "hint"))
 			continue;
-		snprintf(text, sizeof(text),
-			 "%.64s: %llu backends are checked at their own addresses: %s",
-			 json_text(service, "name"), (unsigned long long)json_number(to, "backend"),
+		backends = json_number(to, "backend");
+		snprintf(text, sizeof(text), "%.64s: %llu backend%s %s: %s",
+			 json_text(service, "name"), (unsigned long long)backends,
+			 plural_s(backends),
+			 plural(backends, "is checked at its own address",
+				"are checked at their own addresses"),
 			 json_text(to, "hint"));
 		list_put_sentence(style, TONE_WARN, text);
 	}

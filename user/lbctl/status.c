@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* lbctl status: is traffic forwarded, on which interfaces, with how much memory. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/duration.h"
 #include "common/forwarding.h"
+#include "common/plural.h"
 #include "lbctl/core/call.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
@@ -57,11 +59,16 @@ static void print_verdict(enum forwarding verdict, const char *text)
 	       format_escape(TONE_PLAIN, coloured));
 }
 
-/* A line without a label, wrapped under the values. */
+/* Wrapped under its beginning. label: "": another line of the value above. */
+static void print_value(const char *label, const char *line, unsigned columns)
+{
+	printf("%-*s", LABEL, label);
+	text_wrap(stdout, line, LABEL, LABEL, columns);
+}
+
 static void print_unlabelled(const char *line, unsigned columns)
 {
-	printf("%*s", LABEL, "");
-	text_wrap(stdout, line, LABEL, LABEL, columns);
+	print_value("", line, columns);
 }
 
 static void print_offloads(const json_t *turned_off, unsigned columns)
@@ -84,12 +91,12 @@ static void print_offloads(const json_t *turned_off, unsigned columns)
 static void print_lost(const json_t *interface, unsigned columns)
 {
 	uint64_t lost = json_number(interface, "lost");
-	char line[128];
+	char line[128], frames[64];
 
 	if (!lost)
 		return;
-	snprintf(line, sizeof(line), "Lost: %llu frames that lbd sent and no device took",
-		 (unsigned long long)lost);
+	snprintf(line, sizeof(line), "Lost: %s that lbd sent and no device took",
+		 format_plural(lost, "frame", frames));
 	print_unlabelled(line, columns);
 }
 
@@ -127,21 +134,21 @@ static void print_memory(const json_t *status, unsigned columns)
 		used +=
 		    (size_t)snprintf(line + used, sizeof(line) - used, "%s %s %s", i ? "," : "",
 				     parts[i], format_bytes(json_number(memory, parts[i]), amount));
-	printf("%-*s", LABEL, "Memory");
-	text_wrap(stdout, line, LABEL, LABEL, columns);
+	print_value("Memory", line, columns);
 }
 
-static void print_config(const json_t *status)
+static void print_config(const json_t *status, unsigned columns)
 {
+	const char *zone = json_text(status, "zone");
 	uint64_t overrides = json_number(status, "overrides");
-	char changes[64];
+	char line[PATH_MAX + 256], changes[64];
+	int used = snprintf(line, sizeof(line), "%.*s%s%.64s", PATH_MAX,
+			    json_text(status, "config"), *zone ? ", in zone " : "", zone);
 
-	printf("%-*s%s", LABEL, "Config", json_text(status, "config"));
-	if (*json_text(status, "zone"))
-		printf(", in zone %s", json_text(status, "zone"));
 	if (overrides)
-		printf(", and %s made at run time", format_plural(overrides, "change", changes));
-	putchar('\n');
+		snprintf(line + used, sizeof(line) - (size_t)used, ", and %s made at run time",
+			 format_plural(overrides, "change", changes));
+	print_value("Config", line, columns);
 }
 
 /* Of a config in etcd. */
@@ -157,29 +164,32 @@ static void print_shared(const json_t *config, unsigned columns)
 	print_unlabelled(line, columns);
 }
 
-/* States other than up and down are shown only if a service is in them. */
-static void print_services(const json_t *status)
+/* Adds a count with what is before and after it, unless it is 0. */
+static void add_count(char line[512], uint64_t count, const char *before, const char *after)
 {
-	uint64_t panic = json_number(status, "services_panic"),
-		 backup = json_number(status, "services_backup");
-	uint64_t blind = json_number(status, "services_blind"),
-		 failed = json_number(status, "sources_failed");
+	size_t used = strlen(line);
 
-	printf("%-*s%llu, %llu down", LABEL, "Services",
-	       (unsigned long long)json_number(status, "services"),
-	       (unsigned long long)json_number(status, "services_down"));
-	if (panic)
-		printf(", %llu in panic: too few backends are up, so all are used",
-		       (unsigned long long)panic);
-	if (backup)
-		printf(", %llu on backup backends only", (unsigned long long)backup);
-	if (blind)
-		printf(", %llu blind: the ring is frozen until health checks have new results",
-		       (unsigned long long)blind);
-	if (failed)
-		printf(", backends-from of %llu fails (lbctl services)",
-		       (unsigned long long)failed);
-	putchar('\n');
+	if (count)
+		snprintf(line + used, 512 - used, ", %s%llu%s", before, (unsigned long long)count,
+			 after);
+}
+
+/* States other than up and down are shown only if a service is in them. */
+static void print_services(const json_t *status, unsigned columns)
+{
+	char line[512];
+
+	snprintf(line, sizeof(line), "%llu, %llu down",
+		 (unsigned long long)json_number(status, "services"),
+		 (unsigned long long)json_number(status, "services_down"));
+	add_count(line, json_number(status, "services_panic"), "",
+		  " in panic: too few backends are up, so all are used");
+	add_count(line, json_number(status, "services_backup"), "", " on backup backends only");
+	add_count(line, json_number(status, "services_blind"), "",
+		  " blind: the ring is frozen until health checks have new results");
+	add_count(line, json_number(status, "sources_failed"), "backends-from of ",
+		  " fails (lbctl services)");
+	print_value("Services", line, columns);
 }
 
 /* Flows without an entry may move when backends change, also in services that track every flow. */
@@ -196,14 +206,14 @@ static void print_crowded(const json_t *flows, unsigned columns)
 		used = (size_t)snprintf(
 		    line, sizeof(line),
 		    "Warning: %s found no place in the last minute (flow table full) "
-		    "and were sent by slot. ",
-		    format_plural(missed, "new flow", count));
+		    "and %s sent by slot. ",
+		    format_plural(missed, "new flow", count), plural(missed, "was", "were"));
 	if (limited)
 		used += (size_t)snprintf(
 		    line + used, sizeof(line) - used,
 		    "%s%s reached %s share of the flow table (lbctl services). ",
 		    missed ? "" : "Warning: ", format_plural(limited, "service", services),
-		    limited == 1 ? "its" : "their");
+		    plural(limited, "its", "their"));
 	snprintf(
 	    line + used, sizeof(line) - used,
 	    "Next: raise limits: flows in the config (requires new maps) or shorten idle-timeout");
@@ -252,8 +262,7 @@ static void print_probe_process(const json_t *status, unsigned columns)
 	else if (*json_text(process, "why"))
 		snprintf(line + used, sizeof(line) - (size_t)used, ": %.200s",
 			 json_text(process, "why"));
-	printf("%-*s", LABEL, "Probe process");
-	text_wrap(stdout, line, LABEL, LABEL, columns);
+	print_value("Probe process", line, columns);
 }
 
 /* "up: 4 of 4 VIPs announced, table 76, metric 10" */
@@ -261,10 +270,10 @@ static void print_node_state(const json_t *node, unsigned columns)
 {
 	const char *why = json_text(node, "why");
 	char line[512];
-	int used =
-	    snprintf(line, sizeof(line), "%s: %llu of %llu VIPs announced",
-		     json_text(node, "state"), (unsigned long long)json_number(node, "announced"),
-		     (unsigned long long)json_number(node, "vips"));
+	int used = snprintf(
+	    line, sizeof(line), "%s: %llu of %llu VIP%s announced", json_text(node, "state"),
+	    (unsigned long long)json_number(node, "announced"),
+	    (unsigned long long)json_number(node, "vips"), plural_s(json_number(node, "vips")));
 
 	if (json_number(node, "announced"))
 		used +=
@@ -272,8 +281,7 @@ static void print_node_state(const json_t *node, unsigned columns)
 			     (unsigned long long)json_number(node, "table"),
 			     (unsigned long long)json_number(node, "metric"));
 	snprintf(line + used, sizeof(line) - (size_t)used, "%s%.300s", *why ? ": " : "", why);
-	printf("%-*s", LABEL, "Node");
-	text_wrap(stdout, line, LABEL, LABEL, columns);
+	print_value("Node", line, columns);
 }
 
 static void print_node(const json_t *node, unsigned columns)
@@ -329,15 +337,28 @@ static void print_seed(const json_t *status, unsigned columns)
 		note = ", from the pinned maps: hash-seed in the config is ignored until they are "
 		       "recreated";
 	snprintf(line, sizeof(line), "%s%s", json_text(status, "hash_seed"), note);
-	printf("%-*s", LABEL, "Hash seed");
-	text_wrap(stdout, line, LABEL, LABEL, columns);
+	print_value("Hash seed", line, columns);
+}
+
+static void print_lbd(const json_t *status, unsigned columns)
+{
+	char line[256], uptime[FORMAT_TEXT];
+
+	snprintf(line, sizeof(line), "%.64s, pid %llu, up %s%s", json_text(status, "version"),
+		 (unsigned long long)json_number(status, "pid"),
+		 format_duration(json_number(status, "uptime_s"), uptime),
+		 json_flag(status, "starting")
+		     ? ", is taking over from a previous lbd: changes wait"
+		 : json_flag(status, "adopted") ? ", took over from a previous lbd"
+						: "");
+	print_value("lbd", line, columns);
 }
 
 static void print_status(const json_t *status)
 {
 	const json_t *flows = json_object_get(status, "flows");
 	unsigned columns = format_columns(stdout) ? format_columns(stdout) : 80;
-	char entries[FORMAT_TEXT], limit[FORMAT_TEXT], uptime[FORMAT_TEXT];
+	char entries[FORMAT_TEXT], limit[FORMAT_TEXT];
 	const struct forwarding_facts facts = facts_of(status);
 	char text[FORWARDING_TEXT];
 	enum forwarding verdict = forwarding_judge(&facts, text);
@@ -346,7 +367,7 @@ static void print_status(const json_t *status)
 	putchar('\n');
 	print_interfaces(status, columns);
 	print_node(json_object_get(status, "node"), columns);
-	print_services(status);
+	print_services(status, columns);
 	printf("%-*s%llu, %llu up\n", LABEL, "Backends",
 	       (unsigned long long)json_number(status, "backends"),
 	       (unsigned long long)json_number(status, "backends_up"));
@@ -357,14 +378,9 @@ static void print_status(const json_t *status)
 	print_crowded(flows, columns);
 	print_memory(status, columns);
 	print_seed(status, columns);
-	print_config(status);
+	print_config(status, columns);
 	print_shared(json_object_get(status, "shared_config"), columns);
-	printf("%-*s%s, pid %llu, up %s%s\n", LABEL, "lbd", json_text(status, "version"),
-	       (unsigned long long)json_number(status, "pid"),
-	       format_duration(json_number(status, "uptime_s"), uptime),
-	       json_flag(status, "starting")  ? ", is taking over from a previous lbd: changes wait"
-	       : json_flag(status, "adopted") ? ", took over from a previous lbd"
-					      : "");
+	print_lbd(status, columns);
 	print_lateness(status, columns);
 	print_probe_process(status, columns);
 	printf("%-*s%s\n", LABEL, "Kernel", json_text(status, "kernel"));

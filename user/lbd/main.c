@@ -20,6 +20,7 @@
 #include "common/duration.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/plural.h"
 #include "lbd/announce/announce.h"
 #include "lbd/api/api.h"
 #include "lbd/events/events.h"
@@ -94,10 +95,11 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
 	if (!daemon->check_waits)
 		daemon->check_waits = !tasks_add(daemon->tasks, run_check, daemon);
 	state_summarize(daemon->state, &summary);
-	snprintf(text, sizeof(text), "%s%u of %u services up, %u of %u backends up",
+	snprintf(text, sizeof(text), "%s%u of %u service%s up, %u of %u backend%s up",
 		 forwards(daemon) ? "" : "no interface attached, ",
 		 summary.services - summary.services_down - summary.services_blind,
-		 summary.services, summary.backends_up, summary.backends);
+		 summary.services, plural_s(summary.services), summary.backends_up,
+		 summary.backends, plural_s(summary.backends));
 	if (!strcmp(text, daemon->last_status))
 		return;
 	memcpy(daemon->last_status, text, sizeof(text));
@@ -118,9 +120,9 @@ static void warn_of_routes(const struct daemon *daemon)
 
 	announce_node(daemon->announce, &node);
 	if (node.on && node.announced)
-		log_warning("%u VIPs stay announced. To end that: lbctl node drain --wait before "
+		log_warning("%u VIP%s announced. To end that: lbctl node drain --wait before "
 			    "lbd is stopped, or lbd --withdraw after",
-			    node.announced);
+			    node.announced, plural(node.announced, " stays", "s stay"));
 }
 
 static void on_stop(evutil_socket_t number, short what, void *arg)
@@ -265,10 +267,10 @@ static void note_ways(const struct config *config)
 	}
 	if (count)
 		log_info(
-		    "health checks of %u %s go to the VIP, by the way of the traffic, as soon as "
+		    "health checks of %u service%s go to the VIP, by the way of the traffic, as soon as "
 		    "a backend has answered there (health: to: auto, the default); to: backend "
 		    "checks the backends' own addresses, which was the default before",
-		    count, count == 1 ? "service" : "services");
+		    count, plural_s(count));
 }
 
 static void note_own_seed(const struct config *config)

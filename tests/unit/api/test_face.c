@@ -164,6 +164,21 @@ static void a_request_is_answered_and_its_connection_closed(void **unused)
 	assert_int_equal(face_counts(face)->requests, 1);
 }
 
+/* Whoever asks waits for one turn of the loop, however much else the loop has to do. */
+static void a_short_answer_is_sent_in_the_turn_in_which_the_request_is_found(void **unused)
+{
+	char text[1024];
+	int fd;
+
+	open_face(usual);
+	fd = client(REQUEST);
+	turn();
+	assert_in_range(recv(fd, text, sizeof(text), MSG_DONTWAIT), 1, sizeof(text));
+	assert_int_equal(recv(fd, text, sizeof(text), MSG_DONTWAIT), 0);
+	assert_int_equal(face_counts(face)->connections, 0);
+	close(fd);
+}
+
 static void head_has_the_length_and_no_body(void **unused)
 {
 	const char *answer;
@@ -497,6 +512,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(a_request_is_answered_and_its_connection_closed),
+	    TEST(a_short_answer_is_sent_in_the_turn_in_which_the_request_is_found),
 	    TEST(head_has_the_length_and_no_body),
 	    TEST(a_request_that_comes_byte_by_byte_is_taken_whole),
 	    TEST(single_bytes_do_not_prolong_the_time_of_a_request),

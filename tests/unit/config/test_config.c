@@ -105,7 +105,7 @@ static const struct refusal refusals[] = {
     {"an_unknown_key_of_health", WEB "    health: { uri: / }\n" BACKENDS,
      "6: service web: health: uri: unknown key: expected type, port, to, path, host, "
      "status, interval, timeout, rise, fall, method, headers, body, send, send-hex, expect, "
-     "expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, passive, match or checks"},
+     "expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, passive, mtu, match or checks"},
     {"an_unknown_key_of_defaults", "defaults: { vip: 192.0.2.1 }\nservices: []\n",
      "1: defaults: vip: unknown key: expected algorithm, hash, forward, no-backend, fragments, "
      "tracking, affinity, affinity-timeout, affinity-mask, allow, deny, idle-timeout, limit, "
@@ -236,7 +236,7 @@ static const struct refusal refusals[] = {
     {"health_that_is_a_word", WEB "    health: http\n" BACKENDS,
      "6: service web: health: http: expected a mapping with the keys type, port, to, "
      "path, host, status, interval, timeout, rise, fall, method, headers, body, send, send-hex, "
-     "expect, expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, passive, match or checks"},
+     "expect, expect-hex, name, record, verify, server-name, ca-file, certificate-file, key-file, command, fast-interval, passive, mtu, match or checks"},
     {"backends_that_are_words", WEB "    backends: [10.0.0.1]\n",
      "6: service web: backend #1: 10.0.0.1: expected a mapping with the keys address, name, port, weight, zone, priority, backup, drain, health or labels"},
     {"an_interface_that_is_a_mapping", "interfaces: [{ name: eth0 }]\nservices: []\n",
@@ -620,6 +620,11 @@ static const struct refusal refusals[] = {
      "6: service web: health: passive: 50%: is of connects, which UDP has not: expected it with `protocol: tcp`"},
     {"a_passive_share_over_100", WEB "    health: { passive: 101% }\n" BACKENDS,
      "6: service web: health: passive: 101%: expected 0% to 100%"},
+    {"long_packets_that_are_short", WEB "    health: { mtu: 500 }\n" BACKENDS,
+     "6: service web: health: mtu: 500: expected 576 to 9216 or off"},
+    {"long_packets_with_nat", WEB "    forward: nat\n    health: { mtu: 1400 }\n" BACKENDS,
+     "7: service web: health: mtu: 1400: has no meaning with `forward: nat`: long packets are tried "
+     "only where checks go to the VIP: expected off"},
     {"a_panic_threshold_over_100", WEB "    panic-threshold: 120%\n" BACKENDS,
      "6: service web: panic-threshold: 120%: expected 0% to 100%"},
     {"slots_that_are_no_prime", WEB "    slots: 65536\n" BACKENDS,
@@ -1146,6 +1151,26 @@ static void a_health_check_gets_the_defaults(void **state)
 	assert_int_equal(health->timeout_ms, 1500);
 	assert_int_equal(health->rise, 2);
 	assert_int_equal(health->fall, 3);
+	config_free(config);
+}
+
+static void long_packets_are_tried_where_checks_may_go_to_the_vip(void **state)
+{
+	struct config *config = parse(
+	    "defaults: { health: { mtu: 1400 } }\n" WEB BACKENDS
+	    "  - { vip: 192.0.2.11, protocol: tcp, port: 80, backends: [{address: 10.0.0.1}],\n"
+	    "      health: { mtu: off } }\n"
+	    "  - { vip: 192.0.2.12, protocol: tcp, port: 80, backends: [{address: 10.0.0.1}],\n"
+	    "      forward: nat }\n"
+	    "  - { vip: 192.0.2.13, protocol: tcp, port: 80, backends: [{address: 10.0.0.2}],\n"
+	    "      forward: nat, health: { mtu: off } }\n");
+
+	assert_int_equal(config->services[0].health.mtu, 1400);
+	for (unsigned i = 1; i < 4; i++)
+		assert_int_equal(config->services[i].health.mtu, 0);
+	config_free(config);
+	config = parse(WEB BACKENDS);
+	assert_int_equal(config->services[0].health.mtu, 1500);
 	config_free(config);
 }
 
@@ -2427,6 +2452,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(a_ring_is_fine_where_flows_may_spill_whatever_the_zone_of_the_node),
     cmocka_unit_test(a_service_gets_the_defaults),
     cmocka_unit_test(a_health_check_gets_the_defaults),
+    cmocka_unit_test(long_packets_are_tried_where_checks_may_go_to_the_vip),
     cmocka_unit_test(several_health_checks_have_what_the_mapping_says),
     cmocka_unit_test(a_health_check_takes_several_statuses),
     cmocka_unit_test(certificates_of_a_health_check_are_read_with_the_config),

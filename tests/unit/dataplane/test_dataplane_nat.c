@@ -753,6 +753,33 @@ TEST(addresses_of_this_host_have_their_bits)
 	assert_int_equal(bits[0] | bits[1] | bits[2] | bits[3], 0);
 }
 
+static uint64_t served(void)
+{
+	return dp->maps.settings->served;
+}
+
+/* By the 1024: those below 1024 always are. */
+TEST(the_ports_of_datagram_services_and_their_reals_are_served)
+{
+	add(&wants[0], 1, 8080);
+	want_commit(dp, wants, 1);
+	assert_int_equal(served(), 1);
+	want_nat(&wants[1], "192.0.2.2", IPPROTO_UDP, 2050);
+	add(&wants[1], 2, 5353);
+	add(&wants[1], 3, 65535);
+	want_commit(dp, wants, 2);
+	assert_int_equal(served(), 1 | 1 << 2 | 1 << 5 | 1ull << 63);
+	want_commit(dp, wants, 1);
+	assert_int_equal(served(), 1);
+	wants[1].service.forward = LB_FORWARD_IPIP; /* its backends answer from the VIP */
+	wants[1].backends[0].port = wants[1].backends[1].port = 0;
+	want_commit(dp, wants, 2);
+	assert_int_equal(served(), 1 | 1 << 2);
+	wants[1].service.port = 0;
+	want_commit(dp, wants, 2);
+	assert_true(served() == UINT64_MAX);
+}
+
 TEST(checksums_are_looked_at_until_it_is_known_that_they_are_finished)
 {
 	assert_int_equal(dp->maps.settings->finished, 0);

@@ -6,7 +6,9 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/x509.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -787,6 +789,103 @@ static void hand_stops_reading(void)
 	bufferevent_disable(hand.bev, EV_READ);
 	/* it has told everything */
 	nodes[0].node.dp->peers[PEER]->answered = nodes[0].node.dp->peers[PEER]->wanted;
+}
+
+/* Over TCP. Returns the hand's end, whose kernel can be told to lose what comes, and the node's. */
+static void hand_meet_over_tcp(int *far, int *near)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t length = sizeof(to);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(listener, (struct sockaddr *)&to, length), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&to, &length), 0);
+	*near = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(*near, (struct sockaddr *)&to, length), 0);
+	*far = accept(listener, NULL, NULL);
+	assert_int_equal(evutil_make_socket_nonblocking(*near), 0);
+	assert_int_equal(evutil_make_socket_nonblocking(*far), 0);
+	close(listener);
+	begin(&nodes[0], true, *near);
+	hand_open(*far);
+	run_until(is_connected);
+	hand_send_first_hello();
+	run_until(is_open);
+}
+
+static void lose_all(int fd)
+{
+	struct sock_filter nothing = {BPF_RET | BPF_K, 0, 0, 0};
+	const struct sock_fprog program = {.len = 1, .filter = &nothing};
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)),
+			 0);
+}
+
+static void lose_nothing(int fd)
+{
+	const int none = 0; /* an int is expected, and not read */
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof(none)), 0);
+}
+
+static unsigned unacknowledged(int fd)
+{
+	struct tcp_info info;
+	socklen_t length = sizeof(info);
+
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length), 0);
+	return info.tcpi_unacked;
+}
+
+/* Of the node's beats no time passes here: the only ones are those that follow what may be lost. */
+static void run_without_time(int near, bool (*satisfied)(int near))
+{
+	uint64_t end = clock_monotonic_ms() + PATIENCE;
+
+	while (!satisfied(near)) {
+		assert_true(clock_monotonic_ms() < end);
+		tick(&nodes[0], 0);
+		test_loop_run(base, 2);
+	}
+}
+
+static bool has_come(int near)
+{
+	return !unacknowledged(near) && hand_count(FRAME_BEAT, 1);
+}
+
+static bool has_two_beats_more(int near)
+{
+	static unsigned before;
+
+	if (!before)
+		before = hand_count(FRAME_BEAT, 1);
+	return hand_count(FRAME_BEAT, 1) >= before + 2;
+}
+
+TEST(a_beat_follows_what_may_be_lost)
+{
+	int far, near;
+	unsigned count;
+
+	hand_meet_over_tcp(&far, &near);
+	tick(&nodes[0], 300);
+	run_without_time(near, has_come);
+	count = hand_count(FRAME_BEAT, 1);
+	for (unsigned i = 0; i < 50; i++) { /* longer than it waits for an acknowledgement */
+		tick(&nodes[0], 0);
+		test_loop_run(base, 2);
+	}
+	assert_int_equal(hand_count(FRAME_BEAT, 1), count);
+	lose_all(far);
+	tick(&nodes[0], 300);
+	test_loop_run(base, 2);
+	assert_true(unacknowledged(near));
+	lose_nothing(far);
+	run_without_time(near, has_two_beats_more);
+	hand_close();
 }
 
 /* Also if nothing but beats is to be sent to it, and while it says that it lives. */

@@ -23,6 +23,7 @@
 #include "health_found.h"
 #include "health_loop.h"
 #include "lbd/health/health.h"
+#include "lbd/health/remote.h"
 #include "support/test_addr.h"
 #include "support/test_netns.h"
 
@@ -591,6 +592,37 @@ static bool may_open_icmp(void)
 	return fd >= 0;
 }
 
+struct echoed {
+	unsigned count;
+	enum attempt_outcome outcome;
+};
+
+static void on_echo(void *arg, const struct attempt_result *result)
+{
+	struct echoed *echoed = arg;
+
+	echoed->count++;
+	echoed->outcome = result->outcome;
+}
+
+static enum attempt_outcome echo_of(const struct health_spec *spec, const char *to, uint16_t length)
+{
+	const struct remote_options options = remote_defaults(base);
+	const struct health_probe_spec of = {.kind = health_kind_find("icmp"),
+					     .address = test_addr(to),
+					     .length = length,
+					     .socket = -1,
+					     .config = spec};
+	struct echoed echoed = {0};
+	struct remote *remote;
+
+	assert_int_equal(remote_new(&options, &remote), 0);
+	assert_non_null(remote_start(remote, &of, false, on_echo, &echoed));
+	assert_true(run_until(&echoed.count, 1));
+	remote_free(remote);
+	return echoed.outcome;
+}
+
 static void icmp_echo_is_up(void **state)
 {
 	struct health_spec spec = spec_of("icmp");
@@ -615,6 +647,36 @@ static void icmp_works_with_a_socket_of_the_ping_group_too(void **state)
 		skip(); /* not in a namespace of its own */
 	assert_up(&spec, "127.0.0.1", 0);
 	assert_up(&spec, "::1", 0);
+}
+
+/* The answer is as long; the kernel drops a question with a wrong checksum. */
+static void long_icmp_echo_is_up(void **state)
+{
+	static const char *const hosts[] = {"127.0.0.1", "::1"};
+	static const uint16_t lengths[] = {84, 999, 1000, 1500, HEALTH_MTU_MAX};
+	const struct health_spec spec = spec_of("icmp");
+
+	if (!may_open_icmp())
+		skip();
+	for (unsigned i = 0; i < 2; i++)
+		for (unsigned j = 0; j < 5; j++)
+			assert_int_equal(echo_of(&spec, hosts[i], lengths[j]), ATTEMPT_PASSED);
+}
+
+/* It says nothing of the backend that this host cannot send one. It is not cut into fragments. */
+static void icmp_echo_that_is_too_long_for_the_link_is_not_run(void **state)
+{
+	const struct health_spec spec = spec_of("icmp");
+
+	if (!may_open_icmp() || system("ip link add lbd-slim type veth peer name lbd-slip && "
+				       "ip link set lbd-slim mtu 1400 up && "
+				       "ip link set lbd-slip up && "
+				       "ip addr add 192.0.2.1/24 dev lbd-slim && "
+				       "ip -6 addr add 2001:db8::1/64 dev lbd-slim nodad") != 0)
+		skip();
+	assert_int_equal(echo_of(&spec, "192.0.2.7", 1401), ATTEMPT_NOT_RUN);
+	assert_int_equal(echo_of(&spec, "2001:db8::7", 1401), ATTEMPT_NOT_RUN);
+	assert_int_equal(system("ip link del lbd-slim"), 0);
 }
 
 static void icmp_without_an_answer_has_timed_out(void **state)
@@ -821,6 +883,8 @@ int main(int argc, char **argv)
 	    TEST(dns_errors_are_named),
 	    TEST(dns_answer_to_another_query_is_not_taken),
 	    TEST(icmp_echo_is_up),
+	    TEST(long_icmp_echo_is_up),
+	    TEST(icmp_echo_that_is_too_long_for_the_link_is_not_run),
 	    TEST(icmp_works_with_a_socket_of_the_ping_group_too),
 	    TEST(icmp_without_an_answer_has_timed_out),
 	    TEST(http_method_and_headers_are_sent),

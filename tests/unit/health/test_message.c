@@ -25,8 +25,11 @@ static const struct health_kind https = {.name = "https", .confined = true};
 
 static struct health_probe_spec spec_of(const char *address, const struct health_spec *of)
 {
-	return (struct health_probe_spec){
-	    .kind = &https, .address = test_addr(address), .port = 8080, .config = of};
+	return (struct health_probe_spec){.kind = &https,
+					  .address = test_addr(address),
+					  .port = 8080,
+					  .length = 1480,
+					  .config = of};
 }
 
 /* ---- requests ---- */
@@ -51,6 +54,7 @@ static void assert_survives(const char *address, const struct health_spec *of, b
 	assert_int_equal(read.socket, -1);
 	assert_true(addr_equal(&read.address, &spec.address));
 	assert_int_equal(read.port, 8080);
+	assert_int_equal(read.length, 1480);
 	assert_ptr_equal(read.config, &copy);
 	assert_int_equal(copy.status_min, of->status_min);
 	assert_int_equal(copy.status_max, of->status_max);
@@ -123,6 +127,9 @@ static void malformed_requests_are_refused(void **state)
 	assert_non_null(message_check_request(&request, length, 0));
 	start(&request);
 	request.kind[0] = 0;
+	assert_non_null(message_check_request(&request, length, 0));
+	start(&request);
+	request.length = HEALTH_MTU_MAX + 1;
 	assert_non_null(message_check_request(&request, length, 0));
 	start(&request);
 	request.repeated = 2;

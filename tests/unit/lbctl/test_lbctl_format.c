@@ -249,6 +249,51 @@ static void control_characters_cannot_reach_the_terminal(void **state)
 	table_free(table);
 }
 
+/* text, wrapped; to be freed. */
+static char *wrapped(const char *text, unsigned columns)
+{
+	char *ret = NULL;
+	size_t size;
+	FILE *out = open_memstream(&ret, &size);
+
+	assert_non_null(out);
+	text_wrap(out, text, 15, 15, columns);
+	fclose(out);
+	return ret;
+}
+
+/* "8.0" or "8.0 MiB," */
+static bool ends_in_a_number(const char *line, size_t length)
+{
+	while (length && line[length - 1] != ' ')
+		length--;
+	return strspn(line + length, "0123456789.") == strcspn(line + length, " \n");
+}
+
+static void a_line_does_not_end_between_a_number_and_its_unit(void **state)
+{
+	static const char text[] = "140.0 MiB in maps: flows 128.0 MiB, arena 8.0 MiB, services "
+				   "512.0 KiB, backends 2.5 MiB, counters 950 B, other 1.0 MiB";
+
+	for (unsigned columns = 15 + strlen("512.0 KiB,"); columns <= 200; columns++) {
+		char *lines = wrapped(text, columns), *end = NULL;
+
+		for (char *line = lines; (end = strchr(line, '\n')); line = end + 1) {
+			assert_false(ends_in_a_number(line, (size_t)(end - line)));
+			assert_in_range(end - line, 1, columns);
+		}
+		free(lines);
+	}
+}
+
+static void what_has_no_room_beside_its_number_is_on_the_next_line(void **state)
+{
+	char *lines = wrapped("pid 4711 /a/path/that/is/long", 15 + 10);
+
+	assert_string_equal(lines, "pid 4711\n               /a/path/that/is/long\n");
+	free(lines);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +307,8 @@ int main(void)
 	    cmocka_unit_test(whole_numbers_are_digits_within_their_range),
 	    cmocka_unit_test(each_condition_has_its_tone),
 	    cmocka_unit_test(tables_align_left_and_right),
+	    cmocka_unit_test(a_line_does_not_end_between_a_number_and_its_unit),
+	    cmocka_unit_test(what_has_no_room_beside_its_number_is_on_the_next_line),
 	    cmocka_unit_test(tables_shrink_to_the_terminal),
 	    cmocka_unit_test(a_narrow_terminal_leaves_out_what_matters_least),
 	    cmocka_unit_test(text_is_cut_in_the_middle_or_at_its_end),

@@ -232,6 +232,7 @@ static void health_and_services_say_where_checks_go(void **state)
 	    {"GET /v1/services", 200,
 	     "{\"services\":[{\"name\":\"web\",\"checks_to\":{\"vip\":1,\"backend\":0,"
 	     "\"hint\":\"\"}},{\"name\":\"api\",\"checks_to\":{\"vip\":0,\"backend\":3,\"hint\":"
+	     "\"no route\"}},{\"name\":\"one\",\"checks_to\":{\"vip\":0,\"backend\":1,\"hint\":"
 	     "\"no route\"}},{\"name\":\"none\",\"checks_to\":null}]}"},
 	    {NULL}};
 #undef TO
@@ -241,9 +242,39 @@ static void health_and_services_say_where_checks_go(void **state)
 		 "dns 10.0.0.9: checked at its own address: the check is of type dns\n");
 	assert_null(strstr(run.out, "10.0.0.10: checked"));
 	run_with(of_ways, (const char *const[]){"services", NULL});
-	IN_ORDER("SERVICE", "api: 3 backends are checked at their own addresses: no route\n");
+	IN_ORDER("SERVICE", "api: 3 backends are checked at their own addresses: no route\n",
+		 "one: 1 backend is checked at its own address: no route\n");
 	assert_null(strstr(run.out, "web: "));
 	assert_null(strstr(run.out, "none: "));
+}
+
+/* Of a backend that is down for it the failure says so. */
+static void health_says_whose_long_packets_are_lost_without_effect(void **state)
+{
+#define LONG(state, why)                                                                   \
+	",\"checks\":{\"to\":\"vip\",\"long_packets\":{\"length\":1480,\"state\":\"" state \
+	"\",\"why\":\"" why "\"}}"
+#define WEB(address, packets) BACKEND("web", address, "up", 1, 1, 0, 0, 0, packets)
+	const struct fake_answer of_losses[] = {
+	    {"GET /v1/backends", 200,
+	     "{\"backends\":[" WEB("10.0.0.9", LONG("lost", "that does not count")) "," WEB(
+		 "10.0.0.10",
+		 LONG("lost", "")) "," WEB("10.0.0.11",
+					   LONG("unknown", "no echo")) "," WEB("10.0.0.12",
+									       LONG("arrive",
+										    "")) "]}"},
+	    {"GET /v1/services", 200, "{\"services\":[]}"},
+	    {NULL}};
+#undef WEB
+#undef LONG
+
+	run_with(of_losses, (const char *const[]){"health", NULL});
+	assert_non_null(strstr(run.out,
+			       "\nweb 10.0.0.9: packets of 1480 bytes to the VIP are lost, "
+			       "short ones arrive: that does not count\n"));
+	assert_null(strstr(run.out, "10.0.0.10: packets"));
+	assert_null(strstr(run.out, "10.0.0.11: packets"));
+	assert_null(strstr(run.out, "10.0.0.12: packets"));
 }
 
 static void backends_are_sorted_by_number_or_name(void **state)
@@ -519,6 +550,7 @@ int main(void)
 	    cmocka_unit_test(replies_are_shown_beside_what_goes_to_backends),
 	    cmocka_unit_test(health_shows_what_checks_found_and_availability),
 	    cmocka_unit_test(health_and_services_say_where_checks_go),
+	    cmocka_unit_test(health_says_whose_long_packets_are_lost_without_effect),
 	    cmocka_unit_test(backends_are_sorted_by_number_or_name),
 	    cmocka_unit_test(availability_is_rounded_down),
 	    cmocka_unit_test(services_show_new_flows_times_and_failures_of_connects),

@@ -239,7 +239,7 @@ static void a_file_that_names_too_few_or_nonsense_changes_nothing(void **unused)
 	put("");
 	wait_for_failure("it names 0 backends: expected 2 (min) or more");
 	put("10.0.0.3\n");
-	wait_for_failure("it names 1 backends: expected 2 (min) or more");
+	wait_for_failure("it names 1 backend: expected 2 (min) or more");
 	put("10.0.0.3\n10.0.0.4\nnonsense\n");
 	wait_for_failure("line 3: nonsense: expected the address of a host");
 	unlink(file);

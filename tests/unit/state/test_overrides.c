@@ -421,7 +421,7 @@ static void load_newer(struct place *place, const char *text, const char *key,
 	char newer[128], says[128];
 
 	snprintf(newer, sizeof(newer), "%s.newer", place->path);
-	snprintf(says, sizeof(says), ": 1 keys that this lbd does not know, such as \"%s\"", key);
+	snprintf(says, sizeof(says), ": 1 key that this lbd does not know, such as \"%s\"", key);
 	test_file_put(place->path, text);
 	test_log_begin(&log);
 	assert_int_equal(overrides_load(place->path, 100, ret, NULL), 0);

@@ -126,7 +126,7 @@ static void decisions_are_logged_with_their_reasons(void **unused)
 	commit(&scene);
 	capture_end(&capture);
 	scene_end(&scene);
-	expect_line(&capture, "debug: web 192.0.2.10:80/tcp: opened: all 2 backends have results");
+	expect_line(&capture, "debug: web 192.0.2.10:80/tcp: opened: all backends have results: 2");
 	expect_line(&capture, "debug: web 192.0.2.10:80/tcp: down -> up: 2 of 2 backends up");
 	expect_line(&capture, "debug: web 192.0.2.10:80/tcp: backend 10.0.0.11: checking -> up: "
 			      "health up, next hop found\n");

@@ -200,6 +200,7 @@ static void a_report_reaches_the_data_plane_and_the_log(void **unused)
 	assert_int_equal(committed(&scene, 0), 1400);
 	assert_int_equal(committed(&scene, 1), 1400);
 	assert_int_equal(backend_mtu(&scene.backend[0]), 1400);
+	assert_int_equal(backend_longest(&scene.backend[0]), 1380);
 	scene_end(&scene);
 }
 
@@ -285,7 +286,7 @@ static void lines_about_reports_are_few_and_the_rest_is_counted(void **unused)
 	scene.now_ms += 12000;
 	assert_string_equal(
 	    report(&scene, 1400),
-	    "lbd: paths: 5 more lines about MTUs were not logged in the last minute\n"
+	    "lbd: paths: 5 more lines about MTUs not logged in the last minute\n"
 	    "lbd: path to 10.0.0.11: MTU 1400, reported by 203.0.113.1\n");
 	scene_end(&scene);
 }

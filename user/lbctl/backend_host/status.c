@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
 #include "lbctl/core/tool.h"
 #include "accept.h"
@@ -182,6 +183,7 @@ void host_status_print(const json_t *status)
 	const json_t *setting, *counters = json_object_get(status, "counters");
 	const char *program = json_text(status, "program"), *key;
 	json_t *value;
+	char changes[64];
 	bool good = true;
 	size_t i;
 
@@ -204,7 +206,8 @@ void host_status_print(const json_t *status)
 	json_object_foreach ((json_t *)counters, key, value)
 		printf("%-15s%s %llu\n", i++ ? "" : "Counters", key,
 		       (unsigned long long)json_integer_value(value));
-	printf("Record         %llu changes in %s\n",
-	       (unsigned long long)json_number(status, "changes"), json_text(status, "record"));
+	printf("Record         %s in %s\n",
+	       format_plural(json_number(status, "changes"), "change", changes),
+	       json_text(status, "record"));
 	print_advice(status, good);
 }

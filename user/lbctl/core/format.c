@@ -15,6 +15,7 @@
 
 #include "common/cleanup.h"
 #include "common/duration.h"
+#include "common/plural.h"
 #include "common/printable.h"
 
 /* Three digits and a unit. At the limits, rounding would give a fourth digit. */
@@ -130,7 +131,7 @@ enum tone format_fail_tone(uint64_t part, uint64_t all)
 
 const char *format_plural(uint64_t count, const char *noun, char text[64])
 {
-	snprintf(text, 64, "%llu %s%s", (unsigned long long)count, noun, count == 1 ? "" : "s");
+	snprintf(text, 64, "%llu %s%s", (unsigned long long)count, noun, plural_s(count));
 	return text;
 }
 
@@ -367,12 +368,24 @@ void text_put(FILE *out, const char *text)
 	text_put_bytes(out, text, strlen(text));
 }
 
+/* The bytes up to where a line may end. A number and the word after it, such as its unit, stay
+ * together if a line has room for both. */
+static size_t text_piece(const char *text, size_t room)
+{
+	size_t length = strcspn(text, " "), both;
+
+	if (!length || strspn(text, "0123456789.") != length || !text[length])
+		return length;
+	both = length + 1 + strcspn(text + length + 1, " ");
+	return both <= room ? both : length;
+}
+
 void text_wrap(FILE *out, const char *text, unsigned column, unsigned indent, unsigned columns)
 {
 	bool line_start = true;
 
 	while (*text) {
-		size_t length = strcspn(text, " ");
+		size_t length = text_piece(text, columns > indent ? columns - indent : 0);
 
 		if (!line_start && columns && column + 1 + length > columns) {
 			fprintf(out, "\n%*s", (int)indent, "");

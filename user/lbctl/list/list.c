@@ -10,6 +10,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/plural.h"
 #include "lbctl/core/json.h"
 #include "lbctl/core/show.h"
 
@@ -193,7 +194,7 @@ static void put_screen(const struct watch *watch, char *text, const struct list_
 	}
 	fputs(format_escape(TONE_PLAIN, format_coloured(stdout)), stdout);
 	if (hidden)
-		printf("(%u more lines)\033[K", hidden);
+		printf("(%u more line%s)\033[K", hidden, plural_s(hidden));
 	fputs("\033[J", stdout);
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/plural.h"
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
 #include "lbctl/core/table.h"
@@ -44,7 +45,8 @@ void rollout_count(const json_t *rollout, char *text, size_t size)
 
 	json_array_foreach (nodes, i, node)
 		done += !strcmp(json_text(node, "state"), "done");
-	snprintf(text, size, "%u of %zu nodes done", done, json_array_size(nodes));
+	snprintf(text, size, "%u of %zu node%s done", done, json_array_size(nodes),
+		 plural_s(json_array_size(nodes)));
 }
 
 static enum tone tone_of(const char *state)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/plural.h"
 #include "lbctl/core/json.h"
 #include "layout.h"
 #include "rows.h"
@@ -418,8 +419,8 @@ static void add_foot(struct top_frame *frame, const struct top_options *options)
 		snprintf(place, sizeof(place), "%zu-%zu of %zu", frame->scroll + 1,
 			 last < frame->body_count ? last : frame->body_count, frame->body_count);
 	else if (options->filter[0] && !options->help)
-		snprintf(place, sizeof(place), frame->body_count == 1 ? "%zu row" : "%zu rows",
-			 frame->body_count);
+		snprintf(place, sizeof(place), "%zu row%s", frame->body_count,
+			 plural_s(frame->body_count));
 	put_keys(line, options,
 		 options->columns > strlen(place) + 2
 		     ? options->columns - (unsigned)strlen(place) - 2

@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/plural.h"
 
 #define TICK_US    100000 /* half of the 200 ms in which a VIP must be withdrawn */
 #define FULL_TICKS 10
@@ -178,9 +179,10 @@ static void log_state(const struct announce *announce)
 
 	if (announce->state == NODE_UP || announce->state == NODE_DRAINING)
 		events_log(kind, LOG_INFO, &about,
-			   "node: %s: %u of %u VIPs announced, table %" PRIu32 ", metric %" PRIu32,
+			   "node: %s: %u of %u VIP%s announced, table %" PRIu32 ", metric %" PRIu32,
 			   name, count_announced(announce), announce->count,
-			   announce->in_force.set.table, announce->metric);
+			   plural_s(announce->count), announce->in_force.set.table,
+			   announce->metric);
 	else if (is_early(announce))
 		events_log(kind, LOG_INFO, &about, "node: %s: %s", name, announce->why);
 	else
@@ -289,8 +291,8 @@ static int apply_end(struct announce *announce, struct error *err)
 	if (!rc && !same_set(&ending->set, &now->set))
 		rc = routes_withdraw(&announce->netlink, &ending->set, &count, err);
 	if (count)
-		log_info("announce: %u routes withdrawn from table %" PRIu32, count,
-			 ending->set.table);
+		log_info("announce: %u route%s withdrawn from table %" PRIu32, count,
+			 plural_s(count), ending->set.table);
 	if (!rc && ending->file && !same_file(ending->file, now->file))
 		rc = priority_write(ending->file, node_priority(NODE_WITHDRAWN), err);
 	if (!rc)
@@ -645,8 +647,8 @@ static int withdraw(const struct announce_record *record, struct error *err)
 		rc = routes_withdraw(&netlink, &record->set, &count, err);
 	netlink_done(&netlink);
 	if (!rc)
-		log_info("withdrawn: %u routes of table %" PRIu32 ", protocol %u", count,
-			 record->set.table, record->set.protocol);
+		log_info("withdrawn: %u route%s of table %" PRIu32 ", protocol %u", count,
+			 plural_s(count), record->set.table, record->set.protocol);
 	if (!rc && record->file)
 		rc = priority_write(record->file, node_priority(NODE_WITHDRAWN), err);
 	return rc;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "common/cleanup.h"
+#include "common/plural.h"
 
 /* ---- services ---- */
 
@@ -24,8 +25,8 @@ static void describe(const struct service *service, uint32_t min_up, char why[12
 	else if (service->blind)
 		snprintf(why, 128, "%.64s: blind", name);
 	else
-		snprintf(why, 128, "%.64s: %u of %u backends up, expected %u", name, service->up,
-			 service->backends_count, min_up);
+		snprintf(why, 128, "%.64s: %u of %u backend%s up, expected %u", name, service->up,
+			 service->backends_count, plural_s(service->backends_count), min_up);
 }
 
 static int by_vip(const void *a, const void *b)
@@ -129,8 +130,9 @@ enum node_state node_decide(const struct node_facts *facts, const struct node_ta
 		return NODE_BLIND;
 	}
 	if (!facts->opened) {
-		snprintf(why, ANNOUNCE_WHY, "first health checks of %u of %u services are not over",
-			 tally->unopened, tally->services);
+		snprintf(why, ANNOUNCE_WHY,
+			 "first health checks of %u of %u service%s are not over", tally->unopened,
+			 tally->services, plural_s(tally->services));
 		return NODE_STARTING;
 	}
 	if (facts->syncing) {

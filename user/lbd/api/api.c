@@ -13,6 +13,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/plural.h"
 #include "lbd/events/events.h"
 #include "lbd/host/host.h"
 #include "listen.h"
@@ -202,7 +203,8 @@ void api_add_warnings(json_t *answer, const struct sentences *warnings)
 
 	if (warnings->left_out)
 		json_array_append_new(
-		    list, json_sprintf("%u more warnings are in lbd's log", warnings->left_out));
+		    list, json_sprintf("%u more warning%s in lbd's log", warnings->left_out,
+				       plural(warnings->left_out, " is", "s are")));
 	json_object_set_new(answer, "warnings", list);
 }
 

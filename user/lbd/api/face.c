@@ -16,6 +16,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/plural.h"
 #include "stream.h"
 
 #define ERROR_FORMAT  "{\"error\":\"%s\",\"hint\":\"%s\"}\n"
@@ -87,10 +88,10 @@ static void count_refusal_why(struct face *face, enum face_refusal refusal, cons
 	face->quiet++;
 	if (!log_is_due(&face->warned_ms, WARN_EVERY_MS))
 		return;
-	log_warning("%s: %s%s%s; %llu refusals since the last such line (logged once a minute, "
+	log_warning("%s: %s%s%s; %llu refusal%s since the last such line (logged once a minute, "
 		    "counted in lbd_face_refused_total)",
 		    face->options.name, refusals[refusal].text, *why ? ": " : "", why,
-		    (unsigned long long)face->quiet);
+		    (unsigned long long)face->quiet, plural_s(face->quiet));
 	face->quiet = 0;
 }
 
@@ -211,7 +212,7 @@ void face_fields(struct face_call *call, const char *fields)
 	call->fields = fields;
 }
 
-/* Sends in later turns of the loop. The answers of a face share the loop in turns. */
+/* Sends in later turns of the loop, in which the answers of a face take turns. */
 void face_answer(struct face_call *call, int status, const char *type, struct text *text)
 {
 	leave_waiters(call);
@@ -365,6 +366,9 @@ static void take_request(struct face_call *call)
 	event_del(&call->io);
 	arm(call, face->options.limits.answer_ms);
 	face->options.handler(face->options.arg, call);
+	/* While the loop has much to do, each of its turns lasts some ms. */
+	if (call->stage == SENDING && !is_large(call))
+		send_some(call);
 }
 
 static void refuse_request(struct face_call *call, int status, enum face_refusal refusal,

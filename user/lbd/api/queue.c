@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "common/log.h"
+#include "common/plural.h"
 
 /* That wait: their bodies take memory, also when the clients are gone. Of registrations with a
  * short body there may be more: servers that register, renew or leave do so at the same moment. */
@@ -263,7 +264,8 @@ int queue_add(const struct asked *asked, const struct api_route *route, json_t *
 
 	if (!change) {
 		json_decref(body);
-		return full ? error_set(err, -EBUSY, "%u changes wait already: try again", waiting)
+		return full ? error_set(err, -EBUSY, "%u change%s already: try again", waiting,
+					plural(waiting, " waits", "s wait"))
 			    : error_set(err, -ENOMEM, "out of memory");
 	}
 	change->door = door;

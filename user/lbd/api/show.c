@@ -490,6 +490,17 @@ static json_t *aim_json(const struct health_aim *aim)
 	return json_string(!aim->backend ? "vip" : !aim->vip ? "backend" : "both");
 }
 
+/* null: long packets are not tried. */
+static json_t *mtu_json(const struct backend *backend)
+{
+	struct health_mtu mtu;
+
+	if (!backend_long_packets(backend, &mtu))
+		return json_null();
+	return json_pack("{s:i, s:s, s:s}", "length", mtu.length, "state", mtu.state, "why",
+			 mtu.why);
+}
+
 /* What its health checks found since lbd's start, and how long those of the last minutes took. */
 static json_t *checks_json(const struct backend *backend, const struct health_aim *aim)
 {
@@ -500,11 +511,12 @@ static json_t *checks_json(const struct backend *backend, const struct health_ai
 	if (backend->failed_ms)
 		failure = json_pack("{s:s, s:I}", "why", remark_text(backend->failed_why), "ago_s",
 				    seconds_since(backend->failed_ms));
-	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:s}", "passed",
+	return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:s, s:o}", "passed",
 			 number(backend->passed), "failed", number(backend->failed), "losses",
 			 number(backend->losses), "p50_us", latency_json(&sum, 50), "p95_us",
 			 latency_json(&sum, 95), "p99_us", latency_json(&sum, 99), "last_failure",
-			 failure, "to", aim_json(aim), "to_why", aim->why);
+			 failure, "to", aim_json(aim), "to_why", aim->why, "long_packets",
+			 mtu_json(backend));
 }
 
 /* What the algorithm goes by; null: by something else, or it is not known. */

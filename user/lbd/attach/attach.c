@@ -126,7 +126,7 @@ static void list_changed(struct attach *attach)
 		attach->changed(attach->changed_arg);
 }
 
-static int remember(struct attach *attach, const char *name, uint32_t ifindex, bool native,
+int attach_remember(struct attach *attach, const char *name, uint32_t ifindex, bool native,
 		    bool dispatcher)
 {
 	struct attachment *list = realloc(attach->list, (attach->count + 1) * sizeof(*list));
@@ -192,7 +192,7 @@ static int make_directories(const struct attach *attach, struct error *err)
 	return 0;
 }
 
-static const char *mode_name(bool native)
+const char *attach_mode_name(bool native)
 {
 	return native ? "native" : "generic";
 }
@@ -238,7 +238,7 @@ static void call_detach(void *arg)
 static int keep_attached(struct attach *attach, const char *name, struct device_call *call)
 {
 	if (if_nametoindex(name) == call->ifindex)
-		return remember(attach, name, call->ifindex, call->native, call->dispatcher);
+		return attach_remember(attach, name, call->ifindex, call->native, call->dispatcher);
 	task_wait(call_detach, call);
 	snprintf(call->why, ATTACH_WHY, "the interface was renamed or removed meanwhile");
 	return -ENODEV;
@@ -262,14 +262,14 @@ static int attach_in_mode(struct attach *attach, const char *name, uint32_t ifin
 	if (attach->dispatcher_allowed) {
 		call.dispatcher = true;
 		task_wait(call_attach, &call);
-		log_debug("%s: attach in a dispatcher, %s mode: %s", name, mode_name(native),
+		log_debug("%s: attach in a dispatcher, %s mode: %s", name, attach_mode_name(native),
 			  call.rc ? why : "ok");
 	}
 	if (call.rc && !join) {
 		call.dispatcher = false;
 		unlink(path); /* the old link of an interface that is gone */
 		task_wait(call_attach, &call);
-		log_debug("%s: attach by a link, %s mode: %s", name, mode_name(native),
+		log_debug("%s: attach by a link, %s mode: %s", name, attach_mode_name(native),
 			  call.rc ? why : "ok");
 	}
 	return call.rc ? call.rc : keep_attached(attach, name, &call);
@@ -427,7 +427,7 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 	if (there && mode != CONFIG_MODE_AUTO && there->native != (mode == CONFIG_MODE_NATIVE))
 		return error_set(err, -EBUSY,
 				 "%s: attached in %s mode: to change the mode, detach it first",
-				 name, mode_name(there->native));
+				 name, attach_mode_name(there->native));
 	if (there)
 		return 0;
 	rc = attach_new_interface(attach, name, ifindex, mode, err);
@@ -437,7 +437,7 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 	}
 	there = find(attach, name);
 	events_log(EVENT_interface_attached, LOG_INFO, &(struct event_about){.interface = name},
-		   "%s: attached, %s mode, %s", name, mode_name(there->native),
+		   "%s: attached, %s mode, %s", name, attach_mode_name(there->native),
 		   there->dispatcher ? "in a dispatcher" : "alone");
 	rc = dataplane_add_egress(attach->dp, ifindex);
 	log_debug("%s: redirects to it: %s", name, rc ? strerror(-rc) : "ok");
@@ -544,6 +544,23 @@ void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *na
 	}
 }
 
+void attach_catch_up(struct attach *attach)
+{
+	unsigned i = 0;
+
+	while (i < attach->count) {
+		const struct attachment there = attach->list[i];
+		const unsigned count = attach->count;
+		char name[IF_NAMESIZE];
+		bool present = if_indextoname(there.ifindex, name);
+
+		if (!present || strcmp(there.name, name) != 0)
+			attach_link_changed(attach, there.ifindex, present ? name : there.name,
+					    present);
+		i += attach->count == count; /* another is in the place of one that is gone */
+	}
+}
+
 void attach_check_programs(struct attach *attach, const struct facts *facts)
 {
 	for (unsigned i = 0; i < attach->count;) {
@@ -579,130 +596,6 @@ bool attach_interface_runs(const char *name)
 	return request.ifr_flags & IFF_UP && request.ifr_flags & IFF_RUNNING;
 }
 
-/* ---- takeover ---- */
-
-/* The interface may have been renamed while no lbd ran: renames the pin, which is found by the
- * interface's name, and changes path to match. */
-static void follow_rename(struct attach *attach, char path[PATH_MAX], const char *name)
-{
-	char expected[PATH_MAX];
-
-	if (!pins_link_path(expected, sizeof(expected), attach->links, name) ||
-	    !strcmp(path, expected))
-		return;
-	if (renameat2(AT_FDCWD, path, AT_FDCWD, expected, RENAME_NOREPLACE)) {
-		log_warning("%s: cannot be renamed to %s: %s", path, expected, strerror(errno));
-		return;
-	}
-	log_info("%s: its interface is now named %s", path, name);
-	strcpy(path, expected);
-}
-
-static void adopt_link(struct attach *attach, const char *file)
-{
-	uint32_t ifindex, program_id;
-	struct bpf_prog_info own = {0};
-	uint32_t size = sizeof(own);
-	struct occupant there;
-	char name[IF_NAMESIZE], path[PATH_MAX];
-	int rc = 0;
-
-	if (snprintf(path, sizeof(path), "%s/%s", attach->links, file) >= (int)sizeof(path))
-		return;
-	if (pins_link_inspect(path, &ifindex, &program_id)) {
-		log_warning("%s: not an XDP link, ignored", path);
-		return;
-	}
-	if (!ifindex || !if_indextoname(ifindex, name)) {
-		log_info("%s: its interface is gone, pin removed", path);
-		unlink(path);
-		return;
-	}
-	if (attach_look(attach->dp, ifindex, &there) || there.id != program_id) {
-		log_warning("%s: belongs to another network namespace, ignored", path);
-		return;
-	}
-	follow_rename(attach, path, name);
-	/* Replaced even if the code is the same: constants may differ. */
-	if (!bpf_obj_get_info_by_fd(dataplane_program_fd(attach->dp), &own, &size) &&
-	    own.id != program_id)
-		rc = link_replace(path, dataplane_program_fd(attach->dp));
-	log_debug("%s: takeover of the link, program id %u %s id %u: %s", name, program_id,
-		  own.id == program_id ? "stays as" : "replaced by", own.id,
-		  rc ? strerror(-rc) : "ok");
-	if (rc)
-		log_error("%s: still runs the program of an earlier lbd (id %u): %s", name,
-			  program_id, strerror(-rc));
-	if (remember(attach, name, ifindex, there.native, false))
-		log_error("%s: out of memory", name);
-	else
-		events_log(EVENT_interface_taken_over, LOG_INFO,
-			   &(struct event_about){.interface = name},
-			   "%s: taken over, %s mode, alone", name, mode_name(there.native));
-}
-
-static void adopt_links(struct attach *attach)
-{
-	DIR *directory = opendir(attach->links);
-	struct dirent *entry;
-
-	while (directory && (entry = readdir(directory)))
-		if (entry->d_name[0] != '.')
-			adopt_link(attach, entry->d_name);
-	if (directory)
-		closedir(directory);
-}
-
-static bool same_code(uint32_t id, int fd)
-{
-	_cleanup_close_ int other = bpf_prog_get_fd_by_id(id);
-	struct bpf_prog_info a = {0}, b = {0};
-	uint32_t a_size = sizeof(a), b_size = sizeof(b);
-
-	return other >= 0 && !bpf_obj_get_info_by_fd(other, &a, &a_size) &&
-	       !bpf_obj_get_info_by_fd(fd, &b, &b_size) && !memcmp(a.tag, b.tag, sizeof(a.tag));
-}
-
-/* If the code differs, the new program is added before the old one is removed: no packet bypasses
- * both. */
-static void adopt_in_dispatcher(struct attach *attach, const char *name, uint32_t ifindex,
-				const struct occupant *there)
-{
-	char why[256] = "";
-	int rc = 0;
-
-	if (!same_code(there->ours, dataplane_program_fd(attach->dp))) {
-		rc = dispatcher_attach(attach->dp, ifindex, there->native, why);
-		if (!rc && dispatcher_detach(ifindex, there->ours))
-			log_warning(
-			    "%s: the program of an earlier lbd (id %u) is still in the dispatcher, after the new one",
-			    name, there->ours);
-	}
-	if (rc)
-		log_error("%s: still runs the program of an earlier lbd (id %u): %s", name,
-			  there->ours, why);
-	if (remember(attach, name, ifindex, there->native, true))
-		log_error("%s: out of memory", name);
-	else
-		events_log(
-		    EVENT_interface_taken_over, LOG_INFO, &(struct event_about){.interface = name},
-		    "%s: taken over, %s mode, in a dispatcher", name, mode_name(there->native));
-}
-
-static void adopt_dispatchers(struct attach *attach)
-{
-	struct if_nameindex *all = if_nameindex();
-
-	for (struct if_nameindex *one = all; one && one->if_index; one++) {
-		struct occupant there;
-
-		if (!attach_look(attach->dp, one->if_index, &there) && there.dispatcher &&
-		    there.ours)
-			adopt_in_dispatcher(attach, one->if_name, one->if_index, &there);
-	}
-	if_freenameindex(all);
-}
-
 /* ---- start and end ---- */
 
 static int print_as_debug(enum libxdp_print_level level, const char *format, va_list args)
@@ -713,57 +606,6 @@ static int print_as_debug(enum libxdp_print_level level, const char *format, va_
 	line[strcspn(line, "\n")] = 0;
 	log_debug("libxdp: %s", line);
 	return 0;
-}
-
-static bool is_attached(void *arg, uint32_t ifindex)
-{
-	return attach_find(arg, ifindex);
-}
-
-struct watches {
-	struct netdev *netdev, *asking;
-	struct losses *losses;
-	struct checksums *checksums;
-};
-
-/* What the kernel tells of lost packets; lbd does without where it tells nothing. */
-static void open_watches(void *arg)
-{
-	struct watches *watches = arg;
-	struct error err;
-	int rc = netdev_open(&watches->netdev);
-
-	if (!rc)
-		rc = netdev_open(&watches->asking);
-	if (rc)
-		log_debug("attach: the kernel does not say which devices take frames from XDP: %s",
-			  strerror(-rc));
-	if (losses_new(&watches->losses, &err))
-		log_info("attach: %s", err.text);
-	if (checksums_new(&watches->checksums, &err))
-		log_info("attach: %s", err.text);
-}
-
-void attach_take_over(struct attach *attach, const char *former)
-{
-	struct watches watches = {0};
-
-	task_wait(open_watches, &watches); /* for the verifier */
-	attach->netdev = watches.netdev;
-	attach->asking = watches.asking;
-	attach->losses = watches.losses;
-	attach->checksums = watches.checksums;
-	attach->dispatcher_allowed = dispatcher_allowed();
-	if (!attach->dispatcher_allowed)
-		log_debug("attach: EXT programs are refused, or CAP_SYS_ADMIN is missing: no "
-			  "dispatcher, programs are attached alone");
-	adopt_links(attach);
-	adopt_dispatchers(attach);
-	attach->complete = true;
-	offloads_take_over(attach->offloads, former, is_attached, attach);
-	for (unsigned i = 0; i < attach->count; i++)
-		dataplane_add_egress(attach->dp, attach->list[i].ifindex);
-	watch_look(attach, 0);
 }
 
 int attach_new(struct dataplane *dp, const char *pin, bool automatic, const char *offloads,

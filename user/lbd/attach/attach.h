@@ -67,6 +67,8 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 int attach_detach(struct attach *attach, const char *name, struct error *err);
 /* An interface appeared, is gone (present false) or was renamed: updates the list. */
 void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *name, bool present);
+/* The same for what happened since the takeover, before anybody called attach_link_changed. */
+void attach_catch_up(struct attach *attach);
 /* The ways of health checks that go to a VIP. Owned by attach. */
 struct detours *attach_detours(const struct attach *attach);
 /* The offloads that are turned off for its interfaces. Owned by attach. */

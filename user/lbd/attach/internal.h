@@ -59,6 +59,10 @@ bool attach_is_ours(struct dataplane *dp, int fd);
 
 /* NULL: it is not attached. */
 struct attachment *attach_find(const struct attach *attach, uint32_t ifindex);
+/* Adds one to the list. 0 or -ENOMEM. */
+int attach_remember(struct attach *attach, const char *name, uint32_t ifindex, bool native,
+		    bool dispatcher);
+const char *attach_mode_name(bool native);
 /* Logs and drops from the list those whose program another process has detached. */
 void attach_check_programs(struct attach *attach, const struct facts *facts);
 /* Native to generic mode. 0, or -errno with err set: it is then detached. */

@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/duration.h"
 #include "common/log.h"
+#include "common/plural.h"
 
 #define RECENT_MS      60000
 #define STUCK_MS       60000 /* then a fall-back that failed is tried again */
@@ -325,6 +326,7 @@ void attach_warnings(struct attach *attach, const struct attachment *there,
 		     there->name);
 	warn_of_redirects(attach, there, &to);
 	if (there->lost_ms && now - there->lost_ms < RECENT_MS)
-		warn(&to, "%" PRIu64 " frames that lbd sent were lost, the last %s ago: %s",
-		     there->lost, duration_about(now - there->lost_ms, ago), there->lost_why);
+		warn(&to, "%" PRIu64 " frame%s that lbd sent %s lost, the last %s ago: %s",
+		     there->lost, plural_s(there->lost), plural(there->lost, "was", "were"),
+		     duration_about(now - there->lost_ms, ago), there->lost_why);
 }

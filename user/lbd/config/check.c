@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/plural.h"
 #include "common/ring_size.h"
 #include "service.h"
 
@@ -385,8 +386,8 @@ static void check_slots(const struct config_place *at, const struct config_servi
 				next_prime(service->slots, -1), next_prime(service->slots, 1));
 	else if (service->slots < service->backends_count)
 		config_complain(at, "slots", text,
-				"expected at least one for each of the %u backends",
-				service->backends_count);
+				"expected at least one for each of the %u backend%s",
+				service->backends_count, plural_s(service->backends_count));
 }
 
 static void check_limits(const struct config_sources *sources, const struct config *config,
@@ -408,12 +409,13 @@ static void check_limits(const struct config_sources *sources, const struct conf
 	config_place_root(&sources->list[0], &root);
 	if (config->services_count > limits->services)
 		config_complain(&root, "services", NULL,
-				"%u services: expected at most %u, see limits: services",
-				config->services_count, limits->services);
+				"%u service%s: expected at most %u, see limits: services",
+				config->services_count, plural_s(config->services_count),
+				limits->services);
 	if (backends > limits->backends)
 		config_complain(&root, "services", NULL,
-				"%zu backends in all: expected at most %u, see limits: backends",
-				backends, limits->backends);
+				"%zu backend%s in all: expected at most %u, see limits: backends",
+				backends, plural_s(backends), limits->backends);
 	if (slots > limits->slots)
 		config_complain(&root, "services", NULL,
 				"%" PRIu64 " slots in all: expected at most %u, see limits: slots",

@@ -111,6 +111,8 @@ static const struct config_number_key health_numbers[] = {
     CONFIG_NUMBER("fast-interval", raw_health, fast_interval, health_spec, fast_ms, duration, 100,
 		  HOUR),
     CONFIG_NUMBER("passive", raw_health, passive, health_spec, passive, percent, 0, 100),
+    CONFIG_NUMBER("mtu", raw_health, mtu, health_spec, mtu, count, 576, HEALTH_MTU_MAX,
+		  .word = "off"),
     CONFIG_NUMBER("rise", raw_health, rise, health_spec, rise, count, 1, 1000),
     CONFIG_NUMBER("fall", raw_health, fall, health_spec, fall, count, 1, 1000),
     {.key = NULL},
@@ -700,6 +702,11 @@ static void check_to_nat(const struct config_place *at, const struct raw_health 
 
 	if (own && names_vip(own))
 		config_complain(at, "to", own->to, no_vip);
+	if (own && own->mtu && health->mtu)
+		config_complain(at, "mtu", own->mtu,
+				"has no meaning with `forward: nat`: long packets are tried only "
+				"where checks go to the VIP: expected off");
+	health->mtu = 0;
 	for (unsigned i = 0; own && i < own->checks_count; i++) {
 		config_place_item(at, "checks", i, &item);
 		if (names_vip(&own->checks[i]))

@@ -134,6 +134,7 @@ static const cyaml_schema_field_t health_keys[] = {
 	CHECK_KEYS,
 	TEXT("fast-interval", raw_health, fast_interval),
 	TEXT("passive", raw_health, passive),
+	TEXT("mtu", raw_health, mtu),
 	WORD("match", raw_health, match, match_words),
 	CYAML_FIELD_SEQUENCE("checks", OPTIONAL | CYAML_FLAG_POINTER, struct raw_health, checks, &check_schema, 1,
 			     HEALTH_CHECKS_MAX),

@@ -28,7 +28,7 @@ struct raw_limit {
 
 struct raw_health {
 	char *type, *port, *to, *path, *host, *status, *interval, *timeout, *rise, *fall;
-	char *fast_interval, *passive, *method, *body, *send, *send_hex, *expect, *expect_hex,
+	char *fast_interval, *passive, *mtu, *method, *body, *send, *send_hex, *expect, *expect_hex,
 	    *name, *record;
 	char *server_name, *ca_file, *certificate_file, *key_file;
 	uint8_t *verify; /* 0 or 1 */

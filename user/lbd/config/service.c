@@ -48,7 +48,14 @@ static const struct config_service service_defaults = {
     .udp_idle_ms = 30 * SECOND,
     .limit = {.source4 = 24, .source6 = 56},
     .health =
-	{.status_min = 200, .status_max = 399, .interval_ms = 2 * SECOND, .rise = 2, .fall = 3},
+	{
+	    .status_min = 200,
+	    .status_max = 399,
+	    .interval_ms = 2 * SECOND,
+	    .rise = 2,
+	    .fall = 3,
+	    .mtu = 1500,
+	},
     .agent = {.interval_ms = 2 * SECOND, .rise = 1, .fall = 1},
 };
 

@@ -3,6 +3,7 @@
  * nothing; then the writes, which cannot fail, in an order that is safe for packets in flight. */
 #include "internal.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/plural.h"
 #include "lbd/host/host.h"
 
 #define SYN_IDLE_MS 15000 /* a handshake with two lost SYNs takes 7 s */
@@ -288,8 +290,8 @@ static int plan_tables(struct dataplane *dp, struct plan *plan, struct error *er
 	if (rc == -ENOSPC)
 		return error_set(
 		    err, rc,
-		    "limits.services: %u: the VIP tables cannot take %zu services, expected a larger limit",
-		    dp->maps.service_slots - 1, plan->count);
+		    "limits.services: %u: the VIP tables cannot take %zu service%s, expected a larger limit",
+		    dp->maps.service_slots - 1, plan->count, plural_s(plan->count));
 	return rc ? error_set(err, rc, "out of memory") : 0;
 }
 
@@ -307,8 +309,8 @@ static int plan_make(struct dataplane *dp, const struct dp_service *services, si
 	if (count >= dp->maps.service_slots)
 		return error_set(
 		    err, -ENOSPC,
-		    "limits.services: %u: %zu services are wanted, expected a larger limit",
-		    dp->maps.service_slots - 1, count);
+		    "limits.services: %u: %zu service%s wanted, expected a larger limit",
+		    dp->maps.service_slots - 1, count, plural(count, " is", "s are"));
 	rc = plan_services(dp, wanted, count, plan, err);
 	if (rc)
 		return rc;
@@ -584,6 +586,31 @@ static void share_places(struct dataplane *dp)
 			  half / (int32_t)dp->records_count);
 }
 
+/* port 0: any. */
+static uint64_t ports_of(uint16_t port)
+{
+	return port ? LB_PORTS_BIT(port) : UINT64_MAX;
+}
+
+/* From which UDP ports something may answer what a backend sends to it: VIPs, reals, and what hosts
+ * have below 1024, this one too. */
+static void note_served(struct dataplane *dp)
+{
+	uint64_t served = LB_PORTS_BIT(0);
+
+	for (size_t i = 0; i < dp->records_count; i++) {
+		const struct record *record = dp->records[i];
+
+		if (record->want.protocol != IPPROTO_UDP)
+			continue;
+		served |= ports_of(record->want.port);
+		for (unsigned j = 0; record->want.forward == LB_FORWARD_NAT && j < record->count;
+		     j++)
+			served |= ports_of(ntohs(record->members[j].want.port));
+	}
+	dp_update(&dp->maps.settings->served, served);
+}
+
 int dataplane_commit(struct dataplane *dp, const struct dp_service *services, size_t count,
 		     struct error *err)
 {
@@ -597,6 +624,7 @@ int dataplane_commit(struct dataplane *dp, const struct dp_service *services, si
 	if (!rc) {
 		plan_apply(dp, &plan, leaving);
 		share_places(dp);
+		note_served(dp);
 		claims_translate(dp);
 	}
 	plan_done(dp, &plan, rc);

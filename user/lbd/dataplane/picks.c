@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/plural.h"
 #include "lbd/host/host.h"
 
 /* Length of a weighted list, unless there are more backends; an unweighted one has one turn per
@@ -251,8 +252,9 @@ int pick_plan_make(struct dataplane *dp, struct service_plan *plan, struct error
 	if (rc)
 		return error_set(
 		    err, rc,
-		    "%s: limits.slots: %u: no room for a list of %u turns, expected a larger limit",
-		    dp_key_text(&plan->want, key), dp->maps.arena_slots, plan->pick.count);
+		    "%s: limits.slots: %u: no room for a list of %u turn%s, expected a larger limit",
+		    dp_key_text(&plan->want, key), dp->maps.arena_slots, plan->pick.count,
+		    plural_s(plan->pick.count));
 	plan->pick.region = LB_REGION(base, plan->pick.count);
 	return 0;
 }

@@ -13,6 +13,7 @@
 
 #include "bpf/csum.h"
 #include "common/cleanup.h"
+#include "common/plural.h"
 #include "lbd/host/host.h"
 
 #define SEEDS_PER_SIZE 16   /* before a larger table is tried */
@@ -399,9 +400,9 @@ static int plan_make(struct dataplane *dp, struct real *reals, size_t count, str
 		return error_set(err, -ENOMEM, "out of memory");
 	rc = make_table(dp, reals, count, ret);
 	return rc ? error_set(err, rc,
-			      "limits.backends: %u: the table of reals cannot take %zu backends "
+			      "limits.backends: %u: the table of reals cannot take %zu backend%s "
 			      "(`forward: nat`), expected a larger limit",
-			      dp->maps.backend_slots - 1, count)
+			      dp->maps.backend_slots - 1, count, plural_s(count))
 		  : 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/plural.h"
 #include "common/ring_size.h"
 #include "lbd/host/host.h"
 #include "maglev.h"
@@ -98,9 +99,9 @@ static int take_region(struct dataplane *dp, struct service_plan *plan, struct e
 	if (rc)
 		return error_set(
 		    err, rc,
-		    "%s: limits.slots: %u: no room for %u more slots (%u are unused), expected a larger limit",
+		    "%s: limits.slots: %u: no room for %u more slot%s (unused: %u), expected a larger limit",
 		    dp_key_text(&plan->want, key), dp->maps.arena_slots, plan->ring.size,
-		    arena_unused(&dp->arena));
+		    plural_s(plan->ring.size), arena_unused(&dp->arena));
 	plan->ring.region = LB_REGION(base, plan->ring.size);
 	plan->ring.since = calloc(plan->ring.size, sizeof(*plan->ring.since));
 	return plan->ring.since ? 0 : error_set(err, -ENOMEM, "out of memory");

@@ -10,11 +10,13 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -25,15 +27,21 @@
 #define INPUT_MOST   (1024 * 1024) /* bytes that wait to be taken; then no more is read */
 #define GREET_MS     5000          /* for handshake and HELLO */
 #define BEAT_MS      300
+#define LOST_MS      10 /* and the way there and back, without an acknowledgement of what was sent */
 #define SILENT_MS    3000  /* without a byte: the peer is lost */
 #define PROGRESS_MS  10000 /* without a frame but beats, though not everything was told */
 #define UNREAD_MS    30000 /* without an echo of a new beat: a long commit keeps it from taking */
 #define TELL_MS      60000 /* to tell everything */
+#define RTO_MIN_US   50000 /* before TCP sends again, longer than acknowledgements are delayed */
 #define SHARES       4     /* calls of exchange_fill in a turn */
 #define TAKE_MS      20    /* likewise: one of services may take long */
 #define TAKE_FRAMES  16 /* in one task: a peer that always has more must not hold up other tasks */
 #define PART_MS      1000 /* for the reason of a refusal to be sent */
 #define TICK_MOST_MS 100  /* that a tick counts for: lbd may have been late, and not the peer */
+
+#ifndef TCP_RTO_MIN_US
+#define TCP_RTO_MIN_US 45 /* Linux 6.15; older kernels refuse it, and wait 200 ms */
+#endif
 
 struct session {
 	struct session_options options;
@@ -692,6 +700,20 @@ static void count_time(struct session *session, uint64_t now_ms)
 		session->unsynced = 0;
 }
 
+/* TCP takes a segment for lost when a later one is acknowledged. If none follows it waits 200 ms
+ * (TCP_RTO_MIN), in which the peer does not know the flows that were in it. So a beat follows, at
+ * each tick until all has been acknowledged, unless there is more that TCP may not send yet. */
+static bool may_be_lost(const struct session *session)
+{
+	int fd = bufferevent_getfd(session->bev), unsent = 0;
+	struct tcp_info info;
+	socklen_t length = sizeof(info);
+
+	return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) && info.tcpi_unacked &&
+	       info.tcpi_last_data_sent >= LOST_MS + info.tcpi_rtt / 1000 &&
+	       !ioctl(fd, SIOCOUTQNSD, &unsent) && !unsent;
+}
+
 static void tick_open(struct session *session, uint64_t now_ms)
 {
 	bool waits = session->more || evbuffer_get_length(bufferevent_get_output(session->bev));
@@ -702,7 +724,7 @@ static void tick_open(struct session *session, uint64_t now_ms)
 		session->behind_ms = now_ms;
 	share(session);
 	/* beats also go where there is always more to be sent: the buffer is full then */
-	if (now_ms - session->sent_beat_ms >= BEAT_MS &&
+	if ((now_ms - session->sent_beat_ms >= BEAT_MS || may_be_lost(session)) &&
 	    evbuffer_get_length(bufferevent_get_output(session->bev)) <
 		OUTPUT_MOST + 2 * FRAME_MOST)
 		send_beat(session, now_ms);
@@ -755,9 +777,10 @@ static struct bufferevent *make_bufferevent(struct session *session, int fd)
 	const struct session_node *node = node_of(session);
 	enum bufferevent_ssl_state state =
 	    session->options.connects ? BUFFEREVENT_SSL_CONNECTING : BUFFEREVENT_SSL_ACCEPTING;
-	const int on = 1;
+	const int on = 1, rto_min_us = RTO_MIN_US;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_RTO_MIN_US, &rto_min_us, sizeof(rto_min_us));
 	session->ssl = tls_connection(node->tls, &session->tls);
 	if (!session->ssl)
 		return NULL;

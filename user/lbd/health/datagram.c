@@ -24,11 +24,11 @@ struct health_probe {
 	int fd;
 	int error; /* errno of the first question; -1: it cannot be made */
 	uint16_t id;
-	uint64_t start_us; /* when the first question was sent */
-	uint8_t question[QUESTION_MAX];
-	size_t length;
+	uint64_t start_us;   /* when the first question was sent */
+	size_t length, room; /* of the question */
 	health_done_fn *done;
 	void *arg;
+	uint8_t question[];
 };
 
 void datagram_cancel(struct health_probe *probe)
@@ -55,9 +55,11 @@ static void finish(struct health_probe *probe, enum health_outcome outcome, cons
 	done(arg, outcome, outcome == HEALTH_PASSED ? NULL : why, latency_us);
 }
 
-/* An ICMP error that came back, or no route. */
+/* An ICMP error that came back, or no route. Of a packet whose length is to be tried it says
+ * nothing of how far that gets: this host, or a router, has refused it, perhaps as too big. */
 static void fail(struct health_probe *probe, int error)
 {
+	bool local = probe->spec->length || failure_is_local(error);
 	char why[FAILURE_TEXT];
 
 	if (error < 0) {
@@ -65,7 +67,7 @@ static void fail(struct health_probe *probe, int error)
 		return;
 	}
 	failure_send(why, error);
-	finish(probe, failure_is_local(error) ? HEALTH_NOT_RUN : HEALTH_FAILED, why);
+	finish(probe, local ? HEALTH_NOT_RUN : HEALTH_FAILED, why);
 }
 
 static int ask(struct health_probe *probe)
@@ -140,12 +142,13 @@ struct health_probe *datagram_start(const struct datagram_ops *ops, struct event
 				    const struct health_probe_spec *spec, health_done_fn *done,
 				    void *arg)
 {
-	struct health_probe *probe = calloc(1, sizeof(*probe));
+	size_t room = spec->length > QUESTION_MAX ? spec->length : QUESTION_MAX;
+	struct health_probe *probe = calloc(1, sizeof(*probe) + room);
 
 	if (!probe)
 		return NULL;
 	*probe = (struct health_probe){
-	    .ops = ops, .spec = spec, .fd = spec->socket, .done = done, .arg = arg};
+	    .ops = ops, .spec = spec, .fd = spec->socket, .room = room, .done = done, .arg = arg};
 	if (probe->fd < 0)
 		probe->fd = source_socket(spec);
 	if (probe->fd < 0) {
@@ -164,7 +167,7 @@ struct health_probe *datagram_start(const struct datagram_ops *ops, struct event
 	}
 	probe->start_us = clock_monotonic_us();
 	probe->error = source_connect(probe->fd, spec);
-	probe->length = ops->ask(spec, probe->id, probe->fd, probe->question, QUESTION_MAX);
+	probe->length = ops->ask(spec, probe->id, probe->fd, probe->question, probe->room);
 	if (!probe->length)
 		probe->error = -1;
 	if (!probe->error)

@@ -13,6 +13,7 @@
 #include <event2/util.h>
 
 #include "attempt.h"
+#include "echoes.h"
 #include "common/clock.h"
 #include "common/duration.h"
 #include "common/log.h"
@@ -58,6 +59,7 @@ struct health {
 	struct sources *sources;
 	struct proofs *proofs;
 	struct schedule_pace pace;
+	uint64_t echoes_us; /* see echoes_means.last_us */
 	uint64_t warned_ms, warned_late_ms;
 	uint64_t counts[HEALTH_COUNTS];
 };
@@ -564,12 +566,32 @@ static void set_proof(struct health_check *check, const struct health_way *way)
 	proof_put(former, now_ms);
 }
 
+/* Of the VIP alone: which of its services a long packet is for does not matter. Without the memory
+ * for it, none is tried. */
+static void add_echoes(struct health_check *check)
+{
+	struct health *health = check->health;
+	struct echoes_means means = {.way = &check->all.way,
+				     .remote = health->remote,
+				     .sources = health->sources,
+				     .last_us = &health->echoes_us,
+				     .most = (uint16_t)check->config.mtu};
+	uint64_t now_ms = clock_monotonic_ms();
+
+	means.proof = proof_get(health->proofs, &check->all.way.to, 0, now_ms);
+	check->all.echoes = echoes_new(&means);
+	if (!check->all.echoes)
+		proof_put(means.proof, now_ms);
+}
+
 void health_set_way(struct health_check *check, const struct health_way *way)
 {
 	bool first = lacks_way(check) && !check->waits;
 
 	check->all.way = *way;
 	set_proof(check, way);
+	if (!check->all.echoes && check->config.mtu && way->longest)
+		add_echoes(check);
 	if (first)
 		wait_for_first(check);
 }
@@ -582,6 +604,14 @@ void health_aim(const struct health_check *check, struct health_aim *ret)
 	make_printable(ret->why, false);
 }
 
+bool health_mtu(const struct health_check *check, struct health_mtu *ret)
+{
+	if (!check || !check->all.echoes)
+		return false;
+	echoes_tell(check->all.echoes, ret);
+	return true;
+}
+
 void health_remove(struct health_check *check)
 {
 	if (!check)
@@ -589,6 +619,7 @@ void health_remove(struct health_check *check)
 	event_del(&check->timer);
 	for (unsigned i = 0; i < check->members_count; i++)
 		member_done(&check->members[i]);
+	echoes_free(check->all.echoes);
 	proof_put(check->all.proof, clock_monotonic_ms());
 	LIST_REMOVE(check, link);
 	free_check(check);

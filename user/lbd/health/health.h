@@ -72,6 +72,7 @@ struct health_spec {
 	/* percent of connects that fail, as the traffic shows; 0: that is not looked at. Not of the
 	 * checks: health_spec_same does not compare it */
 	uint32_t passive;
+	uint32_t mtu; /* the longest packet of a client that is tried to the VIP; 0: none */
 	/* Several checks that are made at the same time, and have one result. Each has a type, port
 	 * (0: that of this spec), to, texts, status and timeout; of this spec count interval,
 	 * rise and fall. NULL: this spec is the only check. */
@@ -81,7 +82,8 @@ struct health_spec {
 };
 
 #define HEALTH_CHECKS_MAX 8
-#define HEALTH_WHY        320 /* bytes of a reason */
+#define HEALTH_MTU_MAX    9216 /* bytes of a packet */
+#define HEALTH_WHY        320  /* bytes of a reason */
 
 /* The checks of a spec: `checks`, or the spec itself. */
 const struct health_spec *health_spec_list(const struct health_spec *spec, unsigned *ret_count);
@@ -193,6 +195,9 @@ struct health_way {
 	uint64_t (*sent)(void *arg, uint32_t mark);
 	/* A probe has ended, and none of its packets went this way. */
 	void (*missed)(void *arg);
+	/* Bytes of the longest packet of a client that fits this way now. NULL: not known */
+	uint16_t (*longest)(void *owner);
+	void *owner;
 };
 
 /* Does the check take a way to the VIP, if it gets one? port: as in struct health_way. */
@@ -212,6 +217,16 @@ struct health_aim {
 
 /* Adds to *ret, of which why holds what it does unless one is prevented. */
 void health_aim(const struct health_check *check, struct health_aim *ret);
+
+/* What becomes of long packets to the VIP. */
+struct health_mtu {
+	const char *state;    /* "arrive", "lost" or "unknown"; a constant */
+	uint16_t length;      /* bytes; 0: there are no long ones */
+	char why[HEALTH_WHY]; /* why it is not known, or does not count; "" */
+};
+
+/* False: they are not tried. */
+bool health_mtu(const struct health_check *check, struct health_mtu *ret);
 
 /* Who a check is about, for a command that checks it. */
 struct health_names {
@@ -279,6 +294,9 @@ struct health_probe_spec {
 	struct addr named;  /* what http and tls call the server; family 0: address */
 	struct addr source; /* to bind to; family 0: the kernel chooses */
 	uint32_t mark;      /* of the socket; 0: none */
+	/* icmp: bytes of the packet, which is never cut into fragments on its way; 0: a short one
+	 */
+	uint16_t length;
 	/* In the probe process, which can neither bind nor mark one: the socket of a probe with a
 	 * source or mark, which lbd has made. start takes it over unless it fails. -1: none */
 	int socket;

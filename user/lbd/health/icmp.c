@@ -3,13 +3,14 @@
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <netinet/ip_icmp.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "datagram.h"
 
-#define PAYLOAD 16 /* bytes, the random id again and again */
+#define PAYLOAD 16 /* bytes, the random id again and again; of a long one, the first of it */
 
 struct echo { /* the same in both families */
 	uint8_t type, code;
@@ -17,15 +18,23 @@ struct echo { /* the same in both families */
 	uint16_t payload[PAYLOAD / 2];
 };
 
-static uint16_t checksum(const struct echo *echo)
+static uint16_t checksum(const uint8_t *bytes, size_t length)
 {
-	const uint8_t *bytes = (const uint8_t *)echo;
 	uint32_t sum = 0;
 
-	for (size_t i = 0; i < sizeof(*echo); i += 2)
-		sum += (uint32_t)bytes[i] << 8 | bytes[i + 1];
+	for (size_t i = 0; i < length; i++)
+		sum += i % 2 ? bytes[i] : (uint32_t)bytes[i] << 8;
 	sum = (sum & 0xffff) + (sum >> 16);
 	return htons((uint16_t) ~(sum + (sum >> 16)));
+}
+
+/* Without the IP header. */
+static size_t message_length(const struct health_probe_spec *spec)
+{
+	size_t header = spec->address.family == 4 ? sizeof(struct iphdr) : sizeof(struct ip6_hdr);
+
+	return spec->length > header + sizeof(struct echo) ? spec->length - header
+							   : sizeof(struct echo);
 }
 
 /* In IPv6 the kernel sums up. On a socket that is not raw the kernel also chooses the id, so
@@ -36,13 +45,18 @@ static size_t icmp_ask(const struct health_probe_spec *spec, uint16_t id, int fd
 	struct echo echo = {.type = spec->address.family == 4 ? ICMP_ECHO : ICMP6_ECHO_REQUEST,
 			    .id = id,
 			    .sequence = htons(1)};
+	size_t length = message_length(spec);
 
+	if (length > size)
+		return 0;
 	for (unsigned i = 0; i < PAYLOAD / 2; i++)
 		echo.payload[i] = id;
-	if (spec->address.family == 4)
-		echo.checksum = checksum(&echo);
+	memset(question, 0, length);
 	memcpy(question, &echo, sizeof(echo));
-	return sizeof(echo);
+	echo.checksum = checksum(question, length);
+	if (spec->address.family == 4)
+		memcpy(question, &echo, sizeof(echo));
+	return length;
 }
 
 static bool is_raw(int fd)

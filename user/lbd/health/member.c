@@ -246,13 +246,19 @@ static bool keep(struct member *member, const struct attempt_result *result)
 	return member->kept_why;
 }
 
+/* A probe is short: that it passes says nothing of long packets. */
 static bool tell(struct member *member, const struct attempt_result *result)
 {
+	bool tunnel = member->counts == &member->tunnel;
 	struct attempt_result of = *result;
 	char why[FAILURE_TEXT];
 
-	if (of.outcome == ATTEMPT_FAILED && member->counts == &member->tunnel && member->answers) {
+	if (tunnel && of.outcome == ATTEMPT_FAILED && member->answers) {
 		explain(member, of.why, why);
+		of.why = why;
+	} else if (tunnel && of.outcome == ATTEMPT_PASSED &&
+		   echoes_lost(member->all->echoes, why)) {
+		of.outcome = ATTEMPT_FAILED;
 		of.why = why;
 	}
 	return member->all->done(member, &of);
@@ -303,6 +309,7 @@ static bool counted_ended(struct member *member, const struct attempt_result *re
 	} else if (tunnel && result->outcome == ATTEMPT_PASSED) {
 		member->suspect = false;
 		prove(member);
+		echoes_step(member->all->echoes);
 	}
 	if (tunnel)
 		cancel_probe(&member->direct);

@@ -7,6 +7,7 @@
 #define LBD_HEALTH_MEMBER_H
 
 #include "attempt.h"
+#include "echoes.h"
 #include "proof.h"
 #include "remote.h"
 #include "source.h"
@@ -24,6 +25,7 @@ struct members {
 	struct sources *sources;
 	struct health_way way; /* mark 0: none yet */
 	struct proof *proof;   /* NULL: none goes to the VIP of its own accord */
+	struct echoes *echoes; /* NULL: long packets are not tried */
 	bool repeated;         /* the probes before these were void */
 	uint64_t start_us;     /* when these were started */
 	member_done_fn *done;

@@ -47,6 +47,7 @@ size_t message_put_start(struct request *ret, uint64_t id, const struct health_p
 	ret->status_min = config->status_min;
 	ret->status_max = config->status_max;
 	ret->port = spec->port;
+	ret->length = spec->length;
 	ret->family = spec->address.family;
 	ret->repeated = repeated;
 	ret->verify = config->verify;
@@ -85,6 +86,8 @@ static const char *check_start(const struct request *request, size_t length, uns
 		return "no address that it is called";
 	if (!memchr(request->kind, 0, sizeof(request->kind)) || !request->kind[0])
 		return "no kind";
+	if (request->length > HEALTH_MTU_MAX)
+		return "too long a packet";
 	if (request->verify > 1)
 		return "neither verified nor not";
 	if (request->with_socket > 1)
@@ -141,6 +144,7 @@ int message_get_start(const struct request *request, struct health_spec *config,
 	*ret = (struct health_probe_spec){.address.family = request->family,
 					  .named.family = request->named_family,
 					  .port = request->port,
+					  .length = request->length,
 					  .socket = -1,
 					  .config = config};
 	memcpy(ret->address.bytes, request->address, sizeof(ret->address.bytes));

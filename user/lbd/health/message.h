@@ -27,6 +27,7 @@ struct request {
 	uint64_t id; /* of a probe: its place in a table in the lower half, see remote.c */
 	uint32_t status_min, status_max;
 	uint16_t port;
+	uint16_t length;                     /* health_probe_spec.length */
 	uint16_t lengths[HEALTH_TEXT_COUNT]; /* 0: none */
 	uint8_t family, repeated, verify;
 	uint8_t with_socket; /* one descriptor comes with the packet: health_probe_spec.socket */

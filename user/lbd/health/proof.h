@@ -21,6 +21,11 @@ struct proof {
 	unsigned trials;   /* before it is proven */
 	unsigned failed;   /* of them, of backends that answer directly */
 	uint64_t tried_ms; /* CLOCK_MONOTONIC; of the last one */
+	/* With port 0, of the VIP alone: the longest packet that a backend has answered, bytes,
+	 * when (CLOCK_MONOTONIC), and whether the log has said that longer ones are lost. */
+	uint16_t longest;
+	uint64_t longest_ms;
+	bool told;
 	struct proof *next;
 };
 

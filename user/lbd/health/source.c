@@ -252,6 +252,20 @@ static int open_socket(const struct health_kind *kind, unsigned char family)
 	return fd;
 }
 
+/* DF, and no fragments made here, whatever this host believes of the way: what is tried is that
+ * very packet. */
+static int send_whole(int fd, unsigned char family)
+{
+	static const int probe4 = IP_PMTUDISC_PROBE, probe6 = IPV6_PMTUDISC_PROBE, one = 1;
+
+	if (family == 4)
+		return setsockopt(fd, SOL_IP, IP_MTU_DISCOVER, &probe4, sizeof(probe4));
+	return setsockopt(fd, SOL_IPV6, IPV6_MTU_DISCOVER, &probe6, sizeof(probe6)) ||
+		       setsockopt(fd, SOL_IPV6, IPV6_DONTFRAG, &one, sizeof(one))
+		   ? -1
+		   : 0;
+}
+
 int source_socket(const struct health_probe_spec *spec)
 {
 	static const struct linger reset = {.l_onoff = 1};
@@ -261,7 +275,8 @@ int source_socket(const struct health_probe_spec *spec)
 	if (fd < 0)
 		return -1;
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	if (!source_set(fd, &spec->source, spec->mark))
+	if ((!spec->length || !send_whole(fd, spec->address.family)) &&
+	    !source_set(fd, &spec->source, spec->mark))
 		return fd;
 	error = errno;
 	close(fd);

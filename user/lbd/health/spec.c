@@ -152,7 +152,7 @@ bool health_spec_same(const struct health_spec *a, const struct health_spec *b)
 	       a->status_min == b->status_min && a->status_max == b->status_max &&
 	       a->interval_ms == b->interval_ms && a->timeout_ms == b->timeout_ms &&
 	       a->fast_ms == b->fast_ms && a->verify == b->verify && a->rise == b->rise &&
-	       a->fall == b->fall && same_checks(a, b);
+	       a->fall == b->fall && a->mtu == b->mtu && same_checks(a, b);
 }
 
 const struct health_spec *health_spec_list(const struct health_spec *spec, unsigned *ret_count)

@@ -136,10 +136,11 @@ static void log_event(const struct rtnl_prefix *prefix, unsigned marked)
 	if (!marked)
 		return;
 	if (prefix)
-		log_debug("route %s/%u changed: %u next hops are read again",
+		log_debug("route %s/%u changed: next hops that are read again: %u",
 			  addr_format(&prefix->address, address), prefix->length, marked);
 	else
-		log_debug("links, addresses or rules changed: %u next hops are read again", marked);
+		log_debug("links, addresses or rules changed: next hops that are read again: %u",
+			  marked);
 }
 
 /* prefix NULL: all. */

@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/plural.h"
 #include "common/printable.h"
 #include "common/text.h"
 #include "lbd/events/events.h"
@@ -402,9 +403,9 @@ static void on_report(void *arg, struct source_list *list, const char *why)
 	}
 	if (source->bad) {
 		snprintf(text, sizeof(text),
-			 "it names %u backends: expected %u (min) or more%s%.160s", list->count,
-			 source->from.min, list->ignored ? "; ignored: " : "",
-			 list->ignored ? list->why : "");
+			 "it names %u backend%s: expected %u (min) or more%s%.160s", list->count,
+			 plural_s(list->count), source->from.min,
+			 list->ignored ? "; ignored: " : "", list->ignored ? list->why : "");
 		source_list_done(list);
 		fail(source, text);
 		return;

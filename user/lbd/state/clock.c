@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/plural.h"
 
 #define TICK_US              1000000
 #define PATHS_US             200000
@@ -102,11 +103,13 @@ static bool drain_forced(struct backend *backend, uint64_t now_ms)
 				&stats);
 	backend->given_up = stats.active > 0 ? (uint64_t)stats.active : 0;
 	if (report_names(backend->service->state))
-		report_backend(backend, EVENT_backend_forced, LOG_WARNING, "",
-			       ": drain forced at its deadline: %" PRIu64
-			       " active flows and %u slots of older flows given up; their packets "
-			       "go to other backends",
-			       backend->given_up, stats.kept_slots);
+		report_backend(
+		    backend, EVENT_backend_forced, LOG_WARNING, "",
+		    ": drain forced at its deadline: %" PRIu64
+		    " active flow%s and %u slot%s of older flows given up; their packets "
+		    "go to other backends",
+		    backend->given_up, plural_s(backend->given_up), stats.kept_slots,
+		    plural_s(stats.kept_slots));
 	backend->forced = backend->drained = true;
 	return true;
 }

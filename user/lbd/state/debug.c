@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/duration.h"
 #include "common/log.h"
+#include "common/plural.h"
 
 /* ---- decisions ---- */
 
@@ -63,10 +64,10 @@ static void debug_opened(const struct service *service, const char *label)
 	for (unsigned i = 0; i < service->backends_count; i++)
 		waiting += service->backends[i]->condition == BACKEND_CHECKING;
 	if (waiting)
-		log_debug("%s: opened at its deadline: %u of %u backends have no result yet", label,
-			  waiting, service->backends_count);
+		log_debug("%s: opened at its deadline: without a result: %u of %u backend%s", label,
+			  waiting, service->backends_count, plural_s(service->backends_count));
 	else
-		log_debug("%s: opened: all %u backends have results", label,
+		log_debug("%s: opened: all backends have results: %u", label,
 			  service->backends_count);
 }
 
@@ -78,9 +79,9 @@ void debug_status(const struct service *service, enum service_status before)
 	if (service->opened && !service->open_logged)
 		debug_opened(service, label);
 	if (service->status != before)
-		log_debug("%s: %s -> %s: %u of %u backends up", label, service_status_name(before),
+		log_debug("%s: %s -> %s: %u of %u backend%s up", label, service_status_name(before),
 			  service_status_name(service->status), service->up,
-			  service->backends_count);
+			  service->backends_count, plural_s(service->backends_count));
 }
 
 /* ---- commits ---- */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/plural.h"
 #include "common/text.h"
 
 struct member {
@@ -285,8 +286,8 @@ static void name_added(const struct config_service *service, struct sentences *r
 	struct service shown = {.config = (struct config_service *)service};
 	char label[SERVICE_LABEL];
 
-	sentences_add(ret, "service %s: added, %u backends", service_label(&shown, label),
-		      service->backends_count);
+	sentences_add(ret, "service %s: added, %u backend%s", service_label(&shown, label),
+		      service->backends_count, plural_s(service->backends_count));
 }
 
 static int compare_service(const struct side *old, const struct config_service *was,

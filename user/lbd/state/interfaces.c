@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/plural.h"
 
 /* ---- what is to be attached ---- */
 
@@ -152,7 +153,7 @@ static int check_leak(const struct state *state, const struct attachment *there,
 			       "%s: replies of %u service%s with forward: nat come in here (%s): "
 			       "they would leave with their backends' own addresses, and all "
 			       "their connections end: expected --force",
-			       there->name, count, count == 1 ? "" : "s", services);
+			       there->name, count, plural_s(count), services);
 }
 
 int state_detach(struct state *state, const char *name, bool force, struct error *err)
@@ -324,5 +325,6 @@ void state_follow_links(struct state *state)
 	if (!state->options.attach)
 		return;
 	attach_on_change(state->options.attach, on_attach_changed, state);
+	attach_catch_up(state->options.attach);
 	on_attach_changed(state);
 }

@@ -189,6 +189,8 @@ bool service_look_for_failing(struct service *service, uint64_t now_ms);
 /* Bytes of the longest packet, with what lbd puts in front, that fits the path to a backend whose
  * next hop is known. reported: dp_path.mtu; 0: nothing is. Pure. */
 uint16_t path_mtu(const struct backend *backend, uint16_t reported);
+/* Of a client, bytes: the longest that is forwarded to the backend now. */
+uint16_t backend_longest(const struct backend *backend);
 /* For a next hop that is about to become the backend's. */
 void warn_of_narrow_link(const struct backend *backend, const struct next_hop *hop);
 /* Takes over what routers have reported since the last call, unless that was often of late. */

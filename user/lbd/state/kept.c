@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/plural.h"
 
 #define NAMED 20 /* dropped changes that get a log line of their own */
 
@@ -135,8 +136,8 @@ static void drop_what_does_not_apply(struct state *state)
 	if (filter.dropped > NAMED)
 		events_log(EVENT_override_dropped, LOG_WARNING,
 			   &(struct event_about){.count = filter.dropped - NAMED},
-			   "%s: %u more run-time changes dropped", state->overrides_path,
-			   filter.dropped - NAMED);
+			   "%s: %u more run-time change%s dropped", state->overrides_path,
+			   filter.dropped - NAMED, plural_s(filter.dropped - NAMED));
 	state->overrides_stale |= filter.dropped;
 }
 
@@ -224,6 +225,8 @@ static void take_over_former(struct state *state)
 
 void kept_read(struct state *state)
 {
+	unsigned count;
+
 	if (!state->overrides_path)
 		return;
 	take_over_former(state);
@@ -232,9 +235,10 @@ void kept_read(struct state *state)
 	apply_services(state);
 	drop_what_does_not_apply(state);
 	leases_resume(state);
-	if (state_overrides_count(state))
-		log_info("%s: %u run-time changes are still in force", state->overrides_path,
-			 state_overrides_count(state));
+	count = state_overrides_count(state);
+	if (count)
+		log_info("%s: %u run-time change%s still in force", state->overrides_path, count,
+			 plural(count, " is", "s are"));
 }
 
 void kept_read_held(struct state *state)
@@ -276,12 +280,13 @@ bool kept_shed(struct state *state)
 		events_log(
 		    EVENT_override_dropped, LOG_ERR,
 		    &(struct event_about){.count = before - state->overrides.count + services},
-		    "%s: %u backends and %u services that were added at run time are dropped",
-		    state->overrides_path, before - state->overrides.count, services);
+		    "%s: %u backend%s and %u service%s that were added at run time are dropped",
+		    state->overrides_path, before - state->overrides.count,
+		    plural_s(before - state->overrides.count), services, plural_s(services));
 	} else if (before) {
 		/* services that were removed stay so: the config in force lacks them */
 		events_log(EVENT_override_dropped, LOG_ERR, &(struct event_about){.count = before},
-			   "%s: all %u run-time changes are dropped", state->overrides_path,
+			   "%s: all run-time changes are dropped: %u", state->overrides_path,
 			   before);
 		overrides_filter(&state->overrides, keep_none, NULL);
 	}

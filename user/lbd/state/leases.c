@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/duration.h"
 #include "common/log.h"
+#include "common/plural.h"
 
 #define SAVE_EVERY_MS 5000
 #define LATE_MS       3000 /* from one tick to the next: lbd was stopped in between */
@@ -83,9 +84,10 @@ void leases_resume(struct state *state)
 	}
 	state->leases_ms = now;
 	if (again)
-		log_warning("%s: %u leases of backends ended while lbd did not run: they begin "
-			    "again, each with its whole ttl",
-			    state->overrides_path, again);
+		log_warning("%s: %u lease%s of backends ended while lbd did not run: %s "
+			    "again, with the whole ttl",
+			    state->overrides_path, again, plural_s(again),
+			    plural(again, "it begins", "they begin"));
 }
 
 static void save(struct state *state)

@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/duration.h"
 #include "common/log.h"
+#include "common/plural.h"
 
 static void swap_lists(struct config *config, struct config_lists *lists)
 {
@@ -75,8 +76,8 @@ int state_reload_lists(struct state *state, struct lists_report *ret, struct err
 	report_world(state);
 	state_tell(state);
 	events_log(EVENT_lists_reloaded, LOG_INFO, NULL,
-		   "lists reloaded: %u services have lists, %u changed", report.services,
-		   report.changed);
+		   "lists reloaded: %u service%s lists, %u changed", report.services,
+		   plural(report.services, " has", "s have"), report.changed);
 	log_debug("lists: %llu prefixes in %s", (unsigned long long)report.prefixes,
 		  duration_measured(clock_monotonic_us() - start, time));
 	*ret = report;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/plural.h"
 #include "internal.h"
 
 #define NAMED 3 /* services in a sentence */
@@ -111,9 +112,9 @@ static void on_local(void *arg, const struct addr *addresses, size_t count)
 
 	state->local_error = rc;
 	if (rc)
-		log_error("forward: nat: %zu addresses of this host: %s: replies of backends to "
+		log_error("forward: nat: %zu address%s of this host: %s: replies of backends to "
 			  "some of them, such as those to health checks, are lost",
-			  count, strerror(-rc));
+			  count, plural(count, "", "es"), strerror(-rc));
 }
 
 static void on_ways(void *arg, const struct neigh_way *ways, size_t count)
@@ -141,8 +142,8 @@ int nat_prepare(struct state *state, const struct config *config, struct error *
 
 	dataplane_set_embed(state->options.dataplane, &prefix);
 	if (rc)
-		return error_set(err, rc, "nat: direct: %u prefixes: %s", config->nat.direct_count,
-				 strerror(-rc));
+		return error_set(err, rc, "nat: direct: %u prefix%s: %s", config->nat.direct_count,
+				 plural(config->nat.direct_count, "", "es"), strerror(-rc));
 	if (state->follows_nat || !nat_is_asked_for(config, 0))
 		return 0;
 	rc = follow(state);

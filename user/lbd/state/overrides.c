@@ -22,6 +22,7 @@
 #include "common/cleanup.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/plural.h"
 #include "common/printable.h"
 #include "common/text.h"
 #include "lbd/config/config.h"
@@ -427,17 +428,18 @@ static void look_for_unknown(json_t *object, const char *const *known, struct un
 /* The next change writes the file without them: it stays under another name, too. */
 static void say_unknown(const char *path, const struct unknown_keys *unknown)
 {
+	const char *them = plural(unknown->count, "it", "them");
 	char newer[PATH_MAX];
 	bool kept;
 
 	snprintf(newer, sizeof(newer), "%s.newer", path);
 	unlink(newer);
 	kept = !link(path, newer);
-	log_warning("%s: %u keys that this lbd does not know, such as \"%s\", as a newer one "
-		    "writes them: they have no effect, and the next run-time change loses "
-		    "them%s%s",
-		    path, unknown->count, unknown->first, kept ? "; the file is kept as " : "",
-		    kept ? newer : "");
+	log_warning("%s: %u key%s that this lbd does not know, such as \"%s\", as a newer one "
+		    "writes %s: %s no effect, and the next run-time change loses %s%s%s",
+		    path, unknown->count, plural_s(unknown->count), unknown->first, them,
+		    plural(unknown->count, "it has", "they have"), them,
+		    kept ? "; the file is kept as " : "", kept ? newer : "");
 }
 
 /* ---- the file: reading ---- */

@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #include "common/log.h"
+#include "common/plural.h"
 
 /* What a client's packet may always have: RFC 8200, section 5; RFC 791, section 3.1. */
 #define LEAST_MTU_V6 1280
@@ -71,6 +72,11 @@ static unsigned inner_mtu(const struct backend *backend, unsigned mtu)
 	return mtu > outer ? mtu - outer : 0;
 }
 
+uint16_t backend_longest(const struct backend *backend)
+{
+	return (uint16_t)inner_mtu(backend, backend_mtu(backend));
+}
+
 static bool is_narrow(const struct backend *backend, unsigned mtu)
 {
 	return backend->service->config->vip.family == 6 && inner_mtu(backend, mtu) < LEAST_MTU_V6;
@@ -127,8 +133,8 @@ static void begin_minute(struct path_reports *reports, uint64_t now_ms)
 	if (reports->minute_ms && now_ms - reports->minute_ms < MINUTE_MS)
 		return;
 	if (reports->lines > REPORT_LINES)
-		log_info("paths: %u more lines about MTUs were not logged in the last minute",
-			 reports->lines - REPORT_LINES);
+		log_info("paths: %u more line%s about MTUs not logged in the last minute",
+			 reports->lines - REPORT_LINES, plural_s(reports->lines - REPORT_LINES));
 	reports->minute_ms = now_ms;
 	reports->lines = 0;
 }

@@ -304,7 +304,7 @@ static void switch_together(struct group *group)
 	state_collect(state, NULL);
 	if (rc)
 		mark_gone_at_once(group, false);
-	log_debug("%u registrations as one change: %s", group->count, rc ? err.text : "ok");
+	log_debug("registrations as one change: %u: %s", group->count, rc ? err.text : "ok");
 	for (unsigned i = 0; !rc && i < group->count; i++) {
 		report_member(state, &group->list[i], &shared);
 		task_pause();

@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/duration.h"
 #include "common/log.h"
+#include "common/plural.h"
 #include "internal.h"
 
 #define SECOND_MS 1000
@@ -169,8 +170,9 @@ static void name_service(const struct service *service)
 	switch (service->status) {
 	case SERVICE_UP:
 	case SERVICE_DEGRADED:
-		report_service(service, EVENT_service_up, LOG_INFO, "%u of %u backends up",
-			       service->up, service->backends_count);
+		report_service(service, EVENT_service_up, LOG_INFO, "%u of %u backend%s up",
+			       service->up, service->backends_count,
+			       plural_s(service->backends_count));
 		break;
 	case SERVICE_PANIC:
 		report_service(service, EVENT_service_panic, LOG_WARNING,
@@ -184,9 +186,9 @@ static void name_service(const struct service *service)
 	case SERVICE_BLIND:
 		report_service(
 		    service, EVENT_service_blind, LOG_WARNING,
-		    "blind: none of %u backends has answered within %s; the ring is frozen "
+		    "blind: none of %u backend%s has answered within %s; the ring is frozen "
 		    "until all have new check results",
-		    count_frozen(service),
+		    count_frozen(service), plural_s(count_frozen(service)),
 		    duration_exact(health->interval_ms + health->timeout_ms, time));
 		break;
 	case SERVICE_DOWN:
@@ -290,7 +292,8 @@ void report_others(struct state *state)
 	report_backends(report);
 	report_services(report);
 	if (report->others)
-		log_info("%u more lines like those above are left out", report->others);
+		log_info("%u more line%s like those above left out", report->others,
+			 plural_s(report->others));
 	memset(report->backends, 0, sizeof(report->backends));
 	memset(report->services, 0, sizeof(report->services));
 	report->others = 0;

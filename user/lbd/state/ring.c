@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Warns of rings whose size differs from those of other balancers: with another size a ring sends
  * most flows to other backends, which breaks connections that come from one balancer to another. */
+#include "common/plural.h"
 #include "internal.h"
 
 #define NAMED 5 /* services that get a sentence of their own */
@@ -36,14 +37,14 @@ void ring_warn_of_change(const struct state *state, const struct service *servic
 	slots = slots_of(config, here);
 	file = slots_of(config, equal);
 	if (here && slots != file)
-		state_warn(state,
-			   "service %s: its ring has %u slots with %u backends, and %u with the %u "
-			   "of the file%s: balancers that share its traffic send flows to other "
-			   "backends until they have the same change. Next: make it on each of "
-			   "them, or give `slots: %u` in the file of each",
-			   config->name, slots, here, file, equal,
-			   equal > config->backends_count ? ", registrations and sources" : "",
-			   slots);
+		state_warn(
+		    state,
+		    "service %s: its ring has %u slots with %u backend%s, and %u with the %u "
+		    "of the file%s: balancers that share its traffic send flows to other "
+		    "backends until they have the same change. Next: make it on each of "
+		    "them, or give `slots: %u` in the file of each",
+		    config->name, slots, here, plural_s(here), file, equal,
+		    equal > config->backends_count ? ", registrations and sources" : "", slots);
 }
 
 void ring_warn_of_saving(const struct state *state, const struct config *file,
@@ -73,6 +74,7 @@ void ring_warn_of_saving(const struct state *state, const struct config *file,
 	}
 	config_index_done(&index);
 	if (count > NAMED)
-		state_warn(state, "the rings of %u more services change their size likewise",
-			   count - NAMED);
+		state_warn(state, "the ring%s of %u more service%s likewise",
+			   plural_s(count - NAMED), count - NAMED,
+			   plural(count - NAMED, " changes its size", "s change their size"));
 }

@@ -10,6 +10,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/plural.h"
 #include "lbd/events/events.h"
 
 /* ---- what of them holds under another config ---- */
@@ -347,9 +348,9 @@ int state_service_remove(struct state *state, const char *name, bool force, stru
 	in_use = backends_in_use(service);
 	if (!force && in_use)
 		return error_set(err, -EBUSY,
-				 "%s: %u of its backends take traffic, whose connections end with "
+				 "%s: %u of its backends %s traffic, whose connections end with "
 				 "it: expected --force, or that they are drained before",
-				 label, in_use);
+				 label, in_use, plural(in_use, "takes", "take"));
 	rc = change_begin(state, &change, err);
 	if (rc)
 		return rc;

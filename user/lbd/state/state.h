@@ -485,6 +485,8 @@ void state_on_change(struct state *state, void (*changed)(void *arg), void *arg)
 /* The MTU of the path to the backend, which has a next hop: bytes of a packet with what lbd puts in
  * front. That of the next hop, or less if a router has reported less. */
 uint16_t backend_mtu(const struct backend *backend);
+/* What becomes of long packets to the VIP by way of it; false: that is not tried. */
+bool backend_long_packets(const struct backend *backend, struct health_mtu *ret);
 
 /* What is to be looked at, though it is no fault of the backend's state: of one with `forward:
  * nat`, that no replies come back. "": nothing. Returns text. */

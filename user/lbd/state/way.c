@@ -33,6 +33,12 @@ static void missed(void *arg)
 	detour_missed(detours_of(arg));
 }
 
+/* By way of the backend that is in force. */
+static uint16_t longest(void *owner)
+{
+	return backend_longest(*(struct backend **)owner);
+}
+
 /* In place of the functions above, when there is no way. */
 static int refuse(void *arg, const struct addr *to, char *why, size_t size)
 {
@@ -114,6 +120,11 @@ void backend_aim(const struct backend *backend, struct health_aim *ret)
 		snprintf(ret->why, sizeof(ret->why), "its next hop is not known");
 }
 
+bool backend_long_packets(const struct backend *backend, struct health_mtu *ret)
+{
+	return health_mtu(backend->check, ret);
+}
+
 void backend_set_way(struct backend *backend)
 {
 	struct state *state = backend->service->state;
@@ -124,7 +135,9 @@ void backend_set_way(struct backend *backend)
 				 .arg = state,
 				 .prepare = prepare,
 				 .sent = sent,
-				 .missed = missed};
+				 .missed = missed,
+				 .longest = longest,
+				 .owner = backend->handle};
 	struct detour_spec spec;
 
 	if (!needs_way(backend))

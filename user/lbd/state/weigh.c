@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/duration.h"
+#include "common/plural.h"
 
 #define RAMP_FLOOR_PERCENT   5
 #define LATENCY_HALF_LIFE_MS 5000
@@ -769,8 +770,9 @@ static void describe_damping(const struct backend *backend, uint64_t now_ms, cha
 
 	if (now_ms < passive_until_ms(backend)) {
 		snprintf(why, size,
-			 "%u of %u connects failed, as the traffic shows: no new flow for a while",
-			 backend->passive.failed, backend->passive.connects);
+			 "%u of %u connect%s failed, as the traffic shows: no new flow for a while",
+			 backend->passive.failed, backend->passive.connects,
+			 plural_s(backend->passive.connects));
 		return;
 	}
 	if (backend->damping.losses > 1)

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* user/lbd/attach/takeover.c: interfaces of an earlier lbd. Its links are files, and the kernel's
+ * answers about them are made up; devices take their time: each call lasts until the event loop has
+ * handled what came meanwhile. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+
+#include <bpf/bpf.h>
+#include <cmocka.h>
+#include <event2/event.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <net/if.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "lbd/attach/internal.h"
+#include "lbd/host/host.h"
+#include "support/test_file.h"
+#include "support/test_log.h"
+#include "support/test_netns.h"
+
+#define PATIENCE_S 5 /* of a device; a loop that does not run is noticed after it */
+#define FORMER     7 /* id of the earlier lbd's program */
+
+static struct attach attach;
+static char links[] = "/tmp/lbd-test-takeover-XXXXXX";
+static struct event_base *base;
+static struct tasks *tasks;
+static struct event *knocked;
+static int knock[2], program;
+static sem_t answered;
+static struct {
+	unsigned calls, stalls;     /* of devices; those in which the loop did not run */
+	unsigned replaced;          /* links */
+	const char *while_replaced; /* a command that runs meanwhile; NULL: none */
+} devices;
+
+/* ---- devices ---- */
+
+static void on_knock(evutil_socket_t fd, short what, void *arg)
+{
+	char byte;
+
+	if (read(fd, &byte, 1) == 1)
+		sem_post(&answered);
+}
+
+static void take_time(void)
+{
+	struct timespec until;
+
+	devices.calls++;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += PATIENCE_S;
+	if (write(knock[1], "", 1) != 1 || sem_timedwait(&answered, &until))
+		devices.stalls++;
+}
+
+int __wrap_pins_link_inspect(const char *path, uint32_t *ret_ifindex, uint32_t *ret_program_id);
+int __wrap_pins_link_inspect(const char *path, uint32_t *ret_ifindex, uint32_t *ret_program_id)
+{
+	take_time();
+	*ret_ifindex = if_nametoindex("a0");
+	*ret_program_id = FORMER;
+	return 0;
+}
+
+int __wrap_attach_look(struct dataplane *dp, uint32_t ifindex, struct occupant *ret);
+int __wrap_attach_look(struct dataplane *dp, uint32_t ifindex, struct occupant *ret)
+{
+	take_time();
+	*ret = (struct occupant){.id = ifindex == if_nametoindex("a0") ? FORMER : 0};
+	return 0;
+}
+
+int __wrap_link_replace(const char *path, int program_fd);
+int __wrap_link_replace(const char *path, int program_fd)
+{
+	devices.replaced++;
+	if (devices.while_replaced && system(devices.while_replaced) != 0)
+		return -EIO;
+	take_time();
+	return 0;
+}
+
+int __wrap_dataplane_program_fd(const struct dataplane *dp);
+int __wrap_dataplane_program_fd(const struct dataplane *dp)
+{
+	return program;
+}
+
+int __wrap_dataplane_add_egress(struct dataplane *dp, uint32_t ifindex);
+int __wrap_dataplane_add_egress(struct dataplane *dp, uint32_t ifindex)
+{
+	return 0;
+}
+
+/* ---- a takeover ---- */
+
+static int load_a_program(void)
+{
+	const struct bpf_insn pass[] = {
+	    {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = XDP_PASS},
+	    {.code = BPF_JMP | BPF_EXIT}};
+
+	return bpf_prog_load(BPF_PROG_TYPE_XDP, "pass", "GPL", pass, 2, NULL);
+}
+
+static int begin(void **state)
+{
+	attach = (struct attach){.links = links};
+	memset(&devices, 0, sizeof(devices));
+	if (!netns_entered())
+		return 0;
+	attach.offloads = offloads_new("/nonexistent/offloads.json");
+	here("ip link add a0 type veth peer name a1");
+	base = loop_new();
+	program = load_a_program();
+	strcpy(links + strlen(links) - 6, "XXXXXX");
+	if (!base || program < 0 || tasks_new(base, &tasks) || sem_init(&answered, 0, 0) ||
+	    pipe2(knock, O_CLOEXEC))
+		return -1;
+	knocked = event_new(base, knock[0], EV_READ | EV_PERSIST, on_knock, NULL);
+	return !knocked || event_add(knocked, NULL) || !mkdtemp(links);
+}
+
+static int end(void **state)
+{
+	if (!netns_entered())
+		return 0;
+	tasks_finish(tasks);
+	tasks_free(tasks);
+	event_free(knocked);
+	event_base_free(base);
+	close(knock[0]);
+	close(knock[1]);
+	close(program);
+	sem_destroy(&answered);
+	offloads_free(attach.offloads);
+	netdev_close(attach.netdev);
+	netdev_close(attach.asking);
+	losses_free(attach.losses);
+	checksums_free(attach.checksums);
+	for (unsigned i = 0; i < attach.count; i++)
+		sentences_free(attach.list[i].hints);
+	free(attach.list);
+	free(attach.egresses);
+	here("ip link del a1; rm -r %s", links);
+	return 0;
+}
+
+static void run_takeover(void *arg)
+{
+	attach_take_over(&attach, "/nonexistent/former.json");
+	event_base_loopbreak(base);
+}
+
+/* pin: the name of the link that the earlier lbd left. */
+static void take_over(const char *pin)
+{
+	struct test_log log;
+	char path[sizeof(links) + 32];
+
+	snprintf(path, sizeof(path), "%s/%s", links, pin);
+	test_file_put(path, "");
+	test_log_begin(&log);
+	assert_int_equal(tasks_add(tasks, run_takeover, NULL), 0);
+	event_base_dispatch(base);
+	test_log_end(&log);
+	assert_int_equal(devices.replaced, 1);
+	assert_int_equal(attach.count, 1);
+}
+
+static void the_loop_runs_while_devices_are_asked_and_get_the_program(void **state)
+{
+	needs_root();
+	take_over("a0");
+	assert_in_range(devices.calls, 4, UINT32_MAX); /* the link, its replacement, two devices */
+	assert_int_equal(devices.stalls, 0);
+	assert_string_equal(attach.list[0].name, "a0");
+}
+
+static void a_link_whose_interface_was_renamed_before_is_taken_over_once(void **state)
+{
+	char path[sizeof(links) + 32];
+
+	needs_root();
+	take_over("former");
+	assert_string_equal(attach.list[0].name, "a0");
+	snprintf(path, sizeof(path), "%s/a0", links);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
+static void an_interface_that_is_renamed_meanwhile_is_found_by_its_new_name(void **state)
+{
+	char path[sizeof(links) + 32];
+	struct test_log log;
+
+	needs_root();
+	devices.while_replaced = "ip link set a0 name c0";
+	take_over("a0");
+	test_log_begin(&log);
+	attach_catch_up(&attach);
+	assert_non_null(strstr(test_log_end(&log), "a0: renamed to c0"));
+	assert_int_equal(attach.count, 1);
+	assert_string_equal(attach.list[0].name, "c0");
+	snprintf(path, sizeof(path), "%s/c0", links);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
+static void an_interface_that_goes_after_the_takeover_is_forgotten(void **state)
+{
+	struct test_log log;
+
+	needs_root();
+	take_over("a0");
+	here("ip link del a0; ip link add a1 type veth peer name b1");
+	test_log_begin(&log);
+	attach_catch_up(&attach);
+	assert_non_null(strstr(test_log_end(&log), "a0: interface is gone"));
+	assert_int_equal(attach.count, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	    TEST(the_loop_runs_while_devices_are_asked_and_get_the_program),
+	    TEST(a_link_whose_interface_was_renamed_before_is_taken_over_once),
+	    TEST(an_interface_that_is_renamed_meanwhile_is_found_by_its_new_name),
+	    TEST(an_interface_that_goes_after_the_takeover_is_forgotten),
+	};
+
+	return cmocka_run_group_tests(tests, netns_enter, NULL);
+}
