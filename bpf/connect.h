@@ -2,10 +2,10 @@
 /* How long connects take, seen from the half of the traffic that passes here: from the SYN to the
  * client's next packet it is the client's round trip, with the backend's answer in it. Of `forward:
  * nat` the answer itself passes here: the time to it is the backend's alone. And how long the
- * backend's first byte takes, until the client acknowledges it. Of a sample
- * of the flows, so that no packet of the others pays for it: of slots whose front lbd has given the
- * transition flag, though they are stable, and of services that track always by bits of the hash.
- * Lossy, and never needed for the way of a packet. Layouts: lb_abi.h. */
+ * backend's first byte takes, until the client acknowledges it. Of a sample of the flows, so that
+ * no packet of the others pays for it: of slots whose front lbd has given the transition flag,
+ * though they are stable, and of services that track always by bits of the hash. Lossy, and never
+ * needed for the way of a packet. Layouts: lb_abi.h. */
 #ifndef LB_CONNECT_H
 #define LB_CONNECT_H
 

@@ -127,7 +127,7 @@ services() {
 	echo "services:"
 	config_service web4 $VIP4 tcp 80 4 2 ""
 	config_service late4 $VIP4 tcp 8090 4 2 ""
-	HEALTH="{ type: http, path: /healthz, passive: 20%, $CHECK_TIMES }" \
+	HEALTH="{ type: http, path: /healthz, to: backend, passive: 20%, $CHECK_TIMES }" \
 		config_service web6 "$VIP6" tcp 80 6 2 ""
 }
 
