@@ -170,7 +170,10 @@
  *                    null: none has),
  *                    "last_failure": null or { "why", "ago_s" },
  *                    "to": null (it is not checked) or "vip"|"backend"|"both",
- *                    "to_why": with `to: auto`, why one goes to the backend, or "" },
+ *                    "to_why": with `to: auto`, why one goes to the backend, or "",
+ *                    "long_packets": null (they are not tried) or
+ *                       { "length": bytes, "state": "arrive"|"lost"|"unknown",
+ *                         "why": why it is not known, or does not count, or "" } },
  *        "damped_s": null or, while it is damped, until it takes new flows,
  *        "response_us": what least-response-time goes by, null: another algorithm, or not known,
  *        "connects": null (they are not timed) or CONNECTS,

@@ -15,7 +15,7 @@
 #include "remote.h"
 #include "source.h"
 
-#define SHORT      84  /* bytes of a packet: as ping sends them */
+#define SHORT      84U /* bytes of a packet: as ping sends them */
 #define LEAST      256 /* a way on which long ones are no longer than this has no hole */
 #define TIMEOUT_MS 1500
 #define PROOF_MS   300000 /* then a shorter one is the longest that has been answered */
