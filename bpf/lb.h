@@ -167,12 +167,13 @@ static __always_inline int serve(struct packet *p)
 static __always_inline int lb_packet(struct xdp_md *ctx)
 {
 	struct packet p = {};
-	int reason = straight(ctx);
+	struct xdp_md *again = ctx;
+	int reason = straight(ctx, &again);
 
 	if (likely(!continues(reason)))
 		return reason;
-	OPAQUE(ctx); /* the long path begins anew: nothing is kept for it */
-	p.ctx = ctx;
+	OPAQUE(again); /* the long path begins anew: nothing is kept for it */
+	p.ctx = again;
 	reason = parse_link(&p);
 	if (!continues(reason))
 		return end(reason, &p);

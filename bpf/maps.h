@@ -92,6 +92,12 @@ static __always_inline const struct lb_hop *hop_at(__u32 index)
 	return &hops[0].hop[index & (LB_LIST_PLACES * LB_HOPS - 1)];
 }
 
+/* The first entry of a part of the list: LB_LIST. */
+static __always_inline const struct lb_hop *hop_first(__u32 part)
+{
+	return &hops[0].hop[LB_LIST_AT(part) & (LB_LIST_PLACES * LB_HOPS - 1)];
+}
+
 static __always_inline struct lb_vip_bucket *vip_bucket_at(__u32 index)
 {
 	struct lb_vip_bucket *first = vips;

@@ -29,6 +29,14 @@ static __always_inline bool same_address_v6(const void *a, const void *b)
 	return x[0] == y[0] && x[1] == y[1];
 }
 
+/* delta: as in struct lb_nat; of an IPv4 header whose TTL is at least 1. */
+static __always_inline void ttl_and_check_write(struct iphdr *ip, __u16 delta)
+{
+	__u32 *word = (__u32 *)&ip->ttl; /* TTL, protocol and checksum */
+
+	*word = csum_shift_word(*word, delta);
+}
+
 static __always_inline bool is_transport(__u8 protocol)
 {
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
@@ -138,13 +146,18 @@ static __always_inline __u64 reals_word(void)
 	return *(const volatile __u64 *)&settings.tables[settings.active & 1].reals;
 }
 
+static __always_inline const struct lb_real_bucket *real_bucket_of(__u64 table, __u64 hash)
+{
+	return real_bucket_at(LB_REALS_BASE(table) +
+			      (LB_REAL_BUCKET(hash) & (LB_REALS_BUCKETS(table) - 1)));
+}
+
 /* The number of the backend, 0: none. table: reals_word. high, low, kind: as of lb_real_hash. */
 static __always_inline __u32 real_look(__u64 table, __u64 high, __u64 low, __u32 kind)
 {
 	__u64 hash = lb_real_hash(high, low, kind, LB_REALS_MULTIPLIER(table));
-	__u32 index = LB_REALS_BASE(table) + (LB_REAL_BUCKET(hash) & (LB_REALS_BUCKETS(table) - 1)),
-	      id = 0;
-	const struct lb_real_bucket *bucket = real_bucket_at(index);
+	const struct lb_real_bucket *bucket = real_bucket_of(table, hash);
+	__u32 id = 0;
 	int i;
 
 #pragma unroll
@@ -158,6 +171,17 @@ static __always_inline __u32 real_look(__u64 table, __u64 high, __u64 low, __u32
 	}
 	OPAQUE(id);
 	return id;
+}
+
+/* The number of the backend if its real is in the way of its own, as almost all are; else of
+ * another one, or 0 if no real has this hash. Without the branches of real_look: which way it is
+ * varies from packet to packet, so that a processor mispredicts them. */
+static __always_inline __u32 real_guess(__u64 table, __u64 high, __u64 low, __u32 kind)
+{
+	__u64 hash = lb_real_hash(high, low, kind, LB_REALS_MULTIPLIER(table));
+	const struct lb_real_bucket *bucket = real_bucket_of(table, hash);
+
+	return (__u32) * (const volatile __u64 *)&bucket->real[LB_REAL_WAY(hash)];
 }
 
 /* address: as in a packet; of the line's family. */
@@ -200,6 +224,31 @@ static __always_inline struct lb_return *real_line(__u32 id, __u32 family, const
 		   : NULL;
 }
 
+/* The number of the backend with this real, else of the one that has all ports of the address; 0:
+ * there is none. For the few that real_guess does not find. */
+LB_NOINLINE __u32 real_search(__u64 table, __u64 high, __u64 low, __u32 kind, __u32 family)
+{
+	const __u64 half[2] = {high, low};
+	const __be32 v4 = low;
+	const void *address = family == 4 ? (const void *)&v4 : half;
+	__u32 id = real_look(table, high, low, kind);
+
+	if (real_line(id, family, address, kind))
+		return id;
+	kind &= LB_REAL_KIND(0, 0xff);
+	id = table & LB_REALS_ANY ? real_look(table, high, low, kind) : 0;
+	return real_line(id, family, address, kind) ? id : 0;
+}
+
+static __always_inline __u32 real_search_at(__u64 table, __u32 family, const void *address,
+					    __u32 kind)
+{
+	const __u64 *half = address;
+
+	return family == 4 ? real_search(table, 0, *(const __be32 *)address, kind, family)
+			   : real_search(table, half[0], half[1], kind, family);
+}
+
 /* The real with this address and port, else the one that has all ports. table: reals_word. NULL:
  * there is none. */
 static __always_inline struct lb_return *real_find(__u64 table, __u32 family, const void *address,
@@ -209,13 +258,13 @@ static __always_inline struct lb_return *real_find(__u64 table, __u32 family, co
 	const __u64 *half = address;
 	struct lb_return *line;
 
-	*ret_id = family == 4 ? real_look(table, 0, *(const __be32 *)address, kind)
-			      : real_look(table, half[0], half[1], kind);
+	*ret_id = family == 4 ? real_guess(table, 0, *(const __be32 *)address, kind)
+			      : real_guess(table, half[0], half[1], kind);
 	line = real_line(*ret_id, family, address, kind);
-	if (likely(line) || !(table & LB_REALS_ANY))
+	if (likely(line) || !(*ret_id || table & LB_REALS_ANY))
 		return line;
-	*ret_id = real_seek_at(table, family, address, LB_REAL_KIND(0, protocol));
-	return real_line(*ret_id, family, address, LB_REAL_KIND(0, protocol));
+	*ret_id = real_search_at(table, family, address, kind);
+	return *ret_id ? return_of(*ret_id) : NULL;
 }
 
 /* A real with this address, of any protocol and port. NULL: none has it. */
@@ -260,7 +309,7 @@ static __always_inline bool is_beside(const struct packet *p, const struct lb_ba
 	const struct lb_backend *client;
 	__u32 id;
 
-	if (!real_with(p->family, source_of(p), &id))
+	if (is_from_no_real(p) || !real_with(p->family, source_of(p), &id))
 		return false;
 	client = backend_at(id);
 	return client->nat.on_link && client->ifindex == b->ifindex &&
@@ -393,8 +442,7 @@ static __always_inline void destination_write(const struct packet *p, const stru
 	if (p->family == 4) {
 		struct iphdr *ip = p->l3;
 
-		ip->ttl--;
-		ip->check = csum_shift_16(ip->check, b->nat.delta3);
+		ttl_and_check_write(ip, b->nat.delta3);
 		ip->daddr = b->outer_dst[0];
 	} else {
 		struct ipv6hdr *ip = p->l3;

@@ -123,8 +123,7 @@ static __always_inline void source_write(const struct packet *p, const struct lb
 	if (p->family == 4) {
 		struct iphdr *ip = p->l3;
 
-		ip->ttl--;
-		ip->check = csum_shift_16(ip->check, line->delta3);
+		ttl_and_check_write(ip, line->delta3);
 		ip->saddr = line->vip[0];
 	} else {
 		struct ipv6hdr *ip = p->l3;
@@ -181,62 +180,60 @@ static __always_inline bool is_edge(const struct packet *p)
 	return p->protocol == IPPROTO_TCP && ((const __u8 *)p->l4)[13] & LB_TCP_EDGES;
 }
 
-/* A plain packet without tags. The XDP action; LB_CONTINUE: reply_rare has to look at it, as at
- * any whose way the kernel has to be asked for; nothing has been changed. table: reals_word.
- * p->family is a constant here. */
+/* ---- the straight path ---- */
+
+/* Whether the packet is for a client of the VIP. False: it may not be, or is not this host's. Asked
+ * before the real is looked up: less has to be kept over the calls. */
+static __always_inline bool reply_is_plain(const struct packet *p)
+{
+	if (unlikely(!is_sole_mac_at(p->l3 - ETH_HLEN)) && !is_first_mac(p))
+		return false;
+	if (unlikely(!is_remote(p)) && is_local(p->ctx, p->l3_offset, p->family))
+		return false;
+	return likely(!(p->family == 4 ? settings.direct4 : settings.direct6)) ||
+	       !is_direct(p->ctx, p->l3_offset, p->family);
+}
+
+/* Read from the packet again, for the same reason. */
+static __always_inline __u8 protocol_again(const struct packet *p)
+{
+	return p->family == 4 ? *(const volatile __u8 *)&((struct iphdr *)p->l3)->protocol
+			      : *(const volatile __u8 *)&((struct ipv6hdr *)p->l3)->nexthdr;
+}
+
+/* A plain packet without tags that is not to a VIP, while there are reals. The XDP action;
+ * LB_CONTINUE: reply_rare has to look at it, as at any whose way the kernel has to be asked for;
+ * nothing has been changed. table: reals_word. p->family is a constant here. */
 static __always_inline int reply_plain(struct packet *p, __u64 table)
 {
 	const struct lb_return *line;
 	const struct lb_hop *hop;
-	int reason, action;
+	int action;
 	__u32 id;
 
-	if (!parse_plain(p))
+	if (!parse_plain(p) || !reply_is_plain(p))
 		return LB_CONTINUE;
+	p->protocol = protocol_again(p);
 	line = real_find(table, p->family, source_of(p), *(__be16 *)p->l4, p->protocol, &id);
-	if (likely(!line))
+	if (unlikely(!line))
 		return end(LB_REASON_not_vip, p);
-	if (!is_sole_mac_at(p->l3 - ETH_HLEN) && !is_first_mac(p))
-		return LB_CONTINUE;
-	reason = reply_judge_to(p);
-	if (!continues(reason))
-		return end(reason, p);
 	hop = hop_to(p);
 	if (!hop || p->length > hop->plain_mtu || hop_limit(p) <= 1)
 		return LB_CONTINUE;
 	action = reply_sent(p, hop->ifindex);
 	if (continues(action))
 		return LB_CONTINUE;
-	count_returned(id, p->length);
-	link_write(p->l3 - ETH_HLEN, (const void *)hop, inner_ethertype(p), ETH_HLEN);
-	if (!settings.finished)
+	if (unlikely(!settings.finished))
 		sum_finish(p->ctx);
+	p->protocol = line->protocol; /* the same */
+	macs_write(p->l3 - ETH_HLEN, (const void *)hop);
 	source_write(p, line);
 	source_port_write(p, line);
 	transport_shift_plain(p, line->delta4);
 	if (unlikely(is_edge(p)))
 		reply_see(p->ctx, id, 0);
+	count_returned(id, p->length);
 	return action;
-}
-
-/* A packet that is not to a VIP, while there are reals: table. plain: as of PLAIN, the protocol is
- * not known yet. The XDP action; LB_CONTINUE: it takes the long path. */
-LB_NOINLINE int reply_v4(struct xdp_md *ctx, __u32 plain, __u64 table)
-{
-	struct packet p = {.ctx = ctx};
-
-	if (!plain_again(&p, plain, 4, sizeof(struct iphdr) + sizeof(struct tcphdr)))
-		return LB_CONTINUE;
-	return reply_plain(&p, table);
-}
-
-LB_NOINLINE int reply_v6(struct xdp_md *ctx, __u32 plain, __u64 table)
-{
-	struct packet p = {.ctx = ctx};
-
-	if (!plain_again(&p, plain, 6, sizeof(struct ipv6hdr) + sizeof(struct tcphdr)))
-		return LB_CONTINUE;
-	return reply_plain(&p, table);
 }
 
 #endif

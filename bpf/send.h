@@ -38,15 +38,20 @@ static __always_inline __u32 link_length(const struct lb_backend *b)
 	return likely(!b->vlan_tci) ? ETH_HLEN : ETH_HLEN + LB_VLAN_LEN;
 }
 
-/* Copies both addresses at once, as the backend's line begins with them. link: link_length, a
- * constant on the common path. */
+/* Copies both addresses at once, as the backend's line begins with them. */
+static __always_inline void macs_write(void *data, const struct lb_backend *b)
+{
+	*(__u64 *)data = *(const __u64 *)(const void *)b;
+	*(__u32 *)(data + 8) = *(const __u32 *)((const void *)b + 8);
+}
+
+/* link: link_length, a constant on the common path. */
 static __always_inline void link_write(void *data, const struct lb_backend *b, __be16 ethertype,
 				       __u32 link)
 {
 	__be16 *type = data + 2 * ETH_ALEN;
 
-	*(__u64 *)data = *(const __u64 *)(const void *)b;
-	*(__u32 *)(data + 8) = *(const __u32 *)((const void *)b + 8);
+	macs_write(data, b);
 	if (link != ETH_HLEN) {
 		type[0] = bpf_htons(ETH_P_8021Q);
 		type[1] = b->vlan_tci;

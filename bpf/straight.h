@@ -288,7 +288,28 @@ static __always_inline int straight_translated(const struct packet *p)
 	return likely(reason == LB_REASON_returned_tx) ? XDP_TX : end(reason, p);
 }
 
-static __always_inline int straight_not_vip(const struct packet *p, const struct route *r)
+/* What may be a reply. The headers are read again, and the context is hidden: what the stages
+ * before and after keep in registers would be spilled here, and the other way round. again: the
+ * context, for LB_CONTINUE. */
+static __always_inline int straight_reply(struct xdp_md *ctx, struct xdp_md **again, __u32 length,
+					  __u8 family, __u64 table)
+{
+	const __u32 header = family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	struct packet p = {.ctx = ctx};
+	int action = LB_CONTINUE;
+
+	OPAQUE(p.ctx);
+	if (plain_again(&p, length, family, header + sizeof(struct tcphdr)))
+		action = reply_plain(&p, table);
+	if (continues(action)) {
+		OPAQUE(p.ctx);
+		*again = p.ctx;
+	}
+	return action;
+}
+
+static __always_inline int straight_not_vip(const struct packet *p, const struct route *r,
+					    struct xdp_md **again)
 {
 	if (unlikely(is_icmp(p)))
 		return LB_CONTINUE;
@@ -296,22 +317,21 @@ static __always_inline int straight_not_vip(const struct packet *p, const struct
 		return end(LB_REASON_not_vip, p);
 	if (unlikely(may_be_translated(p, r->tables->reals)))
 		return straight_translated(p);
-	return p->family == 4 ? reply_v4(p->ctx, p->length, r->tables->reals)
-			      : reply_v6(p->ctx, p->length, r->tables->reals);
+	return straight_reply(p->ctx, again, p->length, p->family, r->tables->reals);
 }
 
 /* p->family is a constant here. */
-static __always_inline int straight_ip(struct packet *p)
+static __always_inline int straight_ip(struct packet *p, struct xdp_md **again)
 {
 	struct route r = {};
 
 	if (!continues(vip_find(p, &r)))
-		return straight_not_vip(p, &r);
+		return straight_not_vip(p, &r, again);
 	return parse_plain(p) ? straight_serve(p, &r) : LB_CONTINUE;
 }
 
 /* The XDP action; LB_CONTINUE: the packet takes the long path. */
-static __always_inline int straight(struct xdp_md *ctx)
+static __always_inline int straight(struct xdp_md *ctx, struct xdp_md **again)
 {
 	struct packet p = {.ctx = ctx, .l3_offset = ETH_HLEN};
 
@@ -319,10 +339,10 @@ static __always_inline int straight(struct xdp_md *ctx)
 		return LB_CONTINUE;
 	if (p.family == 4) {
 		p.family = 4;
-		return straight_ip(&p);
+		return straight_ip(&p, again);
 	}
 	p.family = 6;
-	return straight_ip(&p);
+	return straight_ip(&p, again);
 }
 
 #endif

@@ -13,14 +13,24 @@
 #define FIB_INET  2
 #define FIB_INET6 10
 
+static __always_inline bool is_within_v4(__be32 address, const struct lb_prefix *prefix)
+{
+	return !((address ^ prefix->addr[0]) & prefix->mask[0]);
+}
+
+/* Often there is only one way: it is asked about before the loop. */
 static __always_inline const struct lb_hop *hop_in_v4(__u32 part, __be32 address)
 {
+	const struct lb_hop *hop = hop_first(part);
 	__u32 i;
 
-	for (i = 0; i < LB_HOPS && i < LB_LIST_LENGTH(part); i++) {
-		const struct lb_hop *hop = hop_at(LB_LIST_AT(part) + i);
-
-		if (!((address ^ hop->prefix.addr[0]) & hop->prefix.mask[0]))
+	if (!LB_LIST_LENGTH(part))
+		return NULL;
+	if (is_within_v4(address, &hop->prefix))
+		return hop;
+	for (i = 1; i < LB_HOPS && i < LB_LIST_LENGTH(part); i++) {
+		hop = hop_at(LB_LIST_AT(part) + i);
+		if (is_within_v4(address, &hop->prefix))
 			return hop;
 	}
 	return NULL;
@@ -38,11 +48,15 @@ static __always_inline bool is_within_v6(const void *address, const struct lb_pr
 
 static __always_inline const struct lb_hop *hop_in_v6(__u32 part, const void *address)
 {
+	const struct lb_hop *hop = hop_first(part);
 	__u32 i;
 
-	for (i = 0; i < LB_HOPS && i < LB_LIST_LENGTH(part); i++) {
-		const struct lb_hop *hop = hop_at(LB_LIST_AT(part) + i);
-
+	if (!LB_LIST_LENGTH(part))
+		return NULL;
+	if (is_within_v6(address, &hop->prefix))
+		return hop;
+	for (i = 1; i < LB_HOPS && i < LB_LIST_LENGTH(part); i++) {
+		hop = hop_at(LB_LIST_AT(part) + i);
 		if (is_within_v6(address, &hop->prefix))
 			return hop;
 	}

@@ -529,6 +529,9 @@ static inline __u32 lb_backend_kind(const struct lb_backend *b)
 #define LB_REAL(hash, id)    ((hash) >> 32 << 32 | (__u32)(id))
 #define LB_REAL_BACKEND(w)   ((__u32)(w)&LB_MAX_BACKENDS)
 #define LB_REAL_BUCKET(hash) ((__u32)(hash) >> 16)
+/* The way in which a word is, unless another one was there before: where it is empty, there is no
+ * word with that hash. */
+#define LB_REAL_WAY(hash) ((__u32)(hash) >> 13 & (LB_REAL_WAYS - 1))
 
 struct lb_real_bucket {
 	__u64 real[LB_REAL_WAYS];

@@ -205,6 +205,37 @@ LB_TEST(what_goes_to_a_direct_client_is_not_changed)
 	       PKT(TO_ROUTER, VIP_TO("192.0.2.127"), BACK_VIP));
 }
 
+/* Each word goes one way on, and none is left empty. */
+LB_TEST(reals_that_are_not_in_their_own_ways_are_found)
+{
+	const struct lb_real_bucket none = {};
+	struct fixture *f = fixture_get();
+
+	for (unsigned i = 0; i < FIXTURE_REALS / 2; i++) {
+		const struct lb_real_bucket before = f->map.reals[i];
+		struct lb_real_bucket *bucket = &f->map.reals[i];
+
+		if (!memcmp(&before, &none, sizeof(none)))
+			continue;
+		for (unsigned way = 0; way < LB_REAL_WAYS; way++) {
+			__u64 word = before.real[(way + 1) % LB_REAL_WAYS];
+
+			bucket->real[way] = word ? word : LB_REAL(~before.real[way], 1);
+		}
+	}
+	expect(f, LB_REASON_returned_tx, PKT(FROM_REAL, REAL_CLIENT(), BACK),
+	       PKT(TO_ROUTER, VIP_CLIENT(.ttl = 63), BACK_VIP));
+	expect(f, LB_REASON_returned_tx, PKT(FROM_REAL, REAL_CLIENT6(), BACK),
+	       PKT(TO_ROUTER, VIP_CLIENT6(.hop = 63), BACK_VIP));
+	expect(f, LB_REASON_returned_tx,
+	       PKT(FROM_REAL, IP4(.src = REAL4_ANY, .dst = CLIENT4),
+		   TCP(.sport = 12345, .dport = 1, .flags = ACK)),
+	       PKT(TO_ROUTER, IP4(.src = VIP4_ANY, .dst = CLIENT4, .ttl = 63),
+		   TCP(.sport = 12345, .dport = 1, .flags = ACK)));
+	expect(f, LB_REASON_not_vip,
+	       PKT(FROM_REAL, REAL_CLIENT(), TCP(.sport = 22, .dport = 1, .flags = ACK)), NULL);
+}
+
 LB_TEST(without_nat_services_nothing_is_a_reply)
 {
 	struct fixture *f = fixture_get();

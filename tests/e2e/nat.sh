@@ -394,7 +394,7 @@ test_the_first_byte_takes_as_long_as_the_client_measures() {
 		own=$(for _ in $(seq 12); do own_first_byte "$(url "$family")/wait"; done | sort -n | sed -n 6p)
 		lab_wait_for 5 "first bytes" timed_at_least "web$family" 12
 		echo "# web$family: $own us; $(service_field "web$family" connects | jq -c .)"
-		expect "at the client, in us" "$own" -ge 200000
+		expect "at the client, in us" "$own" -ge 190000 # a timer of nginx may be early by a part of a ms
 		expect "p50 of lbd within a bucket: $(first_byte_of "web$family" p50_us) of $own" \
 			"$(within_a_bucket "$(first_byte_of "web$family" p50_us)" "$own" && echo yes)" = yes
 		backends=$(lbctl backends "web$family" --json | jq '[.backends[].connects.first_byte.recent] | add')

@@ -71,11 +71,13 @@ static bool place(struct fixture *f, uint32_t seed, uint16_t id, bool address_on
 			    address_only ? 0 : LB_REAL_KIND(line->port, line->protocol),
 			    LB_TABLE_MULTIPLIER(seed));
 	bucket = &f->map.reals[LB_REAL_BUCKET(hash) & (FIXTURE_REALS / 2 - 1)];
-	for (unsigned way = 0; way < LB_REAL_WAYS; way++) {
-		if (bucket->real[way] && (bucket->real[way] ^ hash) >> 32)
+	for (unsigned i = 0; i < LB_REAL_WAYS; i++) {
+		__u64 *at = &bucket->real[(LB_REAL_WAY(hash) + i) % LB_REAL_WAYS];
+
+		if (*at && (*at ^ hash) >> 32)
 			continue;
-		if (!bucket->real[way] || !address_only)
-			bucket->real[way] = LB_REAL(hash, id);
+		if (!*at || !address_only)
+			*at = LB_REAL(hash, id);
 		return true;
 	}
 	return false;

@@ -3,6 +3,7 @@
  * what replies are counted for; and the lists of destinations. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/ip.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -76,6 +77,8 @@ static uint16_t look_at(const struct addr *address, int protocol, int port)
 			    LB_REALS_MULTIPLIER(word));
 	at = LB_REALS_BASE(word) + (LB_REAL_BUCKET(hash) & (LB_REALS_BUCKETS(word) - 1));
 	assert_true(at < dp->maps.real_buckets);
+	if (!dp->maps.reals[at].real[LB_REAL_WAY(hash)])
+		return 0;
 	for (unsigned way = 0; way < LB_REAL_WAYS; way++) {
 		uint64_t found = dp->maps.reals[at].real[way];
 		uint16_t id = LB_REAL_BACKEND(found);
@@ -733,6 +736,24 @@ TEST(a_sum_changes_by_a_difference_as_by_a_sum)
 		for (uint32_t delta = 0; delta < 65536;
 		     delta += delta < 8 || delta > 65520 ? 1 : 41)
 			assert_int_equal(csum_shift_16(check, delta), csum_shift(check, delta));
+}
+
+/* The same on the word of an IPv4 header in which its TTL and protocol are. */
+TEST(a_sum_changes_with_its_ttl_as_without)
+{
+	for (uint32_t check = 0; check < 65536; check += check < 8 || check > 65520 ? 1 : 37)
+		for (uint32_t delta = 0; delta < 65536;
+		     delta += delta < 8 || delta > 65520 ? 1 : 41) {
+			struct iphdr ip = {.ttl = check % 255 + 1, .protocol = delta & 0xff};
+			uint32_t word;
+
+			ip.check = (uint16_t)check;
+			memcpy(&word, &ip.ttl, sizeof(word));
+			ip.ttl--;
+			ip.check = csum_shift_16(ip.check, (uint16_t)delta);
+			word = csum_shift_word(word, (uint16_t)delta);
+			assert_memory_equal(&ip.ttl, &word, sizeof(word));
+		}
 }
 
 TEST(addresses_of_this_host_have_their_bits)

@@ -308,13 +308,16 @@ static bool place(struct lb_real_bucket *buckets, uint64_t word, const struct lb
 	hash =
 	    lb_real_hash(half[0], half[1], LB_REAL_KIND(port, protocol), LB_REALS_MULTIPLIER(word));
 	bucket = &buckets[LB_REAL_BUCKET(hash) & (LB_REALS_BUCKETS(word) - 1)];
-	for (unsigned way = 0; way < LB_REAL_WAYS; way++) {
-		if (!bucket->real[way]) {
-			bucket->real[way] = LB_REAL(hash, id);
-			return true;
-		}
-		if ((bucket->real[way] ^ hash) >> 32 == 0)
+	for (unsigned way = 0; way < LB_REAL_WAYS; way++)
+		if (bucket->real[way] && (bucket->real[way] ^ hash) >> 32 == 0)
 			return false;
+	for (unsigned i = 0; i < LB_REAL_WAYS; i++) {
+		__u64 *at = &bucket->real[(LB_REAL_WAY(hash) + i) % LB_REAL_WAYS];
+
+		if (*at)
+			continue;
+		*at = LB_REAL(hash, id);
+		return true;
 	}
 	return false;
 }
