@@ -46,9 +46,8 @@
 	  "to a VIP, but no service has this protocol and port, or no flow is "                   \
 	  "known for this ICMP; no answer is due, or its rate limit was reached")                 \
 	X(martian, DROPPED,                                                                       \
-	  "to a VIP from an impossible source address or the VIP itself, or source-routed; "      \
-	  "a reply of `forward: nat` that is source-routed, or a datagram to it from a VIP or "   \
-	  "this host")                                                                            \
+	  "to a VIP from an impossible source address or the VIP itself, or source-routed; of "   \
+	  "`forward: nat` a reply that is source-routed, or a datagram from a VIP or this host")  \
 	X(denied, DROPPED, "the service's `allow` and `deny` lists do not admit the client")      \
 	X(vip_malformed, DROPPED, "to a VIP, with a truncated header or impossible lengths")      \
 	X(over_service_rate, DROPPED, "new flow, above the service's rate of new flows")          \

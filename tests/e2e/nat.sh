@@ -273,6 +273,7 @@ config_nat() {
 forwarding_on() { # NODE
 	lab_forwarding_on "$1"
 	in_ns "$1" sysctl -qw net.ipv6.conf.all.forwarding=1
+	in_ns "$1" ip -6 route replace unreachable $PREFIX # docs/nat.md
 }
 
 set_up() {
@@ -671,6 +672,15 @@ test_a_datagram_from_another_vip_reaches_no_backend() {
 		asks $to 100 # what came before it was answered before it
 		expect "replies of big$to" "$(replies_of big$to)" = $((answered + 1))
 	done
+}
+
+# Of a client of IPv6: the balancer answers for its kernel, and its router gets nothing back.
+test_what_else_goes_into_the_prefix_ends_here() {
+	local said
+	ip -n "$(ns router)" -6 route replace $PREFIX via 2001:db8:b::2
+	said=$(client ping -6 -c 2 -i 0.2 -W 2 "$CLIENT46" 2>&1)
+	contains "$said" "Destination unreachable"
+	ip -n "$(ns router)" -6 route del $PREFIX via 2001:db8:b::2
 }
 
 # ---- operations ----
