@@ -75,19 +75,6 @@ static inline __attribute__((always_inline)) __u32 csum_ttl_word(__u32 word)
 #endif
 }
 
-/* The same word after a change of the header whose sum is `delta`, as in csum_shift_16; it includes
- * that the TTL is decreased by one. */
-static inline __attribute__((always_inline)) __u32 csum_shift_word(__u32 word, __u16 delta)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	__u64 difference = (__u64)word - ((__u32)delta << 16 | 1);
-
-	return (__u32)(difference + (difference >> 32 << 16));
-#else
-	return ((word - (1u << 24)) & 0xffff0000) | csum_shift_16((__u16)word, delta);
-#endif
-}
-
 /* Folds a sum of 32-bit words, up to 2^34, to 16 bits. The first line leaves no more than 2^32 + 1:
  * then each carry of the second is one of the lower half into the upper. */
 static inline __attribute__((always_inline)) __u16 csum_fold_words(__u64 sum)

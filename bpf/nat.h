@@ -29,14 +29,6 @@ static __always_inline bool same_address_v6(const void *a, const void *b)
 	return x[0] == y[0] && x[1] == y[1];
 }
 
-/* delta: as in struct lb_nat; of an IPv4 header whose TTL is at least 1. */
-static __always_inline void ttl_and_check_write(struct iphdr *ip, __u16 delta)
-{
-	__u32 *word = (__u32 *)&ip->ttl; /* TTL, protocol and checksum */
-
-	*word = csum_shift_word(*word, delta);
-}
-
 static __always_inline bool is_transport(__u8 protocol)
 {
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
@@ -442,7 +434,8 @@ static __always_inline void destination_write(const struct packet *p, const stru
 	if (p->family == 4) {
 		struct iphdr *ip = p->l3;
 
-		ttl_and_check_write(ip, b->nat.delta3);
+		ip->ttl--;
+		ip->check = csum_shift_16(ip->check, b->nat.delta3);
 		ip->daddr = b->outer_dst[0];
 	} else {
 		struct ipv6hdr *ip = p->l3;

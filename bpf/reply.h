@@ -123,7 +123,8 @@ static __always_inline void source_write(const struct packet *p, const struct lb
 	if (p->family == 4) {
 		struct iphdr *ip = p->l3;
 
-		ttl_and_check_write(ip, line->delta3);
+		ip->ttl--;
+		ip->check = csum_shift_16(ip->check, line->delta3);
 		ip->saddr = line->vip[0];
 	} else {
 		struct ipv6hdr *ip = p->l3;

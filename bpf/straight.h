@@ -299,6 +299,7 @@ static __always_inline int straight_reply(struct xdp_md *ctx, struct xdp_md **ag
 	int action = LB_CONTINUE;
 
 	OPAQUE(p.ctx);
+	OPAQUE(length);
 	if (plain_again(&p, length, family, header + sizeof(struct tcphdr)))
 		action = reply_plain(&p, table);
 	if (continues(action)) {
@@ -327,7 +328,7 @@ static __always_inline int straight_ip(struct packet *p, struct xdp_md **again)
 
 	if (!continues(vip_find(p, &r)))
 		return straight_not_vip(p, &r, again);
-	return parse_plain(p) ? straight_serve(p, &r) : LB_CONTINUE;
+	return likely(parse_plain(p)) ? straight_serve(p, &r) : LB_CONTINUE;
 }
 
 /* The XDP action; LB_CONTINUE: the packet takes the long path. */

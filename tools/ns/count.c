@@ -297,6 +297,7 @@ static int program_read(const struct bpf_program *loaded, struct program *ret)
 	return info.xlated_prog_insns ? 0 : -EPERM;
 }
 
+/* Of more files than there are groups, the last ones share one. */
 static uint8_t group_of(struct world *world, const char *path)
 {
 	const char *file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
@@ -304,7 +305,9 @@ static uint8_t group_of(struct world *world, const char *path)
 
 	while (i < world->groups && strcmp(world->group[i], file) != 0)
 		i++;
-	if (i == world->groups && i < MACHINE_GROUPS - 1)
+	if (i == MACHINE_GROUPS)
+		return MACHINE_GROUPS - 1;
+	if (i == world->groups)
 		snprintf(world->group[world->groups++], sizeof(world->group[0]), "%s", file);
 	return (uint8_t)i;
 }

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MACHINE_GROUPS  32 /* of instructions: source files */
+#define MACHINE_GROUPS  64 /* of instructions: source files */
 #define MACHINE_REGIONS 64
 #define MACHINE_LINES   512
 #define MACHINE_STACK   8192

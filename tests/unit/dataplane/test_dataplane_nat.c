@@ -3,7 +3,6 @@
  * what replies are counted for; and the lists of destinations. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <linux/ip.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -736,24 +735,6 @@ TEST(a_sum_changes_by_a_difference_as_by_a_sum)
 		for (uint32_t delta = 0; delta < 65536;
 		     delta += delta < 8 || delta > 65520 ? 1 : 41)
 			assert_int_equal(csum_shift_16(check, delta), csum_shift(check, delta));
-}
-
-/* The same on the word of an IPv4 header in which its TTL and protocol are. */
-TEST(a_sum_changes_with_its_ttl_as_without)
-{
-	for (uint32_t check = 0; check < 65536; check += check < 8 || check > 65520 ? 1 : 37)
-		for (uint32_t delta = 0; delta < 65536;
-		     delta += delta < 8 || delta > 65520 ? 1 : 41) {
-			struct iphdr ip = {.ttl = check % 255 + 1, .protocol = delta & 0xff};
-			uint32_t word;
-
-			ip.check = (uint16_t)check;
-			memcpy(&word, &ip.ttl, sizeof(word));
-			ip.ttl--;
-			ip.check = csum_shift_16(ip.check, (uint16_t)delta);
-			word = csum_shift_word(word, (uint16_t)delta);
-			assert_memory_equal(&ip.ttl, &word, sizeof(word));
-		}
 }
 
 TEST(addresses_of_this_host_have_their_bits)
