@@ -299,18 +299,40 @@ LB_TEST(a_set_of_pins_that_is_not_whole_is_refused)
 	refused(&opts, -EPROTO, "the set of pinned maps is incomplete");
 }
 
-/* In place of map `vips`. */
-static void pin_another(uint32_t value_size, uint32_t entries)
+/* In place of a map. */
+static void pin_in_place_of(const char *name, uint32_t flags, uint32_t value_size, uint32_t entries)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
-	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "vips", 4, value_size, entries, &options);
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = flags);
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, name, 4, value_size, entries, &options);
 	char path[128];
 
-	unlink_pin("vips");
-	snprintf(path, sizeof(path), "%s/maps/vips", pin);
+	unlink_pin(name);
+	snprintf(path, sizeof(path), "%s/maps/%s", pin, name);
 	assert_true(fd >= 0);
 	assert_int_equal(bpf_obj_pin(fd, path), 0);
 	close(fd);
+}
+
+static void pin_another(uint32_t value_size, uint32_t entries)
+{
+	pin_in_place_of("vips", BPF_F_MMAPABLE, value_size, entries);
+}
+
+/* The pinned map is replaced by one with fewer entries, which is otherwise like it. */
+static void pin_shorter(const char *name)
+{
+	struct bpf_map_info info = {0};
+	uint32_t size = sizeof(info);
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/maps/%s", pin, name);
+	fd = bpf_obj_get(path);
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &size), 0);
+	close(fd);
+	pin_in_place_of(name, info.map_flags, info.value_size,
+			info.max_entries > 1 ? info.max_entries / 2 : 1);
 }
 
 LB_TEST(a_wide_map_that_is_no_array_of_its_elements_is_refused)
@@ -323,6 +345,41 @@ LB_TEST(a_wide_map_that_is_no_array_of_its_elements_is_refused)
 	pin_another(3 * sizeof(struct lb_vip_bucket), 1);
 	refused(&opts, -EPROTO, "a map of another type or layout than expected");
 	pin_another(sizeof(struct lb_vip_bucket), 16);
+	refused(&opts, -EPROTO, "a map of another type or layout than expected");
+}
+
+/* As if it were of a set with smaller limits: lbd would read beyond its end. */
+LB_TEST(a_map_that_is_shorter_than_the_others_is_refused)
+{
+	static const char *const names[] = {
+	    "turns",         "totals",        "limits",    "service_counts", "backend_counts",
+	    "return_counts", "reason_counts", "offenders", "stamps",         "dirty",
+	    "loads",         "services",      "arena",     "flows"};
+	struct dataplane_options opts = options();
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		dataplane_close(open_pinned());
+		pin_shorter(names[i]);
+		refused(&opts, -EPROTO, "beside the other maps");
+		unlink_pin("settings"); /* the next one starts over */
+	}
+}
+
+LB_TEST(a_map_whose_length_no_limit_decides_has_that_length)
+{
+	struct dataplane_options opts = options();
+
+	dataplane_close(open_pinned());
+	pin_shorter("sources");
+	refused(&opts, -EPROTO, "a map of another type or layout than expected");
+}
+
+LB_TEST(a_map_that_cannot_be_mapped_is_refused)
+{
+	struct dataplane_options opts = options();
+
+	dataplane_close(open_pinned());
+	pin_in_place_of("totals", 0, sizeof(struct lb_total), 65);
 	refused(&opts, -EPROTO, "a map of another type or layout than expected");
 }
 
@@ -340,6 +397,30 @@ LB_TEST(remains_of_a_set_that_was_never_complete_are_replaced)
 	dp = open_pinned();
 	assert_true(dataplane_adopted(dp));
 	dataplane_close(dp);
+}
+
+/* An attached program uses the maps: in place of them it would get empty ones. */
+LB_TEST(without_settings_what_is_attached_keeps_its_maps)
+{
+	struct dataplane_options opts = options();
+	struct dataplane *dp = open_pinned();
+	char path[128];
+
+	want_commit(dp, &want, 1);
+	snprintf(path, sizeof(path), "%s/links", pin);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/links/eth0", pin);
+	assert_int_equal(bpf_obj_pin(dp->egress_fd, path), 0); /* any object will do */
+	dataplane_close(dp);
+	unlink_pin("settings");
+	refused(&opts, -EPROTO, "maps/settings: missing, while a program is attached");
+	snprintf(path, sizeof(path), "%s/maps/vips", pin);
+	assert_int_equal(access(path, F_OK), 0);
+	snprintf(path, sizeof(path), "%s/links/eth0", pin);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/links", pin);
+	rmdir(path);
+	dataplane_close(open_pinned());
 }
 
 LB_TEST(unpinning_leaves_nothing)

@@ -112,6 +112,18 @@ test_detach_offline_takes_a_lone_program_off() {
 	start_lbd && serves
 }
 
+test_pins_that_were_removed_in_part_are_no_set_for_the_next_lbd() {
+	local out maps=/sys/fs/bpf/$LAB/lbd/maps
+	kill_lbd
+	mkdir "$maps/in-the-way" # cannot be unlinked: as if lbctl were killed there
+	out=$(lbctl detach --offline --all 2>&1)
+	expect "exit status" $? = 1
+	contains "$out" "maps: cannot be removed"
+	[ ! -e "$maps/settings" ] || { echo "# settings is left"; FAILED=1; }
+	rmdir "$maps/in-the-way"
+	start_lbd && serves
+}
+
 test_detach_offline_of_one_interface_leaves_the_others_to_the_next_lbd() {
 	local out
 	ip -n "$(ns lb)" link add late type veth peer name late-peer

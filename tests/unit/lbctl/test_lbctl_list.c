@@ -77,18 +77,25 @@ static void in_order(const char *const *words)
 
 #define IN_ORDER(...) in_order((const char *const[]){__VA_ARGS__, NULL})
 
-/* Whether it is fields of backends that are asked for, not all that lbd knows of them. */
-static bool asks_for_fields(const char *verb, const char *option)
+static char requests[2048];
+
+/* The requests of a verb. */
+static void note_requests(const struct fake_answer *from, const char *verb, const char *option)
 {
 	const char *all[] = {verb, "--socket", NULL, option, NULL};
-	char requests[2048];
 	struct fake_lbd fake;
 
-	assert_int_equal(fake_lbd_start(&fake, answers), 0);
+	assert_int_equal(fake_lbd_start(&fake, from), 0);
 	all[2] = fake.socket;
 	lbctl_run_after(&run, NULL, all);
 	fake_lbd_requests(&fake, requests, sizeof(requests));
 	fake_lbd_stop(&fake);
+}
+
+/* Whether it is fields of backends that are asked for, not all that lbd knows of them. */
+static bool asks_for_fields(const char *verb, const char *option)
+{
+	note_requests(answers, verb, option);
 	assert_int_equal(run.exit_code, 0);
 	assert_non_null(strstr(requests, "GET /v1/backends"));
 	return strstr(requests, "?fields=service%2Caddress%2C") != NULL;
@@ -102,6 +109,50 @@ static void a_table_is_made_of_the_fields_that_it_shows_and_json_has_all(void **
 		assert_true(asks_for_fields(verbs[i], NULL));
 		assert_false(asks_for_fields(verbs[i], "--json"));
 	}
+}
+
+#define REFUSED(error) "{\"error\":\"" error "\",\"hint\":\"\"}"
+
+/* How many of the requests hold this text. */
+static unsigned count_requests(const char *text)
+{
+	unsigned count = 0;
+
+	for (const char *at = requests; (at = strstr(at, text)); at += strlen(text))
+		count++;
+	return count;
+}
+
+/* In a fleet that is being upgraded lbctl is newer than lbd for a while. */
+static void an_lbd_that_lacks_a_field_is_asked_for_all(void **state)
+{
+	static const char *const verbs[] = {"backends", "connects", "health"};
+	const struct fake_answer older[] = {
+	    {"GET /v1/backends", 400,
+	     REFUSED("fields: \\\"refused\\\": expected fields that a backend has without this")},
+	    {"GET /v1/backends", 200, BACKENDS},
+	    {"GET /v1/services", 200, "{\"services\":[]}"},
+	    {NULL}};
+
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		note_requests(older, verbs[i], NULL);
+		assert_int_equal(run.exit_code, 0);
+		assert_non_null(strstr(run.out, "10.0.0.12"));
+		assert_int_equal(count_requests("GET /v1/backends"), 2);
+		assert_int_equal(count_requests("fields="), 1);
+	}
+}
+
+static void what_is_refused_for_another_reason_is_not_asked_again(void **state)
+{
+	const struct fake_answer others[] = {
+	    {"GET /v1/backends", 400, REFUSED("filter: expected at most 256 bytes, got 300")},
+	    {NULL}};
+
+	note_requests(others, "backends", NULL);
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "filter: expected at most 256 bytes"));
+	assert_int_equal(count_requests("GET /v1/backends"), 1);
 }
 
 static void each_word_of_a_filter_must_occur(void **state)
@@ -545,6 +596,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_table_is_made_of_the_fields_that_it_shows_and_json_has_all),
+	    cmocka_unit_test(an_lbd_that_lacks_a_field_is_asked_for_all),
+	    cmocka_unit_test(what_is_refused_for_another_reason_is_not_asked_again),
 	    cmocka_unit_test(each_word_of_a_filter_must_occur),
 	    cmocka_unit_test(down_shows_what_is_down_alone),
 	    cmocka_unit_test(replies_are_shown_beside_what_goes_to_backends),

@@ -343,21 +343,40 @@ static int add_query(struct call *call, char **path, const char *name, const cha
 	return *path ? 0 : -ENOMEM;
 }
 
+static int get_backends(struct call *call, const struct call_wanted *wanted, json_t **ret,
+			struct error *err)
+{
+	const char *fields = call->shows_all_fields ? NULL : wanted->fields;
+	_cleanup_free_ char *path = strdup("/v1/backends");
+
+	if ((wanted->service && add_query(call, &path, "service", wanted->service)) ||
+	    (wanted->down && add_query(call, &path, "down", "true")) ||
+	    (wanted->filter && add_query(call, &path, "filter", wanted->filter)) ||
+	    (fields && add_query(call, &path, "fields", fields)) || !path)
+		return error_set(err, -ENOMEM, "out of memory");
+	return client_get(call->client, path, ret, err);
+}
+
+/* An lbd from before one of the fields: it names it. One from before all fields answers with all
+ * that it has. */
+static bool lacks_a_field(int rc, const struct error *err)
+{
+	return rc == -EREMOTEIO && !strncmp(err->text, "fields: ", strlen("fields: "));
+}
+
 int call_some_backends(struct call *call, const struct call_wanted *wanted, json_t **ret,
 		       struct error *err)
 {
-	_cleanup_free_ char *path = NULL;
 	int rc = connect_once(call, err);
 
 	if (rc)
 		return rc;
-	path = strdup("/v1/backends");
-	if ((wanted->service && add_query(call, &path, "service", wanted->service)) ||
-	    (wanted->down && add_query(call, &path, "down", "true")) ||
-	    (wanted->filter && add_query(call, &path, "filter", wanted->filter)) ||
-	    (wanted->fields && add_query(call, &path, "fields", wanted->fields)) || !path)
-		return error_set(err, -ENOMEM, "out of memory");
-	return answered(call, client_get(call->client, path, ret, err), ret);
+	rc = get_backends(call, wanted, ret, err);
+	if (wanted->fields && !call->shows_all_fields && lacks_a_field(rc, err)) {
+		call->shows_all_fields = true;
+		rc = get_backends(call, wanted, ret, err);
+	}
+	return answered(call, rc, ret);
 }
 
 int call_backends(struct call *call, const char *service, json_t **ret, struct error *err)

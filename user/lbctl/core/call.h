@@ -26,6 +26,7 @@ struct call {
 	struct call_value *values;
 	unsigned values_count;
 	struct client *client; /* opened by the first request */
+	bool shows_all_fields; /* this lbd does not know those that were asked for */
 	json_t *warnings;      /* of lbd's answers to changes; NULL: none */
 };
 
@@ -71,7 +72,7 @@ struct call_wanted {
 	const char *fields;  /* "address,condition": of each backend only these; NULL: all */
 };
 
-/* An lbd of before answers with all. */
+/* An lbd that does not know one of the fields is asked again without them: it answers with all. */
 int call_some_backends(struct call *call, const struct call_wanted *wanted, json_t **ret,
 		       struct error *err);
 

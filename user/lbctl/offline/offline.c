@@ -169,6 +169,17 @@ int offline_detach(struct offline *offline, unsigned number, struct error *err)
 	return 0;
 }
 
+/* First of all maps: without it what is left is no set that the next lbd would take over, or refuse
+ * as incomplete, if this ends halfway. */
+static int remove_settings(const char *maps)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof(path), "%s/settings", maps) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	return unlink(path) && errno != ENOENT ? -errno : 0;
+}
+
 static int remove_maps(const struct offline *offline)
 {
 	char maps[PATH_MAX], path[PATH_MAX];
@@ -181,6 +192,7 @@ static int remove_maps(const struct offline *offline)
 	directory = opendir(maps);
 	if (!directory)
 		return errno == ENOENT ? 0 : -errno;
+	rc = remove_settings(maps);
 	while (!rc && (entry = readdir(directory)))
 		if (entry->d_name[0] != '.' &&
 		    snprintf(path, sizeof(path), "%s/%s", maps, entry->d_name) <

@@ -4,6 +4,7 @@
 #include "dataplane.h"
 
 #include <bpf/bpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <linux/magic.h>
@@ -169,30 +170,50 @@ static int check_limits(const struct dataplane_options *options, struct error *e
 	return rc ? rc : check_limit(err, "flows", options->flows, 1u << 30);
 }
 
+/* What the lengths of maps follow from. */
+struct sizes {
+	uint32_t services, backends; /* with the one of id 0, which is none */
+	uint32_t slot_lines, flow_buckets, cpus;
+};
+
+/* 0: it does not follow from these alone. */
+static void find_entries(const struct sizes *sizes, uint32_t entries[MAPS])
+{
+	const uint32_t found[MAPS] = {
+	    [MAP_SERVICES] = sizes->services,
+	    [MAP_RETURN_COUNTS] = sizes->cpus * sizes->backends,
+	    [MAP_ARENA] =
+		sizes->slot_lines * (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line)),
+	    [MAP_STAMPS] =
+		sizes->slot_lines * (ARENA_ALIGN * sizeof(uint16_t) / sizeof(struct lb_stamp_line)),
+	    [MAP_LOADS] = sizes->backends,
+	    [MAP_TURNS] = sizes->services,
+	    [MAP_FLOWS] = sizes->flow_buckets,
+	    [MAP_DIRTY] = dirty_lines(sizes->flow_buckets),
+	    [MAP_BACKEND_COUNTS] = sizes->cpus * sizes->backends,
+	    [MAP_REASON_COUNTS] = sizes->cpus * LB_COUNTERS,
+	    [MAP_SERVICE_COUNTS] = sizes->services * sizes->cpus,
+	    [MAP_TOTALS] = sizes->services,
+	    [MAP_PATHS] = sizes->backends,
+	    [MAP_LIMITS] = sizes->services,
+	    [MAP_OFFENDERS] = sizes->cpus * LB_OFFENDERS,
+	};
+
+	memcpy(entries, found, sizeof(found));
+}
+
 static int size_maps(struct dataplane *dp, const struct dataplane_options *options, uint32_t cpus)
 {
-	uint32_t services = options->services + 1, backends = options->backends + 1;
-	uint32_t lines = arena_lines(options->slots);
-	const uint32_t entries[MAPS] = {
-	    [MAP_PORTS] = 2 * tables_port_buckets(options->services),
-	    [MAP_SERVICES] = services,
-	    [MAP_RETURN_COUNTS] = cpus * backends,
-	    [MAP_ARENA] = lines * (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line)),
-	    [MAP_STAMPS] = lines * (ARENA_ALIGN * sizeof(uint16_t) / sizeof(struct lb_stamp_line)),
-	    [MAP_LOADS] = backends,
-	    [MAP_TURNS] = services,
-	    [MAP_FLOWS] = flow_buckets(options->flows),
-	    [MAP_DIRTY] = dirty_lines(flow_buckets(options->flows)),
-	    [MAP_BACKEND_COUNTS] = cpus * backends,
-	    [MAP_REASON_COUNTS] = cpus * LB_COUNTERS,
-	    [MAP_SERVICE_COUNTS] = services * cpus,
-	    [MAP_TOTALS] = services,
-	    [MAP_PATHS] = backends,
-	    [MAP_LIMITS] = services,
-	    [MAP_OFFENDERS] = cpus * LB_OFFENDERS,
-	};
+	const struct sizes sizes = {.services = options->services + 1,
+				    .backends = options->backends + 1,
+				    .slot_lines = arena_lines(options->slots),
+				    .flow_buckets = flow_buckets(options->flows),
+				    .cpus = cpus};
+	uint32_t entries[MAPS];
 	int rc = 0;
 
+	find_entries(&sizes, entries);
+	entries[MAP_PORTS] = 2 * tables_port_buckets(options->services);
 	for (unsigned i = 0; !rc && i < MAPS; i++)
 		if (entries[i])
 			rc = bpf_map__set_max_entries(dp->mappings[i].map, entries[i]);
@@ -281,16 +302,27 @@ static bool is_wide_length(size_t bytes, size_t element)
 	return elements && elements * element == bytes && !(elements & (elements - 1));
 }
 
+/* By the limits of who made it. */
+static bool is_sized(unsigned index)
+{
+	uint32_t entries[MAPS];
+
+	find_entries(&(struct sizes){1, 1, 1, 1, 1}, entries);
+	return entries[index] || index == MAP_PORTS;
+}
+
 static bool is_like(const struct dataplane *dp, unsigned index, const struct bpf_map_info *info)
 {
 	const struct bpf_map *map = dp->mappings[index].map;
 
-	if (info->type != bpf_map__type(map) || info->key_size != bpf_map__key_size(map))
+	if (info->type != bpf_map__type(map) || info->key_size != bpf_map__key_size(map) ||
+	    (info->map_flags ^ bpf_map__map_flags(map)) & BPF_F_MMAPABLE)
 		return false;
 	if (element_size[index])
 		return info->max_entries == 1 &&
 		       is_wide_length(info->value_size, element_size[index]);
-	return info->value_size == bpf_map__value_size(map);
+	return info->value_size == bpf_map__value_size(map) &&
+	       (is_sized(index) || info->max_entries == bpf_map__max_entries(map));
 }
 
 /* Uses a pinned map instead of creating one; it keeps its size. */
@@ -319,6 +351,33 @@ static int reuse_map(struct dataplane *dp, unsigned index, struct error *err)
 	return 0;
 }
 
+/* Whether the room that attaches has left links: their program uses maps of this pin. */
+static bool has_links(const struct dataplane *dp)
+{
+	char path[PATH_MAX];
+	DIR *directory = snprintf(path, sizeof(path), "%s/links", dp->pin) < (int)sizeof(path)
+			     ? opendir(path)
+			     : NULL;
+	struct dirent *entry;
+	bool found = false;
+
+	while (directory && !found && (entry = readdir(directory)))
+		found = entry->d_name[0] != '.';
+	if (directory)
+		closedir(directory);
+	return found;
+}
+
+/* Nothing is attached before the set is complete. What is attached would get empty maps. */
+static int refuse_to_start_over(const struct dataplane *dp, struct error *err)
+{
+	return error_set(
+	    err, -EPROTO,
+	    "pin: %s/maps/settings: missing, while a program is attached (%s/links): the set of "
+	    "pinned maps is incomplete. To end its forwarding and start over: rm -r %s",
+	    dp->pin, dp->pin, dp->pin);
+}
+
 /* Whether there is a set of maps to take over. Removes the remains of an incomplete one. */
 static int find_pins(struct dataplane *dp, bool *ret_found, struct error *err)
 {
@@ -333,6 +392,8 @@ static int find_pins(struct dataplane *dp, bool *ret_found, struct error *err)
 	if (errno != ENOENT)
 		return error_set(err, -errno, "pin: %s: %s%s", path, strerror(errno),
 				 errno == EPERM ? ": needs root or CAP_BPF and CAP_NET_ADMIN" : "");
+	if (has_links(dp))
+		return refuse_to_start_over(dp, err);
 	for (unsigned i = 0; i < MAPS; i++) {
 		pin_path(dp, i, path);
 		unlink(path);
@@ -362,7 +423,44 @@ static void warn_limits(const struct dataplane *dp, const struct dataplane_optio
 		warn_limit("flows", entries_of(dp, MAP_FLOWS) * LB_FLOW_WAYS / 2, options->flows);
 }
 
-static int reuse_pins(struct dataplane *dp, const struct dataplane_options *options,
+static int check_length(const struct dataplane *dp, unsigned index, uint32_t expected,
+			struct error *err)
+{
+	const uint32_t entries = entries_of(dp, index);
+	char path[PATH_MAX];
+
+	pin_path(dp, index, path);
+	return entries == expected
+		   ? 0
+		   : error_set(err, -EPROTO,
+			       "pin: %s: a map of %u entries, expected %u beside the other maps. "
+			       "To end their forwarding and start over: rm -r %s",
+			       path, entries, expected, dp->pin);
+}
+
+/* One of another set would be read beyond its end. */
+static int check_lengths(const struct dataplane *dp, uint32_t cpus, struct error *err)
+{
+	const struct sizes sizes = {
+	    .services = entries_of(dp, MAP_SERVICES),
+	    .backends = entries_of(dp, MAP_LOADS),
+	    .slot_lines = entries_of(dp, MAP_ARENA) /
+			  (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line)),
+	    .flow_buckets = (uint32_t)power_of_two(entries_of(dp, MAP_FLOWS)),
+	    .cpus = cpus};
+	const size_t slots = (size_t)sizes.slot_lines * ARENA_ALIGN;
+	uint32_t entries[MAPS];
+	int rc = 0;
+
+	find_entries(&sizes, entries);
+	entries[MAP_FRONTS] = (uint32_t)power_of_two(slots);
+	entries[MAP_RETURNS] = (uint32_t)power_of_two(sizes.backends);
+	for (unsigned i = 0; !rc && i < MAPS; i++)
+		rc = entries[i] ? check_length(dp, i, entries[i], err) : 0;
+	return rc;
+}
+
+static int reuse_pins(struct dataplane *dp, const struct dataplane_options *options, uint32_t cpus,
 		      bool *ret_found, struct error *err)
 {
 	int rc = prepare_directory(dp, err);
@@ -371,6 +469,8 @@ static int reuse_pins(struct dataplane *dp, const struct dataplane_options *opti
 		rc = find_pins(dp, ret_found, err);
 	for (unsigned i = 0; !rc && *ret_found && i < MAPS; i++)
 		rc = reuse_map(dp, i, err);
+	if (!rc && *ret_found)
+		rc = check_lengths(dp, cpus, err);
 	if (!rc && *ret_found)
 		warn_limits(dp, options);
 	return rc;
@@ -540,7 +640,7 @@ static int open_object(struct dataplane *dp, const struct dataplane_options *opt
 	 * share a map of programs have the same one (Linux 6.18) */
 	bpf_program__set_expected_attach_type(dp->skel->progs.lb, 0);
 	bpf_program__set_expected_attach_type(dp->skel->progs.lb_translate, 0);
-	rc = dp->pin ? reuse_pins(dp, options, ret_pinned, err) : 0;
+	rc = dp->pin ? reuse_pins(dp, options, cpus, ret_pinned, err) : 0;
 	if (rc || *ret_pinned)
 		return rc;
 	rc = make_wide(dp, options);
