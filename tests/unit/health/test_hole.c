@@ -70,6 +70,7 @@ static void one_that_is_answered_between_begins_the_count_anew(void **state)
 	for (unsigned i = 0; i < 10; i++) {
 		lost(&hole);
 		lost(&hole);
+		assert_int_not_equal(hole.state, HOLE_FOUND);
 		answered(&hole);
 		assert_int_equal(hole.state, HOLE_NONE);
 	}
