@@ -82,6 +82,7 @@ static int play_network(void)
 /* ---- checks, which pass ---- */
 
 static struct {
+	uint32_t interval_ms;
 	bool astray;
 	uint64_t packets;
 } net;
@@ -176,7 +177,7 @@ static struct health_check *add(struct end *end, const char *vip, uint32_t most)
 {
 	const struct health_spec spec = {.type = (char *)"passing",
 					 .to = HEALTH_TO_VIP,
-					 .interval_ms = 10,
+					 .interval_ms = net.interval_ms,
 					 .timeout_ms = PATIENT_MS,
 					 .rise = 1,
 					 .fall = 2,
@@ -231,6 +232,7 @@ static void stays_up(const struct end *end, unsigned results)
 static int begin(void **state)
 {
 	memset(&net, 0, sizeof(net));
+	net.interval_ms = 10;
 	one = other = (struct end){.longest = 1480};
 	return start_loop(state);
 }
@@ -358,6 +360,7 @@ static void echoes_that_left_elsewhere_say_nothing(void **state)
 
 	skip_without_rights();
 	net.astray = true;
+	net.interval_ms = HANG_MS; /* no packet of another check leaves meanwhile */
 	check = add(&one, OPEN, 1500);
 	wait_for_state(check, "unknown", "packets to the VIP did not take the tunnel");
 	health_remove(check);

@@ -70,6 +70,7 @@ static void one_that_is_answered_between_begins_the_count_anew(void **state)
 	for (unsigned i = 0; i < 10; i++) {
 		lost(&hole);
 		lost(&hole);
+		assert_int_not_equal(hole.state, HOLE_FOUND);
 		answered(&hole);
 		assert_int_equal(hole.state, HOLE_NONE);
 	}
@@ -148,6 +149,27 @@ static void a_round_that_could_not_be_had_changes_nothing(void **state)
 	assert_int_equal(hole.state, HOLE_FOUND);
 }
 
+/* Such as a device of this host that takes no packets so long any more. */
+static void a_hole_ends_when_no_round_can_be_had_any_more(void **state)
+{
+	struct hole hole = hole_of(1480);
+
+	for (unsigned i = 0; i < HOLE_ROUNDS; i++)
+		lost(&hole);
+	for (unsigned i = 0; i < 10; i++) {
+		round_of(&hole, HOLE_NOT_ASKED, HOLE_ANSWERED);
+		round_of(&hole, HOLE_NOT_ASKED, HOLE_ANSWERED);
+		lost(&hole);
+		assert_int_equal(hole.state, HOLE_FOUND);
+	}
+	for (unsigned i = 0; i < HOLE_ROUNDS; i++)
+		round_of(&hole, HOLE_NOT_ASKED, HOLE_ANSWERED);
+	assert_int_equal(hole.state, HOLE_UNKNOWN);
+	lost(&hole);
+	lost(&hole);
+	assert_int_equal(hole.state, HOLE_UNKNOWN);
+}
+
 /* A router has said "too big", or the operator has changed an MTU. */
 static void another_length_is_tried_at_once_and_counted_anew(void **state)
 {
@@ -186,6 +208,11 @@ static void where_there_are_no_long_packets_none_is_tried(void **state)
 	struct hole hole = hole_of(0);
 
 	assert_false(hole_is_due(&hole, UINT64_MAX));
+	hole_set_length(&hole, 1480);
+	for (unsigned i = 0; i < HOLE_ROUNDS; i++)
+		lost(&hole);
+	hole_set_length(&hole, 0); /* nothing would end it */
+	assert_int_equal(hole.state, HOLE_UNKNOWN);
 }
 
 int main(void)
@@ -198,6 +225,7 @@ int main(void)
 	    cmocka_unit_test(silence_is_no_loss),
 	    cmocka_unit_test(a_hole_ends_when_no_echo_is_answered_any_more),
 	    cmocka_unit_test(a_round_that_could_not_be_had_changes_nothing),
+	    cmocka_unit_test(a_hole_ends_when_no_round_can_be_had_any_more),
 	    cmocka_unit_test(another_length_is_tried_at_once_and_counted_anew),
 	    cmocka_unit_test(a_hole_lasts_until_a_packet_of_another_length_has_passed),
 	    cmocka_unit_test(where_there_are_no_long_packets_none_is_tried),

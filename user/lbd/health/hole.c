@@ -8,7 +8,7 @@ void hole_set_length(struct hole *hole, uint16_t length)
 {
 	if (length == hole->length)
 		return;
-	if (hole->state == HOLE_NONE && length > hole->length)
+	if (!length || (hole->state == HOLE_NONE && length > hole->length))
 		hole->state = HOLE_UNKNOWN;
 	hole->length = length;
 	hole->lost = hole->silent = 0;
@@ -40,6 +40,17 @@ static void take_loss(struct hole *hole, uint64_t now_ms)
 	hole->due_ms = now_ms + HOLE_AGAIN_MS;
 }
 
+/* Once does not matter. But nothing is held against a backend that can be judged no more. */
+static void take_nothing(struct hole *hole)
+{
+	if (hole->unknown < HOLE_ROUNDS)
+		hole->unknown++;
+	if (hole->unknown < HOLE_ROUNDS || hole->state != HOLE_FOUND)
+		return;
+	hole->state = HOLE_UNKNOWN;
+	hole->lost = 0;
+}
+
 /* A hole ends so too: a backend that answers no echo any more would stay lost for ever. */
 static void take_silence(struct hole *hole, uint64_t now_ms)
 {
@@ -57,8 +68,11 @@ void hole_take(struct hole *hole, enum hole_answer of_long, enum hole_answer of_
 	       uint64_t now_ms)
 {
 	hole->due_ms = now_ms + HOLE_INTERVAL_MS;
-	if (of_long == HOLE_NOT_ASKED)
+	if (of_long == HOLE_NOT_ASKED) {
+		take_nothing(hole);
 		return;
+	}
+	hole->unknown = 0;
 	hole->doubted = of_long == HOLE_SILENT;
 	if (of_long == HOLE_ANSWERED) {
 		hole->state = HOLE_NONE;

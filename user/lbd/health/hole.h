@@ -31,6 +31,7 @@ struct hole {
 	uint16_t of;     /* HOLE_FOUND: how long those were that were lost */
 	uint8_t lost;    /* rounds in a row in which the short one alone was answered */
 	uint8_t silent;  /* ... none of the two */
+	uint8_t unknown; /* ... of which nothing is known */
 	bool doubted;    /* the last long one had no answer */
 	uint64_t due_ms; /* the next round; 0: now */
 };
