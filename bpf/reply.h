@@ -183,8 +183,9 @@ static __always_inline bool is_edge(const struct packet *p)
 
 /* ---- the straight path ---- */
 
-/* Whether the packet is for a client of the VIP. False: it may not be, or is not this host's. Asked
- * before the real is looked up: less has to be kept over the calls. */
+/* Whether a plain packet, if it is from a real, is for a client of the VIP. False: it may not be,
+ * or not be this host's to send. Asked before the real is looked up: so little has to be kept over
+ * the calls. */
 static __always_inline bool reply_is_plain(const struct packet *p)
 {
 	if (unlikely(!is_sole_mac_at(p->l3 - ETH_HLEN)) && !is_first_mac(p))
@@ -195,7 +196,7 @@ static __always_inline bool reply_is_plain(const struct packet *p)
 	       !is_direct(p->ctx, p->l3_offset, p->family);
 }
 
-/* Read from the packet again, for the same reason. */
+/* Read from the packet again: it would have to be kept over those calls. */
 static __always_inline __u8 protocol_again(const struct packet *p)
 {
 	return p->family == 4 ? *(const volatile __u8 *)&((struct iphdr *)p->l3)->protocol
@@ -226,7 +227,7 @@ static __always_inline int reply_plain(struct packet *p, __u64 table)
 		return LB_CONTINUE;
 	if (unlikely(!settings.finished))
 		sum_finish(p->ctx);
-	p->protocol = line->protocol; /* the same */
+	p->protocol = line->protocol; /* the same, which was not kept */
 	macs_write(p->l3 - ETH_HLEN, (const void *)hop);
 	source_write(p, line);
 	source_port_write(p, line);

@@ -288,9 +288,10 @@ static __always_inline int straight_translated(const struct packet *p)
 	return likely(reason == LB_REASON_returned_tx) ? XDP_TX : end(reason, p);
 }
 
-/* What may be a reply. The headers are read again, and the context is hidden: what the stages
- * before and after keep in registers would be spilled here, and the other way round. again: the
- * context, for LB_CONTINUE. */
+/* What may be a reply. It is no function of its own, as the return from that would cost
+ * (docs/performance.md). But it begins anew: the headers are read again, and the compiler takes the
+ * context for another one, so that packets to VIPs and replies cost each other no register. again:
+ * the context with which the long path goes on, for LB_CONTINUE. */
 static __always_inline int straight_reply(struct xdp_md *ctx, struct xdp_md **again, __u32 length,
 					  __u8 family, __u64 table)
 {
