@@ -284,10 +284,9 @@ static void lines_about_reports_are_few_and_the_rest_is_counted(void **unused)
 	}
 	assert_int_equal(lines, 20);
 	scene.now_ms += 12000;
-	assert_string_equal(
-	    report(&scene, 1400),
-	    "lbd: paths: 5 more lines about MTUs not logged in the last minute\n"
-	    "lbd: path to 10.0.0.11: MTU 1400, reported by 203.0.113.1\n");
+	assert_string_equal(report(&scene, 1400),
+			    "lbd: paths: 5 more lines about MTUs not logged in the last minute\n"
+			    "lbd: path to 10.0.0.11: MTU 1400, reported by 203.0.113.1\n");
 	scene_end(&scene);
 }
 
