@@ -301,7 +301,7 @@ static __always_inline bool is_beside(const struct packet *p, const struct lb_ba
 	const struct lb_backend *client;
 	__u32 id;
 
-	if (is_from_no_real(p) || !real_with(p->family, source_of(p), &id))
+	if (!real_with(p->family, source_of(p), &id))
 		return false;
 	client = backend_at(id);
 	return client->nat.on_link && client->ifindex == b->ifindex &&

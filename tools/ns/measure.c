@@ -195,9 +195,11 @@ static int measure(struct measurement *m, const struct plan *plan)
 	const struct scenario *scenario = m->bench.scenario;
 	struct lb_reason_count before[LB_COUNTERS], after[LB_COUNTERS];
 	struct dp_memory memory;
-	int reason = scenario->not_vip ? LB_REASON_not_vip
-		     : scenario->reply ? LB_REASON_returned_tx
-				       : LB_REASON_forwarded_tx;
+	/* one that is translated has ended for the main program: tools/bench.bpf.c */
+	int reason = scenario->not_vip      ? LB_REASON_not_vip
+		     : scenario->reply      ? LB_REASON_returned_tx
+		     : scenario->translated ? LB_REASON_untranslatable
+					    : LB_REASON_forwarded_tx;
 	bool right = bench_verify(&m->bench);
 
 	m->sent = m->right = 0;

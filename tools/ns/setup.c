@@ -364,7 +364,7 @@ static bool is_from_v6(const uint8_t *in, const uint8_t *out, uint32_t service)
 {
 	return out[0] == 0x45 && out[8] == in[7] - 1 && out[9] == in[6] &&
 	       sum16(out, 20) == 0xffff && get32(out + 12) == FIRST_VIP + service &&
-	       get32(out + 16) == NO_VIP && (out[20] << 8 | out[21]) == 80 &&
+	       get32(out + 16) == get32(in + 36) && (out[20] << 8 | out[21]) == 80 &&
 	       !memcmp(out + 22, in + 42, 2);
 }
 
