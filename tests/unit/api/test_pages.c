@@ -466,7 +466,8 @@ static void texts_are_whole_also_if_backends_change_while_they_are_built(void **
 	}
 	take_all(all, 3);
 	expect_each_once(finish(&list), "\"service\":\"s0\",\"address\":\"", "\"");
-	expect_each_once(strstr(finish(&page), "\nlbd_backend_first_byte_p99"), "backend=\"", "\"} ");
+	expect_each_once(strstr(finish(&page), "\nlbd_backend_first_byte_p99"), "backend=\"",
+			 "\"} ");
 	expect_each_once(finish(&view), "{\"address\":\"", "\"");
 	text_unref(list.text);
 	text_unref(page.text);

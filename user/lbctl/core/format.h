@@ -98,7 +98,8 @@ char text_printable(char c);
 void text_put(FILE *out, const char *text);
 void text_put_bytes(FILE *out, const char *text, size_t length);
 /* Writes text broken at spaces into lines of at most `columns` (0: no breaks), with a newline at
- * the end; a number stays with the word after it. The first line starts at `column`; the others are indented. */
+ * the end; a number stays with the word after it. The first line starts at `column`; the others are
+ * indented. */
 void text_wrap(FILE *out, const char *text, unsigned column, unsigned indent, unsigned columns);
 
 #endif
