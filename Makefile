@@ -319,7 +319,7 @@ healthy: ## 10 minutes of load with passive checks, in which no healthy backend 
 	@$(MAKE) -j2 tests
 	@HEALTHY_S=$(or $(HEALTHY_S),600) tests/e2e/connects.sh test_no_healthy_backend_is_taken_out_under_load
 
-fleet: ## balancers that tell each other of their flows: 100 fail-overs at random times, loss and a flood, an upgrade of three (root; ROUNDS=, FLEET_YOUNG_S=, FLEET_LAG_MS=)
+fleet: ## balancers that tell each other of their flows: 100 fail-overs at random times, loss and a flood, an upgrade of three (root; ROUNDS=, FLEET_YOUNG_S=, FLEET_LAG_MS=, FLEET_TOLD_MS=)
 	@tools/deps build demo test
 	@$(MAKE) -j2 tests
 	@FLEET_ROUNDS=$(or $(ROUNDS),100) tests/e2e/peers.sh

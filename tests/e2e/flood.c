@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* A flood from distinct sources, written directly to an interface: SYNs, or a mixture.
- * usage: flood INTERFACE VIP PORT COUNT RATE [mix]
+ * usage: flood INTERFACE VIP PORT COUNT RATE [mix | open]
  * Evenly spread: what is due in a tenth of a millisecond goes out at once, no more unless it is
  * late. mix: SYNs, ACKs, UDP datagrams, first and later fragments in turn, from all of 11.0.0.0/8,
- * no two in a row of one prefix. The next hop comes from the kernel's neighbour table. */
+ * no two in a row of one prefix. open: SYN and ACK of each source, as of clients whose connections
+ * are established. The next hop comes from the kernel's neighbour table. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_ether.h>
@@ -28,6 +29,7 @@
 #define BATCH    64
 #define FRAGMENT 16 /* bytes of UDP header and data in a fragment */
 
+enum mode { FLOOD_SYNS, FLOOD_MIX, FLOOD_OPEN };
 enum kind { FLOOD_SYN, FLOOD_ACK, FLOOD_UDP, FLOOD_FIRST_FRAGMENT, FLOOD_LATER_FRAGMENT, KINDS };
 
 struct frame {
@@ -60,7 +62,7 @@ static void tcp_fill(struct frame *frame, uint32_t number, uint16_t port, bool s
 				     .syn = syn,
 				     .ack = !syn,
 				     .window = htons(65535)};
-	frame->tcp.seq = htonl(number * 2654435761u);
+	frame->tcp.seq = htonl(number * 2654435761u + !syn);
 	pseudo = add(&frame->ip.saddr, 8) + IPPROTO_TCP + sizeof(frame->tcp);
 	frame->tcp.check = htons(fold(pseudo + add(&frame->tcp, sizeof(frame->tcp))));
 }
@@ -86,15 +88,24 @@ static uint32_t source_of(uint32_t number, bool mixed)
 	return htonl(0x0b000000 + (mixed ? number * 2654435761u >> 8 : number));
 }
 
-static void frame_fill(struct frame *frame, uint32_t number, uint32_t vip, uint16_t port,
-		       bool mixed)
+static enum kind kind_of(uint32_t number, enum mode mode)
 {
-	enum kind kind = mixed ? number % KINDS : FLOOD_SYN;
+	if (mode == FLOOD_MIX)
+		return number % KINDS;
+	return mode == FLOOD_OPEN && number % 2 ? FLOOD_ACK : FLOOD_SYN;
+}
+
+static void frame_fill(struct frame *frame, uint32_t number, uint32_t vip, uint16_t port,
+		       enum mode mode)
+{
+	enum kind kind = kind_of(number, mode);
 
 	frame->ip = (struct iphdr){.version = 4, .ihl = 5, .ttl = 64, .daddr = vip};
+	if (mode == FLOOD_OPEN)
+		number /= 2;
 	frame->ip.protocol = kind == FLOOD_SYN || kind == FLOOD_ACK ? IPPROTO_TCP : IPPROTO_UDP;
 	frame->ip.tot_len = htons(sizeof(frame->ip) + sizeof(frame->tcp));
-	frame->ip.saddr = source_of(number, mixed);
+	frame->ip.saddr = source_of(number, mode == FLOOD_MIX);
 	if (kind == FLOOD_FIRST_FRAGMENT || kind == FLOOD_LATER_FRAGMENT)
 		fragment_mark(frame, kind, number);
 	frame->ip.check = htons(fold(add(&frame->ip, sizeof(frame->ip))));
@@ -177,11 +188,14 @@ int main(int argc, char **argv)
 	uint8_t source[6], target[6];
 	uint32_t count, burst, sent = 0, vip;
 	double begin, rate;
-	bool mixed = argc == 7 && !strcmp(argv[6], "mix");
+	enum mode mode = argc != 7                  ? FLOOD_SYNS
+			 : !strcmp(argv[6], "mix")  ? FLOOD_MIX
+			 : !strcmp(argv[6], "open") ? FLOOD_OPEN
+						    : FLOOD_SYNS;
 	int fd;
 
-	if ((argc != 6 && !mixed) || inet_pton(AF_INET, argv[2], &vip) != 1) {
-		fprintf(stderr, "usage: flood INTERFACE VIP PORT COUNT RATE [mix]\n");
+	if ((argc != 6 && mode == FLOOD_SYNS) || inet_pton(AF_INET, argv[2], &vip) != 1) {
+		fprintf(stderr, "usage: flood INTERFACE VIP PORT COUNT RATE [mix | open]\n");
 		return 2;
 	}
 	count = (uint32_t)strtoul(argv[4], NULL, 10);
@@ -204,14 +218,14 @@ int main(int argc, char **argv)
 		int done;
 
 		for (uint32_t i = 0; i < batch; i++)
-			frame_fill(&frames[i], sent + i, vip, (uint16_t)atoi(argv[3]), mixed);
+			frame_fill(&frames[i], sent + i, vip, (uint16_t)atoi(argv[3]), mode);
 		done = sendmmsg(fd, messages, batch, 0);
 		if (done < 0 && errno != ENOBUFS && errno != EAGAIN)
 			die("sendmmsg");
 		sent += done > 0 ? (uint32_t)done : 0;
 		sleep_until(begin + sent / rate);
 	}
-	printf("# %u %s from distinct sources in %.1f s\n", sent, mixed ? "packets" : "SYNs",
-	       seconds() - begin);
+	printf("# %u %s from distinct sources in %.1f s\n", sent,
+	       mode == FLOOD_SYNS ? "SYNs" : "packets", seconds() - begin);
 	return 0;
 }

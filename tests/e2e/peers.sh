@@ -441,6 +441,30 @@ test_lost_packets_between_nodes_and_a_flood_break_nothing() {
 	goes_to lb
 }
 
+# The node has lost all that it knew, and one service alone of the other has so many established
+# connections. make fleet: a million. FLEET_TOLD_MS=2000: it may not
+# take longer.
+test_a_node_that_knows_nothing_is_told_of_all_connections_soon() {
+	local count=20000 rate=20000 begin took
+	[ "$ROUNDS" = 1 ] || count=1000000 rate=60000
+	flood_unanswered $COUNT
+	goes_to lb
+	peer_crash lb2
+	peer_forget lb2
+	flood $RR $((2 * count)) "$rate" open || return 1
+	begin=$(date +%s%N)
+	pair_lbd_start lb2 || return 1
+	lab_wait_for 30 "lb2 to be synced" peer_is_synced lb2 || return 1
+	took=$((($(date +%s%N) - begin) / 1000000))
+	lab_wait_for 20 "lb2 to have counted them" flows_are_at_least lb2 $((count / 100 * 99)) || return 1
+	echo "# flows: $(flows_of lb) on lb, $(flows_of lb2) on lb2, $(peer_field lb2 .session.received_bytes) bytes," \
+		"$took ms from the start of lbd"
+	[ -z "${FLEET_TOLD_MS:-}" ] || expect "ms until lb2 was synced" "$took" -le "$FLEET_TOLD_MS"
+	both_are_synced
+}
+flows_of() { pair_ctl "$1" status --json | json .flows.entries; } # NODE
+flows_are_at_least() { [ "$(flows_of "$1")" -ge "$2" ]; }         # NODE COUNT
+
 # The config of a node with zones: b1 and b2 are in a, b3 is in b.
 zoned_config() { # NODE ZONE
 	local file
