@@ -165,31 +165,6 @@ test_it_can_be_switched_off() {
 		json '[.backends[] | select(.checks.long_packets)] | length')" = 0
 }
 
-copy_py() {
-	cat >"$WORK/copy.py" <<-'PY'
-		"""serve PORT...: answers each connection with the sha256 of what it sent.
-		send HOST PORT FILE: prints the answer."""
-		import hashlib, socket, sys, threading
-		def serve(port):
-		    listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
-		    while True:
-		        threading.Thread(target=answer, args=(listener.accept()[0],)).start()
-		def answer(connection):
-		    digest = hashlib.sha256()
-		    while part := connection.recv(1 << 20): digest.update(part)
-		    connection.sendall(digest.hexdigest().encode())
-		    connection.close()
-		def send(host, port, path):
-		    connection = socket.create_connection((host, int(port)))
-		    connection.sendall(open(path, "rb").read())
-		    connection.shutdown(socket.SHUT_WR)
-		    print(connection.recv(64, socket.MSG_WAITALL).decode())
-		if sys.argv[1] == "send": send(*sys.argv[2:])
-		else:
-		    for port in sys.argv[2:]: threading.Thread(target=serve, args=(int(port),)).start()
-	PY
-}
-
 serve() { # N
 	# shellcheck disable=SC2046
 	lab_spawn "serve$1" in_ns "b$1" python3 "$WORK/copy.py" serve $(awk '{ print $5 }' <<<"$SERVICES") $ROUTED_PORT

@@ -137,31 +137,6 @@ forge_py() {
 	PY
 }
 
-copy_py() {
-	cat >"$WORK/copy.py" <<-'PY'
-		"""serve PORT...: answers each connection with the sha256 of what it sent.
-		send HOST PORT FILE: prints the answer."""
-		import hashlib, socket, sys, threading
-		def serve(port):
-		    listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
-		    while True:
-		        threading.Thread(target=answer, args=(listener.accept()[0],)).start()
-		def answer(connection):
-		    digest = hashlib.sha256()
-		    while part := connection.recv(1 << 20): digest.update(part)
-		    connection.sendall(digest.hexdigest().encode())
-		    connection.close()
-		def send(host, port, path):
-		    connection = socket.create_connection((host, int(port)))
-		    connection.sendall(open(path, "rb").read())
-		    connection.shutdown(socket.SHUT_WR)
-		    print(connection.recv(64, socket.MSG_WAITALL).decode())
-		if sys.argv[1] == "send": send(*sys.argv[2:])
-		else:
-		    for port in sys.argv[2:]: threading.Thread(target=serve, args=(int(port),)).start()
-	PY
-}
-
 narrow_backend() {
 	lab_host b1
 	lab_cable b1 10.66.0.11/24 2001:db8:66::11/64 $NARROW
