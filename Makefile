@@ -92,7 +92,7 @@ FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJS := $(patsubst %.c,$(BUILD)/%.o,$(sort $(filter-out tests/fuzz/fuzz_% tests/fuzz/stand_in_%,$(wildcard tests/fuzz/*.c))))
 FUZZ_LBD_OBJS := $(filter-out %/main.o,$(LBD_OBJS))
 TESTS := $(UNIT_TESTS) $(LBCTL_TESTS) $(PACKET_TESTS)
-# What runs on the thread of the tasks beside the loop: tests/run runs all of them that are built.
+# What runs on the thread of the tasks beside the loop: tests/run reads the names from this line.
 TSAN_TESTS := $(addprefix $(BUILD)/tests/unit/,host/test_tasks host/test_loop host/test_aside state/test_state_tasks attach/test_watch attach/test_takeover dataplane/test_dataplane_pauses)
 TOOLS := $(patsubst %.c,$(BUILD)/%,$(filter-out %.bpf.c,$(wildcard tools/*.c tests/e2e/*.c vmtest/*.c)))
 # An lbd that speaks the first version of the protocol between nodes alone: for tests of an upgrade.
