@@ -455,11 +455,11 @@ end_all() { # [lossy]
 
 # ---- floods ----
 
-# Sends COUNT packets of 11.0.0.0/8 to VIP4, RATE a second: SYNs, or a mixture (tests/e2e/flood.c).
+# Sends COUNT packets of 11.0.0.0/8 to VIP4, RATE a second: SYNs, or others (tests/e2e/flood.c).
 # FLOOD_EVEN=yes: the sender stands for other machines, whose packets come when they come: no process
 # here makes it late, so it owes nothing that it would have to send at one go. They all come to one
 # CPU, as those of one queue of a NIC do.
-flood() { # PORT COUNT RATE [mix]; to the VIP, or to FLOOD_TO
+flood() { # PORT COUNT RATE [mix | open]; to the VIP, or to FLOOD_TO
 	# It looks up the router's MAC address in the neighbour table.
 	in_ns client ping -qc 1 -W 5 198.51.100.1 >/dev/null || return 1
 	in_ns client ${FLOOD_EVEN:+chrt -f 10 taskset -c 0} "$BUILD/tests/e2e/flood" eth0 \

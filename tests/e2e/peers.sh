@@ -442,8 +442,7 @@ test_lost_packets_between_nodes_and_a_flood_break_nothing() {
 }
 
 # The node has lost all that it knew, and one service alone of the other has so many established
-# connections. make fleet: a million. FLEET_TOLD_MS=2000: it may not
-# take longer.
+# connections. make fleet: a million. FLEET_TOLD_MS=2000: it may not take longer.
 test_a_node_that_knows_nothing_is_told_of_all_connections_soon() {
 	local count=20000 rate=20000 begin took
 	[ "$ROUNDS" = 1 ] || count=1000000 rate=60000
