@@ -3,6 +3,7 @@
  * of their services. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -61,6 +62,25 @@ static const char *origin_words(const json_t *backend)
 	return "";
 }
 
+/* A sentence about a backend, after its name. shown: of that kind; an empty line is before the
+ * first one. */
+__attribute__((format(printf, 4, 5))) static void put_sentence(const struct list_style *style,
+							       const json_t *backend, size_t *shown,
+							       const char *format, ...)
+{
+	char text[768];
+	size_t used;
+	va_list args;
+
+	show_backend_name(backend, text, 256);
+	used = strlen(text);
+	va_start(args, format);
+	vsnprintf(text + used, sizeof(text) - used, format, args);
+	va_end(args);
+	fputs((*shown)++ ? "" : "\n", style->out);
+	text_wrap(style->out, text, 0, 4, style->columns);
+}
+
 /* "web 10.0.0.11 (registered): a check failed 2m ago: connect: timed out" */
 static void print_failures(const json_t *backends, const struct list_style *style)
 {
@@ -70,16 +90,13 @@ static void print_failures(const json_t *backends, const struct list_style *styl
 	json_array_foreach (backends, i, backend) {
 		const json_t *failure =
 		    json_object_get(json_object_get(backend, "checks"), "last_failure");
-		char name[256], ago[FORMAT_TEXT], text[768];
+		char ago[FORMAT_TEXT];
 
-		if (!json_is_object(failure))
-			continue;
-		show_backend_name(backend, name, sizeof(name));
-		snprintf(text, sizeof(text), "%s%s: a check failed %s ago: %s", name,
-			 origin_words(backend), format_duration(json_number(failure, "ago_s"), ago),
-			 json_text(failure, "why"));
-		fputs(shown++ ? "" : "\n", style->out);
-		text_wrap(style->out, text, 0, 4, style->columns);
+		if (json_is_object(failure))
+			put_sentence(style, backend, &shown, "%s: a check failed %s ago: %s",
+				     origin_words(backend),
+				     format_duration(json_number(failure, "ago_s"), ago),
+				     json_text(failure, "why"));
 	}
 }
 
@@ -94,22 +111,17 @@ static void print_aims(const json_t *backends, const struct list_style *style)
 	json_array_foreach (backends, i, backend) {
 		const char *why = json_text(json_object_get(backend, "checks"), "to_why");
 		bool same = !strcmp(json_text(backend, "service"), service) && !strcmp(why, before);
-		char name[256], text[768];
 
 		service = json_text(backend, "service");
 		before = why;
-		if (!*why || same)
-			continue;
-		show_backend_name(backend, name, sizeof(name));
-		snprintf(text, sizeof(text), "%s: checked at its own address: %s", name, why);
-		fputs(shown++ ? "" : "\n", style->out);
-		text_wrap(style->out, text, 0, 4, style->columns);
+		if (*why && !same)
+			put_sentence(style, backend, &shown, ": checked at its own address: %s",
+				     why);
 	}
 }
 
 /* "web 10.0.0.12: packets of 1480 bytes to the VIP are lost, short ones arrive: that does not
- * count:
- * ...", of those that are up in spite of it. */
+ * count: ...", of those that are up in spite of it. */
 static void print_losses(const json_t *backends, const struct list_style *style)
 {
 	const json_t *backend;
@@ -119,17 +131,12 @@ static void print_losses(const json_t *backends, const struct list_style *style)
 		const json_t *packets =
 		    json_object_get(json_object_get(backend, "checks"), "long_packets");
 		const char *why = json_text(packets, "why");
-		char name[256], text[768];
 
-		if (strcmp(json_text(packets, "state"), "lost") != 0 || !*why)
-			continue;
-		show_backend_name(backend, name, sizeof(name));
-		snprintf(text, sizeof(text),
-			 "%s: packets of %" PRIu64
-			 " bytes to the VIP are lost, short ones arrive: %s",
-			 name, json_number(packets, "length"), why);
-		fputs(shown++ ? "" : "\n", style->out);
-		text_wrap(style->out, text, 0, 4, style->columns);
+		if (!strcmp(json_text(packets, "state"), "lost") && *why)
+			put_sentence(style, backend, &shown,
+				     ": packets of %" PRIu64
+				     " bytes to the VIP are lost, short ones arrive: %s",
+				     json_number(packets, "length"), why);
 	}
 }
 

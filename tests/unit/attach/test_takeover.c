@@ -7,12 +7,10 @@
 #include <setjmp.h>
 #include <stdint.h>
 
-#include <bpf/bpf.h>
 #include <cmocka.h>
 #include <event2/event.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/bpf.h>
 #include <net/if.h>
 #include <semaphore.h>
 #include <stdio.h>
@@ -21,8 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "attach_made.h"
 #include "common/clock.h"
-#include "lbd/attach/internal.h"
 #include "lbd/host/host.h"
 #include "support/test_file.h"
 #include "support/test_log.h"
@@ -106,15 +104,6 @@ int __wrap_dataplane_add_egress(struct dataplane *dp, uint32_t ifindex)
 
 /* ---- a takeover ---- */
 
-static int load_a_program(void)
-{
-	const struct bpf_insn pass[] = {
-	    {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = XDP_PASS},
-	    {.code = BPF_JMP | BPF_EXIT}};
-
-	return bpf_prog_load(BPF_PROG_TYPE_XDP, "pass", "GPL", pass, 2, NULL);
-}
-
 static int begin(void **state)
 {
 	attach = (struct attach){.links = links};
@@ -124,7 +113,7 @@ static int begin(void **state)
 	attach.offloads = offloads_new("/nonexistent/offloads.json");
 	here("ip link add a0 type veth peer name a1");
 	base = loop_new();
-	program = load_a_program();
+	program = load_pass();
 	strcpy(links + strlen(links) - 6, "XXXXXX");
 	if (!base || program < 0 || tasks_new(base, &tasks) || sem_init(&answered, 0, 0) ||
 	    pipe2(knock, O_CLOEXEC))
@@ -145,15 +134,7 @@ static int end(void **state)
 	close(knock[1]);
 	close(program);
 	sem_destroy(&answered);
-	offloads_free(attach.offloads);
-	netdev_close(attach.netdev);
-	netdev_close(attach.asking);
-	losses_free(attach.losses);
-	checksums_free(attach.checksums);
-	for (unsigned i = 0; i < attach.count; i++)
-		sentences_free(attach.list[i].hints);
-	free(attach.list);
-	free(attach.egresses);
+	free_parts(&attach);
 	here("ip link del a1; rm -r %s", links);
 	return 0;
 }

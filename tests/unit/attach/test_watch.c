@@ -8,7 +8,6 @@
 
 #include <cmocka.h>
 #include <bpf/bpf.h>
-#include <linux/bpf.h>
 #include <linux/if_link.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -16,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lbd/attach/internal.h"
+#include "attach_made.h"
 #include "lbd/host/host.h"
 #include "support/test_file.h"
 #include "support/test_log.h"
@@ -42,13 +41,7 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-	netdev_close(attach.netdev);
-	netdev_close(attach.asking);
-	offloads_free(attach.offloads);
-	free(attach.egresses);
-	for (unsigned i = 0; i < attach.count; i++)
-		sentences_free(attach.list[i].hints);
-	free(attach.list);
+	free_parts(&attach);
 	if (netns_entered())
 		here("ip link del a0; ip link del b0; rm -r %s", links);
 	return 0;
@@ -57,10 +50,7 @@ static int end(void **state)
 /* A program in native mode that is not lbd's. */
 static void run_a_program(uint32_t ifindex)
 {
-	const struct bpf_insn pass[] = {
-	    {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = XDP_PASS},
-	    {.code = BPF_JMP | BPF_EXIT}};
-	int fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "pass", "GPL", pass, 2, NULL);
+	int fd = load_pass();
 
 	assert_true(fd >= 0);
 	assert_int_equal(bpf_xdp_attach((int)ifindex, fd, XDP_FLAGS_DRV_MODE, NULL), 0);

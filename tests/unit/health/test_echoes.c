@@ -8,16 +8,15 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <event2/event.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "health_found.h"
 #include "health_loop.h"
+#include "health_timed.h"
 #include "lbd/health/descriptor.h"
 #include "lbd/health/echoes.h"
 #include "lbd/health/message.h"
@@ -87,50 +86,12 @@ static struct {
 	uint64_t packets;
 } net;
 
-struct health_probe {
-	struct event *event;
-	health_done_fn *done;
-	void *arg;
-};
-
-static void end_probe(int fd, short what, void *arg)
-{
-	struct health_probe probe = *(struct health_probe *)arg;
-
-	event_free(probe.event);
-	free(arg);
-	probe.done(probe.arg, HEALTH_PASSED, NULL, 7);
-}
-
 static struct health_probe *start_probe(void *state, struct event_base *loop,
 					const struct health_probe_spec *spec, health_done_fn *done,
 					void *arg)
 {
-	struct health_probe *probe = malloc(sizeof(*probe));
-	struct timeval soon = {.tv_usec = 1000};
-
-	assert_non_null(probe);
-	*probe = (struct health_probe){.done = done, .arg = arg};
-	probe->event = evtimer_new(loop, end_probe, probe);
 	net.packets++;
-	event_add(probe->event, &soon);
-	return probe;
-}
-
-static bool serve_probe(struct health_probe *probe)
-{
-	return false;
-}
-
-static const char *probe_waits_for(const struct health_probe *probe)
-{
-	return "connect: timed out";
-}
-
-static void cancel_probe(struct health_probe *probe)
-{
-	event_free(probe->event);
-	free(probe);
+	return new_probe(loop, NULL, 1000, done, arg);
 }
 
 REGISTER(health_kind, passing) = {.name = "passing",

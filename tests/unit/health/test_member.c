@@ -7,13 +7,12 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <event2/event.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "health_found.h"
 #include "health_loop.h"
+#include "health_timed.h"
 #include "lbd/health/health.h"
 #include "lbd/health/proof.h"
 #include "support/test_addr.h"
@@ -25,7 +24,7 @@
 /* ---- a network: what becomes of a probe by each way ---- */
 
 static struct {
-	const char *tunnel, *direct; /* NULL: it passes; "": no answer, until it is cancelled */
+	const char *tunnel, *direct; /* see new_probe */
 	bool astray;                 /* packets through the tunnel leave elsewhere */
 	int refusal;
 	const char *obstacle; /* why; NULL: that there is no route */
@@ -34,58 +33,19 @@ static struct {
 	struct addr named;
 } net;
 
-struct health_probe {
-	const char *why;
-	struct event *event;
-	health_done_fn *done;
-	void *arg;
-};
-
-static void end_probe(int fd, short what, void *arg)
-{
-	struct health_probe probe = *(struct health_probe *)arg;
-
-	event_free(probe.event);
-	free(arg);
-	probe.done(probe.arg, probe.why ? HEALTH_FAILED : HEALTH_PASSED, probe.why, 7);
-}
-
 static struct health_probe *start_probe(void *state, struct event_base *loop,
 					const struct health_probe_spec *spec, health_done_fn *done,
 					void *arg)
 {
-	struct health_probe *probe = malloc(sizeof(*probe));
-	struct timeval soon = {.tv_usec = spec->mark ? 3000 : 1000};
 	const struct addr vip = test_addr(VIP);
 
-	assert_non_null(probe);
 	assert_int_equal(addr_equal(&spec->address, &vip), spec->mark == MARK);
-	*probe = (struct health_probe){
-	    .why = spec->mark ? net.tunnel : net.direct, .done = done, .arg = arg};
 	net.to_vip += spec->mark != 0;
 	net.to_backend += spec->mark == 0;
 	net.packets += spec->mark && !net.astray;
 	net.named = spec->named;
-	probe->event = evtimer_new(loop, end_probe, probe);
-	if (!probe->why || *probe->why)
-		event_add(probe->event, &soon);
-	return probe;
-}
-
-static bool serve_probe(struct health_probe *probe)
-{
-	return false;
-}
-
-static const char *probe_waits_for(const struct health_probe *probe)
-{
-	return "connect: timed out";
-}
-
-static void cancel_probe(struct health_probe *probe)
-{
-	event_free(probe->event);
-	free(probe);
+	return new_probe(loop, spec->mark ? net.tunnel : net.direct, spec->mark ? 3000 : 1000, done,
+			 arg);
 }
 
 REGISTER(health_kind, netted) = {.name = "netted",

@@ -42,6 +42,7 @@ static const struct fake_answer answers[] = {{"GET /v1/backends", 200, BACKENDS}
 					     {NULL}};
 
 static struct lbctl_run run;
+static char requests[2048]; /* that it made */
 
 static void run_with(const struct fake_answer *given, const char *const *words)
 {
@@ -55,6 +56,7 @@ static void run_with(const struct fake_answer *given, const char *const *words)
 	all[count] = "--socket";
 	all[count + 1] = fake.socket;
 	lbctl_run_after(&run, NULL, all);
+	fake_lbd_requests(&fake, requests, sizeof(requests));
 	fake_lbd_stop(&fake);
 }
 
@@ -77,25 +79,10 @@ static void in_order(const char *const *words)
 
 #define IN_ORDER(...) in_order((const char *const[]){__VA_ARGS__, NULL})
 
-static char requests[2048];
-
-/* The requests of a verb. */
-static void note_requests(const struct fake_answer *from, const char *verb, const char *option)
-{
-	const char *all[] = {verb, "--socket", NULL, option, NULL};
-	struct fake_lbd fake;
-
-	assert_int_equal(fake_lbd_start(&fake, from), 0);
-	all[2] = fake.socket;
-	lbctl_run_after(&run, NULL, all);
-	fake_lbd_requests(&fake, requests, sizeof(requests));
-	fake_lbd_stop(&fake);
-}
-
 /* Whether it is fields of backends that are asked for, not all that lbd knows of them. */
 static bool asks_for_fields(const char *verb, const char *option)
 {
-	note_requests(answers, verb, option);
+	RUN(verb, option);
 	assert_int_equal(run.exit_code, 0);
 	assert_non_null(strstr(requests, "GET /v1/backends"));
 	return strstr(requests, "?fields=service%2Caddress%2C") != NULL;
@@ -135,7 +122,7 @@ static void an_lbd_that_lacks_a_field_is_asked_for_all(void **state)
 	    {NULL}};
 
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-		note_requests(older, verbs[i], NULL);
+		run_with(older, (const char *const[]){verbs[i], NULL});
 		assert_int_equal(run.exit_code, 0);
 		assert_non_null(strstr(run.out, "10.0.0.12"));
 		assert_int_equal(count_requests("GET /v1/backends"), 2);
@@ -149,7 +136,7 @@ static void what_is_refused_for_another_reason_is_not_asked_again(void **state)
 	    {"GET /v1/backends", 400, REFUSED("filter: expected at most 256 bytes, got 300")},
 	    {NULL}};
 
-	note_requests(others, "backends", NULL);
+	run_with(others, (const char *const[]){"backends", NULL});
 	assert_int_equal(run.exit_code, 1);
 	assert_non_null(strstr(run.err, "filter: expected at most 256 bytes"));
 	assert_int_equal(count_requests("GET /v1/backends"), 1);

@@ -113,12 +113,12 @@ static void note_end(struct fleet_peer *peer, const struct session_view *view, b
 /* Whether a newer connection has shown the key and waits for its HELLO. The peer, which has had
  * ours, may have closed the older one for it: that is no loss. If it does not greet, its own end
  * says so. */
-static bool is_taken_over(const struct fleet_peer *peer, const struct session *session)
+static bool is_taken_over(const struct fleet_peer *peer)
 {
 	struct session_view view;
 
 	for (unsigned i = 0; i < PEER_SESSIONS; i++) {
-		if (!peer->sessions[i] || peer->sessions[i] == session)
+		if (!peer->sessions[i])
 			continue;
 		session_look(peer->sessions[i], clock_monotonic_ms(), &view);
 		if (view.state == SESSION_GREETS)
@@ -136,7 +136,7 @@ static void on_ended(void *arg, struct session *session)
 	session_look(session, clock_monotonic_ms(), &view);
 	if (counted)
 		peer->greeted = NULL;
-	if (view.end == SESSION_REPLACED || (counted && is_taken_over(peer, session)))
+	if (view.end == SESSION_REPLACED || (counted && is_taken_over(peer)))
 		return;
 	peer->try_ms = clock_monotonic_ms() + RETRY_MS;
 	if (peer->greeted && !counted)

@@ -24,8 +24,8 @@ struct health_probe {
 	int fd;
 	int error; /* errno of the first question; -1: it cannot be made */
 	uint16_t id;
-	uint64_t start_us;   /* when the first question was sent */
-	size_t length, room; /* of the question */
+	uint64_t start_us; /* when the first question was sent */
+	size_t length;     /* of the question */
 	health_done_fn *done;
 	void *arg;
 	uint8_t question[];
@@ -148,7 +148,7 @@ struct health_probe *datagram_start(const struct datagram_ops *ops, struct event
 	if (!probe)
 		return NULL;
 	*probe = (struct health_probe){
-	    .ops = ops, .spec = spec, .fd = spec->socket, .room = room, .done = done, .arg = arg};
+	    .ops = ops, .spec = spec, .fd = spec->socket, .done = done, .arg = arg};
 	if (probe->fd < 0)
 		probe->fd = source_socket(spec);
 	if (probe->fd < 0) {
@@ -167,7 +167,7 @@ struct health_probe *datagram_start(const struct datagram_ops *ops, struct event
 	}
 	probe->start_us = clock_monotonic_us();
 	probe->error = source_connect(probe->fd, spec);
-	probe->length = ops->ask(spec, probe->id, probe->fd, probe->question, probe->room);
+	probe->length = ops->ask(spec, probe->id, probe->fd, probe->question, room);
 	if (!probe->length)
 		probe->error = -1;
 	if (!probe->error)

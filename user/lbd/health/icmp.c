@@ -53,9 +53,10 @@ static size_t icmp_ask(const struct health_probe_spec *spec, uint16_t id, int fd
 		echo.payload[i] = id;
 	memset(question, 0, length);
 	memcpy(question, &echo, sizeof(echo));
-	echo.checksum = checksum(question, length);
-	if (spec->address.family == 4)
+	if (spec->address.family == 4) {
+		echo.checksum = checksum(question, length);
 		memcpy(question, &echo, sizeof(echo));
+	}
 	return length;
 }
 

@@ -9,6 +9,7 @@
 
 #include "common/cleanup.h"
 #include "common/files.h"
+#include "common/text.h"
 
 #define HELD_BYTES 65536
 #define HELD_MAX   64 /* as many as the config may name */
@@ -23,10 +24,7 @@ void held_done(struct held *held)
 
 bool held_has(const struct held *held, const char *name)
 {
-	for (unsigned i = 0; i < held->count; i++)
-		if (!strcmp(held->names[i], name))
-			return true;
-	return false;
+	return lists_text(held->names, held->count, name);
 }
 
 int held_add(struct held *held, const char *name, struct error *err)
