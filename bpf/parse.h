@@ -121,14 +121,15 @@ static __always_inline bool parse_untagged(struct packet *p)
 /* ---- IPv6 extension headers: the result is packed into one number ---- */
 
 /* Extensions: protocol (bits 0-7), kind (8-9), length of all extension headers (16-31),
- * identification of the fragment (32-63, wire order). All ones: truncated, or too many; one less:
- * source-routed. */
+ * identification of the fragment (32-63, wire order); the flag below. All ones: truncated, or too
+ * many; one less: source-routed. */
 #define EXTENSIONS_BAD         (~0ULL)
 #define EXTENSIONS_ROUTED      (~1ULL)
 #define EXTENSIONS_PROTOCOL(x) ((__u8)(x))
 #define EXTENSIONS_KIND(x)     ((__u32)((x) >> 8) & 3)
 #define EXTENSIONS_LENGTH(x)   ((__u32)((x) >> 16) & 0xffff)
 #define EXTENSIONS_FRAGMENT(x) ((__u32)((x) >> 32))
+#define EXTENSIONS_CUT_LAST    (1u << 10) /* the last of them is the fragment header */
 
 static __always_inline bool is_extension(__u32 next)
 {
@@ -155,7 +156,7 @@ static __always_inline bool overlaps_flags(__u8 protocol, __be16 position, __be1
 LB_NOINLINE __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next, __u32 length)
 {
 	void *first = (void *)(long)ctx->data + (offset & 4095), *end = (void *)(long)ctx->data_end;
-	__u32 at = 0, kind = PACKET_WHOLE, fragment = 0;
+	__u32 at = 0, kind = PACKET_WHOLE, fragment = 0, last = 0;
 	int i;
 
 	for (i = 0; i < MAX_EXTENSIONS && is_extension(next); i++) {
@@ -183,6 +184,7 @@ LB_NOINLINE __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next,
 			else if (position & bpf_htons(IPV6_MORE))
 				kind = PACKET_FIRST_FRAGMENT;
 		}
+		last = next;
 		next = ext->nexthdr;
 		at += bytes;
 		if (kind == PACKET_LATER_FRAGMENT)
@@ -191,7 +193,8 @@ LB_NOINLINE __u64 parse_extensions(struct xdp_md *ctx, __u32 offset, __u32 next,
 	if (at > MAX_EXT_LENGTH || at > length ||
 	    (kind != PACKET_LATER_FRAGMENT && is_extension(next)))
 		return EXTENSIONS_BAD;
-	return (__u64)fragment << 32 | at << 16 | kind << 8 | next;
+	return (__u64)fragment << 32 | at << 16 | kind << 8 | next |
+	       (last == IPPROTO_FRAGMENT ? EXTENSIONS_CUT_LAST : 0);
 }
 
 /* ---- transport ---- */

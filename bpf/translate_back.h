@@ -82,11 +82,10 @@ static __always_inline bool fragment6_read(const struct packet *p, __u64 extensi
 	const __u8 *header = p->l3 + ret->offset - FRAGMENT6_LEN;
 	__u32 place;
 
-	if ((const void *)header + FRAGMENT6_LEN > p->end || header[0] != ret->protocol ||
-	    *(const __u32 *)(header + 4) != EXTENSIONS_FRAGMENT(extensions))
+	if (!(extensions & EXTENSIONS_CUT_LAST) || (const void *)header + FRAGMENT6_LEN > p->end)
 		return false;
 	place = bpf_ntohs(*(const __be16 *)(header + 2));
-	if (place & 6) /* reserved: of a header of another type */
+	if (place & 6) /* reserved */
 		return false;
 	ret->place = bpf_htons(place >> 3 | (place & IPV6_MORE) << 13);
 	ret->id = *(const __be16 *)(header + 6);

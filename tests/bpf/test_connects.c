@@ -4,16 +4,6 @@
 
 #include "support/rig.h"
 
-/* All slots are stable on A, and in the sample. */
-static struct rig sampled_rig(struct lb_service service)
-{
-	struct rig r = rig_make(service);
-
-	rig_set_stable(&r, A);
-	r.f->sampled = true;
-	return r;
-}
-
 /* By the straight path, by the long one, and where every flow is tracked. */
 static const struct lb_service kinds[] = {
     {0}, {.mask4 = 24, .mask6 = 56}, {.flags = LB_SERVICE_TRACK_ALWAYS}};
@@ -23,7 +13,7 @@ static const struct lb_service kinds[] = {
 LB_TEST(the_time_from_a_syn_to_the_next_packet_is_counted_once)
 {
 	for (size_t i = 0; i < KINDS; i++) {
-		struct rig r = sampled_rig(kinds[i]);
+		struct rig r = rig_make_sampled(kinds[i]);
 
 		assert_int_equal(rig_tcp(&r, 1, SYN), A);
 		assert_int_equal(rig_probes(&r), 1);
@@ -45,7 +35,7 @@ LB_TEST(the_time_from_a_syn_to_the_next_packet_is_counted_once)
 LB_TEST(a_syn_that_is_sent_again_is_retried_and_counts_from_the_first)
 {
 	for (size_t i = 0; i < KINDS; i++) {
-		struct rig r = sampled_rig(kinds[i]);
+		struct rig r = rig_make_sampled(kinds[i]);
 
 		rig_tcp(&r, 1, SYN);
 		rig_tcp(&r, 1, SYN); /* the network has doubled it */
@@ -64,7 +54,7 @@ LB_TEST(a_syn_that_is_sent_again_is_retried_and_counts_from_the_first)
 LB_TEST(a_connect_counts_as_retried_once_however_often_its_syn_comes)
 {
 	for (size_t i = 0; i < KINDS; i++) {
-		struct rig r = sampled_rig(kinds[i]);
+		struct rig r = rig_make_sampled(kinds[i]);
 
 		rig_tcp(&r, 1, SYN);
 		for (int again = 0; again < 5; again++) {
@@ -86,7 +76,7 @@ LB_TEST(a_connect_counts_as_retried_once_however_often_its_syn_comes)
 
 LB_TEST(a_tuple_that_is_used_again_is_another_connect)
 {
-	struct rig r = sampled_rig(kinds[0]);
+	struct rig r = rig_make_sampled(kinds[0]);
 
 	for (int i = 0; i < 2; i++) {
 		rig_tcp(&r, 1, SYN);
@@ -99,7 +89,7 @@ LB_TEST(a_tuple_that_is_used_again_is_another_connect)
 
 LB_TEST(a_reset_after_the_syn_is_no_answer)
 {
-	struct rig r = sampled_rig(kinds[0]);
+	struct rig r = rig_make_sampled(kinds[0]);
 
 	rig_tcp(&r, 1, SYN);
 	rig_tcp(&r, 1, RST);
@@ -126,7 +116,7 @@ LB_TEST(flows_that_are_not_in_the_sample_are_not_timed)
 LB_TEST(a_sampled_flow_of_a_stable_slot_is_not_tracked)
 {
 	for (size_t i = 0; i < 2; i++) {
-		struct rig r = sampled_rig(kinds[i]);
+		struct rig r = rig_make_sampled(kinds[i]);
 
 		for (int client = 1; client <= 20; client++) {
 			assert_int_equal(rig_tcp(&r, client, SYN), A);
@@ -142,7 +132,7 @@ LB_TEST(a_sampled_flow_of_a_stable_slot_is_not_tracked)
 
 LB_TEST(flows_of_a_slot_in_transition_are_tracked_in_the_sample_too)
 {
-	struct rig r = sampled_rig(kinds[0]);
+	struct rig r = rig_make_sampled(kinds[0]);
 
 	rig_set_slots(&r, B, A, T);
 	assert_int_equal(rig_tcp(&r, 1, SYN), B);

@@ -91,12 +91,18 @@ static int setup(void **state)
 	return 0;
 }
 
+/* Of the pinned map, in path. */
+static const char *map_path(char path[128], const char *name)
+{
+	snprintf(path, 128, "%s/maps/%s", pin, name);
+	return path;
+}
+
 static void unlink_pin(const char *name)
 {
 	char path[128];
 
-	snprintf(path, sizeof(path), "%s/maps/%s", pin, name);
-	unlink(path);
+	unlink(map_path(path, name));
 }
 
 static int teardown(void **state)
@@ -307,9 +313,8 @@ static void pin_in_place_of(const char *name, uint32_t flags, uint32_t value_siz
 	char path[128];
 
 	unlink_pin(name);
-	snprintf(path, sizeof(path), "%s/maps/%s", pin, name);
 	assert_true(fd >= 0);
-	assert_int_equal(bpf_obj_pin(fd, path), 0);
+	assert_int_equal(bpf_obj_pin(fd, map_path(path, name)), 0);
 	close(fd);
 }
 
@@ -324,10 +329,8 @@ static void pin_shorter(const char *name)
 	struct bpf_map_info info = {0};
 	uint32_t size = sizeof(info);
 	char path[128];
-	int fd;
+	int fd = bpf_obj_get(map_path(path, name));
 
-	snprintf(path, sizeof(path), "%s/maps/%s", pin, name);
-	fd = bpf_obj_get(path);
 	assert_true(fd >= 0);
 	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &size), 0);
 	close(fd);
@@ -404,22 +407,19 @@ LB_TEST(without_settings_what_is_attached_keeps_its_maps)
 {
 	struct dataplane_options opts = options();
 	struct dataplane *dp = open_pinned();
-	char path[128];
+	char links[128], attached[160], path[128];
 
 	want_commit(dp, &want, 1);
-	snprintf(path, sizeof(path), "%s/links", pin);
-	assert_int_equal(mkdir(path, 0700), 0);
-	snprintf(path, sizeof(path), "%s/links/eth0", pin);
-	assert_int_equal(bpf_obj_pin(dp->egress_fd, path), 0); /* any object will do */
+	snprintf(links, sizeof(links), "%s/links", pin);
+	snprintf(attached, sizeof(attached), "%s/eth0", links);
+	assert_int_equal(mkdir(links, 0700), 0);
+	assert_int_equal(bpf_obj_pin(dp->egress_fd, attached), 0); /* any object will do */
 	dataplane_close(dp);
 	unlink_pin("settings");
 	refused(&opts, -EPROTO, "maps/settings: missing, while a program is attached");
-	snprintf(path, sizeof(path), "%s/maps/vips", pin);
-	assert_int_equal(access(path, F_OK), 0);
-	snprintf(path, sizeof(path), "%s/links/eth0", pin);
-	unlink(path);
-	snprintf(path, sizeof(path), "%s/links", pin);
-	rmdir(path);
+	assert_int_equal(access(map_path(path, "vips"), F_OK), 0);
+	unlink(attached);
+	rmdir(links);
 	dataplane_close(open_pinned());
 }
 

@@ -7,16 +7,6 @@ static const struct lb_service kinds[] = {{0}, {.mask4 = 24, .mask6 = 56}};
 
 #define KINDS (sizeof(kinds) / sizeof(*kinds))
 
-/* All slots are stable on A, and in the sample. */
-static struct rig sampled_rig(struct lb_service service)
-{
-	struct rig r = rig_make(service);
-
-	rig_set_stable(&r, A);
-	r.f->sampled = true;
-	return r;
-}
-
 /* A connection whose handshake took so long. */
 static void open(struct rig *r, int client, uint32_t ms)
 {
@@ -42,7 +32,7 @@ static void acknowledge(struct rig *r, int client, uint32_t ms, uint32_t bytes)
 LB_TEST(the_first_byte_counts_from_the_clients_data_without_its_round_trip)
 {
 	for (size_t i = 0; i < KINDS; i++) {
-		struct rig r = sampled_rig(kinds[i]);
+		struct rig r = rig_make_sampled(kinds[i]);
 
 		open(&r, 1, 400);
 		assert_int_equal(rig_answered(&r, A, lb_connect_bucket(PROBE_UNITS(400))), 1);
@@ -60,7 +50,7 @@ LB_TEST(the_first_byte_counts_from_the_clients_data_without_its_round_trip)
 
 LB_TEST(a_connection_has_one_first_byte)
 {
-	struct rig r = sampled_rig(kinds[0]);
+	struct rig r = rig_make_sampled(kinds[0]);
 
 	open(&r, 1, 1);
 	ask(&r, 1);
@@ -73,7 +63,7 @@ LB_TEST(a_connection_has_one_first_byte)
 
 LB_TEST(packets_with_tags_say_as_much)
 {
-	struct rig r = sampled_rig(kinds[0]);
+	struct rig r = rig_make_sampled(kinds[0]);
 
 	open(&r, 1, 1);
 	rig_talk(&r, 1, (struct rig_talk){.bytes = 100, .tagged = true});
@@ -84,7 +74,7 @@ LB_TEST(packets_with_tags_say_as_much)
 
 LB_TEST(data_with_the_last_packet_of_the_handshake_is_data)
 {
-	struct rig r = sampled_rig(kinds[0]);
+	struct rig r = rig_make_sampled(kinds[0]);
 
 	rig_tcp(&r, 1, SYN);
 	rig_age_probes(&r, PROBE_UNITS(50));
@@ -97,7 +87,7 @@ LB_TEST(data_with_the_last_packet_of_the_handshake_is_data)
 /* SMTP, MySQL. */
 LB_TEST(of_a_backend_that_speaks_first_it_counts_from_the_end_of_the_handshake)
 {
-	struct rig r = sampled_rig(kinds[0]);
+	struct rig r = rig_make_sampled(kinds[0]);
 
 	open(&r, 1, 400);
 	rig_age_probes(&r, PROBE_UNITS(1400));
@@ -109,7 +99,7 @@ LB_TEST(of_a_backend_that_speaks_first_it_counts_from_the_end_of_the_handshake)
 
 LB_TEST(a_request_of_several_packets_counts_from_its_first)
 {
-	struct rig r = sampled_rig(kinds[0]);
+	struct rig r = rig_make_sampled(kinds[0]);
 
 	open(&r, 1, 1);
 	ask(&r, 1);
@@ -123,7 +113,7 @@ LB_TEST(a_request_of_several_packets_counts_from_its_first)
 
 LB_TEST(data_that_is_sent_again_has_no_first_byte)
 {
-	struct rig r = sampled_rig(kinds[0]);
+	struct rig r = rig_make_sampled(kinds[0]);
 
 	open(&r, 1, 1);
 	ask(&r, 1);
@@ -139,7 +129,7 @@ LB_TEST(data_that_is_sent_again_has_no_first_byte)
 /* Which SYN was answered is not known, so neither how long the way is. */
 LB_TEST(a_connect_that_was_retried_has_no_first_byte)
 {
-	struct rig r = sampled_rig(kinds[0]);
+	struct rig r = rig_make_sampled(kinds[0]);
 
 	rig_tcp(&r, 1, SYN);
 	rig_age_probes(&r, PROBE_UNITS(1000));
@@ -153,7 +143,7 @@ LB_TEST(a_connect_that_was_retried_has_no_first_byte)
 
 LB_TEST(the_end_of_a_backend_is_no_first_byte)
 {
-	struct rig r = sampled_rig(kinds[0]);
+	struct rig r = rig_make_sampled(kinds[0]);
 
 	open(&r, 1, 1);
 	ask(&r, 1);
@@ -166,7 +156,7 @@ LB_TEST(the_end_of_a_backend_is_no_first_byte)
 
 LB_TEST(a_reset_ends_the_wait)
 {
-	struct rig r = sampled_rig(kinds[0]);
+	struct rig r = rig_make_sampled(kinds[0]);
 
 	open(&r, 1, 1);
 	ask(&r, 1);
@@ -184,7 +174,7 @@ LB_TEST(a_reset_ends_the_wait)
 LB_TEST(acknowledgements_far_away_say_nothing)
 {
 	static const uint32_t far[] = {LB_FIRST_BYTE_WINDOW + 2, 1u << 31, -1u, -3000u};
-	struct rig r = sampled_rig(kinds[0]);
+	struct rig r = rig_make_sampled(kinds[0]);
 
 	open(&r, 1, 1);
 	ask(&r, 1);
@@ -198,7 +188,7 @@ LB_TEST(acknowledgements_far_away_say_nothing)
 
 LB_TEST(a_first_byte_that_comes_faster_than_the_handshake_took_no_time)
 {
-	struct rig r = sampled_rig(kinds[0]);
+	struct rig r = rig_make_sampled(kinds[0]);
 
 	open(&r, 1, 2000);
 	ask(&r, 1);
@@ -210,7 +200,7 @@ LB_TEST(a_first_byte_that_comes_faster_than_the_handshake_took_no_time)
 LB_TEST(a_tuple_that_is_used_again_while_it_waits_is_another_connect)
 {
 	for (size_t i = 0; i < KINDS; i++) {
-		struct rig r = sampled_rig(kinds[i]);
+		struct rig r = rig_make_sampled(kinds[i]);
 
 		open(&r, 1, 1);
 		ask(&r, 1);
@@ -229,7 +219,7 @@ LB_TEST(a_tuple_that_is_used_again_while_it_waits_is_another_connect)
 /* Packets of its data take the straight path, which is not to look up more. */
 LB_TEST(where_every_flow_is_tracked_there_are_none)
 {
-	struct rig r = sampled_rig((struct lb_service){.flags = LB_SERVICE_TRACK_ALWAYS});
+	struct rig r = rig_make_sampled((struct lb_service){.flags = LB_SERVICE_TRACK_ALWAYS});
 
 	open(&r, 1, 1);
 	assert_int_equal(rig_answered(&r, A, 0), 1);
@@ -242,7 +232,7 @@ LB_TEST(where_every_flow_is_tracked_there_are_none)
 /* The flow is looked up in the table then, and most of its packets do not come by. */
 LB_TEST(the_wait_ends_when_the_slot_changes)
 {
-	struct rig r = sampled_rig(kinds[0]);
+	struct rig r = rig_make_sampled(kinds[0]);
 
 	open(&r, 1, 1);
 	ask(&r, 1);

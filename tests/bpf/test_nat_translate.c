@@ -185,6 +185,9 @@ static const struct packet_case cases[] = {
     CASE("a_fragment_whose_header_is_not_the_last", untranslatable,
 	 .in = PKT(FROM_REAL, BACK(), FRAG6(.more = 1, .id = 7, .next = 60), EXT6(.type = 60),
 		   UDP(.sport = 5353, .dport = 9, .len = 200), DATA(64))),
+    CASE("a_fragment_whose_last_header_is_like_one_of_a_fragment", untranslatable,
+	 .in = PKT(FROM_REAL, BACK(), FRAG6(.more = 1, .next = 43), EXT6(.type = 43),
+		   UDP(.sport = 5353, .dport = 9, .len = 200), DATA(64))),
     CASE("a_later_fragment_of_an_unknown_datagram_does_not_leave", fragment_unknown,
 	 .in = PKT(FROM_REAL, BACK(), FRAG6(.offset = 800, .next = 17, .id = 5), DATA(64))),
 

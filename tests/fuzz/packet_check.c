@@ -20,7 +20,7 @@
 #define FRAME_SHORTEST 60
 #define FIRST_DYNAMIC  49152 /* RFC 6335 */
 
-static void same(const uint8_t *got, const uint8_t *expected, size_t length, const char *what)
+void check_same(const uint8_t *got, const uint8_t *expected, size_t length, const char *what)
 {
 	for (size_t i = 0; i < length; i++)
 		require(got[i] == expected[i], "%s: byte %zu is %02x, expected %02x", what, i,
@@ -46,7 +46,7 @@ static size_t check_link(const struct world_service *service, int backend, uint1
 
 	require(length >= link, "%zu bytes", length);
 	require(service->backends[backend].usable, "the backend is not usable");
-	same(out + 6, world_own_macs[0], 6, "source MAC");
+	check_same(out + 6, world_own_macs[0], 6, "source MAC");
 	if (service->plan->vlan)
 		require(get16(out + 12) == 0x8100 && get16(out + 14) == WORLD_VLAN, "tag %04x %04x",
 			get16(out + 12), get16(out + 14));
@@ -72,7 +72,7 @@ static void check_source(const struct world_service *service, const uint8_t *sou
 	const size_t head = is4 ? 0 : 12;
 	uint32_t base = get32(is4 ? base4 : base6 + 12);
 
-	same(source, base6, head, "outer source");
+	check_same(source, base6, head, "outer source");
 	require(!((get32(source + head) ^ base) & ~service->plan->spread), "outer source %08x",
 		get32(source + head));
 }
@@ -89,7 +89,7 @@ static void check_outer4(const struct view *in, const struct world_service *serv
 	require(ip[8] > 1 && ip[9] == tunnel_protocol(in, service), "%u, %u", ip[8], ip[9]);
 	require(packet_sum(ip, 20, 0) == 0xffff, "outer checksum");
 	check_source(service, ip + 12);
-	same(ip + 16, service->backends[backend].address, 4, "outer destination");
+	check_same(ip + 16, service->backends[backend].address, 4, "outer destination");
 }
 
 static void check_outer6(const struct view *in, const struct world_service *service, int backend,
@@ -99,7 +99,7 @@ static void check_outer6(const struct view *in, const struct world_service *serv
 	require(get16(ip + 4) == inner, "outer length %u, expected %zu", get16(ip + 4), inner);
 	require(ip[6] == tunnel_protocol(in, service) && ip[7] > 1, "%u, %u", ip[6], ip[7]);
 	check_source(service, ip + 8);
-	same(ip + 24, service->backends[backend].address, 16, "outer destination");
+	check_same(ip + 24, service->backends[backend].address, 16, "outer destination");
 }
 
 /* GUE variant 0 (draft-ietf-intarea-gue), GRE (RFC 2784). */
@@ -113,7 +113,7 @@ static void check_between(const struct view *in, const struct world_service *ser
 		require(get16(at + 2) == WORLD_GUE_PORT, "port %u", get16(at + 2));
 		require(get16(at + 4) == 12 + in->ip_length, "UDP length %u", get16(at + 4));
 		require(!get16(at + 6), "UDP checksum %04x", get16(at + 6));
-		same(at + 8, gue, 4, "GUE header");
+		check_same(at + 8, gue, 4, "GUE header");
 	}
 	if (service->plan->forward == LB_FORWARD_GRE)
 		require(!get16(at) && get16(at + 2) == (in->family == 4 ? 0x0800 : 0x86dd),
@@ -129,7 +129,7 @@ static void check_inner(const struct view *in, const uint8_t *out, size_t length
 
 	require(length == in->frame_length - in->l3, "%zu bytes, expected %zu", length,
 		in->frame_length - in->l3);
-	same(out, ip, hops, "inner header");
+	check_same(out, ip, hops, "inner header");
 	require(out[hops] == ip[hops] - 1, "TTL %u, then %u", ip[hops], out[hops]);
 	if (in->family == 4) {
 		require(out[9] == ip[9], "protocol %u, then %u", ip[9], out[9]);
@@ -137,7 +137,7 @@ static void check_inner(const struct view *in, const uint8_t *out, size_t length
 			    packet_sum(ip, in->header, 0) % 0xffff,
 			"inner checksum");
 	}
-	same(out + hops + skip, ip + hops + skip, length - hops - skip, "inner packet");
+	check_same(out + hops + skip, ip + hops + skip, length - hops - skip, "inner packet");
 }
 
 static void check_tunnelled(const struct view *in, const struct world_service *service, int backend,
@@ -164,7 +164,7 @@ static void check_direct(const struct view *in, const struct world_service *serv
 	    check_link(service, backend, in->family == 4 ? 0x0800 : 0x86dd, out, length);
 
 	require(length - link == in->frame_length - in->l3, "%zu bytes", length);
-	same(out + link, in->frame + in->l3, length - link, "packet");
+	check_same(out + link, in->frame + in->l3, length - link, "packet");
 }
 
 int check_forwarded(const struct view *in, const struct expectation *expected, const uint8_t *out,
@@ -194,12 +194,12 @@ static void check_turned(const struct view *in, const struct view *out)
 {
 	require(out->link == LINK_IP && out->family == in->family && out->sound, "not sound");
 	require(out->l3 == in->l3, "tags");
-	same(out->frame, in->frame + 6, 6, "destination MAC");
-	same(out->frame + 6, in->frame, 6, "source MAC");
-	same(out->frame + 12, in->frame + 12, in->l3 - 12, "link header");
+	check_same(out->frame, in->frame + 6, 6, "destination MAC");
+	check_same(out->frame + 6, in->frame, 6, "source MAC");
+	check_same(out->frame + 12, in->frame + 12, in->l3 - 12, "link header");
 	require(!(out->frame[0] & 1), "an answer to a multicast MAC address");
-	same(out->src, in->dst, in->address_length, "source");
-	same(out->dst, in->src, in->address_length, "destination");
+	check_same(out->src, in->dst, in->address_length, "source");
+	check_same(out->dst, in->src, in->address_length, "destination");
 	require(out->ttl > 1, "TTL %u", out->ttl);
 }
 
@@ -222,7 +222,8 @@ static void check_echo(const struct view *in, const struct view *out)
 	require(view_transport_sum(out) == 0xffff, "checksum");
 	require(in->family == 6 || view_header_sum(in) % 0xffff == view_header_sum(out) % 0xffff,
 		"header checksum");
-	same(out->l4 + 4, in->l4 + 4, in->frame_length - (size_t)(in->l4 + 4 - in->frame), "data");
+	check_same(out->l4 + 4, in->l4 + 4, in->frame_length - (size_t)(in->l4 + 4 - in->frame),
+		   "data");
 }
 
 /* RFC 9293, 3.10.7.1. */
@@ -239,8 +240,8 @@ static void check_reset(const struct view *in, const struct view *out)
 	/* IEEE 802.3: the shortest frame, without its checksum; a veth pads none */
 	require(out->frame_length >= FRAME_SHORTEST || in->frame_length < FRAME_SHORTEST,
 		"a frame of %zu bytes", out->frame_length);
-	same(reset, segment + 2, 2, "source port");
-	same(reset + 2, segment, 2, "destination port");
+	check_same(reset, segment + 2, 2, "source port");
+	check_same(reset + 2, segment, 2, "destination port");
 	require(reset[12] == 0x50 && reset[13] == (flags & TCP_ACK ? TCP_RST : TCP_RST | TCP_ACK),
 		"flags %02x", reset[13]);
 	require(get32(reset + 4) == (flags & TCP_ACK ? get32(segment + 8) : 0), "sequence number");
@@ -299,7 +300,7 @@ static void check_error(const struct view *in, const struct expectation *expecte
 		in->ip_length);
 	require(out->ip_length <= (in->family == 4 ? ERROR_MOST4 : ERROR_MOST6), "%zu bytes",
 		out->ip_length);
-	same(out->l4 + ICMP_HEADER, in->frame + in->l3, quoted, "quote");
+	check_same(out->l4 + ICMP_HEADER, in->frame + in->l3, quoted, "quote");
 	check_sums(out);
 }
 

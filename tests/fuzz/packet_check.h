@@ -13,4 +13,7 @@ int check_forwarded(const struct view *in, const struct expectation *expected, c
 void check_answer(const struct view *in, const struct expectation *expected, int reason,
 		  const uint8_t *out, size_t length);
 
+/* Of what leaves, so many bytes are as expected. */
+void check_same(const uint8_t *got, const uint8_t *expected, size_t length, const char *what);
+
 #endif

@@ -50,7 +50,7 @@ static bool may_be_answered(const struct view *v)
 	return v->family == 6 || v->src[0] < 240;
 }
 
-static bool is_own_mac(const struct model *model, const uint8_t *mac)
+bool model_is_own_mac(const struct model *model, const uint8_t *mac)
 {
 	if (!model->settings.links_known)
 		return !(mac[0] & 1);
@@ -80,8 +80,7 @@ static bool draws_reset(const struct model *model, const struct view *v)
 	       offset <= v->l4_length && may_be_answered(v) && !model->settings.no_errors;
 }
 
-/* RFC 1122, 3.2.2; RFC 4443, 2.4 (e). */
-static bool draws_error(const struct model *model, const struct view *v)
+bool model_draws_error(const struct model *model, const struct view *v)
 {
 	return !model->settings.no_errors && v->part != PART_LATER && !view_is_icmp(v) &&
 	       may_be_answered(v);
@@ -96,11 +95,11 @@ static reason_set rejected(const struct model *model, const struct view *v, reas
 	if (v->protocol == IPPROTO_TCP)
 		return draws_reset(model, v) ? answered : silent;
 	if (v->protocol == IPPROTO_UDP)
-		return draws_error(model, v) ? answered : silent;
+		return model_draws_error(model, v) ? answered : silent;
 	/* "parameter problem" needs the place of the type, which is simple without extensions */
-	return !draws_error(model, v) ? silent
-	       : v->behind_extensions ? answered | silent
-				      : answered;
+	return !model_draws_error(model, v) ? silent
+	       : v->behind_extensions       ? answered | silent
+					    : answered;
 }
 
 static reason_set unserved(const struct model *model, const struct view *v)
@@ -174,7 +173,7 @@ static reason_set sent_on(const struct model *model, const struct view *v,
 {
 	if (!model_overhead(service) || v->ttl > 1)
 		return leaves(service);
-	return draws_error(model, v) ? REASON(time_exceeded_answered) : REASON(ttl_exceeded);
+	return model_draws_error(model, v) ? REASON(time_exceeded_answered) : REASON(ttl_exceeded);
 }
 
 /* The same, unless it is too long. What only a router's report refuses is sent if its sender cannot
@@ -184,7 +183,8 @@ static reason_set sent_to(const struct model *model, const struct view *v,
 {
 	const size_t overhead = model_overhead(service), mtu = model_mtu(service);
 	const size_t length = v->ip_length + overhead;
-	const bool told = draws_error(model, v) && (v->family == 4 || mtu - overhead >= LEAST_MTU6);
+	const bool told =
+	    model_draws_error(model, v) && (v->family == 4 || mtu - overhead >= LEAST_MTU6);
 	reason_set reasons = sent_on(model, v, service);
 
 	if (is_translated(service))
@@ -563,7 +563,7 @@ void model_expect(const struct model *model, const struct view *v, struct expect
 		return;
 	}
 	e->reasons = REASON(vip_other_mac);
-	if (!is_own_mac(model, v->frame))
+	if (!model_is_own_mac(model, v->frame))
 		return;
 	e->reasons = REASON(martian);
 	martian = v->family == 4 ? is_martian4(v) : is_martian6(v);

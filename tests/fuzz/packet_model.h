@@ -77,5 +77,8 @@ void model_note(struct model *model, const struct view *view, const struct expec
 size_t model_mtu(const struct world_service *service);
 /* Bytes that the service's tunnel adds in front of the packet's IP header. */
 size_t model_overhead(const struct world_service *service);
+bool model_is_own_mac(const struct model *model, const uint8_t *mac);
+/* Whether the sender may be told by an ICMP error: RFC 1122, 3.2.2; RFC 4443, 2.4 (e). */
+bool model_draws_error(const struct model *model, const struct view *view);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include "packet_translate.h"
+#include "packet_check.h"
 
 #include <netinet/in.h>
 #include <string.h>
@@ -13,8 +14,6 @@
 #define ICMP_HEADER 8
 #define CUT_MOST    1260  /* RFC 7915, 5.1: so long a packet may be cut on its way */
 #define V4_MOST     65535 /* bytes of a packet */
-#define LEAST_MTU6  1280
-#define LEAST_MTU4  1260
 
 static const uint8_t embed[12] = WORLD_EMBED_BYTES;
 
@@ -23,24 +22,10 @@ bool is_translated(const struct world_service *service)
 	return service->plan->forward == LB_FORWARD_NAT;
 }
 
-static void same(const uint8_t *got, const uint8_t *expected, size_t length, const char *what)
-{
-	for (size_t i = 0; i < length; i++)
-		require(got[i] == expected[i], "%s: byte %zu is %02x, expected %02x", what, i,
-			got[i], expected[i]);
-}
-
-/* RFC 1122, 3.2.2; RFC 4443, 2.4 (e). */
-static bool draws_error(const struct model *model, const struct view *v)
-{
-	return !model->settings.no_errors && v->part != PART_LATER && !view_is_icmp(v) &&
-	       !(v->frame[6] & 1) && (v->family == 6 || v->src[0] < 240);
-}
-
 static reason_set answered(const struct model *model, const struct view *v, reason_set told,
 			   reason_set silent)
 {
-	return draws_error(model, v) ? told : silent;
+	return model_draws_error(model, v) ? told : silent;
 }
 
 /* ---- to a backend: the reasons ---- */
@@ -89,8 +74,8 @@ reason_set translated_reasons(const struct model *model, const struct view *v,
 
 static void check_embedded(const uint8_t *address, const uint8_t *client)
 {
-	same(address, embed, sizeof(embed), "prefix");
-	same(address + 12, client, 4, "client");
+	check_same(address, embed, sizeof(embed), "prefix");
+	check_same(address + 12, client, 4, "client");
 }
 
 /* Sums are as right or wrong as they were (RFC 1624); a datagram that had none has one. */
@@ -115,9 +100,10 @@ static void check_transport(const struct view *in, const struct view *out, size_
 		out->l4_length);
 	require(get16(out->l4 + changed) == port, "port %u, expected %u", get16(out->l4 + changed),
 		port);
-	same(out->l4 + 2 - changed, in->l4 + 2 - changed, 2, "the other port");
-	same(out->l4 + 4, in->l4 + 4, sum - 4, "transport header");
-	same(out->l4 + sum + 2, in->l4 + sum + 2, in->l4_length - sum - 2, "behind the checksum");
+	check_same(out->l4 + 2 - changed, in->l4 + 2 - changed, 2, "the other port");
+	check_same(out->l4 + 4, in->l4 + 4, sum - 4, "transport header");
+	check_same(out->l4 + sum + 2, in->l4 + sum + 2, in->l4_length - sum - 2,
+		   "behind the checksum");
 	check_sum(in, out);
 }
 
@@ -142,8 +128,8 @@ static void check_fragment6(const struct view *in, const struct view *out)
 		"fragment: protocol %u, offset %zu, of %08x", out->protocol, out->offset,
 		out->datagram);
 	if (in->part == PART_LATER)
-		same(out->src + 32 + FRAGMENT6, in->src + in->header - 12,
-		     in->ip_length - in->header, "fragment");
+		check_same(out->src + 32 + FRAGMENT6, in->src + in->header - 12,
+			   in->ip_length - in->header, "fragment");
 }
 
 /* The error's own sum is right, and the quoted packet is one between backend and client. */
@@ -156,7 +142,7 @@ static void check_error6(const struct view *in, const struct world_service *serv
 		    out->l4_length >= ICMP_HEADER + IP6_HEADER,
 		"no error");
 	require(view_transport_sum(out) == 0xffff, "checksum");
-	same(quote + 8, service->backends[backend].address, 16, "quoted source");
+	check_same(quote + 8, service->backends[backend].address, 16, "quoted source");
 	check_embedded(quote + 24, in->l4 + ICMP_HEADER + 16);
 }
 
@@ -168,7 +154,7 @@ void check_translated(const struct view *in, const struct world_service *service
 	view_of(out, length, &v);
 	require(v.link == LINK_IP, "not IP");
 	check_header6(in, &v);
-	same(v.dst, service->backends[backend].address, 16, "destination");
+	check_same(v.dst, service->backends[backend].address, 16, "destination");
 	if (view_is_icmp(in) && in->part == PART_WHOLE) {
 		check_error6(in, service, backend, &v);
 		return;
@@ -242,20 +228,13 @@ static reason_set anything(const struct view *v)
 	return reasons;
 }
 
-static bool is_own_mac(const struct model *model, const uint8_t *mac)
-{
-	if (!model->settings.links_known)
-		return !(mac[0] & 1);
-	return !memcmp(mac, world_own_macs[0], 6) || !memcmp(mac, world_own_macs[1], 6);
-}
-
 static reason_set reply_reasons(const struct model *model, const struct view *v,
 				const struct world_service *service)
 {
 	const bool ports = v->sound && v->part != PART_LATER &&
 			   (v->protocol == IPPROTO_TCP || v->protocol == IPPROTO_UDP);
 
-	if (!is_own_mac(model, v->frame))
+	if (!model_is_own_mac(model, v->frame))
 		return REASON(not_vip);
 	if (!ports || v->odd_extensions || v->source_routed)
 		return anything(v);
@@ -270,7 +249,7 @@ static reason_set other_reasons(const struct model *model, const struct view *v)
 {
 	const bool whole = v->sound && v->part != PART_LATER && !v->source_routed;
 
-	if (!is_own_mac(model, v->frame) || (whole && !v->odd_extensions))
+	if (!model_is_own_mac(model, v->frame) || (whole && !v->odd_extensions))
 		return REASON(not_vip);
 	return REASON(not_vip) | REASON(martian) | REASON(fragment_unknown);
 }
@@ -281,14 +260,14 @@ static bool is_error_message(const struct view *v)
 	return v->sound && v->part == PART_WHOLE && view_is_icmp(v) && view_is_error(v);
 }
 
-bool translated_reply(const struct model *model, const struct view *v, struct expectation *ret)
+void translated_reply(const struct model *model, const struct view *v, struct expectation *ret)
 {
 	const bool embedded = v->family == 6 && !memcmp(v->dst, embed, sizeof(embed));
 	const struct world_service *service = v->family == 6 ? service_of(v->src) : NULL;
 	const bool error = v->family == 6 && is_error_message(v);
 
 	if (!service && !error)
-		return false;
+		return;
 	*ret = (struct expectation){.service = embedded ? service : NULL, .returns = embedded};
 	if (service)
 		ret->reasons =
@@ -296,7 +275,6 @@ bool translated_reply(const struct model *model, const struct view *v, struct ex
 	if (error)
 		ret->reasons |=
 		    REASON(not_vip) | REASON(fragment_unknown) | (embedded ? anything(v) : 0);
-	return true;
 }
 
 /* ---- from a backend: what leaves ---- */
@@ -310,7 +288,7 @@ static void check_header4(const struct view *in, const struct view *out, int rea
 	require(out->family == 4 && out->sound && out->header == IP4_HEADER, "not sound");
 	require(out->ttl == hops, "hop limit %u, then TTL %u", in->ttl, out->ttl);
 	require(view_header_sum(out) == 0xffff, "header checksum");
-	same(out->dst, in->dst + 12, 4, "client");
+	check_same(out->dst, in->dst + 12, 4, "client");
 	require(view_is_icmp(in) || df == !may_be_cut(in), "DF");
 }
 
@@ -323,8 +301,8 @@ static void check_error4(const struct view *in, const struct view *out)
 		    out->l4_length >= ICMP_HEADER + IP4_HEADER,
 		"no error");
 	require(view_transport_sum(out) == 0xffff, "checksum");
-	same(quote + 12, in->dst + 12, 4, "quoted source");
-	same(quote + 16, out->src, 4, "quoted destination");
+	check_same(quote + 12, in->dst + 12, 4, "quoted source");
+	check_same(quote + 16, out->src, 4, "quoted destination");
 }
 
 static void check_part(const struct view *in, const struct view *out)
@@ -353,6 +331,6 @@ void check_returned(const struct view *in, const struct expectation *expected, i
 	check_part(in, &v);
 	if (in->part == PART_LATER)
 		return;
-	same(v.src, world_vips[service->vip].address, 4, "VIP");
+	check_same(v.src, world_vips[service->vip].address, 4, "VIP");
 	check_transport(in, &v, 0, service->plan->port);
 }

@@ -22,9 +22,9 @@ void check_translated(const struct view *in, const struct world_service *service
 
 /* ---- from a backend ---- */
 
-/* Whether the packet comes from a backend and goes to an IPv4 client: *ret is what may become of
+/* If the packet may be of a backend, or an error about one to a backend: *ret is what may become of
  * it. */
-bool translated_reply(const struct model *model, const struct view *in, struct expectation *ret);
+void translated_reply(const struct model *model, const struct view *in, struct expectation *ret);
 /* returned_tx, or returned_kernel. */
 void check_returned(const struct view *in, const struct expectation *expected, int reason,
 		    const uint8_t *out, size_t length);

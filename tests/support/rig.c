@@ -51,6 +51,15 @@ struct rig rig_make_turns(const int *list, int count)
 	return r;
 }
 
+struct rig rig_make_sampled(struct lb_service tcp)
+{
+	struct rig r = rig_make(tcp);
+
+	rig_set_stable(&r, A);
+	r.f->sampled = true;
+	return r;
+}
+
 /* ---- slots and backends ---- */
 
 uint32_t *rig_slots(struct rig *r, uint16_t service)

@@ -36,6 +36,8 @@ struct rig rig_make(struct lb_service tcp);
 #define RIG() rig_make((struct lb_service){0})
 /* The TCP service takes turns by this list and tracks always. All slots are stable on C. */
 struct rig rig_make_turns(const int *list, int count);
+/* All slots are stable on A, and in the sample of flows that are timed. */
+struct rig rig_make_sampled(struct lb_service tcp);
 /* The test group of a program that tests with a rig. */
 #define RIG_TEST_MAIN(group) \
 	LB_TEST_MAIN(group, .open = fixture_open, .close = fixture_close, .setup = fixture_clear)

@@ -410,10 +410,15 @@ static void warn_limit(const char *name, uint32_t has, uint32_t wanted)
 }
 
 /* By now the map sizes are those of the pinned maps. */
+static uint32_t pinned_slot_lines(const struct dataplane *dp)
+{
+	return entries_of(dp, MAP_ARENA) /
+	       (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line));
+}
+
 static void warn_limits(const struct dataplane *dp, const struct dataplane_options *options)
 {
-	uint32_t lines = entries_of(dp, MAP_ARENA) /
-			 (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line));
+	uint32_t lines = pinned_slot_lines(dp);
 
 	warn_limit("services", entries_of(dp, MAP_SERVICES) - 1, options->services);
 	warn_limit("backends", entries_of(dp, MAP_LOADS) - 1, options->backends);
@@ -441,13 +446,12 @@ static int check_length(const struct dataplane *dp, unsigned index, uint32_t exp
 /* One of another set would be read beyond its end. */
 static int check_lengths(const struct dataplane *dp, uint32_t cpus, struct error *err)
 {
-	const struct sizes sizes = {
-	    .services = entries_of(dp, MAP_SERVICES),
-	    .backends = entries_of(dp, MAP_LOADS),
-	    .slot_lines = entries_of(dp, MAP_ARENA) /
-			  (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line)),
-	    .flow_buckets = (uint32_t)power_of_two(entries_of(dp, MAP_FLOWS)),
-	    .cpus = cpus};
+	const struct sizes sizes = {.services = entries_of(dp, MAP_SERVICES),
+				    .backends = entries_of(dp, MAP_LOADS),
+				    .slot_lines = pinned_slot_lines(dp),
+				    .flow_buckets =
+					(uint32_t)power_of_two(entries_of(dp, MAP_FLOWS)),
+				    .cpus = cpus};
 	const size_t slots = (size_t)sizes.slot_lines * ARENA_ALIGN;
 	uint32_t entries[MAPS];
 	int rc = 0;
