@@ -75,7 +75,8 @@ struct behind6 {
 	__u8 protocol;
 };
 
-/* The fragment header must be the last of them: what is behind it is what IPv4 can fragment. */
+/* The fragment header must be the last of them: what is behind it is what IPv4 can fragment. And it
+ * must be one of a fragment: not that of a whole packet in an earlier header's fragment. */
 static __always_inline bool fragment6_read(const struct packet *p, __u64 extensions,
 					   struct behind6 *ret)
 {
@@ -85,7 +86,7 @@ static __always_inline bool fragment6_read(const struct packet *p, __u64 extensi
 	if (!(extensions & EXTENSIONS_CUT_LAST) || (const void *)header + FRAGMENT6_LEN > p->end)
 		return false;
 	place = bpf_ntohs(*(const __be16 *)(header + 2));
-	if (place & 6) /* reserved */
+	if (place & 6 || !place) /* 6: reserved */
 		return false;
 	ret->place = bpf_htons(place >> 3 | (place & IPV6_MORE) << 13);
 	ret->id = *(const __be16 *)(header + 6);

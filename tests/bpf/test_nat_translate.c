@@ -188,6 +188,9 @@ static const struct packet_case cases[] = {
     CASE("a_fragment_whose_last_header_is_like_one_of_a_fragment", untranslatable,
 	 .in = PKT(FROM_REAL, BACK(), FRAG6(.more = 1, .next = 43), EXT6(.type = 43),
 		   UDP(.sport = 5353, .dport = 9, .len = 200), DATA(64))),
+    CASE("a_whole_packet_in_a_fragment_does_not_leave_as_one", untranslatable,
+	 .in = PKT(FROM_REAL, BACK(), FRAG6(.more = 1, .id = 7, .next = 44), FRAG6(.next = 17),
+		   UDP(.sport = 5353, .dport = 9, .len = 200), DATA(64))),
     CASE("a_later_fragment_of_an_unknown_datagram_does_not_leave", fragment_unknown,
 	 .in = PKT(FROM_REAL, BACK(), FRAG6(.offset = 800, .next = 17, .id = 5), DATA(64))),
 
