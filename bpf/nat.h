@@ -378,10 +378,18 @@ static __always_inline bool is_from_this_host(const struct packet *p)
 	return bpf_map_lookup_elem(&locals, &key) != NULL;
 }
 
+static __always_inline bool is_from_real_of(const struct packet *p, __u32 kind)
+{
+	__u32 id = real_seek_at(reals_word(), p->family, source_of(p), kind);
+
+	return real_line(id, p->family, source_of(p), kind);
+}
+
 /* protocol: UDP, or with LB_REAL_TRANSLATED. */
 static __always_inline bool is_from_real(const struct packet *p, __be16 port, __u8 protocol)
 {
-	return real_search_at(reals_word(), p->family, source_of(p), LB_REAL_KIND(port, protocol));
+	return is_from_real_of(p, LB_REAL_KIND(port, protocol)) ||
+	       is_from_real_of(p, LB_REAL_KIND(0, protocol));
 }
 
 /* Whether the client of a datagram can be one. What serves there would answer the backend's answer,
