@@ -39,9 +39,10 @@ static __always_inline void connect_count(__u32 backend, __u32 which)
 
 static __always_inline __u64 *probe_at(__u64 hash)
 {
-	__u32 index = LB_PROBE_INDEX(hash);
+	__u64 index = LB_PROBE_INDEX(hash);
 
-	return bpf_map_lookup_elem(&probes, &index);
+	asm volatile("" : "+r"(index)); /* as in backend_at */
+	return &probes[index & (LB_PROBES - 1)];
 }
 
 /* Whether the word is of a connect of this hash. */
@@ -97,11 +98,10 @@ static __always_inline bool is_odd_syn(__u32 tcp_flags)
  * the straight path. what: backend (0-15), TCP flags (16-23). */
 LB_NOINLINE int connect_see(__u64 hash, __u32 what)
 {
-	__u64 *place = probe_at(hash), word;
+	__u64 *place = probe_at(hash), word = *(volatile __u64 *)place;
 
-	if (!place || is_odd_syn(what >> 16))
+	if (is_odd_syn(what >> 16))
 		return 0;
-	word = *(volatile __u64 *)place;
 	if (opens_flow(what >> 16))
 		connect_begin(place, word, hash, what & LB_MAX_BACKENDS);
 	else if (probe_is_of(word, hash))
@@ -191,7 +191,7 @@ LB_NOINLINE int connect_follow(struct xdp_md *ctx, __u64 hash)
 	struct lb_first_byte *first = bpf_map_lookup_elem(&first_bytes, &index);
 	struct segment s;
 
-	if (!place || !first || !segment_read(ctx, &s))
+	if (!first || !segment_read(ctx, &s))
 		return 0;
 	word = *(volatile __u64 *)place;
 	if (!probe_is_of(word, hash))
@@ -203,19 +203,25 @@ LB_NOINLINE int connect_follow(struct xdp_md *ctx, __u64 hash)
 	return 0;
 }
 
-/* A TCP packet of a flow in a slot of the sample: all of them come here. what: as of
- * connect_see. */
-static __always_inline void connect_see_slot(struct xdp_md *ctx, __u64 hash, __u32 what)
+/* What connect_pass calls. A function of its own: it costs other packets no register. */
+LB_NOINLINE int connect_see_slot(struct xdp_md *ctx, __u64 hash, __u32 what)
 {
-	__u64 *place = probe_at(hash), word;
+	__u64 *place = probe_at(hash);
 
-	if (!place || is_odd_syn(what >> 16))
-		return;
-	word = *(volatile __u64 *)place;
-	if (opens_flow(what >> 16))
-		connect_begin(place, word, hash, what & LB_MAX_BACKENDS);
-	else if (probe_is_of(word, hash))
-		connect_follow(ctx, hash);
+	if (!(what >> 16 & LB_TCP_SYN))
+		return connect_follow(ctx, hash);
+	if (!is_odd_syn(what >> 16) && opens_flow(what >> 16))
+		connect_begin(place, *(volatile __u64 *)place, hash, what & LB_MAX_BACKENDS);
+	return 0;
+}
+
+/* A packet of a stable slot of the sample. All packets of such slots come here, and almost none of
+ * them is one to be timed: those need no call, which costs more than all the rest
+ * (docs/performance.md, "Where the nanoseconds go"). */
+static __always_inline void connect_pass(const struct packet *p, __u64 hash, __u32 backend)
+{
+	if (p->tcp_flags & LB_TCP_SYN || probe_is_of(*probe_at(hash), hash))
+		connect_see_slot(p->ctx, hash, backend | (__u32)p->tcp_flags << 16);
 }
 
 /* ---- the backend's answer ---- */
@@ -250,11 +256,8 @@ static __always_inline void connect_accept(__u64 *place, __u64 word)
  * CONNECT_REFUSED. */
 LB_NOINLINE int connect_answer(__u64 hash, __u32 what)
 {
-	__u64 *place = probe_at(hash), word;
+	__u64 *place = probe_at(hash), word = *(volatile __u64 *)place;
 
-	if (!place)
-		return 0;
-	word = *(volatile __u64 *)place;
 	if (!probe_is_of(word, hash) || word & LB_PROBE_OPEN ||
 	    LB_PROBE_BACKEND(word) != (what & LB_MAX_BACKENDS))
 		return 0;

@@ -21,14 +21,14 @@ const volatile __u32 flow_shift = LB_FLOW_FP_SHIFT - 1; /* lb_flow_shift of that
 const volatile __u32 backend_slots = 2;
 const volatile __u32 service_slots = 2; /* of a row of `service_counts`: entries of `services` */
 const volatile __u32 vip_mask = 0;      /* number of buckets of `vips` - 1 */
-const volatile __u32 front_mask = 31;   /* number of `fronts` - 1: more than slots */
+const volatile __u32 slot_mask = 15;    /* number of `fronts` and of `arena` - 1 */
 const volatile __u32 real_mask = 0;     /* of `reals` - 1 */
 const volatile __u32 return_mask = 0;   /* of `returns` - 1: more than entries of `backends` */
 /* Other nodes are told of flows (`peers` of the config). Where it is 0 the verifier removes what
  * that costs. */
 const volatile __u8 has_peers = 0;
 
-/* 0 in these bits of the hash: a flow of which connects are timed; all ones: none */
+/* 0 in these bits of the hash: a flow whose connect is timed; all ones: none */
 const volatile __u32 connect_mask = ~0u;
 
 /* The values of a BPF array begin on a cache line only if the array is mmapable. */
@@ -46,15 +46,13 @@ LB_ARRAY(ports, struct lb_port_bucket, 2);
 LB_ARRAY(services, struct lb_service, 2);
 LB_ARRAY(return_counts, struct lb_return_count, 2);
 LB_ARRAY(directs, struct lb_direct_list, LB_LIST_PLACES);
-LB_ARRAY(arena, struct lb_arena_line, 2);
 LB_ARRAY(stamps, struct lb_stamp_line, 1);
 LB_ARRAY(loads, struct lb_load, 2);
 LB_ARRAY(turns, struct lb_turn, 2);
 LB_ARRAY(flows, struct lb_flow_bucket, 2);
 LB_ARRAY(dirty, struct lb_dirty_line, 1);
 LB_ARRAY(frags, __u64, LB_FRAGS);
-LB_ARRAY(syns, __u64, LB_SYNS); /* used by the program only */
-LB_ARRAY(probes, __u64, LB_PROBES);
+LB_ARRAY(syns, __u64, LB_SYNS);                         /* used by the program only */
 LB_ARRAY(first_bytes, struct lb_first_byte, LB_PROBES); /* used by the program only */
 LB_ARRAY(connects_of, struct lb_connects, 2);
 LB_ARRAY(backend_counts, struct lb_backend_count, 2);
@@ -73,7 +71,9 @@ struct lb_backend backends[LB_MAX_BACKENDS + 1] SEC(LB_BACKENDS_MAP);
 struct lb_hop_list hops[LB_LIST_PLACES] SEC(LB_HOPS_MAP);
 /* Wide: lbd gives them their length. */
 struct lb_vip_bucket vips[1] SEC(LB_VIPS_MAP);
+__u32 arena[16] SEC(LB_ARENA_MAP);
 __u16 fronts[32] SEC(LB_FRONTS_MAP);
+__u64 probes[LB_PROBES] SEC(LB_PROBES_MAP);
 struct lb_real_bucket reals[1] SEC(LB_REALS_MAP);
 struct lb_return returns[1] SEC(LB_RETURNS_MAP);
 
@@ -123,10 +123,19 @@ static __always_inline struct lb_return *return_of(__u32 id)
 	return first + (id & return_mask);
 }
 
+/* index: of a slot, or of a word of a list. */
+static __always_inline __u32 slot_read(__u32 index)
+{
+	__u32 *first = arena;
+
+	asm volatile("" : "+r"(first));
+	return *(volatile __u32 *)(first + (index & slot_mask));
+}
+
 /* In bytes, the front of a slot of the arena. */
 static __always_inline __u64 front_offset(__u32 index)
 {
-	return (__u64)(index & front_mask) * sizeof(__u16);
+	return (__u64)(index & slot_mask) * sizeof(__u16);
 }
 
 static __always_inline __u32 front_at(__u64 offset)

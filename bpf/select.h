@@ -635,16 +635,6 @@ static __always_inline __u32 flow_route_by(const struct flow_query *q,
 	return flow_new(q, service, found.place, found.entry);
 }
 
-/* The packet of a flow whose connect is timed: its slot is stable, though its front has the flag of
- * a transition. False: it is in transition. what: as of connect_see. */
-LB_NOINLINE int slot_sampled(struct xdp_md *ctx, __u64 hash, __u64 front_offset, __u32 what)
-{
-	if (slot_read((__u32)(front_offset / sizeof(__u16))) & LB_SLOT_TRANSITION)
-		return false;
-	connect_see_slot(ctx, hash, what);
-	return true;
-}
-
 /* The backend's id and flags (FLOW_RECORDED, ...); 0: none. All arguments are numbers, which need
  * no stack of the caller. */
 LB_NOINLINE __u32 flow_route(__u64 hash, __u64 slot_hash, __u64 client_hash, __u32 slot_index,
@@ -762,9 +752,10 @@ static __always_inline void select_tracked(const struct packet *p, struct route 
 
 	r->backend_id = front & LB_MAX_BACKENDS;
 	if (in_transition && !tracks_always(r->service) &&
-	    slot_sampled(p->ctx, r->hash, front_offset(slot_index),
-			 r->backend_id | (__u32)p->tcp_flags << 16))
+	    !(slot_read(slot_index) & LB_SLOT_TRANSITION)) {
+		connect_pass(p, r->hash, r->backend_id);
 		return;
+	}
 	client = unlikely(r->service->flags & LB_SERVICE_AFFINITY) ? client_hash(p, r) : 0;
 	seq = is_tcp && in_transition ? packet_seq(p->ctx, p->l3_offset, p->family) : 0;
 	id = flow_route(r->hash, hash, client, slot_index,

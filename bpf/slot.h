@@ -7,14 +7,6 @@
 #include "packet.h"
 #include "service.h"
 
-static __always_inline __u32 slot_read(__u32 index)
-{
-	__u32 line = index / 2;
-	struct lb_arena_line *slots = bpf_map_lookup_elem(&arena, &line);
-
-	return slots ? *(volatile __u32 *)&slots->slot[index & 1] : 0;
-}
-
 /* Read as one word, so that base and size belong together. */
 static __always_inline __u64 region_read(const __u64 *region)
 {

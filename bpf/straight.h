@@ -98,9 +98,12 @@ static __always_inline bool straight_slot(const struct packet *p, struct route *
 
 	if (unlikely(front & LB_FRONT_TRANSITION)) {
 		front &= LB_MAX_BACKENDS;
-		if (!slot_sampled(p->ctx, r->hash, offset, front | (__u32)p->tcp_flags << 16) &&
-		    !straight_moves(p, r, front))
-			return false;
+		if (slot_read((__u32)(offset / sizeof(__u16))) & LB_SLOT_TRANSITION) {
+			if (!straight_moves(p, r, front))
+				return false;
+		} else {
+			connect_pass(p, r->hash, front);
+		}
 	}
 	r->backend_id = front;
 	r->backend = backend_at(front);

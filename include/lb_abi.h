@@ -25,8 +25,10 @@
 /* A variable of the program: the map's name in the object file is that of its section. */
 #define LB_SETTINGS_MAP ".data.settings"
 #define LB_HOPS_MAP     ".data.hops"
+#define LB_PROBES_MAP   ".data.probes"
 /* Wide maps (user/common/wide.h): one value with all elements. */
 #define LB_VIPS_MAP    ".data.wide.vips"
+#define LB_ARENA_MAP   ".data.wide.arena"
 #define LB_FRONTS_MAP  ".data.wide.fronts"
 #define LB_REALS_MAP   ".data.wide.reals"
 #define LB_RETURNS_MAP ".data.wide.returns"
@@ -428,7 +430,7 @@ struct lb_filter_bound {
 	__u64 high, low;
 };
 
-/* ---- arena: slots, turn lists and member lists; two 32-bit words per element ---- */
+/* ---- arena: slots, turn lists and member lists; 32-bit words ---- */
 
 /* A slot is one word: current backend (bits 0-14), keeper (15-29), learning (30), transition (31).
  * Learning: the first idle timeout of the transition, in which every live older flow shows itself.
@@ -438,10 +440,6 @@ struct lb_filter_bound {
 #define LB_SLOT(current, keeper) ((__u32)(current) | (__u32)(keeper) << LB_BACKEND_BITS)
 #define LB_SLOT_CURRENT(s)       ((s)&LB_MAX_BACKENDS)
 #define LB_SLOT_KEEPER(s)        (((s) >> LB_BACKEND_BITS) & LB_MAX_BACKENDS)
-
-struct lb_arena_line {
-	__u32 slot[2];
-};
 
 /* fronts: what the common path needs of each slot of the arena (same index), in half the bytes:
  * with many services the size of the rings decides what stays in the CPU caches. Current backend
@@ -869,7 +867,8 @@ struct lb_service_count {
 #define LB_PROBE_AGAIN          (100000000u >> LB_PROBE_TIME_SHIFT) /* 0.1 s */
 #define LB_PROBE_FP(word)       ((__u32)((word) >> 45))
 #define LB_PROBE_HASH_FP(hash)  ((__u32)(hash) >> 13)
-#define LB_PROBE_INDEX(hash)    ((__u32)((hash) >> 32) & (LB_PROBES - 1))
+#define LB_PROBE_OFFSET(hash)   ((hash) >> 32 & (LB_PROBES - 1) * sizeof(__u64)) /* of its word, bytes */
+#define LB_PROBE_INDEX(hash)    ((__u32)(LB_PROBE_OFFSET(hash) / sizeof(__u64)))
 #define LB_PROBE_BACKEND(word)  ((__u32)((word) >> 25) & LB_MAX_BACKENDS)
 #define LB_PROBE(hash, backend, time) \
 	((__u64)LB_PROBE_HASH_FP(hash) << 45 | (__u64)(backend) << 25 | LB_PROBE_USED | (time))

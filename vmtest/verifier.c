@@ -181,6 +181,7 @@ static void apply(struct bpf_object *object, const struct sizing *size,
 		  const struct switches *switches, unsigned bits)
 {
 	set_wide(object, LB_VIPS_MAP, power_of_two(size->services) * sizeof(struct lb_vip_bucket));
+	set_wide(object, LB_ARENA_MAP, power_of_two(size->slots) * sizeof(uint32_t));
 	set_wide(object, LB_FRONTS_MAP, power_of_two(size->slots) * sizeof(uint16_t));
 	set_wide(object, LB_REALS_MAP,
 		 4ull * power_of_two(size->backends) * sizeof(struct lb_real_bucket));
@@ -191,7 +192,6 @@ static void apply(struct bpf_object *object, const struct sizing *size,
 	set_entries(object, "totals", size->services);
 	set_entries(object, "limits", size->services);
 	set_entries(object, "offenders", (uint64_t)size->cpus * LB_OFFENDERS);
-	set_entries(object, "arena", size->slots / 2);
 	set_entries(object, "stamps", size->slots / 4 ?: 1);
 	set_entries(object, "loads", size->backends);
 	set_entries(object, "flows", size->flow_buckets);

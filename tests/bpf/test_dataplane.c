@@ -323,7 +323,8 @@ static void pin_another(uint32_t value_size, uint32_t entries)
 	pin_in_place_of("vips", BPF_F_MMAPABLE, value_size, entries);
 }
 
-/* The pinned map is replaced by one with fewer entries, which is otherwise like it. */
+/* The pinned map is replaced by one with half as many entries, which is otherwise like it. A wide
+ * one has them all in its only value. */
 static void pin_shorter(const char *name)
 {
 	struct bpf_map_info info = {0};
@@ -334,8 +335,10 @@ static void pin_shorter(const char *name)
 	assert_true(fd >= 0);
 	assert_int_equal(bpf_obj_get_info_by_fd(fd, &info, &size), 0);
 	close(fd);
-	pin_in_place_of(name, info.map_flags, info.value_size,
-			info.max_entries > 1 ? info.max_entries / 2 : 1);
+	if (info.max_entries > 1)
+		pin_in_place_of(name, info.map_flags, info.value_size, info.max_entries / 2);
+	else
+		pin_in_place_of(name, info.map_flags, info.value_size / 2, 1);
 }
 
 LB_TEST(a_wide_map_that_is_no_array_of_its_elements_is_refused)
@@ -355,9 +358,10 @@ LB_TEST(a_wide_map_that_is_no_array_of_its_elements_is_refused)
 LB_TEST(a_map_that_is_shorter_than_the_others_is_refused)
 {
 	static const char *const names[] = {
-	    "turns",         "totals",        "limits",    "service_counts", "backend_counts",
-	    "return_counts", "reason_counts", "offenders", "stamps",         "dirty",
-	    "loads",         "services",      "arena",     "flows"};
+	    "turns",          "totals",        "limits",        "service_counts",
+	    "backend_counts", "return_counts", "reason_counts", "offenders",
+	    "stamps",         "dirty",         "loads",         "services",
+	    "arena",          "fronts",        "returns",       "flows"};
 	struct dataplane_options opts = options();
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

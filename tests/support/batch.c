@@ -62,7 +62,7 @@ static int share_maps(struct batch *batch)
 		skel->rodata->flow_shift = maps->flow_shift;                   \
 		skel->rodata->backend_slots = maps->backend_slots;             \
 		skel->rodata->vip_mask = maps->vip_buckets - 1;                \
-		skel->rodata->front_mask = maps->front_count - 1;              \
+		skel->rodata->slot_mask = maps->front_count - 1;               \
 		skel->rodata->real_mask = maps->real_buckets - 1;              \
 		skel->rodata->return_mask = maps->return_lines - 1;            \
 		skel->rodata->service_slots = maps->service_slots;             \

@@ -42,7 +42,6 @@ void fixture_size_maps(struct bpf_object *object, unsigned cpus)
 	    {"ports", FIXTURE_VIP_BUCKETS},
 	    {"services", FIXTURE_SERVICES},
 	    {"return_counts", cpus * FIXTURE_BACKENDS},
-	    {"arena", FIXTURE_SLOTS / 2},
 	    {"stamps", FIXTURE_SLOTS / 4},
 	    {"loads", FIXTURE_BACKENDS},
 	    {"turns", FIXTURE_SERVICES},
@@ -61,6 +60,7 @@ void fixture_size_maps(struct bpf_object *object, unsigned cpus)
 		bpf_map__set_max_entries(bpf_object__find_map_by_name(object, sizes[i].name),
 					 sizes[i].entries);
 	make_wide(object, LB_VIPS_MAP, FIXTURE_VIP_BUCKETS * sizeof(struct lb_vip_bucket));
+	make_wide(object, LB_ARENA_MAP, FIXTURE_SLOTS * sizeof(uint32_t));
 	make_wide(object, LB_FRONTS_MAP, FIXTURE_SLOTS * sizeof(uint16_t));
 	make_wide(object, LB_REALS_MAP, FIXTURE_REALS * sizeof(struct lb_real_bucket));
 	make_wide(object, LB_RETURNS_MAP, FIXTURE_BACKENDS * sizeof(struct lb_return));
@@ -102,7 +102,7 @@ static int map_maps(struct fixture *f)
 	m->return_counts = map_memory(f->skel->maps.return_counts);
 	m->directs = map_memory(f->skel->maps.directs);
 	m->hops = map_memory(f->skel->maps.data_hops);
-	m->arena = map_memory(f->skel->maps.arena);
+	m->arena = map_memory(f->skel->maps.data_wide_arena);
 	m->fronts = map_memory(f->skel->maps.data_wide_fronts);
 	m->stamps = map_memory(f->skel->maps.stamps);
 	m->backends = map_memory(f->skel->maps.bss);
@@ -118,7 +118,7 @@ static int map_maps(struct fixture *f)
 	m->sources = map_memory(f->skel->maps.sources);
 	m->offenders = map_memory(f->skel->maps.offenders);
 	m->connects = map_memory(f->skel->maps.connects_of);
-	m->probes = map_memory(f->skel->maps.probes);
+	m->probes = map_memory(f->skel->maps.data_probes);
 	return m->settings && m->links && m->vips && m->ports && m->services && m->arena &&
 		       m->fronts && m->stamps && m->backends && m->loads && m->turns && m->flows &&
 		       m->frags && m->backend_counts && m->reason_counts && m->service_counts &&
@@ -358,7 +358,7 @@ int fixture_clear(void **state)
 	memset(f->map.service_counts, 0, map_bytes(f->skel->maps.service_counts));
 	memset(f->map.offenders, 0, map_bytes(f->skel->maps.offenders));
 	memset(f->map.connects, 0, map_bytes(f->skel->maps.connects_of));
-	memset(f->map.probes, 0, map_bytes(f->skel->maps.probes));
+	memset(f->map.probes, 0, map_bytes(f->skel->maps.data_probes));
 	memset(f->map.vips, 0, map_bytes(f->skel->maps.data_wide_vips));
 	memset(f->map.ports, 0, map_bytes(f->skel->maps.ports));
 	f->vips = f->services = f->backends = 1;

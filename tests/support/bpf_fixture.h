@@ -185,7 +185,7 @@ int fixture_programs(struct bpf_object *object);
 #define FIXTURE_SET_CONSTANTS(rodata)                                                            \
 	((rodata)->flow_mask = FIXTURE_BUCKETS - 1, (rodata)->flow_shift = FIXTURE_FLOW_SHIFT,   \
 	 (rodata)->backend_slots = FIXTURE_BACKENDS, (rodata)->service_slots = FIXTURE_SERVICES, \
-	 (rodata)->vip_mask = FIXTURE_VIP_BUCKETS - 1, (rodata)->front_mask = FIXTURE_SLOTS - 1, \
+	 (rodata)->vip_mask = FIXTURE_VIP_BUCKETS - 1, (rodata)->slot_mask = FIXTURE_SLOTS - 1,  \
 	 (rodata)->real_mask = FIXTURE_REALS - 1, (rodata)->return_mask = FIXTURE_BACKENDS - 1,  \
 	 (rodata)->connect_mask = 0 /* all flows of services that track always are timed */)
 int fixture_run(int program, const void *data, size_t length, struct xdp_md *ctx,

@@ -42,8 +42,9 @@ struct twin {
 
 static bool is_compared(const struct bpf_map *map)
 {
-	static const char *const apart[] = {"limits", "sources",     "offenders",  ".data.tick",
-					    "probes", "first_bytes", "connects_of"};
+	static const char *const apart[] = {"limits",     "sources",     "offenders",
+					    ".data.tick", LB_PROBES_MAP, "first_bytes",
+					    "connects_of"};
 
 	if (!(bpf_map__map_flags(map) & BPF_F_MMAPABLE) ||
 	    bpf_map__map_flags(map) & BPF_F_RDONLY_PROG) /* constants */
@@ -56,7 +57,7 @@ static bool is_compared(const struct bpf_map *map)
 
 static unsigned slot_bytes(const char *name)
 {
-	if (!strcmp(name, "arena"))
+	if (!strcmp(name, LB_ARENA_MAP))
 		return sizeof(uint32_t);
 	return !strcmp(name, LB_FRONTS_MAP) || !strcmp(name, "stamps") ? sizeof(uint16_t) : 0;
 }

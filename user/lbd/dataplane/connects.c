@@ -59,12 +59,12 @@ int connects_map(struct dataplane *dp)
 
 	if (!dp->sample)
 		return 0;
-	probes = map_one(dp->skel->maps.probes);
+	probes = map_one(dp->skel->maps.data_probes);
 	connects = map_one(dp->skel->maps.connects_of);
 	if (!probes || !connects)
 		return -errno;
 	dp->maps.probes = probes;
-	dp->other_bytes += bytes_of(dp->skel->maps.probes) + bytes_of(dp->skel->maps.connects_of) +
+	dp->other_bytes += bytes_of(dp->skel->maps.data_probes) + bytes_of(dp->skel->maps.connects_of) +
 			   bytes_of(dp->skel->maps.first_bytes);
 	__atomic_store_n(&dp->maps.connects, connects, __ATOMIC_RELEASE);
 	return 0;
@@ -73,7 +73,7 @@ int connects_map(struct dataplane *dp)
 void connects_done(struct dataplane *dp)
 {
 	if (dp->skel && dp->maps.connects) {
-		munmap(dp->maps.probes, bytes_of(dp->skel->maps.probes));
+		munmap(dp->maps.probes, bytes_of(dp->skel->maps.data_probes));
 		munmap(dp->maps.connects, bytes_of(dp->skel->maps.connects_of));
 	}
 	free(dp->sampled);

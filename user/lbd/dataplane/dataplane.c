@@ -72,16 +72,16 @@ static const char *const map_names[MAPS] = {
 
 /* The names that libbpf knows those by that are variables of the program. */
 static const char *const variables[MAPS] = {
-    [MAP_SETTINGS] = LB_SETTINGS_MAP, [MAP_BACKENDS] = LB_BACKENDS_MAP, [MAP_HOPS] = LB_HOPS_MAP,
-    [MAP_VIPS] = LB_VIPS_MAP,         [MAP_FRONTS] = LB_FRONTS_MAP,     [MAP_REALS] = LB_REALS_MAP,
-    [MAP_RETURNS] = LB_RETURNS_MAP,
+    [MAP_SETTINGS] = LB_SETTINGS_MAP, [MAP_BACKENDS] = LB_BACKENDS_MAP,
+    [MAP_HOPS] = LB_HOPS_MAP,         [MAP_VIPS] = LB_VIPS_MAP,
+    [MAP_ARENA] = LB_ARENA_MAP,       [MAP_FRONTS] = LB_FRONTS_MAP,
+    [MAP_REALS] = LB_REALS_MAP,       [MAP_RETURNS] = LB_RETURNS_MAP,
 };
 
 /* Bytes of an element of those that are wide (common/wide.h). */
 static const size_t element_size[MAPS] = {
-    [MAP_VIPS] = sizeof(struct lb_vip_bucket),
-    [MAP_FRONTS] = sizeof(uint16_t),
-    [MAP_REALS] = sizeof(struct lb_real_bucket),
+    [MAP_VIPS] = sizeof(struct lb_vip_bucket), [MAP_ARENA] = sizeof(uint32_t),
+    [MAP_FRONTS] = sizeof(uint16_t),           [MAP_REALS] = sizeof(struct lb_real_bucket),
     [MAP_RETURNS] = sizeof(struct lb_return),
 };
 
@@ -182,8 +182,6 @@ static void find_entries(const struct sizes *sizes, uint32_t entries[MAPS])
 	const uint32_t found[MAPS] = {
 	    [MAP_SERVICES] = sizes->services,
 	    [MAP_RETURN_COUNTS] = sizes->cpus * sizes->backends,
-	    [MAP_ARENA] =
-		sizes->slot_lines * (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line)),
 	    [MAP_STAMPS] =
 		sizes->slot_lines * (ARENA_ALIGN * sizeof(uint16_t) / sizeof(struct lb_stamp_line)),
 	    [MAP_LOADS] = sizes->backends,
@@ -225,6 +223,7 @@ static int make_wide(struct dataplane *dp, const struct dataplane_options *optio
 {
 	const size_t elements[MAPS] = {
 	    [MAP_VIPS] = 2 * (size_t)tables_vip_buckets(options->services),
+	    [MAP_ARENA] = power_of_two((size_t)arena_lines(options->slots) * ARENA_ALIGN),
 	    [MAP_FRONTS] = power_of_two((size_t)arena_lines(options->slots) * ARENA_ALIGN),
 	    [MAP_REALS] = 2 * (size_t)reals_buckets(options->backends),
 	    [MAP_RETURNS] = power_of_two((size_t)options->backends + 1),
@@ -412,8 +411,8 @@ static void warn_limit(const char *name, uint32_t has, uint32_t wanted)
 /* By now the map sizes are those of the pinned maps. */
 static uint32_t pinned_slot_lines(const struct dataplane *dp)
 {
-	return entries_of(dp, MAP_ARENA) /
-	       (ARENA_ALIGN * sizeof(uint32_t) / sizeof(struct lb_arena_line));
+	return entries_of(dp, MAP_STAMPS) /
+	       (ARENA_ALIGN * sizeof(uint16_t) / sizeof(struct lb_stamp_line));
 }
 
 static void warn_limits(const struct dataplane *dp, const struct dataplane_options *options)
@@ -457,7 +456,7 @@ static int check_lengths(const struct dataplane *dp, uint32_t cpus, struct error
 	int rc = 0;
 
 	find_entries(&sizes, entries);
-	entries[MAP_FRONTS] = (uint32_t)power_of_two(slots);
+	entries[MAP_ARENA] = entries[MAP_FRONTS] = (uint32_t)power_of_two(slots);
 	entries[MAP_RETURNS] = (uint32_t)power_of_two(sizes.backends);
 	for (unsigned i = 0; !rc && i < MAPS; i++)
 		rc = entries[i] ? check_length(dp, i, entries[i], err) : 0;
@@ -606,8 +605,7 @@ static void name_maps(struct dataplane *dp, uint32_t cpus)
 	    .return_lines = entries_of(dp, MAP_RETURNS),
 	    .service_slots = entries_of(dp, MAP_SERVICES),
 	    .backend_slots = entries_of(dp, MAP_LOADS),
-	    .arena_slots =
-		entries_of(dp, MAP_ARENA) * (sizeof(struct lb_arena_line) / sizeof(uint32_t)),
+	    .arena_slots = pinned_slot_lines(dp) * ARENA_ALIGN,
 	    .front_count = entries_of(dp, MAP_FRONTS),
 	    .flow_words = entries_of(dp, MAP_FLOWS) * LB_FLOW_WAYS,
 	    .flow_shift = lb_flow_shift(entries_of(dp, MAP_FLOWS)),
@@ -677,7 +675,7 @@ int dataplane_load(struct dataplane *dp, struct error *err)
 	dp->skel->rodata->backend_slots = entries_of(dp, MAP_LOADS);
 	dp->skel->rodata->service_slots = entries_of(dp, MAP_SERVICES);
 	dp->skel->rodata->vip_mask = entries_of(dp, MAP_VIPS) - 1;
-	dp->skel->rodata->front_mask = entries_of(dp, MAP_FRONTS) - 1;
+	dp->skel->rodata->slot_mask = entries_of(dp, MAP_FRONTS) - 1;
 	dp->skel->rodata->real_mask = entries_of(dp, MAP_REALS) - 1;
 	dp->skel->rodata->return_mask = entries_of(dp, MAP_RETURNS) - 1;
 	dp->skel->rodata->connect_mask = dp->sample ? dp->sample - 1 : ~0u;

@@ -331,8 +331,8 @@ void dataplane_memory(const struct dataplane *dp, struct dp_memory *ret)
 
 	*ret = (struct dp_memory){
 	    .flows = maps->flow_words * sizeof(uint64_t),
-	    .arena = maps->arena_slots * (uint64_t)(sizeof(uint32_t) + sizeof(uint16_t)) +
-		     maps->front_count * (uint64_t)sizeof(uint16_t),
+	    .arena = maps->arena_slots * (uint64_t)sizeof(uint16_t) +
+		     maps->front_count * (uint64_t)(sizeof(uint32_t) + sizeof(uint16_t)),
 	    .services =
 		maps->service_slots * (uint64_t)(sizeof(struct lb_service) +
 						 sizeof(struct lb_turn) + sizeof(struct lb_limit)) +
