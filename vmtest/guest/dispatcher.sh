@@ -154,7 +154,7 @@ set_up() {
 }
 
 # Since 6.12.8 and 6.13 the kernel does not let a program that changes packets replace one that
-# does not, and libxdp's dispatcher before 1.5 has only places of the second kind. The decapsulator
+# does not, and libxdp's dispatcher up to 1.5.4 has only places of the second kind. The decapsulator
 # changes packets too: if xdp-loader gets it into a dispatcher, lbd must get there.
 dispatcher_takes_such_programs() {
 	local result
