@@ -142,6 +142,7 @@ int offline_open(const char *pin, bool lock, struct offline *ret, struct error *
 	settings = pins_settings_id(pin);
 	if (settings)
 		dispatcher_each(settings, add_in_dispatcher, &offline);
+	offline.found = offline.count;
 	*ret = offline;
 	return 0;
 }
@@ -158,14 +159,16 @@ void offline_close(struct offline *offline)
 
 int offline_detach(struct offline *offline, unsigned number, struct error *err)
 {
-	struct offline_program *gone = &offline->list[number];
+	struct offline_program *gone = &offline->list[number], off;
 	int rc = *gone->path ? pins_link_detach(gone->path)
 			     : dispatcher_remove(gone->ifindex, gone->program_id);
 
 	if (rc)
 		return error_set(err, rc, "%s: cannot detach program %u: %s", gone->interface,
 				 gone->program_id, strerror(-rc));
+	off = *gone;
 	*gone = offline->list[--offline->count];
+	offline->list[offline->count] = off;
 	return 0;
 }
 
@@ -218,29 +221,41 @@ static uint32_t called_program(const struct offline *offline)
 	return fd < 0 || bpf_map_lookup_elem(fd, &place, &id) ? 0 : id;
 }
 
+/* Each copy is in one dispatcher. The kernel may free it only when this process ends, as libxdp
+ * leaves descriptors of what it has looked at open (1.3.1). */
+static bool is_taken_off(const struct offline *offline, uint32_t id)
+{
+	for (unsigned i = offline->count; i < offline->found; i++)
+		if (!*offline->list[i].path && offline->list[i].program_id == id)
+			return true;
+	return false;
+}
+
 /* Of all loaded programs but `called`, in every network namespace; 0: none. */
-static uint32_t find_user(uint32_t settings, uint32_t called)
+static uint32_t find_user(const struct offline *offline, uint32_t settings, uint32_t called)
 {
 	uint32_t id = 0;
 
 	while (!bpf_prog_get_next_id(id, &id)) {
 		_cleanup_close_ int fd = bpf_prog_get_fd_by_id(id);
 
-		if (fd >= 0 && id != called && pins_program_uses(fd, settings))
+		if (fd >= 0 && id != called && !is_taken_off(offline, id) &&
+		    pins_program_uses(fd, settings))
 			return id;
 	}
 	return 0;
 }
 
 /* The kernel frees a program that was taken off a moment later. */
-static uint32_t find_lasting_user(uint32_t settings, uint32_t called)
+static uint32_t find_lasting_user(const struct offline *offline)
 {
+	const uint32_t settings = pins_settings_id(offline->pin), called = called_program(offline);
 	const struct timespec rest = {.tv_nsec = 10000000};
 	uint32_t user = 0;
 
 	if (!settings)
 		return 0;
-	for (unsigned i = 0; i < FREED_TRIES && (user = find_user(settings, called)); i++)
+	for (unsigned i = 0; i < FREED_TRIES && (user = find_user(offline, settings, called)); i++)
 		nanosleep(&rest, NULL);
 	return user;
 }
@@ -254,7 +269,7 @@ int offline_unpin(struct offline *offline, bool *ret, uint32_t *ret_user, struct
 	*ret_user = 0;
 	if (offline->count)
 		return 0;
-	*ret_user = find_lasting_user(pins_settings_id(offline->pin), called_program(offline));
+	*ret_user = find_lasting_user(offline);
 	if (*ret_user)
 		return 0;
 	rc = remove_maps(offline);

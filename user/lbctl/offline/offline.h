@@ -25,7 +25,7 @@ struct offline {
 	char pin[PATH_MAX];
 	int lock;
 	struct offline_program *list;
-	unsigned count;
+	unsigned count, found; /* still there; at first: what was taken off is behind the others */
 };
 
 /* lock: keeps an lbd from starting on it until offline_close; needed to change something. 0;

@@ -247,7 +247,7 @@ static int keep_attached(struct attach *attach, const char *name, struct device_
 static int attach_in_mode(struct attach *attach, const char *name, uint32_t ifindex, bool native,
 			  bool join, char why[ATTACH_WHY])
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], refused[ATTACH_WHY] = "";
 	struct device_call call = {.dp = attach->dp,
 				   .ifindex = ifindex,
 				   .native = native,
@@ -266,12 +266,18 @@ static int attach_in_mode(struct attach *attach, const char *name, uint32_t ifin
 			  call.rc ? why : "ok");
 	}
 	if (call.rc && !join) {
+		if (call.dispatcher)
+			snprintf(refused, sizeof(refused), "%s", why);
 		call.dispatcher = false;
 		unlink(path); /* the old link of an interface that is gone */
 		task_wait(call_attach, &call);
 		log_debug("%s: attach by a link, %s mode: %s", name, attach_mode_name(native),
 			  call.rc ? why : "ok");
 	}
+	if (!call.rc && *refused)
+		log_info("%s: libxdp's dispatcher refuses lbd: %s: other XDP programs cannot join "
+			 "it there",
+			 name, refused);
 	return call.rc ? call.rc : keep_attached(attach, name, &call);
 }
 
@@ -621,7 +627,8 @@ int attach_new(struct dataplane *dp, const char *pin, bool automatic, const char
 	attach->detours = detours_new();
 	if (asprintf(&attach->links, "%s/links", pin) < 0)
 		attach->links = NULL;
-	if (!attach->pin || !attach->links || !attach->offloads || !attach->detours)
+	if (!attach->pin || !attach->links || !attach->offloads || !attach->detours ||
+	    dispatcher_prepare())
 		rc = error_set(err, -ENOMEM, "out of memory");
 	else
 		rc = make_directories(attach, err);

@@ -13,6 +13,25 @@
 #include "common/wide.h"
 #include "lb.skel.h"
 
+/* The copy calls through map `programs`. All who use such a map take frames in several buffers, as
+ * section xdp.frags says, or none does: else the kernel refuses to load one (EINVAL). libxdp takes
+ * that flag away from what it makes an extension, and libbpf gives it to programs of type XDP
+ * alone. So it is put back at the last moment. */
+static int take_frags(struct bpf_program *program, struct bpf_prog_load_opts *opts, long cookie)
+{
+	(void)program, (void)cookie;
+	opts->prog_flags |= BPF_F_XDP_HAS_FRAGS;
+	return 0;
+}
+
+int dispatcher_prepare(void)
+{
+	LIBBPF_OPTS(libbpf_prog_handler_opts, opts, .prog_prepare_load_fn = take_frags);
+	int rc = libbpf_register_prog_handler("xdp.frags", BPF_PROG_TYPE_XDP, BPF_XDP, &opts);
+
+	return rc < 0 ? rc : 0;
+}
+
 /* libxdp looks up the programs on an interface by id. Where it may not, it attaches alone and
  * without a link, and lbd could not undo that. */
 static bool may_look_up_programs(void)
@@ -76,9 +95,11 @@ static int prepare_copy(struct dataplane *dp, struct lb_bpf *copy, const char **
 	bpf_object__for_each_program (program, copy->obj) {
 		if (strcmp(bpf_program__name(program), bpf_program__name(original)) != 0)
 			bpf_program__set_autoload(program, false);
+		else /* for libxdp: a dispatcher takes such frames if all of its programs do */
+			rc = bpf_program__set_flags(program, BPF_F_XDP_HAS_FRAGS);
 	}
 	*ret_section = bpf_program__section_name(original);
-	return 0;
+	return rc;
 }
 
 /* Where there can be no dispatcher, libxdp attaches the program alone and without a link: undoes

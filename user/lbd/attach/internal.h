@@ -88,6 +88,8 @@ void egress_refused(struct attach *attach, uint32_t ifindex);
 
 /* ---- dispatcher.c ---- */
 
+/* Once, before the first attach and while no other thread uses libbpf. 0 or -errno. */
+int dispatcher_prepare(void);
 /* False where the kernel refuses programs of type EXT, which the dispatcher is made of, and without
  * CAP_SYS_ADMIN. */
 bool dispatcher_allowed(void);
