@@ -36,16 +36,17 @@ static __always_inline __u32 open_current(__u64 hash, const struct lb_service *s
 	return front & LB_FRONT_TRANSITION ? 0 : front;
 }
 
-/* The backend that the flow gets, if `next` is still the service's turn when it is taken; 0:
- * none. */
-static __always_inline __u32 open_pick(const struct lb_service *service, __u32 current, __u64 next)
+/* The backend that the flow gets, if `next` is still the service's turn when it is taken; 0: none,
+ * or it is in question. */
+static __always_inline __u32 open_pick(const struct lb_service *service, __u64 hash, __u64 next)
 {
+	__u32 current = open_current(hash, service);
 	__u64 list = region_read(&service->pick);
 
-	if (service->select == LB_SELECT_COST)
-		return pick_cost(service->id);
-	if (service->select != LB_SELECT_TURN)
+	if (!current || service->select == LB_SELECT_SLOT)
 		return current;
+	if (service->select == LB_SELECT_COST)
+		return pick_least(service, hash);
 	return LB_REGION_SIZE(list) ? slot_read(LB_REGION_BASE(list) + next % LB_REGION_SIZE(list))
 				    : 0;
 }
@@ -79,34 +80,41 @@ static __always_inline bool open_take(struct lb_turn *turn, bool turns, __u64 ne
 	return true;
 }
 
-/* The backend in the entry that was made; 0: the long path. packet: FLOW_PACKET of a SYN or a
- * datagram, and the length of the IP packet (32-63). */
-LB_NOINLINE __u32 flow_open(__u64 hash, __u64 packet)
+/* Asked anew each time: if the answer were kept, the verifier would follow both to the end. */
+static __always_inline bool plain_is_tcp(__u32 plain)
 {
-	const struct flow_query q = {.packet = packet, .now = tick_now()};
-	const __u32 state = query_tcp(&q) ? LB_FLOW_SYN : LB_FLOW_UDP_NEW;
+	OPAQUE(plain);
+	return (__u8)(plain >> 16) == IPPROTO_TCP;
+}
+
+/* The backend in the entry that was made; 0: the long path. plain: PLAIN of a SYN or a datagram. */
+static __always_inline __u32 flow_open(__u64 hash, __u32 service_id, __u32 plain)
+{
+	const __u32 state = plain_is_tcp(plain) ? LB_FLOW_SYN : LB_FLOW_UDP_NEW, now = tick_now();
 	const union lb_flow_masks masks = flow_masks();
-	struct lb_service *service = service_of(query_service(&q));
-	struct lb_turn *turn = turn_of(query_service(&q));
+	struct lb_service *service = service_of(service_id);
+	struct lb_turn *turn = turn_of(service_id);
 	struct lb_flow_bucket *bucket = flow_bucket(lb_bucket(hash, flow_shift, masks.put));
-	__u64 *place, old, next;
-	__u32 current, id;
+	__u64 *place, old, next, id;
 
 	if (!service || !turn || !bucket || masks.look != masks.put)
 		return 0;
-	place = open_place(bucket, hash, &old);
-	current = open_current(hash, service);
-	if (!place || !current || is_used_up(turn) ||
-	    (!query_tcp(&q) && lacked_place(turn, q.now, service->udp_idle)))
+	flow_read(&bucket->flow[0]); /* its line may take long to come */
+	if (is_used_up(turn) ||
+	    (!plain_is_tcp(plain) && lacked_place(turn, now, service->udp_idle)))
 		return 0;
 	next = *(volatile __u64 *)&turn->next;
-	id = open_pick(service, current, next);
-	if (!open_fits(id, service, packet >> 32) ||
-	    !open_take(turn, service->select == LB_SELECT_TURN, next, place, old,
-		       flow_entry(hash, id, state, q.now)))
+	id = open_pick(service, hash, next);
+	FORGET(id, hash);
+	if (!open_fits(id, service, plain & 0xffff))
 		return 0;
-	if (query_tcp(&q) && connect_sampled(hash))
-		connect_see(hash, id | query_flags(&q) << 16);
+	/* last, as the verifier follows each of the places from here on */
+	place = open_place(bucket, hash, &old);
+	if (!place || !open_take(turn, service->select == LB_SELECT_TURN, next, place, old,
+				 flow_entry(hash, id, state, now)))
+		return 0;
+	if (plain_is_tcp(plain) && connect_sampled(hash))
+		connect_see(hash, id | plain >> 24 << 16);
 	return id;
 }
 
