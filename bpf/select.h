@@ -155,8 +155,8 @@ static __always_inline void consider(__u32 id, __u64 after, const struct lb_serv
 	best->id = id;
 }
 
-/* 1 or 0, by the sign of the difference: after a comparison the verifier would walk what follows for
- * each number. */
+/* 1 or 0, by the sign of the difference: after a comparison the verifier would walk what follows
+ * for each number. */
 static __always_inline __u64 is_below(__u64 number, __u64 other)
 {
 	number -= other;
@@ -328,13 +328,12 @@ static __always_inline __u64 *syn_place(__u64 hash)
 	return bpf_map_lookup_elem(&syns, &index);
 }
 
-LB_NOINLINE int syn_remember(__u64 hash, __u32 seq, __u32 now)
+static __always_inline void syn_remember(__u64 hash, __u32 seq, __u32 now)
 {
 	__u64 *place = syn_place(hash);
 
 	if (place)
 		*(volatile __u64 *)place = (hash & SYN_HASH) | (__u64)FLOW_TICK(now) << 32 | seq;
-	return 0;
 }
 
 /* Whether the packet cannot be of the handshake that the last SYN began. age: of its entry. The

@@ -182,17 +182,16 @@ static __always_inline int straight_forward(const struct packet *p, const struct
 
 /* ---- a new flow of a service that tracks always ---- */
 
-/* PLAIN (0-31) and family (32-35) of a packet that may be the first one of a flow, and can be sent
- * on; 0: of none. */
-static __always_inline __u64 plain_first(struct packet *p)
+/* OPENING of a packet that may be the first one of a flow, and can be sent on; 0: of none. */
+static __always_inline __u64 opening_of(struct packet *p)
 {
 	if (!parse_plain(p) || (p->protocol == IPPROTO_TCP && !is_syn(p)) || hop_limit(p) <= 1)
 		return 0;
-	return PLAIN(p) | (__u64)p->family << 32;
+	return OPENING(p);
 }
 
 /* Read again: kept for straight_open, this would cost all packets registers. */
-static __always_inline __u64 plain_read(struct xdp_md *ctx)
+static __always_inline __u64 opening_read(struct xdp_md *ctx)
 {
 	struct packet p = {.ctx = ctx, .l3_offset = ETH_HLEN};
 
@@ -200,15 +199,15 @@ static __always_inline __u64 plain_read(struct xdp_md *ctx)
 		return 0;
 	if (p.family == 4) {
 		p.family = 4;
-		return plain_first(&p);
+		return opening_of(&p);
 	}
 	p.family = 6;
-	return plain_first(&p);
+	return opening_of(&p);
 }
 
 /* Sends the first packet of a flow, whose entry is made. family: a constant here. */
-static __always_inline int straight_first(struct xdp_md *ctx, struct route *r, __u64 word,
-					  __u32 plain, __u8 family)
+static __always_inline int straight_first(struct xdp_md *ctx, const struct route *r, __u32 plain,
+					  __u8 family)
 {
 	const __u32 header = family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	struct packet p = {.ctx = ctx};
@@ -217,7 +216,7 @@ static __always_inline int straight_first(struct xdp_md *ctx, struct route *r, _
 	if (!plain_again(&p, plain, family, header + sizeof(struct tcphdr)))
 		return LB_CONTINUE;
 	p.traffic_class = traffic_class(&p);
-	reason = straight_forward(&p, r, LB_STRAIGHT_FORWARD(word));
+	reason = straight_forward(&p, r, r->service->forward);
 	if (unlikely(reason == NAT_JUDGE))
 		reason = nat_judged_in(ctx, r->backend_id);
 	/* the long path, if lbd has changed the backend since */
@@ -225,21 +224,18 @@ static __always_inline int straight_first(struct xdp_md *ctx, struct route *r, _
 }
 
 /* The XDP action for the first packet of a flow; LB_CONTINUE: it takes the long path. A function of
- * its own, but nothing in it is one: what returns cost is in docs/performance.md. */
+ * its own, but what it needs are none: what returns cost is in docs/performance.md. */
 LB_NOINLINE int straight_open(struct xdp_md *ctx, __u64 hash, __u64 word)
 {
 	struct route r = {.hash = hash, .new_flow = 1};
-	__u64 plain = plain_read(ctx), id;
+	__u64 opening = opening_read(ctx);
 
-	FORGET(plain, hash);
-	id = plain ? flow_open(hash, LB_STRAIGHT_UPPER(word), (__u32)plain) : 0;
-	FORGET(id, hash);
-	if (!id)
+	FORGET(opening, hash);
+	if (!opening || !flow_open(&r, LB_STRAIGHT_UPPER(word), opening))
 		return LB_CONTINUE;
-	r.backend_id = id;
 	r.backend = backend_at(r.backend_id);
-	return plain >> 32 == 4 ? straight_first(ctx, &r, word, (__u32)plain, 4)
-				: straight_first(ctx, &r, word, (__u32)plain, 6);
+	return OPENING_FAMILY(opening) == 4 ? straight_first(ctx, &r, opening, 4)
+					    : straight_first(ctx, &r, opening, 6);
 }
 
 /* A packet without an entry of an established flow. */
