@@ -398,7 +398,7 @@ static __always_inline __u32 flow_victim_in(struct lb_flow_bucket *bucket, __u32
 
 static __always_inline __u64 *flow_empty_in(struct lb_flow_bucket *bucket, __u64 *ret_old)
 {
-	__u32 way = LB_FLOW_WAYS, i;
+	__u64 way = LB_FLOW_WAYS, i;
 
 #pragma unroll
 	for (i = 0; i < LB_FLOW_WAYS; i++) {
@@ -408,8 +408,11 @@ static __always_inline __u64 *flow_empty_in(struct lb_flow_bucket *bucket, __u64
 			break;
 		}
 	}
-	OPAQUE(way);
-	return way < LB_FLOW_WAYS ? &bucket->flow[way] : NULL;
+	FORGET(way, *ret_old); /* as in flow_way_of */
+	if (way >= LB_FLOW_WAYS)
+		return NULL;
+	OPAQUE(way); /* the compiler adds it only where the verifier knows how large it is */
+	return &bucket->flow[way];
 }
 
 /* Sets the overflow bit of the first bucket before one of its entries is placed in the second, so

@@ -455,7 +455,10 @@ static __always_inline void destination_port_write(const struct packet *p,
 
 /* What the straight path knows of a plain packet, as one number: its length (bits 0-15), protocol
  * (16-23), TCP flags (24-31). */
-#define PLAIN(p) ((p)->length | (__u32)(p)->protocol << 16 | (__u32)(p)->tcp_flags << 24)
+#define PLAIN(p)          ((p)->length | (__u32)(p)->protocol << 16 | (__u32)(p)->tcp_flags << 24)
+#define PLAIN_LENGTH(x)   ((__u32)(x)&0xffff)
+#define PLAIN_PROTOCOL(x) ((__u32)(x) >> 16 & 0xff)
+#define PLAIN_FLAGS(x)    ((__u32)(x) >> 24)
 
 /* An untagged packet with so many bytes of headers, as the straight path had it; false: it has
  * not. */
@@ -467,9 +470,9 @@ static __always_inline bool plain_again(struct packet *p, __u32 plain, __u8 fami
 	p->l3 = data + ETH_HLEN;
 	p->l4 = p->l3 + headers - sizeof(struct tcphdr);
 	p->l3_offset = ETH_HLEN;
-	p->length = plain & 0xffff;
-	p->protocol = plain >> 16;
-	p->tcp_flags = plain >> 24;
+	p->length = PLAIN_LENGTH(plain);
+	p->protocol = PLAIN_PROTOCOL(plain);
+	p->tcp_flags = PLAIN_FLAGS(plain);
 	p->family = family;
 	return p->l3 + headers <= p->end;
 }

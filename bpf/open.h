@@ -12,17 +12,39 @@
 #include "flow.h"
 #include "forward.h"
 #include "maps.h"
+#include "nat.h"
 #include "packet.h"
 #include "select.h"
 #include "service.h"
 #include "slot.h"
 
+/* The first packet of a flow as one number: PLAIN (0-31), and its family (32-35). */
+#define OPENING(p)        (PLAIN(p) | (__u64)(p)->family << 32)
+#define OPENING_FAMILY(o) ((__u32)((o) >> 32))
+
+/* Asked anew each time: if the answer were kept, the verifier would follow both to the end. */
+static __always_inline bool opening_is_tcp(__u64 opening)
+{
+	OPAQUE(opening);
+	return PLAIN_PROTOCOL(opening) == IPPROTO_TCP;
+}
+
+/* The most that any way of forwarding puts before a packet. */
+#define OPEN_OUTER (sizeof(struct ipv6hdr) + sizeof(struct gue_header))
+
 /* An empty place in the first bucket of a flow without an entry. NULL: there is none, or the flow
  * may have an entry, here or in its second bucket. */
 static __always_inline __u64 *open_place(struct lb_flow_bucket *bucket, __u64 hash, __u64 *ret_old)
 {
-	if (flow_way_of(bucket, hash) < LB_FLOW_WAYS ||
-	    flow_read(&bucket->flow[0]) & LB_FLOW_OVERFLOW)
+	__u64 others = 1ULL << LB_FLOW_FP_SHIFT; /* differences from here on */
+	int i;
+
+	OPAQUE(others); /* in a register */
+#pragma unroll
+	for (i = 0; i < LB_FLOW_WAYS; i++)
+		if (unlikely((flow_read(&bucket->flow[i]) ^ hash) < others))
+			return NULL;
+	if (flow_read(&bucket->flow[0]) & LB_FLOW_OVERFLOW)
 		return NULL;
 	return flow_empty_in(bucket, ret_old);
 }
@@ -36,21 +58,32 @@ static __always_inline __u32 open_current(__u64 hash, const struct lb_service *s
 	return front & LB_FRONT_TRANSITION ? 0 : front;
 }
 
-/* The backend that the flow gets, if `next` is still the service's turn when it is taken; 0:
- * none. */
-static __always_inline __u32 open_pick(const struct lb_service *service, __u32 current, __u64 next)
+/* The backend that is next in the service's turn list; 0: none. ret_turn: its turn, as long as
+ * nobody else has taken it. */
+static __always_inline __u32 open_next(const struct lb_service *service, const struct lb_turn *turn,
+				       __u64 *ret_turn)
 {
-	__u64 list = region_read(&service->pick);
+	const __u64 list = region_read(&service->pick);
+	const __u32 size = LB_REGION_SIZE(list);
 
-	if (service->select == LB_SELECT_COST)
-		return pick_cost(service->id);
-	if (service->select != LB_SELECT_TURN)
-		return current;
-	return LB_REGION_SIZE(list) ? slot_read(LB_REGION_BASE(list) + next % LB_REGION_SIZE(list))
-				    : 0;
+	*ret_turn = *(const volatile __u64 *)&turn->next;
+	return size ? slot_read(LB_REGION_BASE(list) + *ret_turn % size) : 0;
 }
 
-/* Whether the straight path sends an IP packet of this length to the backend. */
+/* The backend that the flow gets; 0: none. */
+static __always_inline __u32 open_pick(const struct lb_service *service, __u64 hash,
+				       const struct lb_turn *turn, __u64 *ret_turn)
+{
+	const __u32 current = open_current(hash, service);
+
+	if (!current || service->select == LB_SELECT_SLOT)
+		return current;
+	return service->select == LB_SELECT_COST ? pick_least(service, hash)
+						 : open_next(service, turn, ret_turn);
+}
+
+/* Whether the straight path sends an IP packet of this length to the backend. One that fits just so
+ * is left to the long path. */
 static __always_inline bool open_fits(__u32 id, const struct lb_service *service, __u32 length)
 {
 	const struct lb_backend *b = backend_at(id);
@@ -59,10 +92,8 @@ static __always_inline bool open_fits(__u32 id, const struct lb_service *service
 	/* the program that translates is not called from here (translate.h) */
 	if (service->forward == LB_FORWARD_NAT && return_of(id)->protocol & LB_REAL_TRANSLATED)
 		return false;
-	if (service->forward != LB_FORWARD_L2 && service->forward != LB_FORWARD_NAT)
-		length += outer_length(b->family, service->forward);
 	return (kind == LB_BACKEND_STRAIGHT(4) || kind == LB_BACKEND_STRAIGHT(6)) &&
-	       b->service == service->id && length <= b->mtu;
+	       b->service == service->id && length + OPEN_OUTER <= b->mtu;
 }
 
 /* Takes the turn and the place, if no other CPU was faster with either. Other nodes are not told:
@@ -79,35 +110,39 @@ static __always_inline bool open_take(struct lb_turn *turn, bool turns, __u64 ne
 	return true;
 }
 
-/* The backend in the entry that was made; 0: the long path. packet: FLOW_PACKET of a SYN or a
- * datagram, and the length of the IP packet (32-63). */
-LB_NOINLINE __u32 flow_open(__u64 hash, __u64 packet)
+/* Makes the entry of a flow, and finds the backend that is in it. False: the long path. opening: a
+ * SYN or a datagram. */
+static __always_inline bool flow_open(struct route *r, __u32 service_id, __u64 opening)
 {
-	const struct flow_query q = {.packet = packet, .now = tick_now()};
-	const __u32 state = query_tcp(&q) ? LB_FLOW_SYN : LB_FLOW_UDP_NEW;
+	const __u32 now = tick_now();
 	const union lb_flow_masks masks = flow_masks();
-	struct lb_service *service = service_of(query_service(&q));
-	struct lb_turn *turn = turn_of(query_service(&q));
-	struct lb_flow_bucket *bucket = flow_bucket(lb_bucket(hash, flow_shift, masks.put));
-	__u64 *place, old, next;
-	__u32 current, id;
+	struct lb_service *service = service_of(service_id);
+	struct lb_turn *turn = turn_of(service_id);
+	struct lb_flow_bucket *bucket = flow_bucket(lb_bucket(r->hash, flow_shift, masks.put));
+	__u64 *place, old, next = 0, id;
+	__u64 entry =
+	    flow_entry(r->hash, 0, opening_is_tcp(opening) ? LB_FLOW_SYN : LB_FLOW_UDP_NEW, now);
 
 	if (!service || !turn || !bucket || masks.look != masks.put)
-		return 0;
-	place = open_place(bucket, hash, &old);
-	current = open_current(hash, service);
-	if (!place || !current || is_used_up(turn) ||
-	    (!query_tcp(&q) && lacked_place(turn, q.now, service->udp_idle)))
-		return 0;
-	next = *(volatile __u64 *)&turn->next;
-	id = open_pick(service, current, next);
-	if (!open_fits(id, service, packet >> 32) ||
-	    !open_take(turn, service->select == LB_SELECT_TURN, next, place, old,
-		       flow_entry(hash, id, state, q.now)))
-		return 0;
-	if (query_tcp(&q) && connect_sampled(hash))
-		connect_see(hash, id | query_flags(&q) << 16);
-	return id;
+		return false;
+	flow_read(&bucket->flow[0]); /* its line may take long to come */
+	if (is_used_up(turn) ||
+	    (!opening_is_tcp(opening) && lacked_place(turn, now, service->udp_idle)))
+		return false;
+	id = open_pick(service, r->hash, turn, &next);
+	FORGET(id, r->hash);
+	if (!open_fits(id, service, PLAIN_LENGTH(opening)))
+		return false;
+	entry |= id << LB_FLOW_BACKEND_SHIFT;
+	/* last, as the verifier follows each of the places from here on */
+	place = open_place(bucket, r->hash, &old);
+	if (!place || !open_take(turn, service->select == LB_SELECT_TURN, next, place, old, entry))
+		return false;
+	if (opening_is_tcp(opening) && connect_sampled(r->hash))
+		connect_see(r->hash, id | PLAIN_FLAGS(opening) << 16);
+	r->service = service;
+	r->backend_id = id;
+	return true;
 }
 
 #endif

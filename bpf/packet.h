@@ -35,6 +35,10 @@
  * its values: the verifier would walk every copy. */
 #define OPAQUE(x) asm volatile("" : "+r"(x))
 
+/* Hides a 64-bit number from the verifier too, which would follow each of the values that it can
+ * tell apart to the end. by: any 64-bit number of which it knows nothing. */
+#define FORGET(x, by) asm volatile("%0 ^= %1\n%0 ^= %1" : "+r"(x) : "r"(by))
+
 /* What a stage returns when the next one is to continue; anything else is an enum lb_reason. */
 #define LB_CONTINUE (-1)
 

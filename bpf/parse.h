@@ -318,6 +318,13 @@ LB_NOINLINE int parse_rare(struct xdp_md *ctx)
 	return reason;
 }
 
+/* DSCP and ECN. */
+static __always_inline __u8 traffic_class(const struct packet *p)
+{
+	return p->family == 4 ? ((const struct iphdr *)p->l3)->tos
+			      : bpf_ntohl(*(const __be32 *)p->l3) >> 20;
+}
+
 /* The common case: a whole TCP or UDP packet without options or extensions, with all headers in the
  * first buffer. False only means that parse_transport has to look at the packet; the traffic class
  * is set either way. */

@@ -135,12 +135,11 @@ struct candidate {
 	__u32 id;
 };
 
-/* Makes the member at `index` of the arena the best, if it costs less than the best so far and
- * takes new flows. */
-static __always_inline void consider(__u32 index, const struct lb_service *service,
+/* Makes a member the best if it costs less than the best so far and takes new flows. Of two that
+ * cost the same the one with after = 0 does, and of two with the same `after` the former. */
+static __always_inline void consider(__u32 id, __u64 after, const struct lb_service *service,
 				     struct candidate *best)
 {
-	__u32 id = slot_read(index);
 	struct lb_load *load = load_find(id);
 	__s32 active;
 	__u64 cost;
@@ -149,57 +148,88 @@ static __always_inline void consider(__u32 index, const struct lb_service *servi
 		return;
 	/* may be negative until the sweep corrects it */
 	active = load->active > 0 ? load->active : 0;
-	cost = (active + 1ULL) * load->cost;
+	cost = (active + 1ULL) * load->cost * 2 + after;
 	if (cost >= best->cost || !backend_serves(id, service))
 		return;
 	best->cost = cost;
 	best->id = id;
 }
 
-/* A random number below `below`, uniformly distributed. */
-static __always_inline __u32 draw(__u32 below)
+/* 1 or 0, by the sign of the difference: after a comparison the verifier would walk what follows
+ * for each number. */
+static __always_inline __u64 is_below(__u64 number, __u64 other)
 {
-	return ((__u64)bpf_get_prandom_u32() * below) >> 32;
+	number -= other;
+	OPAQUE(number); /* else the compiler compares */
+	return number >> 63;
+}
+
+/* The cheapest of all members. Of several the first one from `start` on, in a circle: otherwise the
+ * first of idle ones would get all short flows. Two of a line of the arena at a time: the list
+ * begins on a line. */
+static __always_inline void consider_all(__u64 members, __u64 start,
+					 const struct lb_service *service, struct candidate *best)
+{
+	__u32 line = LB_REGION_BASE(members) / 2, i;
+	__s64 left = LB_REGION_SIZE(members);
+
+	for (i = 0; i < LB_EXACT_MEMBERS / 2; i++) {
+		struct lb_arena_line *slots = bpf_map_lookup_elem(&arena, &line);
+
+		if (!slots || left <= 0)
+			break;
+		consider(slots->slot[0], is_below(2 * i, start), service, best);
+		if (left > 1)
+			consider(slots->slot[1], is_below(2 * i + 1, start), service, best);
+		left -= 2;
+		line++;
+	}
+}
+
+/* A number below `below`, made of a random one of 32 bits: as uniformly distributed. */
+static __always_inline __u32 scale(__u32 random, __u32 below)
+{
+	return ((__u64)random * below) >> 32;
 }
 
 /* The least (active + 1) * cost: exact up to LB_EXACT_MEMBERS, above that the better of two drawn
  * at random (Mitzenmacher, "The power of two choices in randomized load balancing", 2001), from a
- * list in which each is as often as its weight says. The search begins at a random member:
- * otherwise the first of several idle ones would get all short flows. */
-LB_NOINLINE __u32 pick_cost(__u32 service_id)
+ * list in which each is as often as its weight says. Bits of the hash, which nobody outside knows,
+ * are as good as random ones, and need no call. But who finds a tuple whose flows all go to one
+ * member can use it again: with one of two drawn anew each time, he cannot make it the more loaded
+ * one. */
+static __always_inline __u32 pick_least(const struct lb_service *service, __u64 hash)
 {
-	struct lb_service *service = service_of(service_id);
+	const __u64 members = region_read(&service->pick);
+	const __u32 base = LB_REGION_BASE(members), size = LB_REGION_SIZE(members);
 	struct candidate best = {.cost = ~0ULL};
-	__u32 base, size, at, i;
-	__u64 members;
+	__u32 first = scale((__u32)hash, size);
 
-	if (!service)
-		return 0;
-	members = region_read(&service->pick);
-	base = LB_REGION_BASE(members);
-	size = LB_REGION_SIZE(members);
-	if (size <= LB_EXACT_MEMBERS) {
-		at = base + draw(size);
-		for (i = 0; i < LB_EXACT_MEMBERS && i < size; i++) {
-			consider(at, service, &best);
-			/* `==`: with `<` the verifier would process eight times as many
-			 * instructions */
-			at = at + 1 == base + size ? base : at + 1;
-		}
+	if (likely(size <= LB_EXACT_MEMBERS)) {
+		consider_all(members, first, service, &best);
 	} else {
-		for (i = 0; i < 2; i++)
-			consider(base + draw(size), service, &best);
+		consider(slot_read(base + first), 0, service, &best);
+		consider(slot_read(base + scale(bpf_get_prandom_u32(), size)), 0, service, &best);
 	}
 	return best.id;
 }
 
-static __always_inline __u32 pick_by_algorithm(const struct lb_service *service, __u32 current)
+/* A function of its own: see slot_keeper. */
+LB_NOINLINE __u32 pick_cost(__u32 service_id, __u64 hash)
+{
+	struct lb_service *service = service_of(service_id);
+
+	return service ? pick_least(service, hash) : 0;
+}
+
+static __always_inline __u32 pick_by_algorithm(const struct flow_query *q,
+					       const struct lb_service *service, __u32 current)
 {
 	switch (service->select) {
 	case LB_SELECT_TURN:
 		return pick_turn(service);
 	case LB_SELECT_COST:
-		return pick_cost(service->id);
+		return pick_cost(query_service(q), q->hash);
 	default:
 		return current;
 	}
@@ -209,7 +239,7 @@ static __always_inline __u32 pick_by_algorithm(const struct lb_service *service,
 static __always_inline __u32 pick(const struct flow_query *q, const struct lb_service *service)
 {
 	const __u32 current = LB_SLOT_CURRENT(q->slot);
-	__u32 id = pick_by_algorithm(service, current);
+	__u32 id = pick_by_algorithm(q, service, current);
 
 	if (backend_serves(id, service))
 		return id;
@@ -298,13 +328,12 @@ static __always_inline __u64 *syn_place(__u64 hash)
 	return bpf_map_lookup_elem(&syns, &index);
 }
 
-LB_NOINLINE int syn_remember(__u64 hash, __u32 seq, __u32 now)
+static __always_inline void syn_remember(__u64 hash, __u32 seq, __u32 now)
 {
 	__u64 *place = syn_place(hash);
 
 	if (place)
 		*(volatile __u64 *)place = (hash & SYN_HASH) | (__u64)FLOW_TICK(now) << 32 | seq;
-	return 0;
 }
 
 /* Whether the packet cannot be of the handshake that the last SYN began. age: of its entry. The

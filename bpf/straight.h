@@ -185,42 +185,60 @@ static __always_inline int straight_forward(const struct packet *p, const struct
 
 /* ---- a new flow of a service that tracks always ---- */
 
-static __always_inline int straight_new(const struct packet *p, struct route *r, __u64 word)
+/* OPENING of a packet that may be the first one of a flow, and can be sent on; 0: of none. */
+static __always_inline __u64 opening_of(struct packet *p)
 {
-	const bool is_tcp = p->protocol == IPPROTO_TCP;
-	__u64 packet = FLOW_PACKET(LB_STRAIGHT_UPPER(word), p->tcp_flags, is_tcp);
+	if (!parse_plain(p) || (p->protocol == IPPROTO_TCP && !is_syn(p)) || hop_limit(p) <= 1)
+		return 0;
+	return OPENING(p);
+}
+
+/* Read again: kept for straight_open, this would cost all packets registers. */
+static __always_inline __u64 opening_read(struct xdp_md *ctx)
+{
+	struct packet p = {.ctx = ctx, .l3_offset = ETH_HLEN};
+
+	if (!parse_untagged(&p))
+		return 0;
+	if (p.family == 4) {
+		p.family = 4;
+		return opening_of(&p);
+	}
+	p.family = 6;
+	return opening_of(&p);
+}
+
+/* Sends the first packet of a flow, whose entry is made. family: a constant here. */
+static __always_inline int straight_first(struct xdp_md *ctx, const struct route *r, __u32 plain,
+					  __u8 family)
+{
+	const __u32 header = family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	struct packet p = {.ctx = ctx};
 	int reason;
 
-	if ((is_tcp && !is_syn(p)) || hop_limit(p) <= 1)
+	if (!plain_again(&p, plain, family, header + sizeof(struct tcphdr)))
 		return LB_CONTINUE;
-	r->backend_id = flow_open(r->hash, packet | (__u64)p->length << 32);
-	if (!r->backend_id)
-		return LB_CONTINUE;
-	r->backend = backend_at(r->backend_id);
-	r->new_flow = 1;
-	reason = straight_forward(p, r, LB_STRAIGHT_FORWARD(word));
+	p.traffic_class = traffic_class(&p);
+	reason = straight_forward(&p, r, r->service->forward);
 	if (unlikely(reason == NAT_JUDGE))
-		reason = nat_judged_in(p->ctx, r->backend_id);
+		reason = nat_judged_in(ctx, r->backend_id);
 	/* the long path, if lbd has changed the backend since */
-	return continues(reason) ? LB_CONTINUE : end_sent(reason, p, r);
+	return continues(reason) ? LB_CONTINUE : end_sent(reason, &p, r);
 }
 
 /* The XDP action for the first packet of a flow; LB_CONTINUE: it takes the long path. A function of
- * its own, in which the headers are read again: kept for it, they would cost all packets
- * registers. */
+ * its own, but what it needs are none: what returns cost is in docs/performance.md. */
 LB_NOINLINE int straight_open(struct xdp_md *ctx, __u64 hash, __u64 word)
 {
-	struct packet p = {.ctx = ctx, .l3_offset = ETH_HLEN};
-	struct route r = {.hash = hash};
+	struct route r = {.hash = hash, .new_flow = 1};
+	__u64 opening = opening_read(ctx);
 
-	if (!parse_untagged(&p))
+	FORGET(opening, hash);
+	if (!opening || !flow_open(&r, LB_STRAIGHT_UPPER(word), opening))
 		return LB_CONTINUE;
-	if (p.family == 4) {
-		p.family = 4;
-		return parse_plain(&p) ? straight_new(&p, &r, word) : LB_CONTINUE;
-	}
-	p.family = 6;
-	return parse_plain(&p) ? straight_new(&p, &r, word) : LB_CONTINUE;
+	r.backend = backend_at(r.backend_id);
+	return OPENING_FAMILY(opening) == 4 ? straight_first(ctx, &r, opening, 4)
+					    : straight_first(ctx, &r, opening, 6);
 }
 
 /* A packet without an entry of an established flow. */
