@@ -132,6 +132,15 @@ static __always_inline __u32 slot_read(__u32 index)
 	return *(volatile __u32 *)(first + (index & slot_mask));
 }
 
+/* Two words of a list: an even index, and the one after it. */
+static __always_inline __u64 slots_read(__u32 index)
+{
+	__u32 *first = arena;
+
+	asm volatile("" : "+r"(first));
+	return *(volatile __u64 *)(first + (index & slot_mask & ~1u));
+}
+
 /* In bytes, the front of a slot of the arena. */
 static __always_inline __u64 front_offset(__u32 index)
 {

@@ -165,24 +165,23 @@ static __always_inline __u64 is_below(__u64 number, __u64 other)
 }
 
 /* The cheapest of all members. Of several the first one from `start` on, in a circle: otherwise the
- * first of idle ones would get all short flows. Two of a line of the arena at a time: the list
- * begins on a line. */
+ * first of idle ones would get all short flows. */
 static __always_inline void consider_all(__u64 members, __u64 start,
 					 const struct lb_service *service, struct candidate *best)
 {
-	__u32 line = LB_REGION_BASE(members) / 2, i;
+	__u32 at = LB_REGION_BASE(members);
 	__s64 left = LB_REGION_SIZE(members);
 
-	for (i = 0; i < LB_EXACT_MEMBERS / 2; i++) {
-		struct lb_arena_line *slots = bpf_map_lookup_elem(&arena, &line);
+	for (__u32 i = 0; i < LB_EXACT_MEMBERS / 2; i++) {
+		const __u64 two = slots_read(at);
 
-		if (!slots || left <= 0)
+		if (left <= 0)
 			break;
-		consider(slots->slot[0], is_below(2 * i, start), service, best);
+		consider((__u32)two, is_below(2 * i, start), service, best);
 		if (left > 1)
-			consider(slots->slot[1], is_below(2 * i + 1, start), service, best);
+			consider(two >> 32, is_below(2 * i + 1, start), service, best);
 		left -= 2;
-		line++;
+		at += 2;
 	}
 }
 
