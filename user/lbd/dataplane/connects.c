@@ -64,7 +64,8 @@ int connects_map(struct dataplane *dp)
 	if (!probes || !connects)
 		return -errno;
 	dp->maps.probes = probes;
-	dp->other_bytes += bytes_of(dp->skel->maps.data_probes) + bytes_of(dp->skel->maps.connects_of) +
+	dp->other_bytes += bytes_of(dp->skel->maps.data_probes) +
+			   bytes_of(dp->skel->maps.connects_of) +
 			   bytes_of(dp->skel->maps.first_bytes);
 	__atomic_store_n(&dp->maps.connects, connects, __ATOMIC_RELEASE);
 	return 0;
