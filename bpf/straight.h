@@ -188,7 +188,7 @@ static __always_inline int straight_forward(const struct packet *p, const struct
 /* OPENING of a packet that may be the first one of a flow, and can be sent on; 0: of none. */
 static __always_inline __u64 opening_of(struct packet *p)
 {
-	/* Linux 6.1 does not know that a number of 16 bits has no more after its bytes are swapped */
+	/* Linux 6.1 does not know that 16 bits are no more after their bytes are swapped */
 	OPAQUE(p->length);
 	p->length &= 0x1ffff;
 	if (!parse_plain(p) || (p->protocol == IPPROTO_TCP && !is_syn(p)) || hop_limit(p) <= 1)
