@@ -131,7 +131,7 @@ static __always_inline int not_vip(const struct packet *p)
 
 	if (reason != LB_REASON_not_vip || likely(!reals_word()))
 		return reason;
-	if (p->family == 6 && reals_word() & LB_REALS_TRANSLATED)
+	if (may_be_translated(p, reals_word()))
 		reason = translate(p->ctx, 0);
 	return reason == LB_REASON_not_vip || continues(reason) ? reply_rare(p) : reason;
 }

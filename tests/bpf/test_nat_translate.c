@@ -2,11 +2,14 @@
 /* `forward: nat` from an IPv4 VIP to IPv6 backends and back (RFC 7915), byte by byte: what comes
  * out is built anew, with sums made from all that they cover. */
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <linux/bpf.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/addr.h"
+#include "lb_abi.h"
+#include "lb.skel.h"
 #include "support/nat_case.h"
 
 #define PREFIX        "2001:db8:46::/96"
@@ -301,7 +304,8 @@ static int setup(void **state)
 
 	nat_setup(state);
 	if (!f)
-		return 0; /* the test itself skips */
+		return 0;               /* the test itself skips */
+	fixture_programs(f->skel->obj); /* a test takes them away */
 	for (size_t i = 0; i < ARRAY_SIZE(services); i++)
 		nat_service_add(f, &services[i]);
 	fixture_embed(f, PREFIX);
@@ -630,6 +634,24 @@ LB_TEST(what_is_embedded_is_no_vip)
 	expect(f, LB_REASON_untranslatable,
 	       PKT(FROM_REAL, IP6(.src = T_REAL, .dst = E(VIP4)), ICMP6(.type = 1, .code = 4),
 		   IP6(.src = E(VIP4), .dst = T_REAL, .hop = 60), SYN_REAL),
+	       NULL);
+}
+
+/* The kernel empties the map of programs when its pin is removed and no lbd runs. What is not to a
+ * client of IPv4 goes on, neighbour discovery above all. */
+LB_TEST(without_the_program_that_translates_all_else_goes_on)
+{
+	struct fixture *f = fixture_get();
+	const __u32 place = LB_PROGRAM_TRANSLATE;
+
+	assert_int_equal(bpf_map_delete_elem(bpf_map__fd(f->skel->maps.programs), &place), 0);
+	expect(f, LB_REASON_not_vip,
+	       PKT(FROM_REAL, IP6(.src = T_REAL, .dst = "ff02::1:ff00:10", .hop = 255),
+		   ICMP6(.type = 135), DATA(24)),
+	       NULL);
+	expect(f, LB_REASON_not_vip,
+	       PKT(FROM_REAL, IP6(.src = T_REAL, .dst = "ff02::16", .hop = 1), EXT6(.type = 0),
+		   ICMP6(.type = 143), DATA(20)),
 	       NULL);
 }
 
