@@ -188,9 +188,6 @@ static __always_inline int straight_forward(const struct packet *p, const struct
 /* OPENING of a packet that may be the first one of a flow, and can be sent on; 0: of none. */
 static __always_inline __u64 opening_of(struct packet *p)
 {
-	/* Linux 6.1 does not know that 16 bits are no more after their bytes are swapped */
-	OPAQUE(p->length);
-	p->length &= 0x1ffff;
 	if (!parse_plain(p) || (p->protocol == IPPROTO_TCP && !is_syn(p)) || hop_limit(p) <= 1)
 		return 0;
 	return OPENING(p);
@@ -203,6 +200,8 @@ static __always_inline __u64 opening_read(struct xdp_md *ctx)
 
 	if (!parse_untagged(&p))
 		return 0;
+	/* Linux 6.1 does not know that 16 bits are no more after their bytes are swapped */
+	asm volatile("%0 &= 0x1ffff" : "+r"(p.length));
 	if (p.family == 4) {
 		p.family = 4;
 		return opening_of(&p);

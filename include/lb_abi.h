@@ -867,8 +867,9 @@ struct lb_service_count {
 #define LB_PROBE_AGAIN          (100000000u >> LB_PROBE_TIME_SHIFT) /* 0.1 s */
 #define LB_PROBE_FP(word)       ((__u32)((word) >> 45))
 #define LB_PROBE_HASH_FP(hash)  ((__u32)(hash) >> 13)
-#define LB_PROBE_INDEX(hash)    ((__u32)((hash) >> 32) & (LB_PROBES - 1))
-#define LB_PROBE_BACKEND(word)  ((__u32)((word) >> 25) & LB_MAX_BACKENDS)
+/* not of the bits 32 to 34: who has just used the upper half need not keep it for this */
+#define LB_PROBE_INDEX(hash)   ((__u32)((hash) >> 35) & (LB_PROBES - 1))
+#define LB_PROBE_BACKEND(word) ((__u32)((word) >> 25) & LB_MAX_BACKENDS)
 #define LB_PROBE(hash, backend, time) \
 	((__u64)LB_PROBE_HASH_FP(hash) << 45 | (__u64)(backend) << 25 | LB_PROBE_USED | (time))
 
