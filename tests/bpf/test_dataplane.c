@@ -214,6 +214,9 @@ LB_TEST(impossible_limits_are_refused_with_the_range)
 	opts = options();
 	opts.services = 0;
 	refused(&opts, -EINVAL, "limits.services: 0: expected 1 to 16384");
+	opts = options();
+	opts.slots = 1u << 29;
+	refused(&opts, -EINVAL, "limits.slots: 536870912: expected 1 to 268435456");
 }
 
 LB_TEST(a_directory_that_is_not_on_a_bpffs_is_refused)

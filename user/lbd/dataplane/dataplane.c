@@ -152,6 +152,9 @@ static uint32_t arena_lines(uint32_t slots)
 	return (slots + ARENA_ALIGN - 1) / ARENA_ALIGN;
 }
 
+/* The arena is one value, and those of 2 GiB and more are refused by the kernel. */
+#define SLOTS_MOST (1u << 28)
+
 static int check_limit(struct error *err, const char *name, uint32_t value, uint32_t most)
 {
 	if (value && value <= most)
@@ -166,7 +169,7 @@ static int check_limits(const struct dataplane_options *options, struct error *e
 	if (!rc)
 		rc = check_limit(err, "backends", options->backends, LB_MAX_BACKENDS);
 	if (!rc)
-		rc = check_limit(err, "slots", options->slots, 1u << 30);
+		rc = check_limit(err, "slots", options->slots, SLOTS_MOST);
 	return rc ? rc : check_limit(err, "flows", options->flows, 1u << 30);
 }
 
