@@ -676,7 +676,7 @@ check_metrics() { # FILE
 
 test_metrics_are_in_the_text_format() {
 	local url=http://127.0.0.1:9469/metrics
-	in_ns lb curl -s -D "$WORK/head" $url >"$WORK/metrics" || return 1
+	metrics -D "$WORK/head" >"$WORK/metrics" || return 1
 	grep -qi 'content-type: text/plain; version=0.0.4' "$WORK/head" || FAILED=1
 	check_metrics "$WORK/metrics" || FAILED=1
 	expect "status of a POST" \

@@ -55,7 +55,7 @@ all_have() { # BACKENDS
 etcd_is_read() { [ "$(pair_ctl "$1" status --json | jq .shared_config.failed_s)" = null ]; } # NODE
 etcd_is_lost() { ! etcd_is_read "$1"; }                                                      # NODE
 reload_success() { # NODE
-	in_ns "$1" curl -s http://127.0.0.1:9469/metrics |
+	metrics_of "$1" |
 		awk '$1 == "lbd_config_reload_success" { print $2 }'
 }
 put() { etcdctl3 put "$KEY" >/dev/null; } # <TEXT
@@ -104,8 +104,7 @@ test_a_good_change_goes_from_node_to_node_and_breaks_nothing() {
 	}
 	expect "rollout" "$(lbctl fleet --json | json .config.rollout.state)" = "done"
 	expect "nodes" "$(lbctl fleet --json | json '[.config.rollout.nodes[].state] | unique')" = '["done"]'
-	expect "metric" "$(in_ns lb curl -s http://127.0.0.1:9469/metrics |
-		awk '$1 == "lbd_shared_config_in_force" { print $2 }')" = 1
+	expect "metric" "$(metric lbd_shared_config_in_force)" = 1
 }
 
 rollout_is_done() { [ "$(lbctl fleet --json | json .config.rollout.state)" = "done" ]; }

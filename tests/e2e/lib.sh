@@ -160,14 +160,17 @@ reason_packets() { # REASON
 }
 # The metrics as they are now: a text serves all who ask within a second after it was begun, so that
 # one which the script has asked for before a change would be given again after it.
-# shellcheck disable=SC2120 # callers in other files pass options
-metrics() { # [CURL-OPTION]...
-	local since_ms
-	since_ms=$(($(now_ms) - $(cat "$WORK/scraped_ms" 2>/dev/null || echo 0)))
+metrics_of() { # NODE [CURL-OPTION]...
+	local stamp=$WORK/scraped_ms.$1 since_ms status
+	since_ms=$(($(now_ms) - $(cat "$stamp" 2>/dev/null || echo 0)))
 	[ $since_ms -ge 1000 ] || sleep "$(printf '0.%03d' $((999 - since_ms)))"
-	in_ns lb curl -s "$@" http://127.0.0.1:9469/metrics
-	now_ms >"$WORK/scraped_ms"
+	in_ns "$1" curl -s "${@:2}" http://127.0.0.1:9469/metrics
+	status=$?
+	now_ms >"$stamp"
+	return $status
 }
+# shellcheck disable=SC2120 # callers in other files pass options
+metrics() { metrics_of lb "$@"; } # [CURL-OPTION]...
 metric() { metrics | awk -v sample="$1" '$1 == sample { print $2 }'; } # SAMPLE
 service_metric() { # NAME SERVICE
 	metrics | awk -v begin="$1{service=\"$2\"," 'index($1, begin) == 1 { print $2 }'

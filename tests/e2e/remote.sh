@@ -46,10 +46,7 @@ is_gone() { ! is_there; }
 last_who() { # KIND
 	lbctl events --since 1h --json | jq -sr --arg kind "$1" '[.[] | select(.kind == $kind)] | last | .who'
 }
-refused() { # REASON
-	in_ns lb curl -sf http://127.0.0.1:9469/metrics |
-		awk -v s="lbd_face_refused_total{face=\"api\",reason=\"$1\"}" '$1 == s { print $2 }'
-}
+refused() { metric "lbd_face_refused_total{face=\"api\",reason=\"$1\"}"; } # REASON
 
 config() { # LINE...: under `api:`
 	lab_config_head
