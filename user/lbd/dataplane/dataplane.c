@@ -224,10 +224,11 @@ static int size_maps(struct dataplane *dp, const struct dataplane_options *optio
 /* Maps that a takeover does not need. */
 static int make_wide(struct dataplane *dp, const struct dataplane_options *options)
 {
+	const size_t slots = power_of_two((size_t)arena_lines(options->slots) * ARENA_ALIGN);
 	const size_t elements[MAPS] = {
 	    [MAP_VIPS] = 2 * (size_t)tables_vip_buckets(options->services),
-	    [MAP_ARENA] = power_of_two((size_t)arena_lines(options->slots) * ARENA_ALIGN),
-	    [MAP_FRONTS] = power_of_two((size_t)arena_lines(options->slots) * ARENA_ALIGN),
+	    [MAP_ARENA] = slots,
+	    [MAP_FRONTS] = slots,
 	    [MAP_REALS] = 2 * (size_t)reals_buckets(options->backends),
 	    [MAP_RETURNS] = power_of_two((size_t)options->backends + 1),
 	};
