@@ -43,17 +43,6 @@ for_each_service() { # FUNCTION [ARGUMENT]...
 		"$function" udp "$LAB_UDP6" 5353 udp6 "$@"
 }
 
-# Each UDP flow has a port of its own: a port used again within the idle time is not a new flow. The
-# next port is in a file, because subshells take ports too.
-udp_ports() { # PROTOCOL COUNT: sets PORTS to the option for that many new flows
-	local next
-	PORTS=
-	[ "$1" = udp ] || return 0
-	next=$(cat "$WORK/next-port")
-	PORTS="from-port $next"
-	echo $((next + $2)) >"$WORK/next-port"
-}
-
 # A number of each backend of a service, in the order of their addresses: a list.
 of_backends() { # SERVICE FIELD
 	lbctl backends "$1" --json | json '
@@ -68,7 +57,7 @@ COUNTS='[.by[]] | sort'
 
 even_to_a_turn() { # PROTOCOL ADDRESS PORT SERVICE
 	local result
-	udp_ports "$1" 402
+	new_ports 402
 	result=$(traffic "load-$1" "$2" "$3" requests 402 rate 800 $PORTS)
 	echo "# $4: $(field "$result" .by)"
 	none_failed "$4: failures" "$result"
@@ -99,7 +88,7 @@ test_round_robin_is_exact_across_cpus() {
 
 each_in_turn() { # PROTOCOL ADDRESS PORT SERVICE
 	local result
-	udp_ports "$1" 24
+	new_ports 24
 	result=$(traffic "ask-$1" "$2" "$3" requests 24 $PORTS)
 	expect "$4: all different among any four in a row" \
 		"$(field "$result" '
@@ -113,7 +102,7 @@ test_round_robin_goes_in_turn() {
 holds_for_life() { # PROTOCOL ADDRESS PORT SERVICE: in the background
 	local mode=hold
 	[ "$1" = tcp ] || mode=hold-udp
-	udp_ports "$1" 41
+	new_ports 41
 	load_start "life-$4" $mode "$2" "$3" connections 41 interval 0.5 $PORTS
 }
 held_for_life() { grep -q "41 connections open" "$WORK/life-$4.err"; }
@@ -142,7 +131,7 @@ test_round_robin_flows_stay_for_life() {
 # gets three in a row.
 by_weight_and_smooth() { # PROTOCOL ADDRESS PORT SERVICE
 	local result
-	udp_ports "$1" 45
+	new_ports 45
 	result=$(traffic "ask-$1" "$2" "$3" requests 45 $PORTS)
 	echo "# $4: $(field "$result" '.sequence[:18] | join(" ")')"
 	expect "$4: exact in every nine" "$(field "$result" '
@@ -152,7 +141,7 @@ by_weight_and_smooth() { # PROTOCOL ADDRESS PORT SERVICE
 			== [5, 2, 1, 1])')" = true
 	expect "$4: b1 three times in a row" \
 		"$(field "$result" '.sequence | join(" ") | contains("b1 b1 b1")')" = false
-	udp_ports "$1" 900
+	new_ports 900
 	result=$(traffic "load-$1" "$2" "$3" requests 900 rate 1500 $PORTS)
 	echo "# $4: $(field "$result" .by)"
 	none_failed "$4: failures" "$result"
@@ -218,7 +207,7 @@ least_conn_udp() { # ADDRESS SERVICE
 	local result
 	# flows of earlier tests count until they are idle
 	lab_wait_for 12 "$2: no active flow" active_is "$2" "[0,0,0,0]" || return 1
-	udp_ports udp 200
+	new_ports 200
 	result=$(traffic ask-udp "$1" 5353 requests 200 $PORTS)
 	expect "$2: counts" "$(field "$result" "$COUNTS")" = "[50,50,50,50]"
 }
@@ -259,7 +248,7 @@ test_least_conn_shares_among_the_equally_idle() {
 map_clients() { # PROTOCOL ADDRESS PORT FAMILY CLIENTS [FLOWS]
 	local i
 	for i in $(seq "$5"); do
-		udp_ports "$1" "${6:-5}"
+		new_ports "${6:-5}"
 		traffic "ask-$1" "$2" "$3" from "$(client "$i" "$4")" requests "${6:-5}" $PORTS
 	done | json '
 		if length != $clients then error("\(length) clients") else . end
@@ -466,7 +455,6 @@ test_affinity_keeps_a_client_on_its_backend_in_least_conn_until_the_timeout() {
 
 set_up() {
 	lab_with_servers $COUNT || return 1
-	echo 10000 >"$WORK/next-port"
 	for i in $(seq $COUNT); do
 		lab_spawn "slow-b$i" in_ns "b$i" "$BUILD/tests/e2e/traffic" \
 			serve-http :: 8090 name "b$i" delay 0.05 slow 0.5

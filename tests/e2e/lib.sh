@@ -238,6 +238,21 @@ answered_by() { # REPORT BACKEND
 	field "$1" '.by | objects | .[$backend] // 0' --arg backend "$2"
 }
 
+# Ports that no flow of this script has had: one with the addresses and ports of a flow that ended less than
+# two minutes ago goes where that flow was (docs/tracking.md), and the kernel gives a client its ports
+# again after some three thousand connections. In a file, because subshells take ports too.
+new_ports() { # COUNT: sets PORTS to the option for that many new flows
+	local next
+	next=$(cat "$WORK/next-port" 2>/dev/null || echo 1024)
+	if [ $((next + $1)) -gt 32768 ]; then # the kernel's own begin there
+		expect "the last of the ports for $1 new flows" $((next + $1)) -le 32768
+		return 1
+	fi
+	# shellcheck disable=SC2034
+	PORTS="from-port $next"
+	echo $((next + $1)) >"$WORK/next-port"
+}
+
 # Connections of a hold that broke or met another backend.
 broken_or_moved() { # NAME
 	json '(.broken | numbers) + (.moved | numbers)' <"$WORK/$1.json"
@@ -618,22 +633,32 @@ lab_moment() { # WHEN
 	done
 }
 
+# Each CPU's queue has dropped so many, since the machine started and of all namespaces.
+lab_cpu_drops() {
+	local processed dropped
+	while read -r processed dropped _; do echo $((16#$dropped)); done </proc/net/softnet_stat
+}
+LAB_CPU_DROPS=$(lab_cpu_drops) # before the script
+
 # What was lost in the lab, and where: for a test that failed.
 lab_losses() {
-	local ns dropped
-	lbctl stats --json 2>&1 | jq -r '.reasons[]? | select(.outcome == "dropped" and .packets > 0) |
-		"# lbd dropped \(.packets): \(.name)"' 2>&1
-	for ns in client router lb; do
+	local ns
+	lbctl stats --json 2>&1 | jq -r '.reasons[]? | select(.outcome != "sent" and .packets > 0) |
+		"# lbd \(.outcome) \(.packets): \(.name)"' 2>&1
+	for ns in $(lab_hosts); do
 		in_ns "$ns" ip -j -s -s link 2>&1 | jq -r --arg ns "$ns" '.[] |
 			select(.stats64.rx.dropped + .stats64.tx.dropped > 0) |
 			"# \($ns) \(.ifname) dropped: \(.stats64.rx.dropped) received, \(.stats64.tx.dropped) to send"' 2>&1
+		in_ns "$ns" nstat -asz TcpRetransSegs TcpExtTCPTimeouts TcpExtTCPSynRetrans TcpEstabResets \
+			TcpAttemptFails TcpExtTCPChallengeACK TcpExtTCPSYNChallenge TcpExtListenDrops TcpOutRsts \
+			TcpExtPAWSEstab TcpExtTCPACKSkippedSynRecv TcpExtTCPACKSkippedTimeWait IpOutNoRoutes \
+			IpInNoRoutes IpInAddrErrors IpOutDiscards 2>/dev/null |
+			awk -v ns="$ns" '!/^#/ && $2 { printf "%s %s %s", n++ ? "," : "# " ns ":", $1, $2 }
+				END { if (n) print "" }'
 	done
-	# since the machine started, of all namespaces: the queues of its CPUs
-	while read -r _ dropped _; do
-		[ "$((16#$dropped))" = 0 ] || echo "# a CPU's queue dropped: $((16#$dropped))"
-	done </proc/net/softnet_stat
-	in_ns client nstat -asz TcpRetransSegs TcpExtTCPTimeouts TcpExtTCPSynRetrans TcpEstabResets \
-		TcpAttemptFails 2>/dev/null | awk '!/^#/ && $2 { printf "# client: %s %s\n", $1, $2 }'
+	paste <(echo "$LAB_CPU_DROPS") <(lab_cpu_drops) | while read -r before now; do
+		[ "$now" = "$before" ] || echo "# a CPU's queue dropped $((now - before)), of all namespaces"
+	done
 }
 
 # Runs the command that brings the lab up. If it fails, that is the one failed test of the script.

@@ -32,21 +32,21 @@ backend() { # SERVICE N FIELD
 	backend_field "$1" "$(backend_address "$2" "${1: -1}")" "$3"
 }
 
-NEXT_PORT=10000
 # New flows to a service, one after the other, as JSON.
 ask() { # SERVICE COUNT
+	new_ports "$2" || return 1
+	# shellcheck disable=SC2086
 	case $1 in
-	tcp4) traffic ask-tcp $VIP4 7000 requests "$2" ;;
-	tcp6) traffic ask-tcp $VIP6 7000 requests "$2" ;;
-	udp4) traffic ask-udp "$LAB_UDP4" 5353 requests "$2" from-port $NEXT_PORT ;;
-	udp6) traffic ask-udp "$LAB_UDP6" 5353 requests "$2" from-port $NEXT_PORT ;;
+	tcp4) traffic ask-tcp $VIP4 7000 requests "$2" $PORTS ;;
+	tcp6) traffic ask-tcp $VIP6 7000 requests "$2" $PORTS ;;
+	udp4) traffic ask-udp "$LAB_UDP4" 5353 requests "$2" $PORTS ;;
+	udp6) traffic ask-udp "$LAB_UDP6" 5353 requests "$2" $PORTS ;;
 	esac
 }
 # Makes new flows. Expects that none fails, and that the jq CONDITION holds for the report.
 flows() { # SERVICE COUNT WHAT CONDITION
 	local result
 	result=$(ask "$1" "$2")
-	NEXT_PORT=$((NEXT_PORT + $2)) # a UDP port used again within the idle time is no new flow
 	none_failed "$1: failures" "$result"
 	expect "$1: $3: $(field "$result" .by)" "$(field "$result" "$4")" = true
 }

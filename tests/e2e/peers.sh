@@ -476,13 +476,19 @@ zoned_config() { # NODE ZONE
 # Those that the machine loses are answered by nobody.
 all_new_flows_to_b3() { # PORT
 	local result i
-	result=$(traffic load-tcp $VIP4 "$1" requests 40 rate 200)
+	new_ports 40
+	# shellcheck disable=SC2086
+	result=$(traffic load-tcp $VIP4 "$1" requests 40 rate 200 $PORTS)
 	echo "# port $1: $result"
 	for i in b1 b2; do expect "new flows to $i by lb2" "$(answered_by "$result" $i)" = 0; done
 	expect "new flows to b3 by lb2" "$(answered_by "$result" b3)" -ge 20
 }
 # Flows that b3 got of new ones of a service.
-new_flows_of_b3() { answered_by "$(traffic load-tcp $VIP4 "$1" requests 40 rate 200)" b3; } # PORT
+new_flows_of_b3() { # PORT
+	new_ports 40
+	# shellcheck disable=SC2086
+	answered_by "$(traffic load-tcp $VIP4 "$1" requests 40 rate 200 $PORTS)" b3
+}
 
 # Nearly every slot differs between them, for good.
 test_nodes_of_different_zones_keep_each_others_connections() {

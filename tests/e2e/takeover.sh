@@ -66,7 +66,10 @@ test_a_drain_survives_kill_9_and_restart() {
 	kill_9_and_restart || return 1
 	sleep 1
 	local result
-	result=$(traffic load-http $VIP4 80 rate 300 seconds 1)
+	new_ports 400
+	# shellcheck disable=SC2086
+	result=$(traffic load-http $VIP4 80 rate 300 seconds 1 $PORTS)
+	none_failed failures "$result"
 	expect "b2's new flows" "$(answered_by "$result" b2)" = 0
 	lbctl backend undrain web4 10.0.0.12
 }

@@ -54,12 +54,12 @@ start_servers() { # N...
 
 # Sends new flows by round robin and by the ring, and checks how many each backend got.
 expect_percents() { # PERCENT-OF-b1 ... PERCENT-OF-b6
-	local web tcp port n=0 percent
-	# a port that is used again soon is not a new flow
-	port=$(cat "$WORK/next-port")
-	echo $((port + FLOWS)) >"$WORK/next-port"
-	web=$(traffic load-http $VIP4 80 requests $FLOWS rate 800 from-port "$port")
-	tcp=$(traffic load-tcp $VIP4 7000 requests $FLOWS rate 800 from-port "$port")
+	local web tcp n=0 percent
+	new_ports $FLOWS || return 1
+	# shellcheck disable=SC2086
+	web=$(traffic load-http $VIP4 80 requests $FLOWS rate 800 $PORTS)
+	# shellcheck disable=SC2086
+	tcp=$(traffic load-tcp $VIP4 7000 requests $FLOWS rate 800 $PORTS)
 	none_failed "failures of web4" "$web"
 	none_failed "failures of tcp4" "$tcp"
 	for percent; do
@@ -225,7 +225,7 @@ test_what_is_added_by_hand_has_all_that_the_file_can_say() {
 }
 
 set_up() {
-	lab_with_servers 6 && lab_lbd_with 18 zone_services && echo 2000 >"$WORK/next-port"
+	lab_with_servers 6 && lab_lbd_with 18 zone_services
 }
 
 set_up_or_end set_up

@@ -97,7 +97,7 @@ static void check_tag(const struct config_service *service, const struct config_
 
 static void check_backends(const struct config *config, const struct config_service *service)
 {
-	require(service->backends_count >= 1, "no backends");
+	require(service->backends_count || config_from_kind(&service->from), "no backends");
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		const struct config_backend *backend = &service->backends[i];
 
@@ -200,8 +200,6 @@ static void check_service(const struct config *config, const struct config_servi
 		require(service->from.min >= 1 && service->from.min <= 1024 &&
 			    *config_from_what(&service->from),
 			"backends-from: min %u", service->from.min);
-	else
-		require(service->backends_count, "neither backends nor backends-from");
 	require(!service->slots || service->slots >= service->backends_count, "%u slots",
 		service->slots);
 	require(service->algorithm->select == LB_SELECT_SLOT ||
