@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Whole nodes on loopback addresses: who connects, who is let in, when a node has joined. */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -414,6 +415,93 @@ TEST(a_newer_connection_of_a_peer_takes_the_place_of_the_old_one)
 	assert_int_equal(peer_of(1).connections, 2);
 	assert_int_equal(peer_of(1).losses, 0);
 	node_close(&vanished, its_base);
+}
+
+static bool has_second_a_session_in(enum session_state state)
+{
+	for (unsigned i = 0; i < PEER_SESSIONS; i++) {
+		struct session_view view;
+
+		if (!nodes[1].fleet->list[0].sessions[i])
+			continue;
+		session_look(nodes[1].fleet->list[0].sessions[i], clock_monotonic_ms(), &view);
+		if (view.state == state)
+			return true;
+	}
+	return false;
+}
+
+static SSL *silent; /* a connection to the second node that sends no HELLO */
+
+static bool is_hello_awaited(void)
+{
+	SSL_connect(silent);
+	return has_second_a_session_in(SESSION_GREETS);
+}
+
+static bool is_handshake_awaited(void)
+{
+	return has_second_a_session_in(SESSION_SHAKES);
+}
+
+static bool has_second_no_greeted_one(void)
+{
+	return !nodes[1].fleet->list[0].greeted;
+}
+
+static bool is_hello_missed(void)
+{
+	return strstr(peer_of(1).why, "before HELLO") != NULL;
+}
+
+/* The first node ends the connection in use, and stands still. */
+static void end_greeted_one(void)
+{
+	session_close(nodes[0].fleet->list[0].greeted, SESSION_LOST, "for a newer one");
+	event_base_loop(bases[0], EVLOOP_NONBLOCK); /* libevent closes it here */
+	run(has_second_no_greeted_one, false, true);
+}
+
+/* As after a change of the key: the peer has had this end's HELLO and closes the older connection,
+ * while its own HELLO is under way. */
+TEST(a_connection_that_ends_while_a_newer_one_greets_is_no_loss)
+{
+	SSL_CTX *tls = tls_new();
+	struct fleet_keys keys;
+	struct tls_end tls_end = {.keys = &keys};
+	struct error err;
+	int fd;
+
+	start(0);
+	start(1);
+	run(are_synced, true, true);
+	assert_int_equal(fleet_keys_read(key_path, &keys, &err), 0);
+	fd = connect_from("127.0.0.1", 1);
+	silent = tls_connection(tls, &tls_end);
+	assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(SSL_set_fd(silent, fd), 1);
+	run(is_hello_awaited, false, true);
+	end_greeted_one();
+	assert_int_equal(peer_of(1).losses, 0);
+	close(fd);
+	run(is_hello_missed, false, true);
+	assert_int_equal(peer_of(1).state, FLEET_UNREACHABLE);
+	SSL_free(silent);
+	SSL_CTX_free(tls);
+}
+
+TEST(a_connection_that_has_shown_no_key_hides_no_loss)
+{
+	int fd;
+
+	start(0);
+	start(1);
+	run(are_synced, true, true);
+	fd = connect_from("127.0.0.1", 1);
+	run(is_handshake_awaited, false, true);
+	end_greeted_one();
+	assert_int_equal(peer_of(1).losses, 1);
+	close(fd);
 }
 
 TEST(a_connection_from_elsewhere_is_closed_and_counted)
