@@ -229,6 +229,26 @@ test_detach_offline_of_the_pins_of_another_network_namespace_takes_its_links_off
 	ip netns del "$(ns other)"
 }
 
+# Held by a pin here, and by a dispatcher of another network namespace in the test above.
+test_detach_offline_says_also_beforehand_which_program_keeps_the_pins() {
+	local id out pin=/sys/fs/bpf/other
+	LBD=$WORK/lbd-alone
+	leave_another_lbd || return 1
+	id=$(ip -n "$(ns other)" -j link show solo | jq '.[0].xdp.prog.id')
+	bpftool prog pin id "$id" "/sys/fs/bpf/$LAB/held" || return 1
+	rm "/sys/fs/bpf/$LAB/other/links/solo"
+	out=$(lbctl detach --offline --all --pin $pin --dry-run 2>&1) || FAILED=1
+	contains "$out" "$pin: stays: program $id uses its maps"
+	out=$(lbctl detach --offline --all --pin $pin 2>&1) || FAILED=1
+	contains "$out" "$pin: stays: program $id uses its maps"
+	rm "/sys/fs/bpf/$LAB/held"
+	out=$(lbctl detach --offline --all --pin $pin --dry-run 2>&1) || FAILED=1
+	[[ $out != *stays* ]] || { echo "# nothing keeps it: $out"; FAILED=1; }
+	out=$(lbctl detach --offline --all --pin $pin 2>&1) || FAILED=1
+	contains "$out" "$pin: removed"
+	ip netns del "$(ns other)"
+}
+
 # ---- a second lbd ----
 
 # What the first lbd has on this host.

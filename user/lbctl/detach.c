@@ -140,7 +140,7 @@ static int take_off(struct sweep *sweep, struct offline *offline, unsigned numbe
 	if (rc)
 		return rc;
 	if (sweep->trial) {
-		offline->list[number] = offline->list[--offline->count];
+		offline_leave_out(offline, number);
 		json_array_append_new(sweep->names, json_string(program.interface));
 		if (!sweep->call->json)
 			printf("%s: would be detached%s (pins in %s)\n", program.interface,
@@ -156,15 +156,19 @@ static int take_off(struct sweep *sweep, struct offline *offline, unsigned numbe
 	return 0;
 }
 
-/* Removes the pins after the last program. *ret_stays: they stay, and are of this network
- * namespace. */
+/* Removes the pins after the last program, or only says what keeps them. *ret_stays: they stay, and
+ * are of this network namespace. */
 static int sweep_pinned(struct sweep *sweep, struct offline *offline, bool *ret_stays,
 			struct error *err)
 {
 	bool unpinned = false;
 	uint32_t user = 0;
-	int rc = offline_unpin(offline, &unpinned, &user, err);
+	int rc = 0;
 
+	if (sweep->trial)
+		user = offline_user(offline);
+	else
+		rc = offline_unpin(offline, &unpinned, &user, err);
 	if (user)
 		note_user(sweep, offline->pin, user);
 	if (unpinned && !sweep->call->json)
@@ -190,7 +194,7 @@ static int sweep_opened(struct sweep *sweep, struct offline *offline, struct err
 			note_left(sweep, offline->pin, &offline->list[i]);
 		else
 			stays = true;
-	if (!rc && !sweep->trial && (!sweep->interface || json_array_size(sweep->names) > before))
+	if (!rc && (!sweep->interface || json_array_size(sweep->names) > before))
 		rc = sweep_pinned(sweep, offline, &stays, err);
 	sweep->stay += stays;
 	return rc;

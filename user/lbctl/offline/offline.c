@@ -157,18 +157,24 @@ void offline_close(struct offline *offline)
 
 /* ---- taking off ---- */
 
+void offline_leave_out(struct offline *offline, unsigned number)
+{
+	struct offline_program *gone = &offline->list[number], off = *gone;
+
+	*gone = offline->list[--offline->count];
+	offline->list[offline->count] = off;
+}
+
 int offline_detach(struct offline *offline, unsigned number, struct error *err)
 {
-	struct offline_program *gone = &offline->list[number], off;
+	const struct offline_program *gone = &offline->list[number];
 	int rc = *gone->path ? pins_link_detach(gone->path)
 			     : dispatcher_remove(gone->ifindex, gone->program_id);
 
 	if (rc)
 		return error_set(err, rc, "%s: cannot detach program %u: %s", gone->interface,
 				 gone->program_id, strerror(-rc));
-	off = *gone;
-	*gone = offline->list[--offline->count];
-	offline->list[offline->count] = off;
+	offline_leave_out(offline, number);
 	return 0;
 }
 
@@ -221,25 +227,27 @@ static uint32_t called_program(const struct offline *offline)
 	return fd < 0 || bpf_map_lookup_elem(fd, &place, &id) ? 0 : id;
 }
 
-/* Each copy is in one dispatcher. The kernel may free it only when this process ends, as libxdp
- * leaves descriptors of what it has looked at open (1.3.1). */
-static bool is_taken_off(const struct offline *offline, uint32_t id)
+/* A program that is out of the list: with `links` any, else only one in a dispatcher. Each copy is
+ * in one dispatcher, and the kernel may free it only when this process ends, as libxdp leaves
+ * descriptors of what it has looked at open (1.3.1). */
+static bool is_left_out(const struct offline *offline, uint32_t id, bool links)
 {
 	for (unsigned i = offline->count; i < offline->found; i++)
-		if (!*offline->list[i].path && offline->list[i].program_id == id)
+		if ((links || !*offline->list[i].path) && offline->list[i].program_id == id)
 			return true;
 	return false;
 }
 
-/* Of all loaded programs but `called`, in every network namespace; 0: none. */
-static uint32_t find_user(const struct offline *offline, uint32_t settings, uint32_t called)
+/* Of all loaded programs but `called` and those left out, in every network namespace; 0: none. */
+static uint32_t find_user(const struct offline *offline, uint32_t settings, uint32_t called,
+			  bool links)
 {
 	uint32_t id = 0;
 
 	while (!bpf_prog_get_next_id(id, &id)) {
 		_cleanup_close_ int fd = bpf_prog_get_fd_by_id(id);
 
-		if (fd >= 0 && id != called && !is_taken_off(offline, id) &&
+		if (fd >= 0 && id != called && !is_left_out(offline, id, links) &&
 		    pins_program_uses(fd, settings))
 			return id;
 	}
@@ -255,9 +263,17 @@ static uint32_t find_lasting_user(const struct offline *offline)
 
 	if (!settings)
 		return 0;
-	for (unsigned i = 0; i < FREED_TRIES && (user = find_user(offline, settings, called)); i++)
+	for (unsigned i = 0;
+	     i < FREED_TRIES && (user = find_user(offline, settings, called, false)); i++)
 		nanosleep(&rest, NULL);
 	return user;
+}
+
+uint32_t offline_user(const struct offline *offline)
+{
+	const uint32_t settings = offline->count ? 0 : pins_settings_id(offline->pin);
+
+	return settings ? find_user(offline, settings, called_program(offline), true) : 0;
 }
 
 int offline_unpin(struct offline *offline, bool *ret, uint32_t *ret_user, struct error *err)

@@ -25,7 +25,7 @@ struct offline {
 	char pin[PATH_MAX];
 	int lock;
 	struct offline_program *list;
-	unsigned count, found; /* still there; at first: what was taken off is behind the others */
+	unsigned count, found; /* still there; at first: what was left out is behind the others */
 };
 
 /* lock: keeps an lbd from starting on it until offline_close; needed to change something. 0;
@@ -34,6 +34,10 @@ int offline_open(const char *pin, bool lock, struct offline *ret, struct error *
 void offline_close(struct offline *offline);
 /* Takes one program off its interface, and out of the list. */
 int offline_detach(struct offline *offline, unsigned number, struct error *err);
+/* Takes one out of the list alone. */
+void offline_leave_out(struct offline *offline, unsigned number);
+/* The *ret_user of offline_unpin if what is left out of the list were taken off. */
+uint32_t offline_user(const struct offline *offline);
 /* When no program is left: removes the pinned maps and the directory. *ret: they were removed.
  * *ret_user: they were not, as this program still uses the maps, which no link here shows: in a
  * dispatcher of another network namespace; else 0. */
