@@ -54,19 +54,22 @@ test_large_file_sent_over_ipv6_arrives_byte_for_byte() { upload "[$VIP6]"; }
 
 # On a backend's link, outer packets of 1520 bytes hold the client's segments of 1500.
 test_segments_through_the_tunnel_are_full_size() {
-	local longest
+	local i
 	for i in $(seq $BACKENDS_UP); do
-		lab_spawn "dump-b$i" in_ns router timeout 20 tcpdump -nn -q -v -i "to-b$i" -c 2000 \
-			"ip proto 4 and dst host 10.0.0.$((10 + i))"
+		lab_spawn "dump-b$i" in_ns router tcpdump --immediate-mode -l -nn -q -v -i "to-b$i" \
+			-c 2000 "ip proto 4 and dst host 10.0.0.$((10 + i))"
+		lab_wait_for 20 "tcpdump" grep -q "listening on" "$WORK/dump-b$i.log" || return 1
 	done
-	sleep 1
 	in_ns client curl -s -m 60 -T "$WORK/files/small" "http://$VIP4:8081/" >/dev/null
-	sleep 0.5
+	lab_wait_for 5 "full outer packets" longest_outer_is 1520
 	for i in $(seq $BACKENDS_UP); do lab_kill "dump-b$i" INT; done
-	longest=$(cat "$WORK"/dump-b*.log | grep -o 'proto IPIP (4), length [0-9]*' |
-		awk '{ print $5 }' | sort -n | tail -n 1)
-	expect "longest outer packet" "$longest" = 1520
+	expect "longest outer packet" "$(longest_outer)" = 1520
 }
+longest_outer() {
+	cat "$WORK"/dump-b*.log | grep -o 'proto IPIP (4), length [0-9]*' |
+		awk '{ print $5 }' | sort -n | tail -n 1
+}
+longest_outer_is() { [ "$(longest_outer)" = "$1" ]; } # BYTES
 
 test_ping_to_a_vip_is_answered_ipv4_and_ipv6() {
 	in_ns client ping -q -c 3 -i 0.2 -W 1 $VIP4 &&

@@ -106,7 +106,9 @@ test_a_zone_that_is_half_dead_spills_in_proportion_and_moves_no_connection() {
 test_least_conn_keeps_active_flows_in_proportion() {
 	local result
 	kill_servers 1 || return 1
-	result=$(traffic load-tcp $VIP6 7000 requests 400 rate 400 every 1 linger 3)
+	new_ports 400 || return 1
+	# shellcheck disable=SC2086
+	result=$(traffic load-tcp $VIP6 7000 requests 400 rate 400 every 1 linger 3 $PORTS)
 	none_failed failures "$result"
 	expect_about b2 "$(answered_by "$result" b2)" 280 30
 	expect_about b3 "$(answered_by "$result" b3)" 60 20
