@@ -202,7 +202,9 @@ test_a_forged_syn_moves_no_silent_connection_of_a_draining_backend() {
 bystander_takes_turns() { # BUT: so many may go by slot
 	local result before after by_slot
 	before=$(event fallback_slot) || return 1
-	result=$(traffic ask-tcp $VIP4 7007 requests $((HELD * COUNT)))
+	new_ports $((HELD * COUNT)) || return 1
+	# shellcheck disable=SC2086
+	result=$(traffic ask-tcp $VIP4 7007 requests $((HELD * COUNT)) $PORTS)
 	after=$(event fallback_slot) || return 1
 	by_slot=$((after - before))
 	echo "# bystander: $(field "$result" .by), $by_slot of them by slot"

@@ -88,7 +88,9 @@ test_times_are_those_that_the_client_measures_itself() {
 
 # Percent of new connections that b2 gets, while 150 or so are open.
 share_of_b2() {
-	traffic load-tcp $VIP4 7000 requests 300 rate 300 every 1 linger 0.5 |
+	new_ports 300 || return 1
+	# shellcheck disable=SC2086
+	traffic load-tcp $VIP4 7000 requests 300 rate 300 every 1 linger 0.5 $PORTS |
 		json 'if .failed == 0 then (.by.b2 // 0) / 3 | floor else error("\(.failed) failed") end'
 }
 share_is() { # OPERATOR PERCENT
