@@ -160,32 +160,34 @@ test_clients_beyond_the_limit_are_raised() {
 
 # Its process ends as soon as it is there, until that is raised.
 test_checks_that_do_not_run_are_raised() {
-	local pid round
 	without_prometheus && return
-	for round in $(seq 300); do
-		fires LbdProbeProcessDown && break
-		pid=$(probe_process pid 2>/dev/null) && kill -9 "$pid" 2>/dev/null
-		sleep 0.1
-	done
-	echo "# rounds: $round"
-	fires LbdProbeProcessDown || return 1
+	lab_wait_for 60 "LbdProbeProcessDown" fires_or_loses_its_probes || return 1
 	expect_rest LbdProbeProcessDown
+}
+fires_or_loses_its_probes() {
+	local pid
+	fires LbdProbeProcessDown && return
+	pid=$(probe_process pid 2>/dev/null) && kill -9 "$pid" 2>/dev/null
+	return 1
 }
 
 # Stopped for most of the time.
 test_an_lbd_without_cpu_is_raised() {
-	local pid round
+	local pid
 	without_prometheus && return
 	pid=$(lbd_pid) || return 1
-	for round in $(seq 100); do
-		[ $((round % 10)) != 0 ] || ! fires LbdLate || break
-		kill -STOP "$pid"
+	lab_wait_for 60 "LbdLate" fires_or_stands_still "$pid" || return 1
+	expect_alerts LbdLate
+}
+fires_or_stands_still() { # PID
+	local stop
+	for stop in 1 2 3 4 5 6 7 8 9 10; do
+		kill -STOP "$1"
 		sleep 0.3
-		kill -CONT "$pid"
+		kill -CONT "$1"
 		sleep 0.1
 	done
-	echo "# stops: $round"
-	expect_alerts LbdLate
+	fires LbdLate
 }
 
 # Twice as many connections of one service as its share of the table; the share is set when the
