@@ -755,6 +755,52 @@ TEST(a_keeper_that_dies_during_a_resize_leaves_the_old_ring)
 	assert_int_equal(slots_with(line->old_ring, ANY, 0), 0);
 }
 
+/* By the definition: slots of the old ring whose part of the hash range, a multiple of
+ * 1 / (old * new), overlaps with that of slot `at`; once for each such pair. */
+static unsigned count_kept(const struct lb_service *line, uint16_t id)
+{
+	const uint32_t *slots = dp_slots(dp, line->ring), *old = dp_slots(dp, line->old_ring);
+	uint64_t size = LB_REGION_SIZE(line->ring), old_size = LB_REGION_SIZE(line->old_ring);
+	unsigned count = 0;
+
+	for (uint64_t at = 0; at < size; at++)
+		for (uint64_t i = 0; i < old_size; i++)
+			count += i * size < (at + 1) * old_size && at * old_size < (i + 1) * size &&
+				 LB_SLOT_KEEPER(old[i]) == id && LB_SLOT_CURRENT(slots[at]) != id;
+	return count;
+}
+
+static void expect_kept_in_old_ring(uint32_t before, uint32_t after)
+{
+	const struct lb_service *line;
+	struct dp_backend_stats stats;
+
+	want.service.slots = before;
+	for (unsigned n = 0; n < 3; n++)
+		want_add(&want, n, 10);
+	want_commit(dp, &want, 1);
+	want.service.slots = after;
+	want_find(&want, 0)->weight = 1;
+	want_commit(dp, &want, 1);
+	line = want_line(dp, &want);
+	assert_int_equal(LB_REGION_SIZE(line->old_ring), before);
+	for (unsigned n = 0; n < 3; n++) {
+		dataplane_backend_stats(dp, &want.service, &want_find(&want, n)->address, &stats);
+		assert_true(stats.kept_slots);
+		assert_int_equal(stats.kept_slots, count_kept(line, want_id(dp, &want, n)));
+	}
+}
+
+TEST(keepers_in_a_smaller_old_ring_count_for_each_slot_that_overlaps)
+{
+	expect_kept_in_old_ring(251, 1021);
+}
+
+TEST(keepers_in_a_larger_old_ring_count_for_each_slot_that_overlaps)
+{
+	expect_kept_in_old_ring(509, 101);
+}
+
 /* All backends drain: no slot has a current, but the keepers have their flows. */
 TEST(a_ring_on_nobody_that_keeps_flows_is_not_thrown_away)
 {

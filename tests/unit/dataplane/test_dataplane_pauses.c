@@ -188,6 +188,46 @@ static void the_counters_of_a_service_stay_while_its_backends_are_removed(void *
 	free(wants);
 }
 
+/* ---- counts of slots ---- */
+
+#define RING 509
+
+/* Those of the last count or of the next one, never of one that has not ended. */
+static void expect_all_slots(struct job *job)
+{
+	for (unsigned i = 0; i < SERVICES; i++) {
+		const struct dp_service *key = &job->wants[i].service;
+		struct dp_backend_stats stats;
+		uint32_t slots = 0;
+
+		for (unsigned j = 0; j < BACKENDS; j++) {
+			assert_int_equal(dataplane_backend_stats(job->dp, key,
+								 &key->backends[j].address, &stats),
+					 0);
+			slots += stats.slots;
+		}
+		assert_int_equal(slots, RING);
+	}
+}
+
+static void the_slots_of_a_service_are_all_of_one_count(void **unused)
+{
+	struct memory_dataplane *memory = memory_dataplane_new(limits);
+	struct want *wants = make_wants();
+	struct job job = {.dp = memory->dp, .wants = wants, .count = SERVICES};
+
+	for (unsigned i = 0; i < SERVICES; i++)
+		wants[i].service.slots = RING;
+	want_commit(memory->dp, wants, SERVICES);
+	expect_all_slots(&job);
+	for (unsigned i = 0; i < SERVICES; i++)
+		want_find(&wants[i], i * BACKENDS + 1)->weight = 0;
+	assert_in_range(commit_in_turns(&job, expect_all_slots, 0), SERVICES, UINT32_MAX);
+	expect_all_slots(&job);
+	memory_dataplane_free(memory);
+	free(wants);
+}
+
 /* ---- a refused commit ---- */
 
 static void a_refused_commit_with_pauses_changes_nothing(void **unused)
@@ -242,6 +282,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(a_commit_with_pauses_makes_the_same_maps_as_one_without),
 	    TEST(the_counters_of_a_service_stay_while_its_backends_are_removed),
+	    TEST(the_slots_of_a_service_are_all_of_one_count),
 	    TEST(a_refused_commit_with_pauses_changes_nothing),
 	    TEST(the_references_of_a_peer_are_translated_with_pauses),
 	};

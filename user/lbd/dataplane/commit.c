@@ -14,7 +14,8 @@
 #include "common/plural.h"
 #include "lbd/host/host.h"
 
-#define SYN_IDLE_MS 15000 /* a handshake with two lost SYNs takes 7 s */
+#define SYN_IDLE_MS   15000 /* a handshake with two lost SYNs takes 7 s */
+#define PAUSE_MEMBERS 1024  /* between two pauses */
 
 struct plan {
 	struct service_plan *services; /* one for each wanted service, sorted by key */
@@ -65,11 +66,32 @@ static bool is_unchanged(const struct service_plan *plan)
 
 /* ---- planning one service ---- */
 
+/* Configs list backends in order most often: then there is nothing to sort. */
+static void sort_members(struct member *members, unsigned count)
+{
+	for (unsigned i = 1; i < count; i++)
+		if (member_compare(&members[i - 1], &members[i]) > 0) {
+			qsort(members, count, sizeof(*members), member_compare);
+			return;
+		}
+}
+
+/* Of a sorted list, for members that are asked for in order. *at: where the last one was found, or
+ * would be; 0 at first. NULL: it is not among them. */
+static const struct member *find_next(const struct member *members, unsigned count, unsigned *at,
+				      const struct member *wanted)
+{
+	while (*at < count && member_compare(&members[*at], wanted) < 0)
+		++*at;
+	return *at < count && !member_compare(&members[*at], wanted) ? &members[*at] : NULL;
+}
+
 /* The wanted backends, sorted, with the ids that they already have. */
 static int plan_members(const struct dataplane *dp, struct service_plan *plan,
 			const struct dp_service *want, struct error *err)
 {
 	char key[DP_KEY_TEXT], address[ADDR_TEXT];
+	unsigned at = 0;
 
 	plan->members = calloc(want->backends_count + 1, sizeof(*plan->members));
 	if (!plan->members)
@@ -77,11 +99,13 @@ static int plan_members(const struct dataplane *dp, struct service_plan *plan,
 	plan->count = want->backends_count;
 	for (unsigned i = 0; i < plan->count; i++)
 		plan->members[i].want = want->backends[i];
-	qsort(plan->members, plan->count, sizeof(*plan->members), member_compare);
+	sort_members(plan->members, plan->count);
 	for (unsigned i = 0; i < plan->count; i++) {
 		const struct member *before =
-		    record_find(plan->record, &plan->members[i].want.address);
+		    find_next(plan->record->members, plan->record->count, &at, &plan->members[i]);
 
+		if (i % PAUSE_MEMBERS == 0)
+			task_pause();
 		if (i && !member_compare(&plan->members[i - 1], &plan->members[i]))
 			return error_set(err, -EEXIST, "%s: backend %s: given twice, expected once",
 					 dp_key_text(want, key),
@@ -180,6 +204,7 @@ static int plan_service(struct dataplane *dp, struct service_plan *plan,
 	rc = plan_ids(dp, plan, err);
 	if (rc)
 		return rc;
+	task_pause();
 	rc = pick_plan_make(dp, plan, err);
 	if (!rc)
 		rc = ring_plan_make(dp, plan, err);
@@ -410,10 +435,10 @@ static void set_traits(struct dataplane *dp, struct service_plan *plan)
 	}
 }
 
-static bool plan_keeps(const struct service_plan *plan, const struct member *member)
+/* at: of find_next. */
+static bool plan_keeps(const struct service_plan *plan, const struct member *member, unsigned *at)
 {
-	const struct member *after =
-	    bsearch(member, plan->members, plan->count, sizeof(*member), member_compare);
+	const struct member *after = find_next(plan->members, plan->count, at, member);
 
 	return after && after->id == member->id;
 }
@@ -425,12 +450,13 @@ static bool drop_members(struct dataplane *dp, struct record *record,
 			 const struct service_plan *plan, uint16_t *leaving, size_t *leaving_count)
 {
 	bool in_use = false;
+	unsigned at = 0;
 
 	for (unsigned i = 0; i < record->count; i++) {
 		const struct member *member = &record->members[i];
 		bool alive = dp->traits[member->id] & BACKEND_ALIVE;
 
-		if (plan && plan_keeps(plan, member))
+		if (plan && plan_keeps(plan, member, &at))
 			continue;
 		in_use |= alive && (dp->slots_of[member->id] || dp->maps.loads[member->id].cost);
 		if (alive)
@@ -475,7 +501,6 @@ static void apply_service(struct dataplane *dp, struct service_plan *plan)
 	if (begins && claims_any(dp))
 		claims_enforce_all(dp, record); /* until now it took no part */
 	straight_open(dp, record);
-	ring_count(dp, record, dp_tick(dp));
 }
 
 /* The members belong to the record by now: the plan borrows them. */
@@ -550,6 +575,7 @@ static void plan_apply(struct dataplane *dp, struct plan *plan, uint16_t *leavin
 		in_use |= drop_members(dp, service->record, service, leaving, &leaving_count);
 		apply_service(dp, service);
 		note_dropped(dp, leaving + first, leaving_count - first);
+		ring_count(dp, service->record, dp_tick(dp));
 	}
 	if (plan->tables_change)
 		apply_tables(dp, plan);
@@ -665,6 +691,7 @@ void dp_resize(struct dataplane *dp, struct record *record)
 		rc = error_set(&err, -ENOMEM, "out of memory");
 	if (!rc) {
 		apply_service(dp, &plan);
+		ring_count(dp, record, dp_tick(dp));
 	} else {
 		record->wanted_size = LB_REGION_SIZE(dp->maps.services[record->id].ring);
 		log_warning("ring not resized: %s", rc == -ENOMEM ? "out of memory" : err.text);

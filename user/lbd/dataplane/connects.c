@@ -130,8 +130,8 @@ void connects_sample_ring(struct dataplane *dp, const struct service_plan *plan)
 
 	if (!dp->sample)
 		return;
-	for (uint32_t at = base; wanted && at < base + LB_REGION_SIZE(ring); at++)
-		dp->rank_of[LB_SLOT_CURRENT(dp->maps.arena[at])] = 0;
+	for (unsigned i = 0; i < plan->count; i++) /* no other is current of a slot */
+		dp->rank_of[plan->members[i].id] = 0;
 	for (uint32_t at = base; at < base + LB_REGION_SIZE(ring); at++) {
 		uint32_t slot, current;
 		bool in;

@@ -186,6 +186,7 @@ struct dataplane {
 	uint8_t *traits;    /* enum backend_trait */
 	uint32_t *slots_of; /* slots whose current it is */
 	uint32_t *kept_of;  /* slots in transition that keep it, at the last count */
+	uint32_t *slots_so_far, *kept_so_far; /* the same, in a count that has not ended */
 	uint32_t *counting; /* entries in a state of LB_FLOW_COUNTED, so far in this round */
 	uint32_t *closing;  /* closing entries that hold a drain, so far in this round */
 	uint32_t *marked;   /* of those in `counting`: marks of older flows */
@@ -426,7 +427,7 @@ void ring_apply(struct dataplane *dp, struct service_plan *plan);
 void ring_plan_done(struct dataplane *dp, struct ring_plan *ring);
 /* Whether the ring is to change its size now, because of a peer or as an earlier resize is over. */
 bool ring_is_due(const struct dataplane *dp, const struct record *record);
-/* Counts slots_of, kept_of and in_transition of a service again. */
+/* Counts slots_of, kept_of and in_transition of a service again, with pauses. */
 void ring_count(struct dataplane *dp, struct record *record, uint32_t now);
 uint16_t ring_idle(const struct lb_service *line, uint8_t protocol);
 /* Whether marks of older flows were lost recently: those flows may be live without holding their

@@ -120,7 +120,9 @@ int maglev_fill(const struct maglev_backend *backends, size_t count, uint64_t se
 	walkers = make_walkers(backends, count, seed, size, &used);
 	if (!walkers)
 		return -ENOMEM;
+	task_pause();
 	memset(table, 0, size * sizeof(*table));
+	task_pause();
 	for (size_t i = 0; i < used; i++)
 		if (walkers[i].weight > heaviest)
 			heaviest = walkers[i].weight;

@@ -341,15 +341,18 @@ static void update_slots(struct dataplane *dp, struct service_plan *plan)
  * several slots of the old one, and flows that went to its current meanwhile, as they found no
  * place in the table, could not be told from those of the other slots. */
 static void update_old_keepers(struct dataplane *dp, const struct service_plan *plan,
-			       uint64_t region)
+			       uint64_t region, bool pauses)
 {
 	uint32_t *slots = dp_slots(dp, region);
 	uint32_t own = LB_SLOT(0, LB_MAX_BACKENDS);
 
-	for (uint32_t i = 0; i < LB_REGION_SIZE(region); i++)
+	for (uint32_t i = 0; i < LB_REGION_SIZE(region); i++) {
+		if (pauses)
+			pause_at(i);
 		if (!(dp->traits[LB_SLOT_KEEPER(slots[i])] & BACKEND_ALIVE))
 			dp_update(&slots[i],
 				  (slots[i] & ~own) | LB_SLOT(0, plan->ring.old_table[i]));
+	}
 }
 
 /* When the ring becomes the old one: flows without a place in the table that went to current while
@@ -443,13 +446,13 @@ static void change_ring(struct dataplane *dp, struct service_plan *plan)
 	now = dp_tick(dp);
 	stamp_new(dp, plan, now);
 	if (plan->ring.again) {
-		update_old_keepers(dp, plan, old_ring);
+		update_old_keepers(dp, plan, old_ring, false);
 	} else if (!bare) {
 		if (learns && plan->want.protocol == IPPROTO_UDP &&
 		    !lately_unplaced(dp, plan->record->id, now))
 			forget_learnt(dp, ring);
 		supersede_keepers(dp, plan->record, ring);
-		update_old_keepers(dp, plan, ring);
+		update_old_keepers(dp, plan, ring, false);
 		/* A packet between the two stores finds the same keeper in both rings. */
 		dp_store(&line->old_ring, ring);
 	}
@@ -483,49 +486,95 @@ void ring_apply(struct dataplane *dp, struct service_plan *plan)
 		dp_retire(dp, line->old_ring);
 		dp_store(&line->old_ring, 0);
 	} else {
-		update_old_keepers(dp, plan, line->old_ring);
+		update_old_keepers(dp, plan, line->old_ring, true);
 	}
 }
 
 /* ---- counts ---- */
 
-/* The keepers of slot `at` are in all slots of the old ring that overlap with its part of the hash
- * range. */
-static void count_old_keepers(struct dataplane *dp, const struct lb_service *line, uint32_t at)
-{
-	uint64_t size = LB_REGION_SIZE(line->ring), old_size = LB_REGION_SIZE(line->old_ring);
-	const uint32_t *old = dp_slots(dp, line->old_ring);
-	uint32_t current = LB_SLOT_CURRENT(dp_slots(dp, line->ring)[at]);
+/* The slots of the old ring that overlap with one slot's part of the hash range, for one slot after
+ * the other. Without a division for each: a ring has up to two million. */
+struct overlap {
+	uint64_t size, old_size; /* old_size 0: there is no old ring */
+	uint64_t first;          /* in the old ring */
+	uint64_t first_scaled;   /* first * size */
+	uint64_t end_scaled;     /* of the slot: (its index + 1) * old_size */
+};
 
-	for (uint64_t i = at * old_size / size; i * size < (at + 1) * old_size; i++)
-		if (LB_SLOT_KEEPER(old[i]) != current)
-			dp->kept_of[LB_SLOT_KEEPER(old[i])]++;
+static struct overlap overlap_of_first(const struct lb_service *line)
+{
+	uint64_t old_size = LB_REGION_SIZE(line->old_ring);
+
+	return (struct overlap){
+	    .size = LB_REGION_SIZE(line->ring), .old_size = old_size, .end_scaled = old_size};
 }
 
-void ring_count(struct dataplane *dp, struct record *record, uint32_t now)
+static void overlap_next(struct overlap *overlap)
+{
+	for (; overlap->first_scaled + overlap->size <= overlap->end_scaled; overlap->first++)
+		overlap->first_scaled += overlap->size;
+	overlap->end_scaled += overlap->old_size;
+}
+
+/* The keepers of a slot are in all slots of the old ring that overlap with it. */
+static void count_old_keepers(struct dataplane *dp, const struct overlap *overlap,
+			      const uint32_t *old, uint32_t current)
+{
+	uint64_t at = overlap->first, scaled = overlap->first_scaled;
+
+	for (; scaled < overlap->end_scaled; at++, scaled += overlap->size)
+		if (LB_SLOT_KEEPER(old[at]) != current)
+			dp->kept_so_far[LB_SLOT_KEEPER(old[at])]++;
+}
+
+/* Counts slots_so_far and kept_so_far of the members. Returns the slots in transition. */
+static uint32_t count_slots(struct dataplane *dp, const struct record *record, uint32_t now)
 {
 	const struct lb_service *line = &dp->maps.services[record->id];
-	const uint32_t *slots = dp_slots(dp, line->ring);
+	const uint32_t *slots = dp_slots(dp, line->ring), *old = dp_slots(dp, line->old_ring);
 	const uint16_t *stamps = dp_stamps(dp, line->ring);
 	uint16_t idle = ring_idle(line, record->want.protocol);
 	bool forgotten = ring_has_forgotten(dp, record, now);
+	struct overlap overlap = overlap_of_first(line);
+	uint32_t in_transition = 0;
 
-	for (unsigned i = 0; i < record->count; i++)
-		dp->slots_of[record->members[i].id] = dp->kept_of[record->members[i].id] = 0;
-	record->in_transition = 0;
-	for (uint32_t i = 0; i < LB_REGION_SIZE(line->ring); i++) {
-		uint32_t slot = slots[i], current = LB_SLOT_CURRENT(slot),
-			 keeper = LB_SLOT_KEEPER(slot);
+	for (uint32_t i = 0; i < LB_REGION_SIZE(line->ring); i++, overlap_next(&overlap)) {
+		uint32_t slot, current, keeper;
 
-		dp->slots_of[current]++;
+		pause_at(i);
+		slot = slots[i];
+		current = LB_SLOT_CURRENT(slot);
+		keeper = LB_SLOT_KEEPER(slot);
+		dp->slots_so_far[current]++;
 		if (!(slot & LB_SLOT_TRANSITION))
 			continue;
-		record->in_transition++;
+		in_transition++;
 		if (!forgotten && dp_stamp_age(now, dp_load(&stamps[i])) > idle)
 			continue;
 		if (line->old_ring && !keeper)
-			count_old_keepers(dp, line, i);
+			count_old_keepers(dp, &overlap, old, current);
 		else if (keeper != current)
-			dp->kept_of[keeper]++;
+			dp->kept_so_far[keeper]++;
 	}
+	return in_transition;
+}
+
+/* In the pauses others read the counts: until all slots are counted they get the former ones. */
+void ring_count(struct dataplane *dp, struct record *record, uint32_t now)
+{
+	uint32_t in_transition;
+
+	for (unsigned i = 0; i < record->count; i++) {
+		uint16_t id = record->members[i].id;
+
+		dp->slots_so_far[id] = dp->kept_so_far[id] = 0;
+	}
+	in_transition = count_slots(dp, record, now);
+	for (unsigned i = 0; i < record->count; i++) {
+		uint16_t id = record->members[i].id;
+
+		dp->slots_of[id] = dp->slots_so_far[id];
+		dp->kept_of[id] = dp->kept_so_far[id];
+	}
+	record->in_transition = in_transition;
 }

@@ -30,6 +30,8 @@ static int make_arrays(struct dataplane *dp)
 	dp->traits = calloc(IDS, sizeof(*dp->traits));
 	dp->slots_of = calloc(IDS, sizeof(*dp->slots_of));
 	dp->kept_of = calloc(IDS, sizeof(*dp->kept_of));
+	dp->slots_so_far = calloc(IDS, sizeof(*dp->slots_so_far));
+	dp->kept_so_far = calloc(IDS, sizeof(*dp->kept_so_far));
 	dp->counting = calloc(IDS, sizeof(*dp->counting));
 	dp->closing = calloc(IDS, sizeof(*dp->closing));
 	dp->marked = calloc(IDS, sizeof(*dp->marked));
@@ -39,9 +41,9 @@ static int make_arrays(struct dataplane *dp)
 	dp->died_at = calloc(IDS, sizeof(*dp->died_at));
 	dp->label_of = calloc(IDS, sizeof(*dp->label_of));
 	dp->filters.of = calloc(dp->maps.service_slots, sizeof(*dp->filters.of));
-	if (!dp->by_id || !dp->traits || !dp->slots_of || !dp->kept_of || !dp->counting ||
-	    !dp->closing || !dp->marked || !dp->holding || !dp->live_of || !dp->active_before ||
-	    !dp->died_at || !dp->label_of || !dp->filters.of)
+	if (!dp->by_id || !dp->traits || !dp->slots_of || !dp->kept_of || !dp->slots_so_far ||
+	    !dp->kept_so_far || !dp->counting || !dp->closing || !dp->marked || !dp->holding ||
+	    !dp->live_of || !dp->active_before || !dp->died_at || !dp->label_of || !dp->filters.of)
 		return -ENOMEM;
 	if (ids_init(&dp->service_ids, dp->maps.service_slots) ||
 	    ids_init(&dp->backend_ids, dp->maps.backend_slots))
@@ -145,6 +147,8 @@ void dp_stop(struct dataplane *dp)
 	free(dp->traits);
 	free(dp->slots_of);
 	free(dp->kept_of);
+	free(dp->slots_so_far);
+	free(dp->kept_so_far);
 	free(dp->counting);
 	free(dp->closing);
 	free(dp->marked);

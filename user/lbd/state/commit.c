@@ -124,6 +124,7 @@ int world_commit(struct state *state, struct world *world, struct error *err)
 	if (log_debugs())
 		debug_commit(state, world, backends, dataplane_stores() - stores,
 			     clock_monotonic_us() - start, rc ? err : NULL);
+	task_pause();
 	if (!rc)
 		note_sent(state, world, backends);
 	return rc;

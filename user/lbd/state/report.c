@@ -14,7 +14,8 @@
 #include "common/plural.h"
 #include "internal.h"
 
-#define SECOND_MS 1000
+#define SECOND_MS      1000
+#define PAUSE_BACKENDS 64 /* between two pauses: a line costs some µs */
 
 _Static_assert(REPORT_CONDITIONS == BACKEND_DOWN + 1, "a counter for each condition");
 _Static_assert(REPORT_STATUSES == SERVICE_DOWN + 1, "a counter for each status");
@@ -227,8 +228,11 @@ void report_world(struct state *state)
 	for (unsigned i = 0; i < world->count; i++) {
 		struct service *service = world->services[i];
 
-		for (unsigned j = 0; j < service->backends_count; j++)
+		for (unsigned j = 0; j < service->backends_count; j++) {
+			if (j % PAUSE_BACKENDS == PAUSE_BACKENDS - 1)
+				task_pause();
 			backend_report(state, service->backends[j]);
+		}
 		task_pause();
 		service_report(state, service);
 	}

@@ -139,10 +139,12 @@ static void describe_agent(const struct backend_agent *agent, char *why, size_t 
 			   : agent->down                          ? "down"
 			   : agent->drain                         ? "drain"
 			   : agent->has_weight && !agent->percent ? "0%"
-								  : "";
+								  : NULL;
 
-	snprintf(why, size, "%s%s%s%s", *what ? "its agent says: " : "", what,
-		 *what && agent->text ? ": " : "", remark_text(*what ? agent->text : NULL));
+	*why = 0;
+	if (what) /* of ten thousand backends most have none: each is described in every commit */
+		snprintf(why, size, "its agent says: %s%s%s", what, agent->text ? ": " : "",
+			 remark_text(agent->text));
 }
 
 /* ---- */
