@@ -244,7 +244,7 @@ $(BUILD)/tests/unit/state/test_many: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wra
 	config_check config_source_load)
 
 # Devices that take their time, and the links of an earlier lbd.
-$(BUILD)/tests/unit/attach/test_takeover: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,pins_link_inspect link_replace attach_look \
+$(BUILD)/tests/unit/attach/test_takeover: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,if_nameindex pins_link_inspect link_replace attach_look \
 	dataplane_program_fd dataplane_add_egress)
 
 # A file system that does not answer.

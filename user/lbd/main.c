@@ -665,9 +665,8 @@ static int put_in_service(struct daemon *daemon, struct error *err)
 	task_wait(load_program, &loading);
 	if (loading.rc)
 		return loading.rc;
-	attach_take_over(daemon->attach, daemon->offloads.former);
-	rc = check_interfaces(daemon, err);
-	if (rc)
+	if ((rc = attach_take_over(daemon->attach, daemon->offloads.former, err)) ||
+	    (rc = check_interfaces(daemon, err)))
 		return rc;
 	rc = state_begin(daemon->state, err);
 	if (rc || daemon->stops)
