@@ -153,6 +153,14 @@ static void run_reload(void *arg)
 	notify_send("READY=1");
 }
 
+/* One that comes before the loop listens must not end lbd: it asks for a reload as any other. */
+static volatile sig_atomic_t hung_up;
+
+static void on_early_hangup(int number)
+{
+	hung_up = 1;
+}
+
 static void on_hangup(evutil_socket_t number, short what, void *arg)
 {
 	struct daemon *daemon = arg;
@@ -184,6 +192,8 @@ static int watch_events(struct daemon *daemon)
 	if (evsignal_add(daemon->terminate, NULL) || evsignal_add(daemon->interrupt, NULL) ||
 	    evsignal_add(daemon->hangup, NULL) || event_add(daemon->status, &second))
 		return -ENOMEM;
+	if (hung_up)
+		event_active(daemon->hangup, EV_SIGNAL, 1);
 	return watchdog_us ? event_add(daemon->watchdog, &watchdog) : 0;
 }
 
@@ -805,6 +815,7 @@ static int run(const char *config_path, const char *zone)
 	int rc;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, on_early_hangup);
 	/* Large answers get memory of their own, which goes back to the system with them. By
 	 * default the first one that is freed raises this limit beyond the size of the next. */
 	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
