@@ -850,6 +850,15 @@ static int withdraw(const char *record)
 	return EXIT_FAILURE;
 }
 
+/* What was asked for has been printed, or not. */
+static int end_of_output(void)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return EXIT_SUCCESS;
+	fprintf(stderr, "lbd: standard output: %s\n", strerror(errno));
+	return EXIT_FAILURE;
+}
+
 static void print_mistake(void *arg, const char *sentence)
 {
 	unsigned *count = arg;
@@ -900,7 +909,7 @@ static int check(const char *path)
 		printf("included files: %u, ", config->files_count - 1);
 	printf("services: %u, backends: %u\n", config->services_count, backends);
 	config_free(config);
-	return EXIT_SUCCESS;
+	return end_of_output();
 }
 
 static const struct option long_options[] = {
@@ -980,10 +989,10 @@ int main(int argc, char **argv)
 			break;
 		case 'v':
 			printf("lbd %s (map layout %d)\n", LBD_VERSION, LB_ABI_VERSION);
-			return EXIT_SUCCESS;
+			return end_of_output();
 		case 'h':
 			print_help(stdout);
-			return EXIT_SUCCESS;
+			return end_of_output();
 		default:
 			return usage(NULL, NULL);
 		}
