@@ -244,8 +244,11 @@ $(BUILD)/tests/unit/state/test_many: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wra
 	config_check config_source_load)
 
 # Devices that take their time, and the links of an earlier lbd.
-$(BUILD)/tests/unit/attach/test_takeover: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,pins_link_inspect link_replace attach_look \
+$(BUILD)/tests/unit/attach/test_takeover: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,if_nameindex pins_link_inspect link_replace attach_look \
 	dataplane_program_fd dataplane_add_egress)
+
+# A wall clock that has not been set.
+$(BUILD)/tests/unit/api/test_changes: ALL_LDFLAGS += -Wl,--wrap=clock_wall_ms
 
 # A file system that does not answer.
 $(BUILD)/tests/unit/sources/test_sources: ALL_LDFLAGS += -Wl,--wrap=file_read

@@ -504,6 +504,28 @@ test_check_names_every_mistake() {
 	[[ $said == *"none.yaml: cannot open"*"/etc/lbd/lbd.yaml.example"* ]] || FAILED=1
 }
 
+test_what_cannot_be_printed_is_a_failure() {
+	local words said
+	for words in --version --help "--check $WORK/lbd.yaml"; do
+		# shellcheck disable=SC2086
+		said=$(in_ns lb "$BUILD/lbd" $words 2>&1 >/dev/full) &&
+			expect "status of lbd $words" 0 != 0
+		contains "$said" "lbd: standard output: No space left on device"
+	done
+}
+
+# Until its handlers are there a signal does what it does by default: the first line of the log comes
+# before that.
+test_a_hangup_while_it_starts_does_not_end_it() {
+	stop_lbd TERM
+	rm "$WORK/lbd.log"
+	lab_spawn lbd in_ns lb "$BUILD/lbd" -c "$WORK/lbd.yaml"
+	LAB_POLL_S=0 lab_wait_for 10 "the first line of the log" test -s "$WORK/lbd.log"
+	kill -HUP "$(cat "$WORK/lbd.pid")"
+	lab_wait_for 10 "lbd to start" lab_started lbctl || return 1
+	lab_wait_for 10 "all to be up" backends_up 6
+}
+
 test_check_warns_of_what_this_machine_lacks_and_of_its_own_vip() {
 	local said
 	sed -e 's|^interfaces:.*|interfaces: [eth0, eth7]|' -e 's|^group:.*|group: nobodys|' \

@@ -153,6 +153,14 @@ static void run_reload(void *arg)
 	notify_send("READY=1");
 }
 
+/* One that comes before the loop listens must not end lbd: it asks for a reload as any other. */
+static volatile sig_atomic_t hung_up;
+
+static void on_early_hangup(int number)
+{
+	hung_up = 1;
+}
+
 static void on_hangup(evutil_socket_t number, short what, void *arg)
 {
 	struct daemon *daemon = arg;
@@ -184,6 +192,8 @@ static int watch_events(struct daemon *daemon)
 	if (evsignal_add(daemon->terminate, NULL) || evsignal_add(daemon->interrupt, NULL) ||
 	    evsignal_add(daemon->hangup, NULL) || event_add(daemon->status, &second))
 		return -ENOMEM;
+	if (hung_up)
+		event_active(daemon->hangup, EV_SIGNAL, 1);
 	return watchdog_us ? event_add(daemon->watchdog, &watchdog) : 0;
 }
 
@@ -665,9 +675,8 @@ static int put_in_service(struct daemon *daemon, struct error *err)
 	task_wait(load_program, &loading);
 	if (loading.rc)
 		return loading.rc;
-	attach_take_over(daemon->attach, daemon->offloads.former);
-	rc = check_interfaces(daemon, err);
-	if (rc)
+	if ((rc = attach_take_over(daemon->attach, daemon->offloads.former, err)) ||
+	    (rc = check_interfaces(daemon, err)))
 		return rc;
 	rc = state_begin(daemon->state, err);
 	if (rc || daemon->stops)
@@ -806,6 +815,7 @@ static int run(const char *config_path, const char *zone)
 	int rc;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, on_early_hangup);
 	/* Large answers get memory of their own, which goes back to the system with them. By
 	 * default the first one that is freed raises this limit beyond the size of the next. */
 	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
@@ -837,6 +847,15 @@ static int withdraw(const char *record)
 	if (!announce_withdraw(record, &err))
 		return EXIT_SUCCESS;
 	log_error("%s", err.text);
+	return EXIT_FAILURE;
+}
+
+/* What was asked for has been printed, or not. */
+static int end_of_output(void)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return EXIT_SUCCESS;
+	fprintf(stderr, "lbd: standard output: %s\n", strerror(errno));
 	return EXIT_FAILURE;
 }
 
@@ -890,7 +909,7 @@ static int check(const char *path)
 		printf("included files: %u, ", config->files_count - 1);
 	printf("services: %u, backends: %u\n", config->services_count, backends);
 	config_free(config);
-	return EXIT_SUCCESS;
+	return end_of_output();
 }
 
 static const struct option long_options[] = {
@@ -970,10 +989,10 @@ int main(int argc, char **argv)
 			break;
 		case 'v':
 			printf("lbd %s (map layout %d)\n", LBD_VERSION, LB_ABI_VERSION);
-			return EXIT_SUCCESS;
+			return end_of_output();
 		case 'h':
 			print_help(stdout);
-			return EXIT_SUCCESS;
+			return end_of_output();
 		default:
 			return usage(NULL, NULL);
 		}

@@ -742,6 +742,28 @@ static void who_asks_after_what_is_not_kept_any_more_is_told(void **unused)
 	assert_non_null(strstr(client.answer, "\"missed\":false"));
 }
 
+static uint64_t made_wall_ms; /* the wall clock; 0: as it is */
+
+uint64_t __real_clock_wall_ms(void);
+uint64_t __wrap_clock_wall_ms(void);
+uint64_t __wrap_clock_wall_ms(void)
+{
+	return made_wall_ms ? made_wall_ms : __real_clock_wall_ms();
+}
+
+/* A machine without a clock of its own begins there. */
+static void soon_after_1970_all_events_are_of_the_last_hour(void **unused)
+{
+	struct client client;
+
+	say("shop", "just now");
+	made_wall_ms = 5000;
+	ask_after(&client, events_last() - 1, "&since_s=3600" OF_SHOP);
+	finish(&client);
+	made_wall_ms = 0;
+	assert_int_equal(count_of(&client), 1);
+}
+
 static void expect_refused(const char *query, unsigned status, const char *sentence)
 {
 	struct client client;
@@ -838,6 +860,7 @@ int main(void)
 	    TEST(who_waits_is_answered_when_the_time_is_over),
 	    TEST(many_events_come_in_pages),
 	    TEST(who_asks_after_what_is_not_kept_any_more_is_told),
+	    TEST(soon_after_1970_all_events_are_of_the_last_hour),
 	    TEST(a_query_that_is_wrong_is_refused),
 	    TEST(those_who_wait_leave_connections_to_others),
 	    TEST(one_that_has_gone_while_it_waits_leaves_nothing),

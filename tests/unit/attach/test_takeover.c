@@ -30,6 +30,7 @@
 #define FORMER     7 /* id of the earlier lbd's program */
 
 static struct attach attach;
+static bool no_descriptors; /* none is left for a list of interfaces */
 static char links[] = "/tmp/lbd-test-takeover-XXXXXX";
 static struct event_base *base;
 static struct tasks *tasks;
@@ -102,6 +103,14 @@ int __wrap_dataplane_add_egress(struct dataplane *dp, uint32_t ifindex)
 	return 0;
 }
 
+struct if_nameindex *__real_if_nameindex(void);
+struct if_nameindex *__wrap_if_nameindex(void);
+struct if_nameindex *__wrap_if_nameindex(void)
+{
+	errno = EMFILE;
+	return no_descriptors ? NULL : __real_if_nameindex();
+}
+
 /* ---- a takeover ---- */
 
 static int begin(void **state)
@@ -139,9 +148,12 @@ static int end(void **state)
 	return 0;
 }
 
+static int outcome;
+static struct error why;
+
 static void run_takeover(void *arg)
 {
-	attach_take_over(&attach, "/nonexistent/former.json");
+	outcome = attach_take_over(&attach, "/nonexistent/former.json", &why);
 	event_base_loopbreak(base);
 }
 
@@ -157,6 +169,7 @@ static void take_over(const char *pin)
 	assert_int_equal(tasks_add(tasks, run_takeover, NULL), 0);
 	event_base_dispatch(base);
 	test_log_end(&log);
+	assert_int_equal(outcome, 0);
 	assert_int_equal(devices.replaced, 1);
 	assert_int_equal(attach.count, 1);
 }
@@ -211,6 +224,24 @@ static void an_interface_that_goes_after_the_takeover_is_forgotten(void **state)
 	assert_int_equal(attach.count, 0);
 }
 
+/* An lbd that knows of no interface would take the pins with it when it ends. */
+static void a_takeover_that_cannot_list_the_interfaces_fails_and_is_not_idle(void **state)
+{
+	struct test_log log;
+
+	needs_root();
+	no_descriptors = true;
+	test_log_begin(&log);
+	assert_int_equal(tasks_add(tasks, run_takeover, NULL), 0);
+	event_base_dispatch(base);
+	test_log_end(&log);
+	no_descriptors = false;
+	assert_int_equal(outcome, -EMFILE);
+	assert_string_equal(why.text, "the interfaces of this host cannot be listed: Too many open "
+				      "files");
+	assert_false(attach_is_idle(&attach));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -220,6 +251,7 @@ int main(void)
 	    TEST(a_link_whose_interface_was_renamed_before_is_taken_over_once),
 	    TEST(an_interface_that_is_renamed_meanwhile_is_found_by_its_new_name),
 	    TEST(an_interface_that_goes_after_the_takeover_is_forgotten),
+	    TEST(a_takeover_that_cannot_list_the_interfaces_fails_and_is_not_idle),
 	};
 
 	return cmocka_run_group_tests(tests, netns_enter, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* A config in several files: which ones are read, in which order, and what errors say. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -175,6 +177,23 @@ static void a_file_that_cannot_be_read_is_an_error(void **unused)
 	expect_error("conf.d/c.yaml: expected a regular file");
 }
 
+static void a_pipe_is_waited_for_but_not_for_ever(void **unused)
+{
+	pid_t writer;
+
+	assert_int_equal(mkfifo(main_path, 0600), 0);
+	expect_error("lbd.yaml: a pipe that nobody writes to: expected a text within 2 s");
+	writer = fork();
+	if (!writer) {
+		int fd = open(main_path, O_WRONLY);
+
+		usleep(100000); /* the reader waits between the two */
+		_exit(dprintf(fd, SERVICE("web", "192.0.2.1")) < 0);
+	}
+	config_free(load());
+	assert_int_equal(waitpid(writer, NULL, 0), writer);
+}
+
 static void an_error_names_the_included_file_and_its_line(void **unused)
 {
 	put("lbd.yaml", MAIN);
@@ -287,6 +306,7 @@ int main(void)
 	    TEST(a_link_to_a_file_is_followed),
 	    TEST(a_directory_that_is_not_there_is_an_error),
 	    TEST(a_file_that_cannot_be_read_is_an_error),
+	    TEST(a_pipe_is_waited_for_but_not_for_ever),
 	    TEST(an_error_names_the_included_file_and_its_line),
 	    TEST(only_services_stand_in_an_included_file),
 	    TEST(the_same_service_in_two_files_is_named_with_both_places),

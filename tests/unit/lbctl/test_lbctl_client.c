@@ -7,7 +7,11 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -814,6 +818,69 @@ static void a_socket_without_listener_says_so(void **state)
 	assert_non_null(strstr(run.err, "systemctl start lbd"));
 }
 
+/* A socket whose queue has no place: nobody accepts the one connection that it may hold. */
+static int full_socket(char path[64])
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0), rc;
+
+	snprintf(path, 64, "/tmp/lbd-test-full-%d.sock", (int)getpid());
+	strcpy(address.sun_path, path);
+	unlink(path);
+	assert_return_code(bind(listener, (struct sockaddr *)&address, sizeof(address)), errno);
+	assert_return_code(listen(listener, 0), errno);
+	do {
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+		rc = connect(fd, (struct sockaddr *)&address, sizeof(address)) ? errno : 0;
+		close(fd); /* it keeps its place */
+	} while (!rc);
+	assert_int_equal(rc, EAGAIN);
+	return listener;
+}
+
+static void a_socket_whose_queue_is_full_says_so(void **state)
+{
+	char path[64];
+	int listener = full_socket(path);
+
+	lbctl_run(&run, "status", "--socket", path);
+	close(listener);
+	unlink(path);
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "lbd takes no connection on "));
+	assert_non_null(strstr(run.err, "too many others wait there"));
+}
+
+/* Takes those that wait, later, and answers the first that asks for something. */
+static void serve_late(int listener)
+{
+	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+	char request[1024];
+
+	usleep(200000);
+	for (int fd; (fd = accept(listener, NULL, NULL)) >= 0; close(fd))
+		if (recv(fd, request, sizeof(request), 0) > 0)
+			_exit(write(fd, answer, sizeof(answer) - 1) < 0);
+}
+
+static void a_place_in_the_queue_of_the_socket_is_waited_for(void **state)
+{
+	char path[64];
+	int listener = full_socket(path);
+	pid_t server = fork();
+
+	if (!server)
+		serve_late(listener);
+	lbctl_run(&run, "reload", "--socket", path);
+	kill(server, SIGKILL); /* if it has not answered */
+	waitpid(server, NULL, 0);
+	close(listener);
+	unlink(path);
+	assert_string_equal(run.err, "");
+	assert_int_equal(run.exit_code, 0);
+}
+
 static void become_nobody(void)
 {
 	if (setgid(65534) || setuid(65534))
@@ -1102,6 +1169,8 @@ int main(void)
 	    cmocka_unit_test(detach_all_asks_lbd_for_each_interface),
 	    cmocka_unit_test(detach_all_says_that_there_is_nothing_to_detach),
 	    cmocka_unit_test(a_socket_without_listener_says_so),
+	    cmocka_unit_test(a_socket_whose_queue_is_full_says_so),
+	    cmocka_unit_test(a_place_in_the_queue_of_the_socket_is_waited_for),
 	    cmocka_unit_test(only_root_may_detach_without_lbd),
 	    cmocka_unit_test(what_is_no_directory_of_pins_stays),
 	    cmocka_unit_test(without_permission_it_says_who_has_it),

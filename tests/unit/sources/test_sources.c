@@ -251,6 +251,22 @@ static void a_file_that_names_too_few_or_nonsense_changes_nothing(void **unused)
 	wait_for_members("10.0.0.1 10.0.0.2 10.0.0.3");
 }
 
+/* Whoever may add a service could have lbd show its keys. */
+static void a_file_that_not_all_may_read_is_not_quoted(void **unused)
+{
+	mode_t mask;
+
+	put("10.0.0.1\n10.0.0.2\n");
+	start();
+	wait_for_members("10.0.0.1 10.0.0.2");
+	unlink(file);
+	mask = umask(0077);
+	put("10.0.0.1\n1f2e3d4c\n");
+	umask(mask);
+	wait_for_failure("line 2: expected a backend; what is there is shown of files that "
+			 "everybody may read");
+}
+
 static void the_last_list_stays_over_a_restart(void **unused)
 {
 	const struct addr two = test_addr("10.0.0.2");
@@ -694,6 +710,7 @@ int main(void)
 	    TEST(what_else_changes_in_the_directory_has_no_file_read),
 	    TEST(one_that_is_as_long_and_as_old_is_read_too),
 	    TEST(a_file_that_names_too_few_or_nonsense_changes_nothing),
+	    TEST(a_file_that_not_all_may_read_is_not_quoted),
 	    TEST(a_file_system_that_hangs_holds_up_neither_loop_nor_tasks),
 	    TEST(one_that_hangs_is_a_failure_and_may_come_back),
 	    TEST(an_end_does_not_wait_for_one_that_hangs),

@@ -6,14 +6,18 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "lb_api.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "json.h"
 
 #define CONNECT_MS 2000L
+#define QUEUE_MS   20L    /* until it is tried again whether the queue of the socket has room */
 #define ANSWER_MS  30000L /* an attach loads a program and may wait for the driver's queues */
 #define ANSWER_MAX \
 	(64 * 1024 * 1024) /* /v1/top with LB_MAX_BACKENDS backends is a quarter of this */
@@ -104,6 +108,25 @@ static size_t collect(char *data, size_t size, size_t count, void *arg)
 	return size;
 }
 
+/* What a connection meets now: 0 or an errno. */
+static int connect_errno(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	strcpy(address.sun_path, path); /* of a length that fits, see client_open */
+	return fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) ? errno : 0;
+}
+
+/* Curl does not say that the queue is full: it takes EAGAIN for a connection under way. */
+static bool queue_is_full(const struct client *client)
+{
+	long code = 0;
+
+	curl_easy_getinfo(client->curl, CURLINFO_OS_ERRNO, &code);
+	return (!code || code == EAGAIN) && connect_errno(client->socket) == EAGAIN;
+}
+
 /* Why the connection failed: the hint depends on the state of the socket file. */
 static int not_connected(const struct client *client, struct error *err)
 {
@@ -120,6 +143,8 @@ static int not_connected(const struct client *client, struct error *err)
 		return error_set(err, -ENOTSOCK,
 				 "%s: not a socket: expected lbd's socket, such as " LB_API_SOCKET,
 				 path);
+	if (!code)
+		code = connect_errno(path);
 	switch (code) {
 	case ENOENT:
 		return error_set(err, -ENOENT, "lbd is not running (no socket %s).\n" START_HINT,
@@ -128,6 +153,10 @@ static int not_connected(const struct client *client, struct error *err)
 		return error_set(err, -ECONNREFUSED,
 				 "lbd is not running (no process listens on %s).\n" START_HINT,
 				 path);
+	case EAGAIN:
+		return error_set(
+		    err, -EAGAIN,
+		    "lbd takes no connection on %s: too many others wait there.\n" LOG_HINT, path);
 	case EACCES:
 	case EPERM:
 		return error_set(
@@ -137,7 +166,7 @@ static int not_connected(const struct client *client, struct error *err)
 		    path);
 	}
 	return error_set(err, -EIO, "%s: cannot connect: %s", path,
-			 code ? strerror((int)code) : "unknown error");
+			 code ? strerror((int)code) : "it was closed at once");
 }
 
 static int transfer_failed(const struct client *client, CURLcode code, struct error *err)
@@ -235,6 +264,22 @@ static int finish(struct client *client, CURLcode code, json_t **ret, struct err
 	return rc;
 }
 
+/* While very many connect the queue of lbd's socket is full for moments: what finds no place there
+ * waits for one, as connect(2) does where it may block. Nothing has been sent then. */
+static CURLcode perform(struct client *client)
+{
+	const struct timespec pause = {.tv_nsec = QUEUE_MS * 1000000};
+	uint64_t end_ms = clock_monotonic_ms() + CONNECT_MS;
+	CURLcode code = curl_easy_perform(client->curl);
+
+	while (code == CURLE_COULDNT_CONNECT && clock_monotonic_ms() < end_ms &&
+	       queue_is_full(client)) {
+		nanosleep(&pause, NULL);
+		code = curl_easy_perform(client->curl);
+	}
+	return code;
+}
+
 /* body: NULL: none. */
 static int request(struct client *client, const char *method, const char *path, const char *body,
 		   json_t **ret, struct error *err)
@@ -243,7 +288,7 @@ static int request(struct client *client, const char *method, const char *path, 
 
 	if (!rc && body)
 		curl_easy_setopt(client->curl, CURLOPT_CUSTOMREQUEST, method);
-	return rc ? rc : finish(client, curl_easy_perform(client->curl), ret, err);
+	return rc ? rc : finish(client, perform(client), ret, err);
 }
 
 int client_begin(struct client *client, const char *path, struct error *err)

@@ -81,7 +81,7 @@ static int check_names(const struct evkeyvalq *query, struct error *err)
 static int read_wanted(const struct evkeyvalq *query, struct wanted *ret, struct error *err)
 {
 	const char *service = evhttp_find_header(query, "service");
-	uint64_t after = 0, since_s = UINT64_MAX, wait_s = 0;
+	uint64_t after = 0, since_s = UINT64_MAX, wait_s = 0, now_ms = clock_wall_ms();
 	int rc;
 
 	if ((rc = check_names(query, err)) ||
@@ -90,8 +90,8 @@ static int read_wanted(const struct evkeyvalq *query, struct wanted *ret, struct
 	    (rc = read_count(query, "wait_s", WAIT_MAX_S, &wait_s, err)))
 		return rc;
 	*ret = (struct wanted){.after = after, .wait_s = (unsigned)wait_s};
-	if (since_s != UINT64_MAX)
-		ret->since_ms = clock_wall_ms() - since_s * 1000;
+	if (since_s != UINT64_MAX && since_s * 1000 < now_ms) /* else all: the clock is not set */
+		ret->since_ms = now_ms - since_s * 1000;
 	if (service && !(ret->service = strdup(service)))
 		return error_set(err, -ENOMEM, "out of memory");
 	return 0;

@@ -51,8 +51,9 @@ int attach_new(struct dataplane *dp, const char *pin, bool automatic, const char
 /* Once, before anything else is changed; the program of dp is loaded. Takes over interfaces that an
  * earlier lbd attached: the same program is left in place, another one is replaced without a gap.
  * former: where an lbd of before had the file of offloads, see offloads_take_over. As a task it
- * waits for the kernel. */
-void attach_take_over(struct attach *attach, const char *former);
+ * waits for the kernel. An error: which interfaces there are is not known; what was attached stays
+ * so. */
+int attach_take_over(struct attach *attach, const char *former, struct error *err);
 /* Programs stay attached. */
 void attach_free(struct attach *attach);
 /* Is the interface free of programs that lbd cannot join? 0 also if there is no such interface, or

@@ -168,11 +168,14 @@ static void take_from_dispatcher(void *arg)
 		take_dispatcher(of);
 }
 
-static void adopt_dispatchers(struct attach *attach)
+static int adopt_dispatchers(struct attach *attach, struct error *err)
 {
 	struct if_nameindex *all = if_nameindex();
 
-	for (struct if_nameindex *one = all; one && one->if_index; one++) {
+	if (!all)
+		return error_set(err, -errno, "the interfaces of this host cannot be listed: %s",
+				 strerror(errno));
+	for (struct if_nameindex *one = all; one->if_index; one++) {
 		struct inherited of = {.dp = attach->dp, .ifindex = one->if_index};
 
 		snprintf(of.name, sizeof(of.name), "%s", one->if_name);
@@ -181,6 +184,7 @@ static void adopt_dispatchers(struct attach *attach)
 			keep(attach, &of, true);
 	}
 	if_freenameindex(all);
+	return 0;
 }
 
 /* ---- all of it ---- */
@@ -217,9 +221,10 @@ static void open_watches(void *arg)
 	watches->dispatcher_allowed = dispatcher_allowed();
 }
 
-void attach_take_over(struct attach *attach, const char *former)
+int attach_take_over(struct attach *attach, const char *former, struct error *err)
 {
 	struct watches watches = {0};
+	int rc;
 
 	task_wait(open_watches, &watches); /* for the verifier */
 	attach->netdev = watches.netdev;
@@ -231,10 +236,13 @@ void attach_take_over(struct attach *attach, const char *former)
 		log_debug("attach: EXT programs are refused, or CAP_SYS_ADMIN is missing: no "
 			  "dispatcher, programs are attached alone");
 	adopt_links(attach);
-	adopt_dispatchers(attach);
+	rc = adopt_dispatchers(attach, err);
+	if (rc)
+		return rc;
 	attach->complete = true;
 	offloads_take_over(attach->offloads, former, is_attached, attach);
 	for (unsigned i = 0; i < attach->count; i++)
 		dataplane_add_egress(attach->dp, attach->list[i].ifindex);
 	watch_look(attach, 0);
+	return 0;
 }

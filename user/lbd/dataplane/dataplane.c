@@ -529,6 +529,12 @@ static int explain_load(int rc, struct error *err)
 		return error_set(
 		    err, rc, "the program and its maps cannot be loaded: %s (limits: too large?)",
 		    strerror(-rc));
+	if (rc == -EMFILE || rc == -ENFILE)
+		return error_set(
+		    err, rc,
+		    "the program and its maps cannot be loaded: %s (LimitNOFILE of the "
+		    "unit, or ulimit -n: too small?)",
+		    strerror(-rc));
 	if (uname(&host))
 		strcpy(host.release, "?");
 	return error_set(err, rc,

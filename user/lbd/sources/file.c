@@ -104,6 +104,25 @@ static int read_text(struct question *question, char **ret, size_t *ret_length)
 	return 0;
 }
 
+/* What is wrong is quoted, and shown to all who may ask lbd, on other machines too. lbd may read
+ * what they may not, such as keys of its own: of such a file only the place is said. */
+static void parse(struct question *question, const char *text, size_t length)
+{
+	struct error why;
+
+	question->rc = source_list_parse(text, length, &question->list, &why);
+	if (!question->rc)
+		return;
+	if (question->state.st_mode & S_IROTH || !strchr(why.text, ':'))
+		question->err = why;
+	else
+		error_set(
+		    &question->err, question->rc,
+		    "%.*s: expected a backend; what is there is shown of files that everybody "
+		    "may read",
+		    (int)strcspn(why.text, ":"), why.text);
+}
+
 static uint64_t in_ms(const struct timespec *time)
 {
 	return (uint64_t)time->tv_sec * 1000 + (uint64_t)time->tv_nsec / 1000000;
@@ -166,7 +185,7 @@ static void answer(void *arg)
 		return;
 	question->rc = read_text(question, &text, &length);
 	if (!question->rc)
-		question->rc = source_list_parse(text, length, &question->list, &question->err);
+		parse(question, text, length);
 	question->recent = in_ms(&question->state.st_ctim) + SETTLED_MS >= now;
 }
 
