@@ -54,12 +54,6 @@ static __always_inline void headers6_make(struct headers6 *headers, const struct
 		fragment6_write(headers, p->l3);
 }
 
-/* Whether the sum of the IPv4 header, of so many bytes, is right. */
-static __always_inline bool header4_is_intact(const struct packet *p, __u32 header)
-{
-	return chunk_sum(p->ctx, p->l3_offset, header, 0) == 0xffff;
-}
-
 /* What is behind the IP header gets the backend's port and its sum. blank: a datagram has none, and
  * must get one over IPv6 (RFC 7915, section 4.5). */
 static __always_inline int in_transport(const struct packet *p, const struct lb_backend *b,
@@ -160,9 +154,6 @@ static __always_inline int in_write(const struct packet *p, const struct lb_back
 	headers6_make(&headers, p, b, behind + more);
 	if (p->kind != PACKET_LATER_FRAGMENT)
 		reason = in_transport(p, b, &headers, &blank);
-	/* its addresses are in that sum: what was wrong with them would be right from then on */
-	if (blank && !header4_is_intact(p, header))
-		return LB_REASON_vip_malformed;
 	if (continues(reason))
 		reason = headers6_put_for(p, b, &headers, header);
 	if (continues(reason) && blank)
