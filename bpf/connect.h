@@ -70,12 +70,23 @@ static __always_inline void connect_begin(__u64 *place, __u64 word, __u64 hash, 
 	connect_count(backend, LB_CONNECT_SAMPLED);
 }
 
+/* What a connect that counts as failed leaves behind when it ends, until lbd clears it 3 s after
+ * its SYN: till then a SYN on the same addresses and ports is no other connect. Else one client,
+ * who need not know where its connects go, could with a single tuple make the backend of that tuple
+ * fail several times a second, and no other. Nothing of it is counted any more. */
+static __always_inline __u64 connect_spent(__u64 word)
+{
+	return word | LB_PROBE_RETRIED | LB_PROBE_ANSWERED;
+}
+
 /* The client's next packet: the word becomes `after`. False: another CPU, or lbd, was faster. What
  * the backend has answered is counted already. */
 static __always_inline bool connect_end(__u64 *place, __u64 word, __u64 after, __u32 flags)
 {
 	__u32 bucket;
 
+	if (word & LB_PROBE_RETRIED)
+		after = connect_spent(word);
 	if (__sync_val_compare_and_swap(place, word, after) != word)
 		return false;
 	if (word & (LB_PROBE_ANSWERED | LB_PROBE_OPEN))
@@ -231,7 +242,8 @@ static __always_inline void connect_pass(const struct packet *p, __u64 hash, __u
 
 static __always_inline void connect_refuse(__u64 *place, __u64 word)
 {
-	if (!(word & LB_PROBE_ANSWERED) && __sync_val_compare_and_swap(place, word, 0) == word)
+	if (!(word & LB_PROBE_ANSWERED) &&
+	    __sync_val_compare_and_swap(place, word, connect_spent(word)) == word)
 		connect_count(LB_PROBE_BACKEND(word), LB_CONNECT_REFUSED);
 }
 

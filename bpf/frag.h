@@ -64,13 +64,18 @@ static __always_inline void fragment_forbid(const struct packet *p, const struct
 		fragment_write(place, hash, LB_FRAG_DROPPED);
 }
 
+/* Whether a later fragment with this protocol may be of a TCP or UDP packet: what is fragmented of
+ * IPv6 may begin with extension headers. */
+static __always_inline bool may_have_ports(__u32 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || is_extension(protocol);
+}
+
 static __always_inline int fragment_lost(const struct packet *p)
 {
 	if (p->protocol == IPPROTO_ICMP || p->protocol == IPPROTO_ICMPV6)
 		return LB_REASON_vip_icmp_other;
-	if (p->protocol == IPPROTO_TCP || p->protocol == IPPROTO_UDP || is_extension(p->protocol))
-		return LB_REASON_fragment_unknown;
-	return LB_REASON_vip_no_service;
+	return may_have_ports(p->protocol) ? LB_REASON_fragment_unknown : LB_REASON_vip_no_service;
 }
 
 /* Finds the backend of a later fragment. */

@@ -64,8 +64,10 @@ static __always_inline __u32 from_fragment(const struct packet *p)
 	if (!place)
 		return FROM_NONE(LB_REASON_not_vip);
 	word = *(volatile __u64 *)place;
-	if ((word ^ hash) >> 32 || !fragment_is_fresh(word))
-		return from_hidden(p, LB_REASON_fragment_unknown); /* of an unknown datagram */
+	if ((word ^ hash) >> 32 || !fragment_is_fresh(word)) /* of an unknown datagram */
+		/* not of a long ping or of ESP: that is the backend's own */
+		return may_have_ports(p->protocol) ? from_hidden(p, LB_REASON_fragment_unknown)
+						   : FROM_NONE(LB_REASON_not_vip);
 	return LB_FRAG_BACKEND(word) ? judged(p, LB_FRAG_BACKEND(word))
 				     : FROM_NONE(LB_REASON_not_vip);
 }
@@ -96,8 +98,9 @@ static __always_inline __u32 from_quote(const struct packet *p, __u8 kind)
 	real = p->family == 4 ? (const void *)&((struct iphdr *)q.l3)->daddr
 			      : (const void *)&((struct ipv6hdr *)q.l3)->daddr;
 	if (q.later)
-		return FROM_NONE(real_with(p->family, real, &id) ? LB_REASON_fragment_unknown
-								 : LB_REASON_not_vip);
+		return FROM_NONE(may_have_ports(q.protocol) && real_with(p->family, real, &id)
+				     ? LB_REASON_fragment_unknown
+				     : LB_REASON_not_vip);
 	/* of another protocol it could pass for one with LB_REAL_TRANSLATED */
 	if (!is_transport(q.protocol) ||
 	    !real_find(reals_word(), p->family, real, ((__be16 *)q.l4)[1], q.protocol | kind, &id))

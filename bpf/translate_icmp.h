@@ -23,6 +23,7 @@ enum {
 	ICMP_HOST = 1, /* codes of "unreachable" */
 	ICMP_HOST_PROHIBITED = 10,
 	ICMP_PRECEDENCE_VIOLATED = 14,
+	ICMP_CODE_BAD_LENGTH = 2, /* of "parameter problem" */
 	ICMP6_NO_ROUTE = 0,
 	ICMP6_PROHIBITED = 1,
 	ICMP6_ADDRESS = 3,
@@ -57,9 +58,10 @@ static __always_inline __u32 type_to_v6(__u32 type, __u32 code)
 		return unreachable_to_v6(code);
 	if (type == ICMP_TIME_EXCEEDED)
 		return ICMP_TYPE(ICMP6_TIME_EXCEEDED, code & 0xff);
-	/* a required option is missing: IPv6 has none of them */
-	return type == ICMP_PARAMETER_PROBLEM && code != 1 ? ICMP_TYPE(ICMP6_PARAMETER_PROBLEM, 0)
-							   : 0;
+	/* not that a required option is missing: IPv6 has none of them */
+	return type == ICMP_PARAMETER_PROBLEM && (code == 0 || code == ICMP_CODE_BAD_LENGTH)
+		   ? ICMP_TYPE(ICMP6_PARAMETER_PROBLEM, 0)
+		   : 0;
 }
 
 static __always_inline __u32 unreachable_to_v4(__u32 code)

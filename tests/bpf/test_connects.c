@@ -65,7 +65,29 @@ LB_TEST(a_connect_counts_as_retried_once_however_often_its_syn_comes)
 		assert_int_equal(rig_connects(&r, A, LB_CONNECT_RETRIED), 1);
 		rig_tcp(&r, 1, ACK);
 		assert_int_equal(rig_answered(&r, A, lb_connect_bucket(PROBE_UNITS(750))), 1);
-		rig_tcp(&r, 1, FIN | ACK);
+		fixture_clear(NULL);
+	}
+}
+
+/* Neither with an end of each connect that he begins: by an acknowledgement or a reset. */
+LB_TEST(a_tuple_counts_as_retried_once_until_lbd_clears_it)
+{
+	static const int ends[] = {ACK, RST, FIN | ACK};
+
+	for (size_t i = 0; i < KINDS; i++) {
+		struct rig r = rig_make_sampled(kinds[i]);
+
+		for (int again = 0; again < 9; again++) {
+			rig_tcp(&r, 1, SYN);
+			rig_age_probes(&r, PROBE_UNITS(150));
+			rig_tcp(&r, 1, SYN);
+			rig_tcp(&r, 1, ends[again % 3]);
+		}
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_SAMPLED), 1);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_RETRIED), 1);
+		assert_int_equal(rig_answered(&r, A, lb_connect_bucket(PROBE_UNITS(150))), 1);
+		assert_int_equal(rig_probes(&r), 0);
+		assert_int_equal(rig_clear_spent(&r), 1);
 		rig_tcp(&r, 1, SYN); /* another one, which begins anew */
 		rig_age_probes(&r, PROBE_UNITS(150));
 		rig_tcp(&r, 1, SYN);

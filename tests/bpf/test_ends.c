@@ -438,6 +438,26 @@ LB_TEST(a_refused_connect_of_the_sample_has_no_time)
 	}
 }
 
+/* Of a service with `port: any` a client can have each of its connects refused, all by one backend
+ * if it always takes the same port. */
+LB_TEST(a_tuple_that_is_refused_again_and_again_counts_once)
+{
+	for (size_t i = 0; i < KINDS; i++) {
+		struct rig r = sampled_rig(kinds[i]);
+
+		for (int again = 0; again < 5; again++) {
+			rig_tcp(&r, 1, SYN);
+			rig_age_probes(&r, PROBE_UNITS(150));
+			refuse(&r, A, 1);
+		}
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_SAMPLED), 1);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_REFUSED), 1);
+		assert_int_equal(rig_connects(&r, A, LB_CONNECT_RETRIED), 0);
+		assert_int_equal(rig_answered(&r, A, 0), 0);
+		fixture_clear(NULL);
+	}
+}
+
 /* Linux answers a second SYN in the window of a handshake with a reset, though its port is open. */
 LB_TEST(a_reset_after_the_answer_is_no_refusal_of_the_sample)
 {

@@ -85,6 +85,19 @@ static const struct packet_case cases[] = {
     CASE("a_later_fragment_of_ipv6_of_an_unknown_datagram", fragment_unknown,
 	 .in = PKT(FROM_REAL, REAL_CLIENT6(), FRAG6(.offset = 800, .next = 17, .id = 5), DATA(64))),
 
+    CASE("a_later_fragment_of_a_backends_long_ping_is_not_changed", not_vip,
+	 .in = PKT(FROM_REAL, REAL_CLIENT(.frag = 185, .id = 3, .proto = 1), DATA(64))),
+    CASE("a_later_fragment_of_a_backends_own_esp_is_not_changed", not_vip,
+	 .in = PKT(FROM_REAL, REAL_CLIENT(.frag = 185, .id = 3, .proto = 50), DATA(64))),
+    CASE("a_later_fragment_of_a_backends_long_ping_of_ipv6_is_not_changed", not_vip,
+	 .in =
+	     PKT(FROM_REAL, REAL_CLIENT6(), FRAG6(.offset = 1448, .next = 58, .id = 5), DATA(64))),
+    CASE("a_later_fragment_behind_extension_headers_may_be_of_a_reply", fragment_unknown,
+	 .in = PKT(FROM_REAL, REAL_CLIENT6(), FRAG6(.offset = 800, .next = 60, .id = 5), DATA(64))),
+    CASE("an_error_about_a_later_fragment_of_esp_to_a_backend_is_not_changed", not_vip,
+	 .in = PKT(FROM_REAL, IP4(.src = ROUTER4, .dst = CLIENT4), FRAG_NEEDED(1300),
+		   IP4(.src = CLIENT4, .dst = REAL4, .frag = 185, .proto = 50), DATA(8))),
+
     /* ---- too long ---- */
     CASE("a_reply_too_long_for_the_clients_way_that_may_be_cut_is_the_kernels", returned_kernel,
 	 .in = PKT(FROM_REAL, IP4(.src = REAL4, .dst = CLIENT4_NARROW),

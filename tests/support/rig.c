@@ -213,14 +213,25 @@ uint32_t rig_first_bytes(const struct rig *r, int backend, uint32_t units)
 	return sum;
 }
 
+/* What a connect that has failed leaves: nothing of it is counted any more. */
+static bool is_spent(uint64_t word)
+{
+	const uint64_t spent = LB_PROBE_RETRIED | LB_PROBE_ANSWERED;
+
+	return (word & spent) == spent;
+}
+
 /* Probes with this flag, or without. */
 static unsigned count_probes(const struct rig *r, uint64_t open)
 {
 	unsigned found = 0;
 
-	for (unsigned i = 0; i < LB_PROBES; i++)
-		found += (r->f->map.probes[i] & (LB_PROBE_USED | LB_PROBE_OPEN)) ==
-			 (LB_PROBE_USED | open);
+	for (unsigned i = 0; i < LB_PROBES; i++) {
+		const uint64_t word = r->f->map.probes[i];
+
+		found += (word & (LB_PROBE_USED | LB_PROBE_OPEN)) == (LB_PROBE_USED | open) &&
+			 !is_spent(word);
+	}
 	return found;
 }
 
@@ -232,6 +243,19 @@ unsigned rig_probes(const struct rig *r)
 unsigned rig_awaited(const struct rig *r)
 {
 	return count_probes(r, LB_PROBE_OPEN);
+}
+
+unsigned rig_clear_spent(const struct rig *r)
+{
+	unsigned found = 0;
+
+	for (unsigned i = 0; i < LB_PROBES; i++) {
+		if (!is_spent(r->f->map.probes[i]))
+			continue;
+		r->f->map.probes[i] = 0;
+		found++;
+	}
+	return found;
 }
 
 void rig_age_probes(const struct rig *r, uint32_t units)

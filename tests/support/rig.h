@@ -93,8 +93,10 @@ uint32_t rig_connects(const struct rig *r, int backend, unsigned word);
 uint32_t rig_answered(const struct rig *r, int backend, unsigned from);
 /* First bytes that took so many units or more. */
 uint32_t rig_first_bytes(const struct rig *r, int backend, uint32_t units);
-/* SYNs that are noted. */
+/* SYNs that are noted, without those of connects that have failed. */
 unsigned rig_probes(const struct rig *r);
+/* Clears those of connects that have failed, as lbd does 3 s after the SYN. Returns how many. */
+unsigned rig_clear_spent(const struct rig *r);
 /* Connections whose first byte is awaited. */
 unsigned rig_awaited(const struct rig *r);
 /* As if all of them, or their answers, had been noted so much earlier. */

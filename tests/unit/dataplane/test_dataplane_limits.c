@@ -228,4 +228,18 @@ TEST(an_offender_that_is_being_written_or_has_no_service_is_left_out)
 	assert_int_equal(dataplane_offenders(dp, list, 9), 0);
 }
 
+TEST(the_next_service_with_an_id_has_not_the_offenders_of_the_last_one)
+{
+	struct dp_offender list[9];
+
+	commit((struct dp_limit){.source = {60, 5}, .source4 = 24, .source6 = 56});
+	note(0, 5, "198.51.104.0", 20, 0);
+	note(1, 7, "198.51.105.0", 20, 0);
+	want_commit(dp, NULL, 0);
+	sweep_rounds(dp, 3, NOW + 1);
+	want.service.port = 81;
+	commit((struct dp_limit){.source = {60, 5}, .source4 = 24, .source6 = 56});
+	assert_int_equal(dataplane_offenders(dp, list, 9), 0);
+}
+
 LB_TEST_MAIN("limits")

@@ -201,6 +201,7 @@ static void release(struct dataplane *dp, struct ids *ids, uint32_t before_round
 			memset(&dp->maps.turns[id], 0, sizeof(struct lb_turn));
 			connects_forget_service(dp, id);
 			clear_service_counts(dp, id);
+			offenders_forget(dp, id);
 		}
 		ids->quarantined--;
 		ids_free(ids, id);

@@ -623,6 +623,8 @@ void limit_write(struct dataplane *dp, uint32_t service, const struct dp_limit *
 void sources_sweep(struct dataplane *dp, uint32_t now_tick);
 /* Clears all: their moments may have wrapped. */
 void sources_clear(struct dataplane *dp);
+/* Empties the places of a service whose id comes free. */
+void offenders_forget(struct dataplane *dp, uint32_t service);
 
 /* ---- other nodes: docs/tracking.md, "More than one node" ---- */
 

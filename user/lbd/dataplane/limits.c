@@ -103,6 +103,18 @@ void sources_clear(struct dataplane *dp)
 		dp_update(&dp->maps.sources[i], 0);
 }
 
+/* ---- offenders ---- */
+
+/* Of a service that is gone: their tags would be right for the next one with its id. */
+void offenders_forget(struct dataplane *dp, uint32_t service)
+{
+	size_t places = (size_t)dp->maps.cpus * LB_OFFENDERS;
+
+	for (size_t i = 0; i < places; i++)
+		if (dp->maps.offenders[i].service == service)
+			dp_update(&dp->maps.offenders[i].tag, 0);
+}
+
 /* ---- reading ---- */
 
 /* A copy of one place. False: it is empty, of a service that is gone, or was being written. */
