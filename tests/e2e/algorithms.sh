@@ -72,10 +72,12 @@ test_round_robin_is_exact_across_cpus() {
 	local cpu loads=()
 	[ "$(nproc)" -gt 1 ] || { skip "needs two CPUs"; return; }
 	use "algorithm: round-robin" || return 1
+	new_ports 600 || return 1
 	for cpu in 0 1; do
+		# shellcheck disable=SC2086
 		in_ns client taskset -c $cpu "$BUILD/tests/e2e/traffic" \
 			load-tcp $VIP4 7000 requests 600 rate 1500 \
-			from "$(client $((1 + cpu)) 4)" >"$WORK/cpu$cpu.json" &
+			from "$(client $((1 + cpu)) 4)" $PORTS >"$WORK/cpu$cpu.json" &
 		loads+=($!)
 	done
 	wait "${loads[@]}"
