@@ -20,11 +20,11 @@
 #include "config.h"
 #include "source.h"
 
-#define MAX_BYTES    (16u << 20) /* of all files; the largest config allowed needs less than 4 MiB */
-#define MAX_FILES    1000        /* that are included */
-#define PIPE_WAIT_MS 2000
-#define PATTERN      "/*.yaml"
-#define ENDING       ".yaml"
+#define MAX_BYTES (16u << 20) /* of all files; the largest config allowed needs less than 4 MiB */
+#define MAX_FILES 1000        /* that are included */
+#define PIPE_MS   2000
+#define PATTERN   "/*.yaml"
+#define ENDING    ".yaml"
 
 void config_texts_done(struct config_texts *texts)
 {
@@ -52,7 +52,7 @@ static bool is_silent_pipe(int fd, mode_t mode)
 {
 	struct pollfd pipe = {.fd = fd, .events = POLLIN};
 
-	return S_ISFIFO(mode) && !poll(&pipe, 1, PIPE_WAIT_MS);
+	return S_ISFIFO(mode) && !poll(&pipe, 1, PIPE_MS);
 }
 
 /* The main file may be a pipe. A link is followed, to a regular file if the file is included. */
@@ -61,16 +61,16 @@ static int open_file(const char *path, bool main_file, struct error *err)
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st))
+	if (fd < 0)
 		return cannot_open(path, -errno, main_file, err);
-	if (main_file && is_silent_pipe(fd, st.st_mode))
+	if (fstat(fd, &st) || fcntl(fd, F_SETFL, 0))
+		cannot_open(path, -errno, main_file, err);
+	else if (main_file && is_silent_pipe(fd, st.st_mode))
 		error_set(err, -ETIMEDOUT,
 			  "%s: a pipe that nobody writes to: expected a text within %d s", path,
-			  PIPE_WAIT_MS / 1000);
+			  PIPE_MS / 1000);
 	else if (!main_file && !S_ISREG(st.st_mode))
 		error_set(err, -EINVAL, "%s: expected a regular file", path);
-	else if (fcntl(fd, F_SETFL, 0))
-		cannot_open(path, -errno, main_file, err);
 	else
 		return fd;
 	close(fd);
