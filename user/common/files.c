@@ -211,6 +211,11 @@ ssize_t file_read_kept(const char *path, size_t max, char **ret, struct error *e
 	return length;
 }
 
+bool file_may_be_good(int rc)
+{
+	return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -EIO || rc == -ETIMEDOUT;
+}
+
 /* A line of it: "1: FLOCK  ADVISORY  WRITE 123 00:1b:456 0 EOF". */
 int file_lock_holder(int fd)
 {

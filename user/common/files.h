@@ -36,6 +36,9 @@ ssize_t file_read(int fd, char *text, size_t max);
  * is allocated and ends with a 0. The length, -ENOENT without a sentence in err if there is none,
  * or -errno with err naming the file and what was expected. */
 ssize_t file_read_kept(const char *path, size_t max, char **ret, struct error *err);
+/* Whether such an error says nothing of the file: for want of descriptors or memory, or of a disk
+ * that failed, it could not be read. The file may be good. */
+bool file_may_be_good(int rc);
 /* Moves a file that cannot be used out of the way, to path and ".bad", for a person to look at. 0
  * or -errno. *ret says which, for the log: "the file is now PATH.bad", "it cannot be renamed: ...".
  */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -81,19 +82,27 @@ static struct override *find(const struct scene *scene, const char *text)
 	return overrides_find(&scene->state.overrides, "web", &addr);
 }
 
+static void read_kept(struct scene *scene)
+{
+	struct error err = {""};
+
+	if (kept_read(&scene->state, &err))
+		fail_msg("\"%s\"", err.text);
+}
+
 static void the_old_name_is_taken_over_once(void **ret)
 {
 	struct scene *scene = *ret;
 
 	test_file_put(scene->former, LIST(DRAIN("web", "10.0.0.2")));
-	kept_read(&scene->state);
+	read_kept(scene);
 	assert_int_equal(scene->state.overrides.count, 1);
 	assert_true(find(scene, "10.0.0.2")->drain);
 	assert_int_equal(access(scene->own, F_OK), 0);
 	assert_int_not_equal(access(scene->former, F_OK), 0);
 	overrides_done(&scene->state.overrides);
 	test_file_put(scene->former, LIST(DRAIN("web", "10.0.0.1")));
-	kept_read(&scene->state);
+	read_kept(scene);
 	assert_null(find(scene, "10.0.0.1"));
 	assert_int_equal(access(scene->former, F_OK), 0);
 }
@@ -103,7 +112,7 @@ static void the_old_file_of_another_lbd_is_left_alone(void **ret)
 	struct scene *scene = *ret;
 
 	test_file_put(scene->former, LIST(DRAIN("dns", "10.0.0.2")));
-	kept_read(&scene->state);
+	read_kept(scene);
 	assert_int_equal(scene->state.overrides.count, 0);
 	assert_int_equal(access(scene->former, F_OK), 0);
 	assert_int_not_equal(access(scene->own, F_OK), 0);
@@ -114,10 +123,31 @@ static void a_broken_file_is_kept_as_bad(void **ret)
 	struct scene *scene = *ret;
 
 	test_file_put(scene->own, "{");
-	kept_read(&scene->state);
+	read_kept(scene);
 	assert_int_equal(scene->state.overrides.count, 0);
 	assert_int_equal(access(scene->bad, F_OK), 0);
 	assert_int_not_equal(access(scene->own, F_OK), 0);
+}
+
+/* For want of descriptors: the drain must not end for that, nor the file become another. */
+static void a_file_that_cannot_be_read_now_prevents_the_start(void **ret)
+{
+	struct scene *scene = *ret;
+	struct rlimit before, none;
+	struct error err = {""};
+
+	test_file_put(scene->own, LIST(DRAIN("web", "10.0.0.2")));
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){.rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(kept_read(&scene->state, &err), -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	if (!strstr(err.text, scene->own) || !strstr(err.text, "does not start"))
+		fail_msg("\"%s\"", err.text);
+	assert_int_equal(access(scene->own, F_OK), 0);
+	assert_int_not_equal(access(scene->bad, F_OK), 0);
+	read_kept(scene);
+	assert_true(find(scene, "10.0.0.2")->drain);
 }
 
 static void a_fifo_does_not_hold_the_start(void **ret)
@@ -125,7 +155,7 @@ static void a_fifo_does_not_hold_the_start(void **ret)
 	struct scene *scene = *ret;
 
 	assert_int_equal(mkfifo(scene->own, 0600), 0);
-	kept_read(&scene->state);
+	read_kept(scene);
 	assert_int_equal(scene->state.overrides.count, 0);
 	assert_int_equal(access(scene->bad, F_OK), 0);
 }
@@ -151,7 +181,7 @@ static void backends_beyond_the_limit_are_dropped_and_the_others_stay(void **ret
 
 	test_file_put(scene->own, LIST(DRAIN("web", "10.0.0.1") "," ADD("10.0.1.1") "," ADD(
 				      "10.0.1.2") "," ADD("10.0.1.3") "," ADD("10.0.1.4")));
-	kept_read(&scene->state);
+	read_kept(scene);
 	assert_int_equal(scene->state.overrides.count, 4);
 	assert_true(find(scene, "10.0.0.1")->drain);
 	assert_non_null(find(scene, "10.0.1.3"));
@@ -172,7 +202,7 @@ static void more_changes_than_can_apply_are_not_read(void **ret)
 		ADD("10.0.1.1") "," ADD("10.0.1.2") "," ADD("10.0.1.3") "," ADD("10.0.1.4") "," ADD(
 		    "10.0.1.5") "," ADD("10.0.1.6") "," ADD("10.0.1.7") "," DRAIN("web",
 										  "10.0.0.1")));
-	kept_read(&scene->state);
+	read_kept(scene);
 	assert_int_equal(scene->state.overrides.count, 3);
 	assert_null(find(scene, "10.0.0.1"));
 }
@@ -183,7 +213,7 @@ static void addresses_that_the_file_may_not_name_are_dropped(void **ret)
 
 	test_file_put(scene->own, LIST(ADD("127.0.0.1") "," ADD("::") "," ADD("224.0.0.1") "," ADD(
 				      "192.0.2.10") "," ADD("10.0.1.1")));
-	kept_read(&scene->state);
+	read_kept(scene);
 	assert_int_equal(scene->state.overrides.count, 1);
 	assert_non_null(find(scene, "10.0.1.1"));
 }
@@ -193,7 +223,7 @@ static void what_does_not_fit_is_shed_added_backends_first(void **ret)
 	struct scene *scene = *ret;
 
 	test_file_put(scene->own, LIST(DRAIN("web", "10.0.0.1") "," ADD("10.0.1.1")));
-	kept_read(&scene->state);
+	read_kept(scene);
 	assert_true(kept_shed(&scene->state));
 	assert_int_equal(scene->state.overrides.count, 1);
 	assert_non_null(find(scene, "10.0.0.1"));
@@ -236,7 +266,7 @@ static void services_added_and_removed_are_in_force_after_a_start(void **ret)
 	test_file_put(scene->own,
 		      SERVICES(AT("web", "192.0.2.10") "\"removed\": true}, " SERVICE_ADDED(
 			  "shop", "192.0.2.20", "10.0.0.9")));
-	kept_read(&scene->state);
+	read_kept(scene);
 	assert_int_equal(config->services_count, 1);
 	assert_string_equal(config->services[0].name, "shop");
 	assert_int_equal(state_overrides_count(&scene->state), 2);
@@ -258,7 +288,7 @@ static void services_that_no_longer_fit_are_dropped_at_a_start(void **ret)
 								   "10.0.0.9") ", " SERVICE_ADDED("b",
 												  "192.0.2.22",
 												  "10.0.0.9")));
-	kept_read(&scene->state);
+	read_kept(scene);
 	assert_int_equal(config->services_count, 2);
 	assert_string_equal(config->services[1].name, "a");
 	assert_int_equal(state_overrides_count(&scene->state), 1);
@@ -275,7 +305,7 @@ static void services_that_cannot_be_committed_are_shed_with_the_backends(void **
 	    scene->own,
 	    "{\"version\": 1, \"backends\": [" ADD("10.0.0.3") "], \"services\": [" SERVICE_ADDED(
 		"shop", "192.0.2.20", "10.0.0.9") "]}");
-	kept_read(&scene->state);
+	read_kept(scene);
 	assert_int_equal(state_overrides_count(&scene->state), 2);
 	assert_true(kept_shed(&scene->state));
 	assert_int_equal(state_overrides_count(&scene->state), 0);
@@ -653,6 +683,7 @@ int main(void)
 	    TEST(the_old_name_is_taken_over_once),
 	    TEST(the_old_file_of_another_lbd_is_left_alone),
 	    TEST(a_broken_file_is_kept_as_bad),
+	    TEST(a_file_that_cannot_be_read_now_prevents_the_start),
 	    TEST(a_fifo_does_not_hold_the_start),
 	    TEST(a_record_of_availability_that_is_not_ones_own_is_kept_as_bad),
 	    TEST(backends_beyond_the_limit_are_dropped_and_the_others_stay),

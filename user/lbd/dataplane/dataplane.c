@@ -513,6 +513,12 @@ void dataplane_unpin(struct dataplane *dp)
 
 /* ---- load ---- */
 
+static const char *what_is_short(int rc)
+{
+	return rc == -EMFILE || rc == -ENFILE ? "LimitNOFILE of the unit, or ulimit -n: too small?"
+					      : "limits: too large?";
+}
+
 static int explain_load(int rc, struct error *err)
 {
 	char missing[HOST_CAPABILITIES];
@@ -525,16 +531,9 @@ static int explain_load(int rc, struct error *err)
 		return error_set(
 		    err, rc,
 		    "the program cannot be loaded: needs root or CAP_BPF and CAP_NET_ADMIN");
-	if (rc == -ENOMEM || rc == -E2BIG)
-		return error_set(
-		    err, rc, "the program and its maps cannot be loaded: %s (limits: too large?)",
-		    strerror(-rc));
-	if (rc == -EMFILE || rc == -ENFILE)
-		return error_set(
-		    err, rc,
-		    "the program and its maps cannot be loaded: %s (LimitNOFILE of the "
-		    "unit, or ulimit -n: too small?)",
-		    strerror(-rc));
+	if (rc == -ENOMEM || rc == -E2BIG || rc == -EMFILE || rc == -ENFILE)
+		return error_set(err, rc, "the program and its maps cannot be loaded: %s (%s)",
+				 strerror(-rc), what_is_short(rc));
 	if (uname(&host))
 		strcpy(host.release, "?");
 	return error_set(err, rc,
@@ -656,8 +655,8 @@ static int open_object(struct dataplane *dp, const struct dataplane_options *opt
 	if (rc || *ret_pinned)
 		return rc;
 	rc = make_wide(dp, options);
-	return rc ? error_set(err, rc, "the maps cannot be made: %s (limits: too large?)",
-			      strerror(-rc))
+	return rc ? error_set(err, rc, "the maps cannot be made: %s (%s)", strerror(-rc),
+			      what_is_short(rc))
 		  : 0;
 }
 

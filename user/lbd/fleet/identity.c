@@ -25,14 +25,16 @@ static uint64_t parse(const char *text)
 	return strtoull(text, NULL, 16);
 }
 
-/* 0: there is none that can be used. What is no identity makes way for one. */
-static uint64_t read_identity(const char *path)
+/* 0: there is none that can be used. What is no identity makes way for one, but *ret_kept: what is
+ * there may be one, and cannot be read now. */
+static uint64_t read_identity(const char *path, bool *ret_kept)
 {
 	_cleanup_free_ char *text = NULL;
 	struct error err;
 	ssize_t length = file_read_kept(path, DIGITS + 1, &text, &err);
 	uint64_t identity = length < 0 ? 0 : parse(text);
 
+	*ret_kept = file_may_be_good((int)length);
 	if (length == -ENOENT)
 		return 0;
 	if (length < 0)
@@ -40,7 +42,7 @@ static uint64_t read_identity(const char *path)
 	else if (!identity)
 		log_warning("peers: %s: expected the identity of this node, %d hexadecimal digits",
 			    path, DIGITS);
-	if (!identity && !file_set_aside(path, &err))
+	if (!identity && !*ret_kept && !file_set_aside(path, &err))
 		log_warning("peers: %s", err.text);
 	return identity;
 }
@@ -67,7 +69,8 @@ static uint64_t make_identity(const char *path)
 
 uint64_t identity_find(const char *path)
 {
-	uint64_t identity = read_identity(path);
+	bool kept;
+	uint64_t identity = read_identity(path, &kept);
 
-	return identity ? identity : make_identity(path);
+	return identity || kept ? identity : make_identity(path);
 }

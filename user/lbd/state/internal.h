@@ -228,11 +228,12 @@ void report_others(struct state *state);
 
 /* ---- kept.c: run-time changes on disk ---- */
 
-/* At the start: reads those of an earlier lbd. What cannot be read, or not be applied, is logged
- * and must not prevent the start. The file stays as it is. */
-void kept_read(struct state *state);
+/* At the start: reads those of an earlier lbd. What is no list of them is set aside, what cannot be
+ * applied is dropped; both are logged and must not prevent the start. 0, or -errno with err set:
+ * the file may be good and cannot be read now (file_may_be_good). It stays as it is. */
+int kept_read(struct state *state, struct error *err);
 /* The same of detached interfaces. */
-void kept_read_held(struct state *state);
+int kept_read_held(struct state *state, struct error *err);
 /* The world with all of them could not be committed: drops those that add backends, or all. false:
  * none were left to drop. */
 bool kept_shed(struct state *state);

@@ -177,16 +177,28 @@ static unsigned most_overrides(const struct state *state)
 	return backends_of(state->config) + state->config->limits.backends;
 }
 
-/* false: there is no list. A file that cannot be used is kept for a person to look at. */
-static bool load(struct state *state, const char *path, struct overrides *ret)
+/* What cannot be read now is no reason to forget it: drains would end. */
+static int cannot_read(int rc, const struct error *why, struct error *err)
 {
-	struct error err, outcome;
+	return error_set(err, rc,
+			 "%s; lbd does not start without what was changed at run time: expected "
+			 "that this file can be read, or is not there",
+			 why->text);
+}
 
-	if (!overrides_load(path, most_overrides(state), ret, &err))
-		return true;
-	file_set_aside(path, &outcome);
-	log_error("%s; run-time changes made earlier are lost; %s", err.text, outcome.text);
-	return false;
+/* A file that cannot be used is kept for a person to look at, and the list is empty. */
+static int load(struct state *state, const char *path, struct overrides *ret, struct error *err)
+{
+	struct error why, outcome;
+	int rc = overrides_load(path, most_overrides(state), ret, &why);
+
+	if (file_may_be_good(rc))
+		return cannot_read(rc, &why, err);
+	if (rc) {
+		file_set_aside(path, &outcome);
+		log_error("%s; run-time changes made earlier are lost; %s", why.text, outcome.text);
+	}
+	return 0;
 }
 
 static bool any_applies(const struct state *state, const struct overrides *overrides)
@@ -205,13 +217,17 @@ static bool any_applies(const struct state *state, const struct overrides *overr
 
 /* Once, after an upgrade: an lbd of before had one name for the file of every lbd whose socket is
  * in the directory. It is another's if no entry is about this config. */
-static void take_over_former(struct state *state)
+static int take_over_former(struct state *state, struct error *err)
 {
 	struct overrides former = {0};
+	int rc;
 
 	if (!state->overrides_former || !access(state->overrides_path, F_OK) ||
-	    access(state->overrides_former, F_OK) || !load(state, state->overrides_former, &former))
-		return;
+	    access(state->overrides_former, F_OK))
+		return 0;
+	rc = load(state, state->overrides_former, &former, err);
+	if (rc || access(state->overrides_former, F_OK)) /* it was no list */
+		return rc;
 	if (!any_applies(state, &former))
 		log_info("%s: has no run-time change of this config: left for another lbd",
 			 state->overrides_former);
@@ -221,17 +237,19 @@ static void take_over_former(struct state *state)
 	else
 		log_info("%s: renamed to %s", state->overrides_former, state->overrides_path);
 	overrides_done(&former);
+	return 0;
 }
 
-void kept_read(struct state *state)
+int kept_read(struct state *state, struct error *err)
 {
 	unsigned count;
+	int rc;
 
 	if (!state->overrides_path)
-		return;
-	take_over_former(state);
-	if (!load(state, state->overrides_path, &state->overrides))
-		return;
+		return 0;
+	if ((rc = take_over_former(state, err)) ||
+	    (rc = load(state, state->overrides_path, &state->overrides, err)))
+		return rc;
 	apply_services(state);
 	drop_what_does_not_apply(state);
 	leases_resume(state);
@@ -239,17 +257,22 @@ void kept_read(struct state *state)
 	if (count)
 		log_info("%s: %u run-time change%s still in force", state->overrides_path, count,
 			 plural(count, " is", "s are"));
+	return 0;
 }
 
-void kept_read_held(struct state *state)
+int kept_read_held(struct state *state, struct error *err)
 {
-	struct error err, outcome;
+	struct error why, outcome;
+	int rc = state->held_path ? held_load(state->held_path, &state->held, &why) : 0;
 
-	if (!state->held_path || !held_load(state->held_path, &state->held, &err))
-		return;
-	file_set_aside(state->held_path, &outcome);
-	log_error("%s; interfaces that were detached by hand are attached; %s", err.text,
-		  outcome.text);
+	if (file_may_be_good(rc))
+		return cannot_read(rc, &why, err);
+	if (rc) {
+		file_set_aside(state->held_path, &outcome);
+		log_error("%s; interfaces that were detached by hand are attached; %s", why.text,
+			  outcome.text);
+	}
+	return 0;
 }
 
 static bool keep_not_added(void *arg, const struct override *entry)

@@ -46,8 +46,8 @@ static int state_start(struct state *state, struct error *err)
 
 	if (availability_start(state) || state_clock_start(state))
 		return error_set(err, -ENOMEM, "out of memory");
-	kept_read(state);
-	kept_read_held(state);
+	if ((rc = kept_read(state, err)) || (rc = kept_read_held(state, err)))
+		return rc;
 	state_read_paths(state, clock_monotonic_ms()); /* what an earlier lbd has left */
 	rc = state_show_first(state, err);
 	return rc || options->tasks ? rc : state_begin(state, err);
