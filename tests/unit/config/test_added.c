@@ -96,6 +96,37 @@ static void a_second_one_is_checked_against_the_first(void **state)
 	config_free(config);
 }
 
+#define FROM(url, token) \
+	"\"backends-from\":{\"consul\":\"" url "\",\"service\":\"s\",\"token-file\":\"" token "\"},"
+
+static void a_token_goes_only_to_servers_that_the_file_sends_it_to(void **state)
+{
+	struct config *config = parse(
+	    "services:\n  - { vip: 192.0.2.30, protocol: tcp, port: 80,\n"
+	    "      backends-from: { consul: 'http://127.0.0.1:8500', service: w, token-file: /t } }\n");
+	static const char *const refused[] = {SHOP(FROM("http://127.0.0.1:8501", "/t")),
+					      SHOP(FROM("http://127.0.0.1:8500", "/secret"))};
+	struct error err;
+
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(config_add_service(config, refused[i], &err), -EPERM);
+		if (!strstr(err.text, "service shop: backends-from: token-file: /") ||
+		    !strstr(err.text, ": expected one that a service in the files"))
+			fail_msg("%s", err.text);
+		assert_int_equal(config->services_count, 1);
+	}
+	add(config, SHOP(FROM("http://127.0.0.1:8500", "/t")));
+	/* nor is the one that was added a reason for the next */
+	config_remove_service(config, 0);
+	assert_int_equal(
+	    config_add_service(config,
+			       "{\"vip\":\"192.0.2.40\",\"port\":80,\"protocol\":\"tcp\"," FROM(
+				   "http://127.0.0.1:8500", "/t") "\"name\":\"other\"}",
+			       &err),
+	    -EPERM);
+	config_free(config);
+}
+
 #define ONE "\"backends\":[{\"address\":\"10.0.0.2\"}]}"
 
 static void what_is_wrong_is_refused_in_the_words_of_a_config_and_changes_nothing(void **state)
@@ -271,6 +302,7 @@ int main(void)
 	    cmocka_unit_test(a_service_is_added_with_its_keys_and_the_defaults),
 	    cmocka_unit_test(a_service_is_added_without_any_defaults),
 	    cmocka_unit_test(a_second_one_is_checked_against_the_first),
+	    cmocka_unit_test(a_token_goes_only_to_servers_that_the_file_sends_it_to),
 	    cmocka_unit_test(what_is_wrong_is_refused_in_the_words_of_a_config_and_changes_nothing),
 	    cmocka_unit_test(several_are_added_all_or_none),
 	    cmocka_unit_test(no_more_services_than_the_limit_are_added),

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/text.h"
 #include "check.h"
 #include "config.h"
 #include "lists.h"
@@ -129,6 +130,30 @@ static int check_count(const struct addition *addition, unsigned count, struct e
 		   : error_set(err, -EINVAL, "expected one service");
 }
 
+/* A token goes to those servers alone that a service of the files sends it to: whoever may ask for
+ * a service could have any file of one line sent to servers of their own. */
+static int check_token(const struct config *config, const struct config_service *added,
+		       struct error *err)
+{
+	const struct config_from *from = &added->from;
+
+	if (!from->token)
+		return 0;
+	for (unsigned i = 0; i < config->services_count; i++) {
+		const struct config_service *service = &config->services[i];
+
+		if (service->file < REQUEST && same_text(service->from.token, from->token) &&
+		    same_text(service->from.kubernetes, from->kubernetes) &&
+		    same_text(service->from.consul, from->consul))
+			return 0;
+	}
+	return error_set(
+	    err, -EPERM,
+	    "service %s: backends-from: token-file: %s: expected one that a service in "
+	    "the files of the config sends to the same servers",
+	    added->name, from->token);
+}
+
 static int add(struct addition *addition, struct config *config, unsigned count, struct error *err)
 {
 	const struct config_sources sources = {
@@ -147,6 +172,14 @@ static int add(struct addition *addition, struct config *config, unsigned count,
 		keep_first(config, before);
 		return error_set(err, failed(addition)->error, "%s",
 				 failed(addition)->complaint.text);
+	}
+	for (unsigned i = before; i < config->services_count; i++) {
+		int rc = check_token(config, &config->services[i], err);
+
+		if (rc) {
+			keep_first(config, before);
+			return rc;
+		}
 	}
 	for (unsigned i = before; i < config->services_count; i++) {
 		config->services[i].file = CONFIG_RUNTIME;
