@@ -46,7 +46,8 @@ static __always_inline bool is_answerable(const struct packet *p)
 
 static __always_inline __u32 answers_per_tick(__u32 kind)
 {
-	return kind == ANSWER_ECHO ? settings.echo_per_tick : settings.icmp_per_tick;
+	return kind == ANSWER_ECHO || kind == ANSWER_TOO_BIG ? settings.short_per_tick
+							     : settings.icmp_per_tick;
 }
 
 /* What this CPU has sent in this tick, if it may still send an answer of this kind (enum

@@ -473,7 +473,7 @@ LB_TEST(too_big_answers_do_not_exceed_the_rate)
 	int answered = 0, dropped = 0;
 	uint32_t tick;
 
-	f->map.settings->icmp_per_tick = 5;
+	f->map.settings->short_per_tick = 5;
 	fixture_wait_new_tick();
 	tick = fixture_tick();
 	for (int i = 0; i < 50; i++) {
@@ -491,7 +491,7 @@ LB_TEST(the_rate_is_granted_anew_in_the_next_tick)
 {
 	struct fixture *f = fixture_get();
 
-	f->map.settings->icmp_per_tick = 1;
+	f->map.settings->short_per_tick = 1;
 	for (int tick = 0; tick < 2; tick++) {
 		fixture_wait_new_tick();
 		too_big4(f, FULL_TCP4(P_IPIP4), 1480);
@@ -503,7 +503,7 @@ LB_TEST(a_rate_of_zero_answers_nothing)
 {
 	struct fixture *f = fixture_get();
 
-	f->map.settings->icmp_per_tick = 0;
+	f->map.settings->short_per_tick = 0;
 	expect(f, LB_REASON_too_big, FULL_TCP4(P_IPIP4), NULL);
 	expect(f, LB_REASON_too_big, FULL_TCP6(P_IPIP6), NULL);
 }
@@ -542,7 +542,7 @@ LB_TEST(a_packet_that_only_a_report_refuses_is_sent_when_no_answer_can_be)
 	struct fixture *f = fixture_get();
 
 	set_path_mtu(f, 1400);
-	f->map.settings->icmp_per_tick = 0;
+	f->map.settings->short_per_tick = 0;
 	expect(f, LB_REASON_forwarded_tx, LONG_TCP4(P_IPIP4),
 	       PKT(TO_BACKEND, OUT4(.proto = 4), IN4(.ttl = 63),
 		   TCP(.sport = 1, .dport = P_IPIP4, .flags = ACK), DATA(1400)));
@@ -561,7 +561,7 @@ LB_TEST(packets_too_long_for_a_report_are_answered_as_often_as_others)
 	uint32_t tick;
 
 	set_path_mtu(f, 1400);
-	f->map.settings->icmp_per_tick = 2;
+	f->map.settings->short_per_tick = 2;
 	do {
 		fixture_wait_new_tick();
 		tick = fixture_tick();
@@ -691,7 +691,7 @@ LB_TEST(echo_answers_do_not_exceed_their_rate)
 	int answered = 0, refused = 0;
 	uint32_t tick;
 
-	f->map.settings->echo_per_tick = 5;
+	f->map.settings->short_per_tick = 5;
 	fixture_wait_new_tick();
 	tick = fixture_tick();
 	for (int i = 0; i < 50; i++) {
@@ -711,7 +711,7 @@ LB_TEST(a_flood_of_one_kind_leaves_the_others_their_rates)
 {
 	struct fixture *f = fixture_get();
 
-	f->map.settings->icmp_per_tick = f->map.settings->echo_per_tick = 1;
+	f->map.settings->icmp_per_tick = f->map.settings->short_per_tick = 1;
 	fixture_wait_new_tick();
 	for (int i = 0; i < 3; i++) {
 		packet_build(&f->in, PKT(ETH(), IN4(.ttl = 1), SYN_TO(P_IPIP4)));

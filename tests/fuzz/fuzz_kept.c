@@ -167,9 +167,10 @@ static void check_start(bool readable)
 {
 	struct state state = {.overrides_path = overrides_path};
 	unsigned added = 0;
+	struct error err;
 
 	require(!config_copy(config, &state.config), "out of memory");
-	kept_read(&state);
+	require(!kept_read(&state, &err), "%s", err.text);
 	check_services(&state);
 	require(exists(overrides_path) == readable && exists(bad_overrides) == !readable,
 		"readable: %d", readable);

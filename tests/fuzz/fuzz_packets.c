@@ -258,7 +258,7 @@ static void run_all(const struct input *input, struct result *results)
 	    .links_known = !(input->settings & 4),
 	    .two_links = input->settings & 32,
 	    .no_errors = input->settings & 8,
-	    .no_echoes = input->settings & 16,
+	    .no_short = input->settings & 16,
 	};
 	struct model model = {.settings = settings};
 	struct view v;

@@ -80,10 +80,19 @@ static bool draws_reset(const struct model *model, const struct view *v)
 	       offset <= v->l4_length && may_be_answered(v) && !model->settings.no_errors;
 }
 
+static bool may_draw_error(const struct view *v)
+{
+	return v->part != PART_LATER && !view_is_icmp(v) && may_be_answered(v);
+}
+
 bool model_draws_error(const struct model *model, const struct view *v)
 {
-	return !model->settings.no_errors && v->part != PART_LATER && !view_is_icmp(v) &&
-	       may_be_answered(v);
+	return !model->settings.no_errors && may_draw_error(v);
+}
+
+bool model_draws_too_big(const struct model *model, const struct view *v)
+{
+	return !model->settings.no_short && may_draw_error(v);
 }
 
 /* answered and silent: reasons with and without an answer. */
@@ -184,7 +193,7 @@ static reason_set sent_to(const struct model *model, const struct view *v,
 	const size_t overhead = model_overhead(service), mtu = model_mtu(service);
 	const size_t length = v->ip_length + overhead;
 	const bool told =
-	    model_draws_error(model, v) && (v->family == 4 || mtu - overhead >= LEAST_MTU6);
+	    model_draws_too_big(model, v) && (v->family == 4 || mtu - overhead >= LEAST_MTU6);
 	reason_set reasons = sent_on(model, v, service);
 
 	if (is_translated(service))
@@ -437,7 +446,7 @@ static bool is_neighbour_discovery(const struct view *v)
 
 static reason_set echo(const struct model *model, const struct view *v)
 {
-	if (model->settings.no_echoes || view_transport_sum(v) != 0xffff || !may_be_answered(v))
+	if (model->settings.no_short || view_transport_sum(v) != 0xffff || !may_be_answered(v))
 		return REASON(echo_refused);
 	return REASON(echo_answered);
 }

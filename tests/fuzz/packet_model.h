@@ -80,5 +80,7 @@ size_t model_overhead(const struct world_service *service);
 bool model_is_own_mac(const struct model *model, const uint8_t *mac);
 /* Whether the sender may be told by an ICMP error: RFC 1122, 3.2.2; RFC 4443, 2.4 (e). */
 bool model_draws_error(const struct model *model, const struct view *view);
+/* The same that its packet is too big, which has another rate. */
+bool model_draws_too_big(const struct model *model, const struct view *view);
 
 #endif

@@ -22,10 +22,14 @@ bool is_translated(const struct world_service *service)
 	return service->plan->forward == LB_FORWARD_NAT;
 }
 
-static reason_set answered(const struct model *model, const struct view *v, reason_set told,
-			   reason_set silent)
+static reason_set too_big(const struct model *model, const struct view *v)
 {
-	return model_draws_error(model, v) ? told : silent;
+	return model_draws_too_big(model, v) ? REASON(too_big_answered) : REASON(too_big);
+}
+
+static reason_set expired(const struct model *model, const struct view *v)
+{
+	return model_draws_error(model, v) ? REASON(time_exceeded_answered) : REASON(ttl_exceeded);
 }
 
 /* ---- to a backend: the reasons ---- */
@@ -55,9 +59,9 @@ static reason_set sent(const struct model *model, const struct view *v,
 		       const struct world_service *service)
 {
 	if (v->ip_length + translated_growth(v) > model_mtu(service))
-		return answered(model, v, REASON(too_big_answered), REASON(too_big));
+		return too_big(model, v);
 	if (v->ttl <= 1)
-		return answered(model, v, REASON(time_exceeded_answered), REASON(ttl_exceeded));
+		return expired(model, v);
 	return lacks_a_sum(v) ? REASON(untranslatable) : REASON(forwarded_tx);
 }
 
@@ -204,13 +208,11 @@ static reason_set returned(const struct model *model, const struct view *v)
 	reason_set sent = REASON(returned_tx);
 
 	if (v->ttl <= 1)
-		return answered(model, v, REASON(time_exceeded_answered), REASON(ttl_exceeded));
+		return expired(model, v);
 	if (length4(v) > V4_MOST)
 		return REASON(untranslatable);
 	if (length4(v) > WORLD_HOP_MTU)
-		sent = may_be_cut(v)
-			   ? REASON(returned_kernel)
-			   : answered(model, v, REASON(too_big_answered), REASON(too_big));
+		sent = may_be_cut(v) ? REASON(returned_kernel) : too_big(model, v);
 	/* of several extension headers one may be behind that of the fragment */
 	return v->part == PART_FIRST ? sent | REASON(untranslatable) : sent;
 }

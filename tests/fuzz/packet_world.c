@@ -303,7 +303,7 @@ void world_reset(struct fixture *f, const struct world_settings *settings)
 		f->map.loads[id].active = 0;
 	f->map.settings->unserved = settings->unserved;
 	f->map.settings->icmp_per_tick = settings->no_errors ? 0 : UINT16_MAX;
-	f->map.settings->echo_per_tick = settings->no_echoes ? 0 : UINT16_MAX;
+	f->map.settings->short_per_tick = settings->no_short ? 0 : UINT16_MAX;
 	set_links(f, settings);
 	fill_buckets(f);
 }

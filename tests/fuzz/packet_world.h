@@ -93,10 +93,11 @@ extern const uint8_t world_other_mac[6];   /* of another interface */
 /* Loads the program and fills its maps. */
 struct fixture *world_open(void);
 struct world_settings {
-	uint8_t unserved;          /* enum lb_refusal */
-	bool links_known;          /* the program has been told the interfaces' MAC addresses */
-	bool two_links;            /* another interface has the program too */
-	bool no_errors, no_echoes; /* the rates of answers are 0 */
+	uint8_t unserved; /* enum lb_refusal */
+	bool links_known; /* the program has been told the interfaces' MAC addresses */
+	bool two_links;   /* another interface has the program too */
+	bool no_errors,
+	    no_short; /* the rates of answers are 0: of errors, and of echo and too big */
 };
 
 /* As after world_open: forgets flows, fragments and counts of active flows. */

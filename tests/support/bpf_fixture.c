@@ -303,7 +303,7 @@ static void write_settings(struct fixture *f)
 	    .flow_seed = FLOW_SEED,
 	    .gue_port = htons(6080),
 	    .icmp_per_tick = 10000,
-	    .echo_per_tick = 10000,
+	    .short_per_tick = 10000,
 	    .flow_masks = {{FIXTURE_BUCKETS - 1, FIXTURE_BUCKETS - 1}},
 	    .tables[1] = {.vip_base = TABLE_BUCKETS,
 			  .vip_mask = TABLE_BUCKETS - 1,

@@ -12,11 +12,12 @@
 #include "lb_hash.h"
 #include "common/log.h"
 
-/* ICMP errors of each kind per tick and CPU: path MTU discovery needs a few, and a flood gets no
- * more */
+/* Answers of each kind per tick and CPU: a flood gets no more */
 #define ICMP_PER_TICK 100
-/* Echo replies: more, as every monitor and every `ping -f` asks */
-#define ECHO_PER_TICK 1000
+/* Those that are never longer than what they answer, so nothing is amplified: more. Every monitor
+ * and every `ping -f` asks for an echo, and a client that is not told "packet too big" stalls: a
+ * few forged packets a second must not use these answers up */
+#define SHORT_PER_TICK 1000
 
 /* So long, 10 min, the flow table must be almost empty before it shrinks */
 #define SHRINK_TICKS 560
@@ -110,7 +111,7 @@ int dp_start(struct dataplane *dp, const struct dataplane_options *options, stru
 	set_encap(dp);
 	dp_update(&settings->gue_port, htons(options->gue_port));
 	dp_update(&settings->icmp_per_tick, ICMP_PER_TICK);
-	dp_update(&settings->echo_per_tick, ECHO_PER_TICK);
+	dp_update(&settings->short_per_tick, SHORT_PER_TICK);
 	return dp_adopt(dp, err);
 }
 
