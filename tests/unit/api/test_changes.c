@@ -452,6 +452,10 @@ static void a_backend_is_called_by_its_name_and_a_service_by_its_vip(void **unus
 	    "/v1/backend/add",
 	    "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"health\": {\"path\": 0}}", 400,
 	    "health: path: unknown field");
+	expect_answer(
+	    "/v1/backend/add",
+	    "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"health\": {\"address\": \"::1\"}}",
+	    400, "health: address: ::1: a loopback address: expected the address of one host");
 	expect_answer("/v1/backend/add",
 		      "{\"service\": \"web\", \"address\": \"10.0.0.3\", \"zone\": \"b\", "
 		      "\"priority\": 1, \"health\": {\"port\": 8080, \"address\": \"10.1.0.3\", "

@@ -134,6 +134,7 @@ static int read_target(const json_t *body, struct config_target *ret, struct err
 	static const char *const fields[] = {"port", "agent-port", "address", NULL};
 	const json_t *health = json_object_get(body, "health");
 	json_int_t port = 0, agent_port = 0;
+	char text[ADDR_TEXT];
 	struct error why;
 
 	if (!health)
@@ -148,8 +149,8 @@ static int read_target(const json_t *body, struct config_target *ret, struct err
 		return error_set(err, -EINVAL, "health: %s", why.text);
 	if (ret->address.family && addr_why_no_host(&ret->address))
 		return error_set(err, -EINVAL,
-				 "health: address: %s: expected the address of one host",
-				 addr_why_no_host(&ret->address));
+				 "health: address: %s: %s: expected the address of one host",
+				 addr_format(&ret->address, text), addr_why_no_host(&ret->address));
 	ret->port = (uint16_t)port;
 	ret->agent_port = (uint16_t)agent_port;
 	return 0;
