@@ -109,8 +109,8 @@ struct lb_settings {
 	 * LB_MAC_NONE. On a line that every packet reads, unlike `links` */
 	__u64 own_mac;
 	__be16 gue_port; /* outer UDP destination of forward: gue */
-	/* answers of each kind that the VIPs may send per tick and CPU: time exceeded, and resets or
-	 * unreachables */
+	/* answers of each kind that the VIPs may send per tick and CPU: time exceeded, and resets
+	 * or unreachables */
 	__u16 icmp_per_tick;
 	/* tick in which lbd last ended a round of the sweep; a gap: lbd was not running */
 	__u32 swept;
@@ -123,7 +123,7 @@ struct lb_settings {
 	/* the same of answers that are never longer than what they answer: echo replies, and packet
 	 * too big */
 	__u16 short_per_tick;
-	__u8 unserved;       /* enum lb_refusal: for ports of a VIP without a service */
+	__u8 unserved; /* enum lb_refusal: for ports of a VIP without a service */
 	__u8 pad;
 	__u32 filters; /* 1 + the first chunk of the filters in force; 0: no service has one */
 	/* grows whenever the program has changed an MTU in map `paths`; all else here but
