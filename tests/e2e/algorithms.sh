@@ -57,7 +57,7 @@ COUNTS='[.by[]] | sort'
 
 even_to_a_turn() { # PROTOCOL ADDRESS PORT SERVICE
 	local result
-	new_ports 402
+	new_ports 402 || return 1
 	result=$(traffic "load-$1" "$2" "$3" requests 402 rate 800 $PORTS)
 	echo "# $4: $(field "$result" .by)"
 	none_failed "$4: failures" "$result"
@@ -90,7 +90,7 @@ test_round_robin_is_exact_across_cpus() {
 
 each_in_turn() { # PROTOCOL ADDRESS PORT SERVICE
 	local result
-	new_ports 24
+	new_ports 24 || return 1
 	result=$(traffic "ask-$1" "$2" "$3" requests 24 $PORTS)
 	expect "$4: all different among any four in a row" \
 		"$(field "$result" '
@@ -104,7 +104,7 @@ test_round_robin_goes_in_turn() {
 holds_for_life() { # PROTOCOL ADDRESS PORT SERVICE: in the background
 	local mode=hold
 	[ "$1" = tcp ] || mode=hold-udp
-	new_ports 41
+	new_ports 41 || return 1
 	load_start "life-$4" $mode "$2" "$3" connections 41 interval 0.5 $PORTS
 }
 held_for_life() { grep -q "41 connections open" "$WORK/life-$4.err"; }
@@ -133,7 +133,7 @@ test_round_robin_flows_stay_for_life() {
 # gets three in a row.
 by_weight_and_smooth() { # PROTOCOL ADDRESS PORT SERVICE
 	local result
-	new_ports 45
+	new_ports 45 || return 1
 	result=$(traffic "ask-$1" "$2" "$3" requests 45 $PORTS)
 	echo "# $4: $(field "$result" '.sequence[:18] | join(" ")')"
 	expect "$4: exact in every nine" "$(field "$result" '
@@ -143,7 +143,7 @@ by_weight_and_smooth() { # PROTOCOL ADDRESS PORT SERVICE
 			== [5, 2, 1, 1])')" = true
 	expect "$4: b1 three times in a row" \
 		"$(field "$result" '.sequence | join(" ") | contains("b1 b1 b1")')" = false
-	new_ports 900
+	new_ports 900 || return 1
 	result=$(traffic "load-$1" "$2" "$3" requests 900 rate 1500 $PORTS)
 	echo "# $4: $(field "$result" .by)"
 	none_failed "$4: failures" "$result"
@@ -209,7 +209,7 @@ least_conn_udp() { # ADDRESS SERVICE
 	local result
 	# flows of earlier tests count until they are idle
 	lab_wait_for 12 "$2: no active flow" active_is "$2" "[0,0,0,0]" || return 1
-	new_ports 200
+	new_ports 200 || return 1
 	result=$(traffic ask-udp "$1" 5353 requests 200 $PORTS)
 	expect "$2: counts" "$(field "$result" "$COUNTS")" = "[50,50,50,50]"
 }
@@ -250,7 +250,7 @@ test_least_conn_shares_among_the_equally_idle() {
 map_clients() { # PROTOCOL ADDRESS PORT FAMILY CLIENTS [FLOWS]
 	local i
 	for i in $(seq "$5"); do
-		new_ports "${6:-5}"
+		new_ports "${6:-5}" || return 1
 		traffic "ask-$1" "$2" "$3" from "$(client "$i" "$4")" requests "${6:-5}" $PORTS
 	done | json '
 		if length != $clients then error("\(length) clients") else . end

@@ -607,6 +607,11 @@ lab_queue_losses() { # NAMESPACE
 	done
 }
 
+# Those of a host's counters that are not 0: a line each, "NAME COUNT".
+lab_counters() { # NAMESPACE COUNTER...
+	in_ns "$1" nstat -asz "${@:2}" 2>/dev/null | awk '!/^#/ && $2 { print $1, $2 }'
+}
+
 # The state of backends, interfaces, neighbour entries and queues now, to tell lbd's faults from the lab's own losses.
 lab_moment() { # WHEN
 	local ns
@@ -618,10 +623,9 @@ lab_moment() { # WHEN
 		{
 			in_ns "$ns" ip -o link show | awk '/state (DOWN|LOWERLAYERDOWN)/ { print "link", $2, "is down" }'
 			in_ns "$ns" ip neigh show nud failed nud incomplete nud probe
-			in_ns "$ns" nstat -asz TcpExtListenOverflows TcpExtListenDrops TcpExtTCPReqQFullDrop \
+			lab_counters "$ns" TcpExtListenOverflows TcpExtListenDrops TcpExtTCPReqQFullDrop \
 				TcpExtTCPBacklogDrop TcpExtTCPReqQFullDoCookies TcpOutRsts IpOutNoRoutes Ip6OutNoRoutes \
-				IpOutDiscards Ip6OutDiscards IcmpOutDestUnreachs Icmp6OutDestUnreachs |
-				awk '!/^#/ && $2 { print $1, $2 }'
+				IpOutDiscards Ip6OutDiscards IcmpOutDestUnreachs Icmp6OutDestUnreachs
 			lab_queue_losses "$ns"
 		} 2>/dev/null | sed "s/^/#   $ns: /"
 	done
@@ -635,8 +639,8 @@ lab_moment() { # WHEN
 
 # Each CPU's queue has dropped so many, since the machine started and of all namespaces.
 lab_cpu_drops() {
-	local processed dropped
-	while read -r processed dropped _; do echo $((16#$dropped)); done </proc/net/softnet_stat
+	local dropped
+	while read -r _ dropped _; do echo $((16#$dropped)); done </proc/net/softnet_stat
 }
 LAB_CPU_DROPS=$(lab_cpu_drops) # before the script
 
@@ -649,12 +653,10 @@ lab_losses() {
 		in_ns "$ns" ip -j -s -s link 2>&1 | jq -r --arg ns "$ns" '.[] |
 			select(.stats64.rx.dropped + .stats64.tx.dropped > 0) |
 			"# \($ns) \(.ifname) dropped: \(.stats64.rx.dropped) received, \(.stats64.tx.dropped) to send"' 2>&1
-		in_ns "$ns" nstat -asz TcpRetransSegs TcpExtTCPTimeouts TcpExtTCPSynRetrans TcpEstabResets \
+		lab_counters "$ns" TcpRetransSegs TcpExtTCPTimeouts TcpExtTCPSynRetrans TcpEstabResets \
 			TcpAttemptFails TcpExtTCPChallengeACK TcpExtTCPSYNChallenge TcpExtListenDrops TcpOutRsts \
 			TcpExtPAWSEstab TcpExtTCPACKSkippedSynRecv TcpExtTCPACKSkippedTimeWait IpOutNoRoutes \
-			IpInNoRoutes IpInAddrErrors IpOutDiscards 2>/dev/null |
-			awk -v ns="$ns" '!/^#/ && $2 { printf "%s %s %s", n++ ? "," : "# " ns ":", $1, $2 }
-				END { if (n) print "" }'
+			IpInNoRoutes IpInAddrErrors IpOutDiscards | sed "s/^/# $ns: /"
 	done
 	paste <(echo "$LAB_CPU_DROPS") <(lab_cpu_drops) | while read -r before now; do
 		[ "$now" = "$before" ] || echo "# a CPU's queue dropped $((now - before)), of all namespaces"

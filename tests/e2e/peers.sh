@@ -483,7 +483,7 @@ zoned_config() { # NODE ZONE
 # Those that the machine loses are answered by nobody.
 all_new_flows_to_b3() { # PORT
 	local result i
-	new_ports 40
+	new_ports 40 || return 1
 	# shellcheck disable=SC2086
 	result=$(traffic load-tcp $VIP4 "$1" requests 40 rate 200 $PORTS)
 	echo "# port $1: $result"
@@ -492,7 +492,7 @@ all_new_flows_to_b3() { # PORT
 }
 # Flows that b3 got of new ones of a service.
 new_flows_of_b3() { # PORT
-	new_ports 40
+	new_ports 40 || return 1
 	# shellcheck disable=SC2086
 	answered_by "$(traffic load-tcp $VIP4 "$1" requests 40 rate 200 $PORTS)" b3
 }

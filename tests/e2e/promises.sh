@@ -127,7 +127,7 @@ test_a_backend_that_is_back_within_the_idle_timeout_finds_its_connections() {
 	held_open back-maglev "$(port_of back-maglev)" || return 1
 	kill -STOP "$(cat "$WORK/nginx-b1.pid")"
 	lab_wait_for 10 "b1 to be down" backends_left $((BACKENDS_ALL - SERVICES)) || return 1
-	new_ports 300
+	new_ports 300 || return 1
 	# shellcheck disable=SC2086
 	result=$(traffic load-tcp $VIP4 "$(port_of back-maglev)" rate 200 seconds 1 $PORTS)
 	expect "new flows on b1" "$(answered_by "$result" b1)" = 0

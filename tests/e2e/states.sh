@@ -10,7 +10,7 @@ test_a_state_that_is_set_outlives_kill_9_and_a_reload() {
 	expect "weight" "$(backend_field web4 10.0.0.11 effective_weight)" = 0
 	expect "who" "$(last_event backend-state .who)" = root
 	expect "service" "$(service_field web4 status)" = up
-	new_ports 300
+	new_ports 300 || return 1
 	# shellcheck disable=SC2086
 	result=$(traffic load-http $VIP4 80 rate 200 seconds 1 $PORTS)
 	none_failed failures "$result"

@@ -66,7 +66,7 @@ test_a_drain_survives_kill_9_and_restart() {
 	kill_9_and_restart || return 1
 	sleep 1
 	local result
-	new_ports 400
+	new_ports 400 || return 1
 	# shellcheck disable=SC2086
 	result=$(traffic load-http $VIP4 80 rate 300 seconds 1 $PORTS)
 	none_failed failures "$result"

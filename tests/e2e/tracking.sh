@@ -40,7 +40,7 @@ test_a_drained_backend_takes_no_new_flow() {
 	local result
 	lbctl backend drain web4 10.0.0.11 >/dev/null || return 1
 	sleep 0.3
-	new_ports 600
+	new_ports 600 || return 1
 	# shellcheck disable=SC2086
 	result=$(traffic load-http $VIP4 80 rate 500 seconds 1 $PORTS)
 	lbctl backend undrain web4 10.0.0.11 >/dev/null
