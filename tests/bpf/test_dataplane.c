@@ -366,13 +366,20 @@ LB_TEST(a_map_that_is_shorter_than_the_others_is_refused)
 	    "stamps",         "dirty",         "loads",         "services",
 	    "arena",          "fronts",        "returns",       "flows"};
 	struct dataplane_options opts = options();
+	char path[128];
 
+	dataplane_close(open_pinned());
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		dataplane_close(open_pinned());
+		int fd = bpf_obj_get(map_path(path, names[i]));
+
+		assert_true(fd >= 0);
 		pin_shorter(names[i]);
 		refused(&opts, -EPROTO, "beside the other maps");
-		unlink_pin("settings"); /* the next one starts over */
+		unlink_pin(names[i]);
+		assert_int_equal(bpf_obj_pin(fd, map_path(path, names[i])), 0);
+		close(fd);
 	}
+	dataplane_close(open_pinned()); /* it was for their lengths that they were refused */
 }
 
 LB_TEST(a_map_whose_length_no_limit_decides_has_that_length)

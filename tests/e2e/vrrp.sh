@@ -8,6 +8,9 @@
 COUNT=3
 # A busy machine would lose adverts of 0.2 s.
 PAIR_VRRP_S=${PAIR_VRRP_S:-1}
+# Nor may a check's lost SYN make a backend late when a node starts: until an idle timeout has passed, that node
+# would send the other's flows to that backend where it sent its own before (docs/pair.md).
+CHECK_TIMES="interval: 2s, timeout: 1900ms, rise: 2, fall: 3"
 
 only_owner() { # NODE
 	local vip
