@@ -30,6 +30,7 @@ usage() {
 		          (default: all of them, or the kernel's own), e2e, or a script of
 		          tests/e2e: forward, failover ...; TEST picks one of its tests
 		VM_TIMEOUT, VM_CPUS, VM_MEMORY, VM_ACCEL: see vmtest/vm.sh
+		LBD_SEQUENCES: random sequences of the packets suite's models (200)
 	TEXT
 }
 
@@ -40,7 +41,7 @@ run_kernel() { # KERNEL SUITE...
 	case " $* " in *" multiqueue"*) nics=yes ;; esac
 	echo "# kernel $label: $*"
 	VM_TIMEOUT=${VM_TIMEOUT:-10800} VM_MEMORY=${VM_MEMORY:-2048M} VM_NICS=$nics \
-		"$here/vm.sh" "$kernel" "vmtest/guest/run $*" |
+		"$here/vm.sh" "$kernel" "LBD_SEQUENCES=${LBD_SEQUENCES:-} vmtest/guest/run $*" |
 		"${awk_by_line[@]}" -v label="$label" '
 			/^# end of tests/ { ended = 1; next }
 			/^(not )?ok - / { sub(/ok - /, "ok - " label " "); print; fflush(); next }
