@@ -585,7 +585,7 @@ int dataplane_peer_open(struct dataplane *dp, unsigned number)
 	peer->answered = peer->asked = 0;
 	peer->wanted = 1;
 	peer->wants = true;
-	peer->owes_end = false;
+	peer->owes_end = peer->again = false;
 	share_all(dp, peer);
 	return 0;
 }
