@@ -567,6 +567,32 @@ TEST(reasons_that_take_turns_are_not_logged_for_ever)
 	assert_in_range(count_in_log("no session: reason"), 2, 10);
 }
 
+static bool are_apart(void)
+{
+	return !nodes[0].fleet->list[0].greeted && !nodes[1].fleet->list[0].greeted;
+}
+
+static void part_and_meet_again(unsigned round)
+{
+	session_close(nodes[0].fleet->list[0].greeted, SESSION_LOST, "round %u", round);
+	run(are_apart, true, true);
+	nodes[0].fleet->list[0].try_ms = 0;
+	run(are_synced, true, true);
+}
+
+/* Each time it is synced, and lost for a reason that was not logged since. */
+TEST(a_peer_that_is_lost_again_and_again_does_not_fill_the_log)
+{
+	start(0);
+	start(1);
+	run(are_synced, true, true);
+	for (unsigned i = 0; i < 20; i++)
+		part_and_meet_again(i);
+	assert_int_equal(peer_of(0).losses, 20);
+	assert_in_range(count_in_log(" 127.0.0.1: synced"), 2, 9);
+	assert_in_range(count_in_log("lost: round"), 2, 17);
+}
+
 static bool is_other_key_in_use(void)
 {
 	return strcmp(peer_of(0).key, other_id) == 0 && strcmp(peer_of(1).key, other_id) == 0 &&

@@ -31,6 +31,7 @@ struct fleet_peer {
 	char logged[FLEET_WHY]; /* the last reason that is in the log */
 	unsigned reasons;       /* since it was synced */
 	uint64_t reason_ms;
+	unsigned syncs;  /* in the log, since it was last synced for long */
 	bool was_synced; /* that is in the log */
 	char name[NODE_NAME], version[NODE_NAME];
 	uint64_t identity;          /* the last that was heard of; 0: none */
