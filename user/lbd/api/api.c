@@ -295,6 +295,17 @@ static int handle(const struct asked *asked, const struct evhttp_uri *uri, struc
 	return rc;
 }
 
+bool api_admit_length(void *unused, struct face_call *call)
+{
+	const struct http_request *request = face_request(call);
+	bool registers = !strcmp(request->method, "PUT") || !strcmp(request->method, "DELETE");
+
+	if (!registers || request->content_length <= LB_API_MAX_REGISTRATION)
+		return true;
+	face_refuse(call, 413, FACE_REFUSED_malformed, "the body is too large");
+	return false;
+}
+
 void api_on_call(void *arg, struct face_call *call)
 {
 	struct asked asked = {.door = arg, .call = call};
@@ -330,6 +341,7 @@ static int serve(struct api *api, unsigned connections, const char *group, struc
 		       .request_ms = REQUEST_MS,
 		       .answer_ms = ANSWER_MS},
 	    .handler = api_on_call,
+	    .admit = api_admit_length,
 	    .arg = &api->local,
 	};
 	int rc = listen_unix("socket", api->path, group, &face.fd, err);

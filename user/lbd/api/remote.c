@@ -99,7 +99,7 @@ static bool may_go_on(void *arg, struct face_call *call)
 {
 	struct event_actor unused;
 
-	return remote_admit(arg, call, &unused);
+	return remote_admit(arg, call, &unused) && api_admit_length(arg, call);
 }
 
 /* ---- where he may register ---- */
