@@ -1000,10 +1000,8 @@ TEST(beats_to_a_peer_that_does_not_read_cost_no_memory)
 static void hand_send_services(unsigned count, uint32_t size)
 {
 	uint8_t *bytes = malloc(FRAME_MOST);
-	struct frame_writer writer = {.bytes = bytes,
-				      .room = FRAME_MOST,
-				      .version = hand.version,
-				      .sequence = hand.sequence};
+	struct frame_writer writer = {
+	    .bytes = bytes, .room = FRAME_MOST, .version = hand.version, .sequence = hand.sequence};
 	struct dp_shared_service service = {.vip = nodes[0].want.service.vip,
 					    .port = 443,
 					    .protocol = IPPROTO_TCP,

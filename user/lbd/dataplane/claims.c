@@ -277,7 +277,8 @@ static bool has_room(const struct dataplane *dp, unsigned number, uint32_t size)
 static void mark_unknown(struct claims *claims)
 {
 	for (uint32_t at = 0; at < claims->held; at += UNKNOWN_SLOTS) {
-		uint32_t left = claims->held - at, count = left < UNKNOWN_SLOTS ? left : UNKNOWN_SLOTS;
+		uint32_t left = claims->held - at,
+			 count = left < UNKNOWN_SLOTS ? left : UNKNOWN_SLOTS;
 
 		memset(claims->slot + at, 0xff, count * sizeof(*claims->slot));
 		task_pause(); /* only tasks make claims */
