@@ -713,6 +713,24 @@ TEST(what_is_no_hello_ends_the_session)
 	hand_close();
 }
 
+/* The connection is open, or only half of it. */
+TEST(a_peer_that_begins_no_handshake_is_closed)
+{
+	int fds[2];
+
+	socket_pair(fds);
+	begin(&nodes[0], false, fds[0]);
+	assert_int_equal(write(fds[1], "\x16\x03\x01\x02", 4), 4);
+	for (unsigned i = 0; i < 49; i++)
+		tick(&nodes[0], 100);
+	test_loop_run(base, 5);
+	assert_int_equal(nodes[0].ended, 0);
+	for (unsigned i = 0; i < 3; i++)
+		tick(&nodes[0], 100);
+	expect_end(&nodes[0], SESSION_LOST, "no TLS handshake within 5 s");
+	close(fds[1]);
+}
+
 TEST(a_peer_without_hello_is_closed)
 {
 	hand_meet();
