@@ -533,6 +533,31 @@ TEST(strangers_do_not_hold_up_a_peer)
 		close(fds[i]);
 }
 
+static bool is_closed(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+/* Three are greeted, and the others closed in one go: those of other peers wait behind them. */
+TEST(a_peer_that_connects_without_end_does_not_hold_up_another)
+{
+	unsigned closed = 0;
+	int fds[40];
+
+	start(1);
+	for (unsigned i = 0; i < 40; i++)
+		fds[i] = connect_from("127.0.0.1", 1);
+	event_base_loop(bases[1], EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	for (unsigned i = 0; i < 40; i++)
+		closed += is_closed(fds[i]);
+	assert_int_equal(closed, 37);
+	assert_false(nodes[1].fleet->rests);
+	for (unsigned i = 0; i < 40; i++)
+		close(fds[i]);
+}
+
 static unsigned count_in_log(const char *text)
 {
 	unsigned count = 0;

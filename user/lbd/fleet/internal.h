@@ -67,8 +67,8 @@ struct fleet {
 
 void peer_init(struct fleet_peer *peer, struct fleet *fleet, const struct addr *address,
 	       unsigned number);
-/* Takes ownership of fd, a connection that the peer has made. */
-void peer_accept(struct fleet_peer *peer, int fd);
+/* Takes ownership of fd, a connection that the peer has made. False: it was closed at once. */
+bool peer_accept(struct fleet_peer *peer, int fd);
 void peer_tick(struct fleet_peer *peer, uint64_t now_ms);
 /* Ends what was made with keys that are in force no more. */
 void peer_check_key(struct fleet_peer *peer);

@@ -156,7 +156,7 @@ static struct session **free_place(struct fleet_peer *peer)
 	return NULL;
 }
 
-static void add_session(struct fleet_peer *peer, int fd)
+static bool add_session(struct fleet_peer *peer, int fd)
 {
 	const struct session_options options = {.node = &peer->fleet->node,
 						.connects = peer->connects,
@@ -168,19 +168,20 @@ static void add_session(struct fleet_peer *peer, int fd)
 
 	if (!place) {
 		close(fd);
-		return;
+		return false;
 	}
 	*place = session_new(&options, fd);
 	if (*place && !peer->greeted && peer->state != FLEET_REFUSED)
 		enter(peer, FLEET_GREETING);
+	return *place;
 }
 
-void peer_accept(struct fleet_peer *peer, int fd)
+bool peer_accept(struct fleet_peer *peer, int fd)
 {
-	if (peer->connects)
-		close(fd); /* its list of nodes is another one */
-	else
-		add_session(peer, fd);
+	if (!peer->connects)
+		return add_session(peer, fd);
+	close(fd); /* its list of nodes is another one */
+	return false;
 }
 
 /* ---- connecting ---- */
