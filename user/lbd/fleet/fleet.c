@@ -16,10 +16,12 @@
 
 #define SECOND_TICKS     (1000 / SESSION_TICK_MS)
 #define ACCEPTS          256 /* in a tick */
-#define ACCEPTS_BEGUN    64  /* that one with a handshake counts for: it takes time */
+#define ACCEPTS_BEGUN    32  /* that one with a handshake counts for: it takes time */
 #define BACKLOG          1024
 #define JOIN_MOST_MS     10000 /* for all others */
 #define STRANGERS_LOG_MS 60000
+
+_Static_assert(ACCEPTS_BEGUN *DP_PEERS <= ACCEPTS, "peers would wait for each other");
 
 static void set_fault(struct fleet *fleet, const char *fault)
 {
@@ -68,8 +70,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 		close(fd);
 		note_stranger(fleet, &address);
 	}
-	/* peers wait behind strangers, and behind one that connects without end: those go at once
-	 */
+	/* peers wait behind strangers, and one that connects without end: those go at once */
 	fleet->accepted += begun ? ACCEPTS_BEGUN : 1;
 	fleet->rests = fleet->accepted >= ACCEPTS;
 	if (fleet->rests)

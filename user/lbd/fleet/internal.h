@@ -18,6 +18,7 @@ struct fleet_peer {
 	struct addr address;
 	unsigned number; /* in the data plane */
 	bool connects;   /* this node makes the connection */
+	bool begun;      /* a session with a connection that it has made, in this tick */
 
 	struct session *sessions[PEER_SESSIONS];
 	struct session *greeted; /* the one that counts, of these; NULL */

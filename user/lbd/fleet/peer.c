@@ -178,9 +178,11 @@ static bool add_session(struct fleet_peer *peer, int fd)
 
 bool peer_accept(struct fleet_peer *peer, int fd)
 {
-	if (!peer->connects)
-		return add_session(peer, fd);
-	close(fd); /* its list of nodes is another one */
+	if (!peer->connects && !peer->begun) {
+		peer->begun = add_session(peer, fd);
+		return peer->begun;
+	}
+	close(fd); /* its list of nodes is another one; or it connects without end */
 	return false;
 }
 
@@ -329,6 +331,7 @@ static void note_progress(struct fleet_peer *peer, uint64_t now_ms)
 
 void peer_tick(struct fleet_peer *peer, uint64_t now_ms)
 {
+	peer->begun = false;
 	for (unsigned i = 0; i < PEER_SESSIONS; i++)
 		if (peer->sessions[i])
 			session_tick(peer->sessions[i], now_ms);
