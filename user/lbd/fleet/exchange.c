@@ -6,7 +6,7 @@
 
 #include "lbd/host/host.h"
 
-#define PAUSE_ITEMS 64 /* between two pauses; that a service's size is a prime takes longer */
+#define PAUSE_ITEMS 64 /* between two pauses; of services, whose primes take long, one */
 
 /* ---- sending ---- */
 
