@@ -196,6 +196,11 @@ static void who_is_limited_to_services_changes_nothing_else(void **unused)
 	client = client_new(false);
 	assert_int_equal(ask(&client, ASK WITH_TOKEN END), 404);
 	assert_int_equal(face_counts(api.remote.face)->refused[FACE_REFUSED_service], 1);
+	/* its body is not even read */
+	client = client_new(false);
+	assert_int_equal(ask(&client, "POST /v1/reload HTTP/1.1\r\nHost: a\r\n" WITH_TOKEN
+				      "Content-Length: 20000\r\n" END),
+			 413);
 	by_token->api->clients = NULL;
 	by_token->api->clients_count = 0;
 	by_token->api->offers = CONFIG_OFFER_REGISTER;
