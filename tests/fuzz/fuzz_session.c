@@ -5,10 +5,8 @@
  * whatever comes after it, the maps are such that packets go to backends of their service, and what
  * the node says are frames in order. */
 #include <event2/event.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
