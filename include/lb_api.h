@@ -322,11 +322,12 @@
 #ifndef LB_API_H
 #define LB_API_H
 
-#define LB_API_SOCKET       "/run/lbd/lbd.sock"
-#define LB_API_SOCKET_ENV   "LBD_SOCKET"
-#define LB_API_MAX_WEIGHT   10000 /* of a backend; the minimum is 0 */
-#define LB_API_MAX_PRIORITY 7     /* of a backend; 0 comes first */
-#define LB_API_PREFIX       "/v1"
-#define LB_API_MAX_BODY     1048576 /* bytes of a request */
+#define LB_API_SOCKET           "/run/lbd/lbd.sock"
+#define LB_API_SOCKET_ENV       "LBD_SOCKET"
+#define LB_API_MAX_WEIGHT       10000 /* of a backend; the minimum is 0 */
+#define LB_API_MAX_PRIORITY     7     /* of a backend; 0 comes first */
+#define LB_API_PREFIX           "/v1"
+#define LB_API_MAX_BODY         1048576 /* bytes of a request */
+#define LB_API_MAX_REGISTRATION 16384   /* likewise, of PUT and DELETE */
 
 #endif

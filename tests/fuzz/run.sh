@@ -26,6 +26,7 @@ case $seed:$target in
 *:api) runs=25000 ;;
 *:kept) runs=50000 ;;
 *:packets) runs=100000 ;;
+*:session) runs=20000 ;;
 *) runs=700000 ;;
 esac
 runs=${FUZZ_RUNS:-$runs}

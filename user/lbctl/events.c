@@ -166,6 +166,21 @@ static bool waits_for_lbd(struct follow *follow, int rc)
 	return true;
 }
 
+/* Goes on from there. A page with others behind it must lead further, or this has no end. */
+static int read_next(struct follow *follow, const json_t *answer, bool more, struct error *err)
+{
+	uint64_t next = json_number(answer, "next"), before = follow->next;
+
+	follow->next = next;
+	if (more && follow->begun && next <= before)
+		return error_set(err, -EPROTO,
+				 "events: expected a page after event %" PRIu64
+				 " from lbd, got one up to event %" PRIu64,
+				 before, next);
+	follow->begun = true;
+	return 0;
+}
+
 static int run_pages(struct follow *follow, struct error *err)
 {
 	for (;;) {
@@ -182,8 +197,7 @@ static int run_pages(struct follow *follow, struct error *err)
 		follow->lost = false;
 		rc = print_page(follow, answer, err);
 		more = json_flag(answer, "more");
-		follow->next = json_number(answer, "next");
-		follow->begun = true;
+		rc = rc ? rc : read_next(follow, answer, more, err);
 		json_decref(answer);
 		if (rc || (!more && !follow->follows))
 			return rc;

@@ -151,7 +151,7 @@ static void print_notes(const json_t *fleet)
 
 	json_array_foreach (json_object_get(fleet, "notes"), i, note) {
 		fputs("Warning: ", stdout);
-		text_put(stdout, json_string_value(note));
+		text_put(stdout, json_item_text(note));
 		putchar('\n');
 	}
 }

@@ -114,7 +114,7 @@ static void print_interfaces(const json_t *status, unsigned columns)
 		print_offloads(json_object_get(interface, "turned_off"), columns);
 		print_lost(interface, columns);
 		json_array_foreach (json_object_get(interface, "warnings"), j, warning) {
-			snprintf(line, sizeof(line), "Warning: %s", json_string_value(warning));
+			snprintf(line, sizeof(line), "Warning: %s", json_item_text(warning));
 			print_unlabelled(line, columns);
 		}
 	}

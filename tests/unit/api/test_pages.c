@@ -799,6 +799,27 @@ static void only_hosts_that_are_known_are_answered(void **unused)
 	assert_int_equal(status_of(connect_port(), "/", "Host: localhost\r\nHost: evil"), 400);
 }
 
+/* A path is what it is, byte for byte; what is asked for in another form is not there. */
+static void paths_in_other_forms_lead_nowhere(void **unused)
+{
+	static const char *const paths[] = {
+	    "/metrics/",         "//metrics",  "/./metrics",    "/x/../metrics",
+	    "/../../etc/passwd", "/%6detrics", "/metrics%00",   "/METRICS",
+	    "/metrics;a",        "/v1/status", "/page.json/..",
+	};
+
+	begin_usual();
+	assert_int_equal(status_of(connect_port(), "/metrics?a=b", "Host: localhost"), 200);
+	assert_int_equal(
+	    status_of(connect_port(), "/metrics", "Host: localhost\r\nRange: bytes=0-1"), 200);
+	for (unsigned i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		unsigned status = status_of(connect_port(), paths[i], "Host: localhost");
+
+		if (status != 404)
+			fail_msg("%s: %u", paths[i], status);
+	}
+}
+
 static void a_token_is_asked_for_where_one_is_configured(void **unused)
 {
 	char extra[200], path[64];
@@ -926,6 +947,7 @@ int main(void)
 	    TEST(many_services_are_looked_at_one_after_another_but_not_at_once),
 	    TEST(a_page_that_is_turned_off_is_not_there),
 	    TEST(only_hosts_that_are_known_are_answered),
+	    TEST(paths_in_other_forms_lead_nowhere),
 	    TEST(a_token_is_asked_for_where_one_is_configured),
 	    TEST(without_an_interface_healthz_is_503_and_says_why),
 	    TEST(metrics_say_whether_it_forwards_and_with_which_config),

@@ -134,6 +134,26 @@ static void who_has_none_takes_no_memory_with_a_long_body(void **unused)
 }
 
 /* It was asked for no certificate then, and has no token that is asked for now. */
+/* JSON of a MiB keeps the loop for longer than all the rest of a registration. POST needs it. */
+static void a_registration_is_short(void **unused)
+{
+	static const char head[] = "PUT /x HTTP/1.1\r\nHost: a\r\n" WITH_TOKEN "Content-Length: ";
+	char text[LB_API_MAX_REGISTRATION + 256];
+	struct client client;
+
+	open_with(by_token);
+	client = client_new(false);
+	assert_int_equal(ask(&client, LONG WITH_TOKEN END), 413);
+	snprintf(text, sizeof(text), "%s%d\r\n\r\n", head, LB_API_MAX_REGISTRATION + 1);
+	client = client_new(false);
+	assert_int_equal(ask(&client, text), 413);
+	snprintf(text, sizeof(text), "%s%d\r\n\r\n%*s", head, LB_API_MAX_REGISTRATION,
+		 LB_API_MAX_REGISTRATION, "{}");
+	client = client_new(false);
+	assert_int_equal(ask(&client, text), 404);
+	assert_int_equal(face_counts(api.remote.face)->refused[FACE_REFUSED_malformed], 2);
+}
+
 static void who_was_greeted_before_certificates_were_asked_for_may_not_ask(void **unused)
 {
 	struct client client;
@@ -176,6 +196,11 @@ static void who_is_limited_to_services_changes_nothing_else(void **unused)
 	client = client_new(false);
 	assert_int_equal(ask(&client, ASK WITH_TOKEN END), 404);
 	assert_int_equal(face_counts(api.remote.face)->refused[FACE_REFUSED_service], 1);
+	/* its body is not even read */
+	client = client_new(false);
+	assert_int_equal(ask(&client, "POST /v1/reload HTTP/1.1\r\nHost: a\r\n" WITH_TOKEN
+				      "Content-Length: 20000\r\n" END),
+			 413);
 	by_token->api->clients = NULL;
 	by_token->api->clients_count = 0;
 	by_token->api->offers = CONFIG_OFFER_REGISTER;
@@ -202,6 +227,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(who_has_the_token_may_ask),
 	    TEST(who_has_none_takes_no_memory_with_a_long_body),
+	    TEST(a_registration_is_short),
 	    TEST(who_was_greeted_before_certificates_were_asked_for_may_not_ask),
 	    TEST(a_token_that_is_asked_for_now_is_enough_for_who_came_before),
 	    TEST(who_is_limited_to_services_changes_nothing_else),

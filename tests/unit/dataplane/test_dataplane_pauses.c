@@ -275,6 +275,58 @@ static void the_references_of_a_peer_are_translated_with_pauses(void **unused)
 	assert_in_range(count_turns_of_change(true), without + 15, UINT32_MAX);
 }
 
+struct taking {
+	struct dataplane *dp;
+	struct dp_shared_service service;
+	bool ended;
+	int rc;
+};
+
+static void run_taking(void *arg)
+{
+	struct taking *taking = arg;
+
+	taking->rc = dataplane_take_service(taking->dp, 0, &taking->service);
+	taking->ended = true;
+}
+
+static unsigned count_turns_of_ring(struct dataplane *dp, const struct want *want, uint32_t size)
+{
+	struct taking taking = {.dp = dp,
+				.service = {.ref = 1,
+					    .vip = want->service.vip,
+					    .port = 80,
+					    .protocol = IPPROTO_TCP,
+					    .size = size}};
+	unsigned turns = 0;
+
+	assert_int_equal(tasks_add(tasks, run_taking, &taking), 0);
+	while (tasks_turn(tasks, 0))
+		turns++;
+	assert_true(taking.ended && !taking.rc);
+	return turns;
+}
+
+/* A million slots, which are 4 MiB here. */
+static void a_large_ring_of_a_peer_is_made_with_pauses(void **unused)
+{
+	struct memory_dataplane *memory =
+	    memory_dataplane_new((struct memory_limits){4, 16, 1 << 20, 64});
+	struct want want;
+	unsigned small;
+
+	want_init(&want, "192.0.2.1", IPPROTO_TCP, 80, "maglev");
+	want_add(&want, 1, 1);
+	want.service.slots = 13;
+	want.service.track_never = true; /* nothing else follows from what a peer has */
+	want_commit(memory->dp, &want, 1);
+	assert_int_equal(dataplane_peer_open(memory->dp, 0), 0);
+	tasks_by_hand(tasks);
+	small = count_turns_of_ring(memory->dp, &want, 17);
+	assert_in_range(count_turns_of_ring(memory->dp, &want, 1048573), small + 3, small + 3);
+	memory_dataplane_free(memory);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -285,6 +337,7 @@ int main(void)
 	    TEST(the_slots_of_a_service_are_all_of_one_count),
 	    TEST(a_refused_commit_with_pauses_changes_nothing),
 	    TEST(the_references_of_a_peer_are_translated_with_pauses),
+	    TEST(a_large_ring_of_a_peer_is_made_with_pauses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -889,6 +889,46 @@ TEST(everything_is_asked_for_again_when_it_has_come)
 	assert_int_equal(count_requests(), 0);
 }
 
+/* The number of the end that node 0 says, if it says everything it can; 0: it says none. */
+static uint32_t end_said(size_t room, bool *ret_all)
+{
+	struct frame_writer writer = {.bytes = wire, .room = room};
+	const char *why = "";
+	struct frame frame;
+	uint32_t end = 0;
+
+	*ret_all = exchange_fill(dp[0], PEER, &writer);
+	for (size_t at = 0; at < writer.used;) {
+		int length = frame_next(wire + at, writer.used - at, &frame, &why);
+
+		assert_true(length > 0);
+		if (frame.type == FRAME_END)
+			end = frame_get_number(&frame);
+		at += (size_t)length;
+	}
+	return end;
+}
+
+/* A peer that asks without end would have this node begin anew with each request. */
+TEST(who_asks_for_everything_while_it_is_told_is_told_once_more)
+{
+	bool all;
+
+	meet();
+	dataplane_take_want(dp[0], PEER, 2);
+	assert_int_equal(end_said(200, &all), 0);
+	assert_false(all);
+	for (uint32_t request = 3; request < 100; request++)
+		dataplane_take_want(dp[0], PEER, request);
+	assert_int_equal(end_said(sizeof(wire), &all), 2);
+	assert_false(all);
+	assert_false(dataplane_peer_told(dp[0], PEER));
+	assert_int_equal(end_said(sizeof(wire), &all), 99);
+	assert_true(all);
+	assert_true(dataplane_peer_told(dp[0], PEER));
+	assert_int_equal(end_said(sizeof(wire), &all), 0);
+}
+
 /* ---- two entries of one flow ---- */
 
 static uint64_t word(uint32_t backend, uint32_t state, uint32_t age)

@@ -273,4 +273,28 @@ LB_TEST(addresses_and_texts_that_cannot_be_are_refused)
 	assert_int_equal(frame_get_hello(&frame, &hello2), -EBADMSG);
 }
 
+static int get_beat(const struct fleet_beat *beat)
+{
+	struct frame_writer writer = begin(sizeof(bytes));
+	struct fleet_beat got;
+	struct frame frame;
+
+	frame_put_beat(&writer, beat);
+	frame = only_frame(&writer);
+	return frame_get_beat(&frame, &got);
+}
+
+/* They are shown: as numbers of JSON, and in a sum. */
+LB_TEST(beats_that_no_node_sends_are_refused)
+{
+	assert_int_equal(
+	    get_beat(&(struct fleet_beat){
+		.conflicts = INT64_MAX, .unplaced = INT64_MAX, .behind = 86400000, .synced = 1}),
+	    0);
+	assert_int_equal(get_beat(&(struct fleet_beat){.conflicts = 1ULL << 63}), -EBADMSG);
+	assert_int_equal(get_beat(&(struct fleet_beat){.unplaced = 1ULL << 63}), -EBADMSG);
+	assert_int_equal(get_beat(&(struct fleet_beat){.behind = 86400001}), -EBADMSG);
+	assert_int_equal(get_beat(&(struct fleet_beat){.synced = 2}), -EBADMSG);
+}
+
 LB_TEST_MAIN("frames", .setup = NULL)

@@ -533,6 +533,31 @@ TEST(strangers_do_not_hold_up_a_peer)
 		close(fds[i]);
 }
 
+static bool is_closed(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+/* One is greeted, and the others closed in one go: those of other peers wait behind them. */
+TEST(a_peer_that_connects_without_end_does_not_hold_up_another)
+{
+	unsigned closed = 0;
+	int fds[40];
+
+	start(1);
+	for (unsigned i = 0; i < 40; i++)
+		fds[i] = connect_from("127.0.0.1", 1);
+	event_base_loop(bases[1], EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	for (unsigned i = 0; i < 40; i++)
+		closed += is_closed(fds[i]);
+	assert_int_equal(closed, 39);
+	assert_false(nodes[1].fleet->rests);
+	for (unsigned i = 0; i < 40; i++)
+		close(fds[i]);
+}
+
 static unsigned count_in_log(const char *text)
 {
 	unsigned count = 0;
@@ -565,6 +590,32 @@ TEST(reasons_that_take_turns_are_not_logged_for_ever)
 		close(fd);
 	}
 	assert_in_range(count_in_log("no session: reason"), 2, 10);
+}
+
+static bool are_apart(void)
+{
+	return !nodes[0].fleet->list[0].greeted && !nodes[1].fleet->list[0].greeted;
+}
+
+static void part_and_meet_again(unsigned round)
+{
+	session_close(nodes[0].fleet->list[0].greeted, SESSION_LOST, "round %u", round);
+	run(are_apart, true, true);
+	nodes[0].fleet->list[0].try_ms = 0;
+	run(are_synced, true, true);
+}
+
+/* Each time it is synced, and lost for a reason that was not logged since. */
+TEST(a_peer_that_is_lost_again_and_again_does_not_fill_the_log)
+{
+	start(0);
+	start(1);
+	run(are_synced, true, true);
+	for (unsigned i = 0; i < 20; i++)
+		part_and_meet_again(i);
+	assert_int_equal(peer_of(0).losses, 20);
+	assert_in_range(count_in_log(" 127.0.0.1: synced"), 2, 9);
+	assert_in_range(count_in_log("lost: round"), 2, 17);
 }
 
 static bool is_other_key_in_use(void)

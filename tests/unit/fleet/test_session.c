@@ -678,6 +678,31 @@ TEST(a_frame_out_of_order_ends_the_session)
 	expect_closed_by(frame, sizeof(frame), "a frame out of order");
 }
 
+static void hand_send_node(uint64_t identity)
+{
+	uint8_t bytes[FRAME_HEAD + 8];
+	struct frame_writer writer = {
+	    .bytes = bytes, .room = sizeof(bytes), .sequence = hand.sequence};
+
+	frame_put_node(&writer, identity);
+	hand.sequence = writer.sequence;
+	hand_send(bytes, writer.used);
+}
+
+TEST(a_node_that_becomes_another_ends_the_session)
+{
+	hand_meet();
+	hand_send_hello();
+	hand_send_node(7);
+	hand_send_node(7);
+	run_until(is_open);
+	hand_send_node(8);
+	run_until(is_one_over);
+	expect_end(&nodes[0], SESSION_LOST, "it sent another identity than before");
+	assert_int_equal(view_of(&nodes[0]).identity, 7);
+	hand_close();
+}
+
 TEST(what_is_no_hello_ends_the_session)
 {
 	hand_meet();
@@ -686,6 +711,24 @@ TEST(what_is_no_hello_ends_the_session)
 	run_until(is_one_over);
 	expect_end(&nodes[0], SESSION_LOST, "does not begin with HELLO");
 	hand_close();
+}
+
+/* The connection is open, or only half of it. */
+TEST(a_peer_that_begins_no_handshake_is_closed)
+{
+	int fds[2];
+
+	socket_pair(fds);
+	begin(&nodes[0], false, fds[0]);
+	assert_int_equal(write(fds[1], "\x16\x03\x01\x02", 4), 4);
+	for (unsigned i = 0; i < 49; i++)
+		tick(&nodes[0], 100);
+	test_loop_run(base, 5);
+	assert_int_equal(nodes[0].ended, 0);
+	for (unsigned i = 0; i < 3; i++)
+		tick(&nodes[0], 100);
+	expect_end(&nodes[0], SESSION_LOST, "no TLS handshake within 5 s");
+	close(fds[1]);
 }
 
 TEST(a_peer_without_hello_is_closed)
@@ -746,6 +789,39 @@ TEST(a_peer_is_not_closed_because_more_and_more_is_asked_of_it)
 	}
 	assert_int_equal(view_of(&nodes[0]).state, SESSION_OPEN);
 	assert_false(view_of(&nodes[0]).synced);
+	hand_close();
+}
+
+static unsigned unread(int fd)
+{
+	int length;
+
+	assert_int_equal(ioctl(fd, FIONREAD, &length), 0);
+	return (unsigned)length;
+}
+
+/* Records without content, of which a peer may send any number. */
+TEST(keys_that_are_changed_without_end_take_one_turn_of_the_loop_each)
+{
+	unsigned changes = 0, before;
+	int fds[2];
+
+	socket_pair(fds);
+	begin(&nodes[0], true, fds[0]);
+	hand_open(fds[1]);
+	run_until(is_connected);
+	hand_send_hello();
+	run_until(is_open);
+	bufferevent_disable(hand.bev, EV_READ | EV_WRITE);
+	for (unsigned i = 0; i < 20; i++)
+		test_loop_run(base, 1);
+	while (changes < 100 && SSL_key_update(hand.ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 &&
+	       SSL_do_handshake(hand.ssl) == 1)
+		changes++;
+	before = unread(fds[0]);
+	assert_true(changes > 10 && before > 10 * FRAME_HEAD);
+	event_base_loop(base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
+	assert_in_range(unread(fds[0]), before / 2, before);
 	hand_close();
 }
 
@@ -936,6 +1012,48 @@ TEST(beats_to_a_peer_that_does_not_read_cost_no_memory)
 	assert_int_equal(view_of(&nodes[0]).state, SESSION_OPEN);
 	/* some: a peer that reads, and is always behind, must get them */
 	assert_in_range(view_of(&nodes[0]).sent - before, 1, 2 * FRAME_MOST);
+	hand_close();
+}
+
+static void hand_send_services(unsigned count, uint32_t size)
+{
+	uint8_t *bytes = malloc(FRAME_MOST);
+	struct frame_writer writer = {
+	    .bytes = bytes, .room = FRAME_MOST, .version = hand.version, .sequence = hand.sequence};
+	struct dp_shared_service service = {.vip = nodes[0].want.service.vip,
+					    .port = 443,
+					    .protocol = IPPROTO_TCP,
+					    .size = size,
+					    .configured = size};
+
+	for (unsigned i = 1; i <= count; i++) {
+		service.ref = (uint16_t)i;
+		assert_true(frame_put_service(&writer, &service));
+	}
+	hand.sequence = writer.sequence;
+	hand_send(bytes, writer.used);
+	free(bytes);
+}
+
+/* That each size is a prime takes long to see. Of a turn only the shortest is given. */
+TEST(a_frame_of_many_services_is_taken_in_many_turns)
+{
+	unsigned turns = 0;
+	uint64_t before;
+
+	hand_meet();
+	hand_send_hello();
+	run_until(is_open);
+	tasks_by_hand(tasks);
+	before = view_of(&nodes[0]).received;
+	hand_send_services(1000, 268435399);
+	for (unsigned i = 0; i < 200 && !tasks_busy(tasks); i++)
+		test_loop_run(base, 2);
+	while (tasks_turn(tasks, 0))
+		turns++;
+	assert_true(view_of(&nodes[0]).received - before > 1000 * FRAME_HEAD);
+	assert_int_equal(nodes[0].node.dp->peers[PEER]->services[1000].port, 443);
+	assert_in_range(turns, 500, 2000);
 	hand_close();
 }
 

@@ -61,6 +61,27 @@ static const char *first_line(char *text)
 	return text;
 }
 
+/* Of an lbd that is none: a number, null and a list in the place of a text. */
+static void what_is_no_text_in_a_list_of_texts_is_left_empty(void **state)
+{
+	static const struct fake_answer answers[] = {
+	    {"GET /v1/status", 200,
+	     STATUS("{\"name\":\"eth0\",\"mode\":\"native\",\"warnings\":[1,null]}", 3, 0, 9, 9)},
+	    {"GET /v1/fleet", 200,
+	     "{\"fleet\":{\"name\":\"lb1\",\"notes\":[7,null],\"peers\":[3]}}"},
+	    {"GET /v1/diff", 200, "{\"changed\":2,\"changes\":[1,[]],\"overrides\":[4]}"},
+	    {"POST /v1/reload", 200, "{\"warnings\":[1,\"two\",null]}"},
+	    {NULL}};
+	static const char *const verbs[] = {"status", "fleet", "diff", "reload"};
+
+	for (unsigned i = 0; i < sizeof(verbs) / sizeof(*verbs); i++) {
+		RUN(answers, verbs[i]);
+		if (run.exit_code < 0 || run.exit_code > 1)
+			fail_msg("%s ended with %d: %s", verbs[i], run.exit_code, run.err);
+	}
+	assert_non_null(strstr(run.out, "Warning: \nWarning: two\nWarning: \n"));
+}
+
 static void the_first_line_of_status_says_whether_it_forwards(void **state)
 {
 	static const struct {
@@ -1181,6 +1202,7 @@ int main(void)
 	    cmocka_unit_test(version_works_without_lbd),
 	    cmocka_unit_test(a_request_can_be_waited_for_beside_other_input),
 	    cmocka_unit_test(a_request_without_lbd_names_the_next_step),
+	    cmocka_unit_test(what_is_no_text_in_a_list_of_texts_is_left_empty),
 	    cmocka_unit_test(stats_hides_counters_at_zero_without_all),
 	    cmocka_unit_test(stats_exact_has_all_digits),
 	    cmocka_unit_test(stats_shows_the_sources_above_their_rate),

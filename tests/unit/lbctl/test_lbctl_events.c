@@ -56,6 +56,20 @@ static void all_pages_are_printed_oldest_first(void **unused)
 	assert_string_equal(run.err, "");
 }
 
+/* An answer that is no lbd's. */
+static void pages_that_lead_nowhere_are_refused(void **unused)
+{
+	answer((const struct fake_answer[]){
+	    {"GET /v1/events", 200, PAGE(EVENT(5, "info", "one"), 5, true, false)},
+	    {"GET /v1/events?after=5", 200, PAGE("", 5, true, false)},
+	    {NULL}});
+	lbctl_run(&run, "events");
+	assert_int_equal(run.exit_code, 1);
+	assert_string_equal(run.err, "lbctl: events: expected a page after event 5 from lbd, got "
+				     "one up to event 5\n");
+	expect_requests("GET /v1/events\nGET /v1/events?after=5\n");
+}
+
 static void json_is_one_event_in_each_line(void **unused)
 {
 	answer((const struct fake_answer[]){
@@ -152,6 +166,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(all_pages_are_printed_oldest_first),
+	    TEST(pages_that_lead_nowhere_are_refused),
 	    TEST(json_is_one_event_in_each_line),
 	    TEST(follow_begins_with_now_and_waits_for_the_next_event),
 	    TEST(follow_goes_on_where_it_was_when_lbd_is_back),

@@ -15,6 +15,14 @@ static inline const char *json_text(const json_t *object, const char *name)
 	return text ? text : "";
 }
 
+/* Of an item of a list: what is no text reads as "". */
+static inline const char *json_item_text(const json_t *item)
+{
+	const char *text = json_string_value(item);
+
+	return text ? text : "";
+}
+
 static inline uint64_t json_number(const json_t *object, const char *name)
 {
 	double value = json_number_value(json_object_get(object, name));

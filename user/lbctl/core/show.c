@@ -105,7 +105,7 @@ void show_warnings(FILE *to, const json_t *warnings)
 
 	json_array_foreach (warnings, i, warning) {
 		fputs("Warning: ", to);
-		text_put(to, json_string_value(warning));
+		text_put(to, json_item_text(warning));
 		putc('\n', to);
 	}
 }
@@ -131,7 +131,7 @@ void show_changes(const json_t *trial)
 	size_t i;
 
 	json_array_foreach (json_object_get(trial, "changes"), i, change)
-		printf("  %s\n", json_string_value(change));
+		printf("  %s\n", json_item_text(change));
 	if (changed > i)
 		printf("  and %llu more\n", (unsigned long long)(changed - i));
 }

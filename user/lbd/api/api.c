@@ -295,6 +295,23 @@ static int handle(const struct asked *asked, const struct evhttp_uri *uri, struc
 	return rc;
 }
 
+bool api_admit_length(struct face_call *call, bool only_registers)
+{
+	const struct http_request *request = face_request(call);
+	bool registers =
+	    only_registers || !strcmp(request->method, "PUT") || !strcmp(request->method, "DELETE");
+
+	if (!registers || request->content_length <= LB_API_MAX_REGISTRATION)
+		return true;
+	face_refuse(call, 413, FACE_REFUSED_malformed, "the body is too large");
+	return false;
+}
+
+static bool may_go_on(void *unused, struct face_call *call)
+{
+	return api_admit_length(call, false);
+}
+
 void api_on_call(void *arg, struct face_call *call)
 {
 	struct asked asked = {.door = arg, .call = call};
@@ -330,6 +347,7 @@ static int serve(struct api *api, unsigned connections, const char *group, struc
 		       .request_ms = REQUEST_MS,
 		       .answer_ms = ANSWER_MS},
 	    .handler = api_on_call,
+	    .admit = may_go_on,
 	    .arg = &api->local,
 	};
 	int rc = listen_unix("socket", api->path, group, &face.fd, err);

@@ -102,6 +102,9 @@ void api_add_warnings(json_t *answer, const struct sentences *warnings);
 void api_answer_failure(struct face_call *call, int code, const char *sentence);
 json_t *api_sentences_json(const struct sentences *sentences);
 face_handler api_on_call; /* arg: the door */
+/* JSON is read in one go, so what can be short must be. only_registers: the client may do nothing
+ * else. False: its body is too long, and the call is answered. */
+bool api_admit_length(struct face_call *call, bool only_registers);
 
 /* ---- queue.c ---- */
 /* A request that has come. */

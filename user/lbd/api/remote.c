@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "listen.h"
 
+#define COMMON_NAME  128
 #define HANDSHAKE_MS 3000
 #define REQUEST_MS   5000
 #define ANSWER_MS    20000
@@ -94,15 +95,18 @@ bool remote_admit(struct api_door *door, struct face_call *call, struct event_ac
 	return true;
 }
 
-/* Before its body is read: who may not ask takes no memory from those who may. */
-static bool may_go_on(void *arg, struct face_call *call)
-{
-	struct event_actor unused;
-
-	return remote_admit(arg, call, &unused);
-}
-
 /* ---- where he may register ---- */
+
+/* common: for its name, as long as the asker is used. */
+static struct config_asker asker_of(const struct config_api *offered, const struct face_call *call,
+				    char common[COMMON_NAME])
+{
+	const struct config_token *token = find_token(offered, face_request(call));
+
+	face_common_name(call, common, COMMON_NAME);
+	return (struct config_asker){.token = token ? token->name : NULL,
+				     .certificate = *common ? common : NULL};
+}
 
 /* What is no registration in one service is for those alone who may register in all. */
 static int judge(const struct asked *asked, const struct config_asker *asker,
@@ -130,15 +134,12 @@ int remote_permit(const struct asked *asked, const struct api_route *route, cons
 		  struct error *err)
 {
 	const struct config_api *offered = asked->door->offered;
-	const struct config_token *token = find_token(offered, face_request(asked->call));
-	struct config_asker asker = {.token = token ? token->name : NULL};
+	char common[COMMON_NAME];
+	const struct config_asker asker = asker_of(offered, asked->call, common);
 	struct service *service = NULL;
-	char common[128];
 	const char *text;
 	int rc;
 
-	face_common_name(asked->call, common, sizeof(common));
-	asker.certificate = *common ? common : NULL;
 	if (config_api_permits(offered, &asker, NULL))
 		return 0; /* the service may be one that a change before this one adds */
 	if (api_registers(route) &&
@@ -152,6 +153,21 @@ int remote_permit(const struct asked *asked, const struct api_route *route, cons
 }
 
 /* ---- the listener ---- */
+
+/* Before its body is read: who may not ask, or may send no long one, takes no memory from those who
+ * may. */
+static bool may_go_on(void *arg, struct face_call *call)
+{
+	struct api_door *door = arg;
+	struct config_asker asker;
+	struct event_actor unused;
+	char common[COMMON_NAME];
+
+	if (!remote_admit(door, call, &unused))
+		return false;
+	asker = asker_of(door->offered, call, common);
+	return api_admit_length(call, !config_api_permits(door->offered, &asker, NULL));
+}
 
 int remote_open(struct api_door *door, unsigned connections, struct error *err)
 {

@@ -11,8 +11,9 @@
 #include "common/ring_size.h"
 #include "lbd/host/host.h"
 
-#define PAUSE_SLOTS 4096 /* between two pauses */
-#define PAUSE_REFS  1024
+#define PAUSE_SLOTS   4096 /* between two pauses */
+#define PAUSE_REFS    1024
+#define UNKNOWN_SLOTS (256 * 1024) /* likewise, of those that are only written */
 
 bool claims_any(const struct dataplane *dp)
 {
@@ -272,6 +273,18 @@ static bool has_room(const struct dataplane *dp, unsigned number, uint32_t size)
 	return true;
 }
 
+/* Of all slots of a ring, which may take hundreds of MiB. */
+static void mark_unknown(struct claims *claims)
+{
+	for (uint32_t at = 0; at < claims->held; at += UNKNOWN_SLOTS) {
+		uint32_t left = claims->held - at,
+			 count = left < UNKNOWN_SLOTS ? left : UNKNOWN_SLOTS;
+
+		memset(claims->slot + at, 0xff, count * sizeof(*claims->slot));
+		task_pause(); /* only tasks make claims */
+	}
+}
+
 /* Where there is no room the ring counts as one of another size. */
 static struct claims *make_claims(const struct dataplane *dp, struct record *record,
 				  unsigned number, uint32_t size)
@@ -287,7 +300,7 @@ static struct claims *make_claims(const struct dataplane *dp, struct record *rec
 	if (!claims)
 		return NULL;
 	*claims = (struct claims){.size = size, .held = held};
-	memset(claims->slot, 0xff, held * sizeof(*claims->slot));
+	mark_unknown(claims);
 	record->claims[number] = claims;
 	return claims;
 }
@@ -573,7 +586,7 @@ int dataplane_peer_open(struct dataplane *dp, unsigned number)
 	peer->answered = peer->asked = 0;
 	peer->wanted = 1;
 	peer->wants = true;
-	peer->owes_end = false;
+	peer->owes_end = peer->again = false;
 	share_all(dp, peer);
 	return 0;
 }

@@ -684,6 +684,8 @@ struct peer {
 	bool wants;         /* a request for everything is to be sent */
 	bool owes_end;      /* everything is being sent; then its end */
 	uint32_t end;       /* the number of that request */
+	bool again;         /* it has asked since: everything once more after that */
+	uint32_t next_end;  /* the number of its last request then */
 };
 
 /* claims.c */

@@ -215,15 +215,28 @@ bool dataplane_peer_told(const struct dataplane *dp, unsigned number)
 	       bit_next(peer->buckets, 0, buckets_in_use(dp)) >= buckets_in_use(dp);
 }
 
+static void begin_answer(const struct dataplane *dp, struct peer *peer, uint32_t want)
+{
+	share_all(dp, peer);
+	peer->owes_end = true;
+	peer->end = want;
+	peer->again = false;
+}
+
+/* A node asks again when it has been answered. One that does so earlier, and without end, must not
+ * have this one begin anew each time. */
 void dataplane_take_want(struct dataplane *dp, unsigned number, uint32_t want)
 {
 	struct peer *peer = dp->peers[number];
 
 	if (!peer)
 		return;
-	share_all(dp, peer);
-	peer->owes_end = true;
-	peer->end = want;
+	if (!peer->owes_end) {
+		begin_answer(dp, peer, want);
+		return;
+	}
+	peer->again = true;
+	peer->next_end = want;
 }
 
 /* ---- sending: services, slots, flows ---- */
@@ -421,7 +434,9 @@ bool dataplane_share(struct dataplane *dp, unsigned number, const struct dp_shar
 	if (peer->owes_end && !sink->end(sink->arg, peer->end))
 		return false;
 	peer->owes_end = false;
-	return true;
+	if (peer->again)
+		begin_answer(dp, peer, peer->next_end);
+	return !peer->owes_end;
 }
 
 /* ---- entries of peers ---- */

@@ -4,6 +4,10 @@
 
 #include <errno.h>
 
+#include "lbd/host/host.h"
+
+#define PAUSE_ITEMS 64 /* between two pauses; of services, whose primes take long, one */
+
 /* ---- sending ---- */
 
 static bool put_backend(void *arg, const struct dp_shared_backend *backend)
@@ -113,8 +117,11 @@ int exchange_take(struct dataplane *dp, unsigned peer, const struct frame *frame
 
 	if (!kinds[frame->type].take)
 		return 1;
-	for (unsigned i = 0; !rc && i < frame->count; i++)
+	for (unsigned i = 0; !rc && i < frame->count; i++) {
 		rc = kinds[frame->type].take(dp, peer, frame, i);
+		if (frame->type == FRAME_SERVICES || i % PAUSE_ITEMS == PAUSE_ITEMS - 1)
+			task_pause();
+	}
 	if (rc)
 		*why = rc == -ENOMEM ? "out of memory" : kinds[frame->type].wrong;
 	return rc;

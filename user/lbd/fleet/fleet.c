@@ -15,11 +15,13 @@
 #include "lbd/events/events.h"
 
 #define SECOND_TICKS     (1000 / SESSION_TICK_MS)
-#define ACCEPTS          64 /* in a tick */
-#define ACCEPTS_PEER     16 /* that one of a peer counts for: handshakes take time */
-#define BACKLOG          64
+#define ACCEPTS          256 /* in a tick */
+#define ACCEPTS_BEGUN    32  /* that one with a handshake counts for: it takes time */
+#define BACKLOG          1024
 #define JOIN_MOST_MS     10000 /* for all others */
 #define STRANGERS_LOG_MS 60000
+
+_Static_assert(ACCEPTS_BEGUN *DP_PEERS <= ACCEPTS, "peers would wait for each other");
 
 static void set_fault(struct fleet *fleet, const char *fault)
 {
@@ -58,17 +60,18 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	struct fleet *fleet = arg;
 	struct fleet_peer *peer = NULL;
 	struct addr address = {0};
+	bool begun = false;
 
 	if (!addr_from_sockaddr(from, &address))
 		peer = find_peer(fleet, &address);
 	if (peer) {
-		peer_accept(peer, fd);
+		begun = peer_accept(peer, fd);
 	} else {
 		close(fd);
 		note_stranger(fleet, &address);
 	}
-	/* peers wait behind strangers: those go at once */
-	fleet->accepted += peer ? ACCEPTS_PEER : 1;
+	/* peers wait behind strangers, and one that connects without end: those go at once */
+	fleet->accepted += begun ? ACCEPTS_BEGUN : 1;
 	fleet->rests = fleet->accepted >= ACCEPTS;
 	if (fleet->rests)
 		evconnlistener_disable(listener);

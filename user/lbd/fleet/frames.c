@@ -36,6 +36,9 @@ static const struct {
     [FRAME_NODE] = {8, 1, 2},
 };
 
+/* A session in which nothing is read for so long has ended long before. */
+#define BEHIND_MOST (24 * 3600 * 1000u)
+
 /* ---- numbers ---- */
 
 static void put(uint8_t **at, uint64_t value, unsigned bytes)
@@ -248,7 +251,10 @@ int frame_get_beat(const struct frame *frame, struct fleet_beat *ret)
 	ret->unplaced = get(&at, 8);
 	ret->behind = (uint32_t)get(&at, 4);
 	ret->synced = (uint8_t)get(&at, 1);
-	return ret->synced <= 1 ? 0 : -EBADMSG;
+	return ret->conflicts <= INT64_MAX && ret->unplaced <= INT64_MAX &&
+		       ret->behind <= BEHIND_MOST && ret->synced <= 1
+		   ? 0
+		   : -EBADMSG;
 }
 
 uint64_t frame_get_node(const struct frame *frame)

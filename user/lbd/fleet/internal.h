@@ -18,6 +18,7 @@ struct fleet_peer {
 	struct addr address;
 	unsigned number; /* in the data plane */
 	bool connects;   /* this node makes the connection */
+	bool begun;      /* a session with a connection that it has made, in this tick */
 
 	struct session *sessions[PEER_SESSIONS];
 	struct session *greeted; /* the one that counts, of these; NULL */
@@ -31,6 +32,7 @@ struct fleet_peer {
 	char logged[FLEET_WHY]; /* the last reason that is in the log */
 	unsigned reasons;       /* since it was synced */
 	uint64_t reason_ms;
+	unsigned syncs;  /* in the log, since it was last synced for long */
 	bool was_synced; /* that is in the log */
 	char name[NODE_NAME], version[NODE_NAME];
 	uint64_t identity;          /* the last that was heard of; 0: none */
@@ -66,8 +68,8 @@ struct fleet {
 
 void peer_init(struct fleet_peer *peer, struct fleet *fleet, const struct addr *address,
 	       unsigned number);
-/* Takes ownership of fd, a connection that the peer has made. */
-void peer_accept(struct fleet_peer *peer, int fd);
+/* Takes ownership of fd, a connection that the peer has made. False: it was closed at once. */
+bool peer_accept(struct fleet_peer *peer, int fd);
 void peer_tick(struct fleet_peer *peer, uint64_t now_ms);
 /* Ends what was made with keys that are in force no more. */
 void peer_check_key(struct fleet_peer *peer);

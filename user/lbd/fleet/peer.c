@@ -19,6 +19,8 @@
 #define CONNECT_MS       1500  /* with the second SYN of TCP, after 1 s */
 #define REASONS          8     /* that are logged at once */
 #define REASONS_LOG_MS   60000 /* then one in this time */
+#define SYNCS            8     /* that are logged of a node that comes and goes; then those that */
+#define STEADY_MS        10000 /* last so long */
 
 /* A node that was off, or has another key now, is tried again before it goes on without. */
 _Static_assert(CONNECT_MS + RETRY_MS < JOIN_LEAST_MS && RETRY_REFUSED_MS < JOIN_LEAST_MS,
@@ -69,6 +71,7 @@ static void log_synced(struct fleet_peer *peer)
 	char text[ADDR_TEXT + NODE_NAME];
 
 	peer->was_synced = true;
+	peer->syncs++;
 	*peer->logged = 0;
 	peer->reasons = 0;
 	events_log(EVENT_peer_synced, LOG_INFO, &about, "peer %s: synced", label(peer, text));
@@ -153,7 +156,7 @@ static struct session **free_place(struct fleet_peer *peer)
 	return NULL;
 }
 
-static void add_session(struct fleet_peer *peer, int fd)
+static bool add_session(struct fleet_peer *peer, int fd)
 {
 	const struct session_options options = {.node = &peer->fleet->node,
 						.connects = peer->connects,
@@ -165,19 +168,22 @@ static void add_session(struct fleet_peer *peer, int fd)
 
 	if (!place) {
 		close(fd);
-		return;
+		return false;
 	}
 	*place = session_new(&options, fd);
 	if (*place && !peer->greeted && peer->state != FLEET_REFUSED)
 		enter(peer, FLEET_GREETING);
+	return *place;
 }
 
-void peer_accept(struct fleet_peer *peer, int fd)
+bool peer_accept(struct fleet_peer *peer, int fd)
 {
-	if (peer->connects)
-		close(fd); /* its list of nodes is another one */
-	else
-		add_session(peer, fd);
+	if (!peer->connects && !peer->begun) {
+		peer->begun = add_session(peer, fd);
+		return peer->begun;
+	}
+	close(fd); /* its list of nodes is another one; or it connects without end */
+	return false;
 }
 
 /* ---- connecting ---- */
@@ -315,12 +321,17 @@ static void note_progress(struct fleet_peer *peer, uint64_t now_ms)
 		return;
 	note_identity(peer, view.identity, now_ms);
 	enter(peer, view.synced && view.beat.synced ? FLEET_SYNCED : FLEET_SYNCING);
-	if (peer->state == FLEET_SYNCED && !peer->was_synced)
+	if (peer->state != FLEET_SYNCED)
+		return;
+	if (peer->since_ms + STEADY_MS <= now_ms)
+		peer->syncs = 0;
+	if (!peer->was_synced && peer->syncs < SYNCS)
 		log_synced(peer);
 }
 
 void peer_tick(struct fleet_peer *peer, uint64_t now_ms)
 {
+	peer->begun = false;
 	for (unsigned i = 0; i < PEER_SESSIONS; i++)
 		if (peer->sessions[i])
 			session_tick(peer->sessions[i], now_ms);

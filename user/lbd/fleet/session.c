@@ -351,6 +351,17 @@ static void take_refusal(struct session *session, const struct frame *frame)
 		session_close(session, SESSION_REFUSED, "%s", why);
 }
 
+/* Once in a session: it belongs to the start of an lbd. */
+static void take_node(struct session *session, const struct frame *frame)
+{
+	uint64_t identity = frame_get_node(frame);
+
+	if (session->identity && session->identity != identity)
+		session_close(session, SESSION_LOST, "it sent another identity than before");
+	else
+		session->identity = identity;
+}
+
 static void take_other(struct session *session, const struct frame *frame)
 {
 	switch (frame->type) {
@@ -358,7 +369,7 @@ static void take_other(struct session *session, const struct frame *frame)
 		take_beat(session, frame);
 		break;
 	case FRAME_NODE:
-		session->identity = frame_get_node(frame);
+		take_node(session, frame);
 		break;
 	case FRAME_BYE:
 		session_close(session, SESSION_STOPPED, "its lbd was stopped");

@@ -99,6 +99,8 @@ SSL_CTX *tls_new(void)
 	/* frames have lengths: where a connection was cut off can be seen without TLS */
 	SSL_CTX_set_options(tls, SSL_OP_IGNORE_UNEXPECTED_EOF);
 	SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
+	/* one record in each turn of the loop: a peer may send any number without content */
+	SSL_CTX_clear_mode(tls, SSL_MODE_AUTO_RETRY);
 	/* the end that accepts has no certificate, and one that shows some is no peer */
 	SSL_CTX_set_verify(tls, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_psk_use_session_callback(tls, use_key);
