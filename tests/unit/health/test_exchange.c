@@ -550,6 +550,51 @@ static void dns_alias_that_leads_nowhere_is_no_answer(void **state)
 	}
 }
 
+/* "xa" is an alias of "xb", and so on; the last of them has the address. Returns the length. */
+static size_t put_aliases(uint8_t *at, unsigned count)
+{
+	static const uint8_t first[] = {0xc0, 12},
+			     address[] = {0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 80};
+	const uint8_t *begin = at;
+
+	memcpy(at, first, sizeof(first));
+	at += sizeof(first);
+	for (unsigned i = 0; i < count; i++) {
+		const uint8_t alias[] = {0, 5, 0, 1, 0, 0, 0, 60, 0, 4},
+			      name[] = {2, 'x', (uint8_t)('a' + i), 0};
+
+		memcpy(at, alias, sizeof(alias));
+		memcpy(at + sizeof(alias), name, sizeof(name));
+		at += sizeof(alias) + sizeof(name);
+		memcpy(at, name, sizeof(name)); /* the owner of the next */
+		at += sizeof(name);
+	}
+	memcpy(at, address, sizeof(address));
+	return (size_t)(at + sizeof(address) - begin);
+}
+
+/* Each step reads all records: with some hundred of them that would hold up all other checks. */
+static void dns_chain_of_aliases_is_followed_so_far(void **state)
+{
+	struct health_spec spec = dns_spec("www.example.org", NULL, NULL);
+	uint8_t records[512];
+
+	for (unsigned count = 10; count <= 20; count += 10) {
+		struct server server = {.type = SOCK_DGRAM,
+					.dns = true,
+					.records = records,
+					.records_length = put_aliases(records, count),
+					.records_count = (uint8_t)(count + 1)};
+
+		server_start(&server);
+		if (count == 10)
+			assert_up(&spec, "127.0.0.1", server.port);
+		else
+			assert_down(&spec, server.port, "DNS: no A record in the answer");
+		server_stop(&server);
+	}
+}
+
 static void dns_errors_are_named(void **state)
 {
 	struct server refuses = {.type = SOCK_DGRAM, .dns = true, .rcode = 5};
@@ -880,6 +925,7 @@ int main(int argc, char **argv)
 	    TEST(udp_closed_port_is_reported_at_once),
 	    TEST(dns_answer_with_a_record_is_up),
 	    TEST(dns_alias_that_leads_nowhere_is_no_answer),
+	    TEST(dns_chain_of_aliases_is_followed_so_far),
 	    TEST(dns_errors_are_named),
 	    TEST(dns_answer_to_another_query_is_not_taken),
 	    TEST(icmp_echo_is_up),
