@@ -361,6 +361,22 @@ static void too_many_are_refused(void **state)
 	free(text);
 }
 
+/* Some bytes each, which take a hundred times as many in memory. */
+static void an_answer_of_very_many_values_is_not_read(void **state)
+{
+	size_t room = 4 << 20, length = 3;
+	char *text = malloc(room);
+
+	memcpy(text, "[{}", length);
+	for (; length < room - 8; length += 3)
+		memcpy(text + length, ",{}", 3);
+	strcpy(text + length, "]");
+	assert_string_equal(named(text),
+			    "expected a list of instances, as Consul's health endpoint "
+			    "has it");
+	free(text);
+}
+
 static int forget_list(void **state)
 {
 	source_list_done(&list);
@@ -388,6 +404,7 @@ int main(int argc, char **argv)
 	    PURE(what_cannot_be_a_backend_is_ignored_and_named),
 	    PURE(answers_cut_or_changed_are_read_or_refused),
 	    PURE(too_many_are_refused),
+	    PURE(an_answer_of_very_many_values_is_not_read),
 	};
 
 	if (source_table_is_worker(argc, argv))

@@ -44,8 +44,9 @@ char *keys_request(const char *prefix, const char *revision)
 static int read_value(const char *text, struct source_item *item, json_t **ret_object,
 		      struct error *err)
 {
-	json_t *value = *text ? json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL)
-			      : json_object();
+	json_t *value =
+	    *text ? source_json(text, strlen(text), JSON_REJECT_DUPLICATES | JSON_DECODE_ANY)
+		  : json_object();
 
 	if (json_is_integer(value)) {
 		json_t *object = json_pack("{s:o}", "weight", value);
@@ -117,7 +118,7 @@ static int read_keys(json_t *root, const char *prefix, struct source_list *list)
 int keys_read(const char *body, size_t length, const char *prefix, struct source_list *ret,
 	      char ret_next[24], struct error *err)
 {
-	json_t *root = json_loadb(body, length, JSON_REJECT_DUPLICATES, NULL);
+	json_t *root = source_json(body, length, JSON_REJECT_DUPLICATES);
 	struct source_list list = {0};
 	int rc = json_is_object(root) ? gateway_next_revision(root, ret_next) : -EBADMSG;
 

@@ -235,7 +235,7 @@ static void take_order(struct worker *worker, const struct source_request *reque
 	struct job *job = find_job(worker, request->id);
 
 	if (!job || !job->kind->order ||
-	    source_document_add(&job->order, request->texts, request->length))
+	    source_document_add(&job->order, SOURCE_DOCUMENT_MAX, request->texts, request->length))
 		_exit(EXIT_FAILURE);
 	if (!request->last)
 		return;
