@@ -5,8 +5,9 @@ wait for changes, and which is out of order when the test says so.
 In its directory: `mode`, what is wrong with it ("" or no file: nothing), read for each request:
 silent (no answer), slow (a byte a second), endless, head (without an end), nested (JSON that takes
 a hundred times as much memory), elsewhere (a redirection to what a cloud tells its hosts), garbage
-(a page of HTML), refuses (its own way to say that the cluster has no leader); `tokens`, those that it takes, one a line (no file: all);
-`seen`, which it writes: of each request the token and the path; `state`, which outlives it."""
+(a page of HTML), refuses (its own way to say that the cluster has no leader); `tokens`, those that
+it takes, one a line (no file: all); `seen`, which it writes: of each request the token and the
+path; `state`, which outlives it."""
 import http.server
 import json
 import os
