@@ -311,6 +311,18 @@ static void what_cannot_be_a_backend_is_ignored_and_named(void **state)
 	test_source_wait("10.0.0.1/100 ignored 4: /lbd/web/blue: expected the address of a host");
 }
 
+/* A server, or a proxy, may have a limit of its own. */
+static void a_part_of_the_keys_is_not_the_keys(void **state)
+{
+	follow(test_source_url, ANSWER("41", ONE "," TWO));
+	test_source_wait("10.0.0.1/100 10.0.0.2/50");
+	wait_for_watch();
+	keys = "{\"header\":{\"revision\":\"42\"},\"kvs\":[" ONE "],\"more\":true}";
+	test_source_tell(watcher, "{\"result\":{\"events\":[{}]}}\n");
+	test_source_wait("failed: ");
+	test_source_wait("it has more than 1024 keys, or the answer is a part of them");
+}
+
 static void requests_name_the_end_of_the_prefix(void **state)
 {
 	char *request = keys_request("a\xff\xff", NULL);
@@ -382,6 +394,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(an_empty_file_of_certificates_is_refused),
 	    TEST(the_next_server_is_asked_when_one_does_not_answer),
 	    TEST(what_cannot_be_a_backend_is_ignored_and_named),
+	    TEST(a_part_of_the_keys_is_not_the_keys),
 	    cmocka_unit_test(requests_name_the_end_of_the_prefix),
 	    cmocka_unit_test(an_answer_of_very_many_values_is_not_read),
 	    cmocka_unit_test(answers_cut_or_changed_are_read_or_refused),

@@ -343,6 +343,7 @@ static void an_answer_that_is_none_is_refused(void **unused)
 {
 	static const char *const answers[] = {
 	    "", "[]", "{}", "<html>", "{\"header\":{\"revision\":\"0\"}}",
+	    "{\"header\":{\"revision\":\"41\"},\"kvs\":[],\"more\":true}",
 	    /* a value that is no base64, and one with a NUL */
 	    ANSWER("{\"key\":\"L2xiZC9jb25maWc=\",\"value\":\"*\"}"),
 	    ANSWER("{\"key\":\"L2xiZC9jb25maWc=\",\"value\":\"AGE=\"}")};

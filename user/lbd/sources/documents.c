@@ -176,7 +176,9 @@ int documents_read(const char *body, size_t length, const char *key, struct sour
 {
 	json_t *root = source_json(body, length, JSON_REJECT_DUPLICATES), *kv;
 	struct source_list list = {.has_documents = true};
-	int rc = json_is_object(root) ? gateway_next_revision(root, ret_next) : -EBADMSG;
+	/* a part may lack the record, and a node would not wait for its turn */
+	bool whole = json_is_object(root) && !json_is_true(json_object_get(root, "more"));
+	int rc = whole ? gateway_next_revision(root, ret_next) : -EBADMSG;
 	size_t i;
 
 	if (rc)
