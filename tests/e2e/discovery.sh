@@ -58,7 +58,7 @@ goes_wrong() { # SERVER WHY-NONE-ARE-TOO-FEW
 	lab_wait_for 30 "the source to fail" source_fails_because tcp4 "$2" || return 1
 	"$1_names" 2 || return 1
 	lab_wait_for 30 "the source to work" source_works tcp4 || return 1
-	for mode in garbage silent slow endless refuses; do
+	for mode in garbage silent slow endless head nested elsewhere refuses; do
 		set_mode "$1" $mode
 		"$1_next_request" || return 1
 		lab_wait_for 40 "the source to fail: $mode" source_fails tcp4 || return 1

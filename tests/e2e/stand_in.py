@@ -3,9 +3,11 @@
 wait for changes, and which is out of order when the test says so.
 
 In its directory: `mode`, what is wrong with it ("" or no file: nothing), read for each request:
-silent (no answer), slow (a byte a second), endless, garbage (a page of HTML), refuses (its own way
-to say that the cluster has no leader); `tokens`, those that it takes, one a line (no file: all);
-`seen`, which it writes: of each request the token and the path; `state`, which outlives it."""
+silent (no answer), slow (a byte a second), endless, head (without an end), nested (JSON that takes
+a hundred times as much memory), elsewhere (a redirection to what a cloud tells its hosts), garbage
+(a page of HTML), refuses (its own way to say that the cluster has no leader); `tokens`, those that
+it takes, one a line (no file: all); `seen`, which it writes: of each request the token and the
+path; `state`, which outlives it."""
 import http.server
 import json
 import os
@@ -107,6 +109,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.begin_stream()
             while True:
                 self.tell(" " * 100000)
+        elif mode == "head":
+            self.send_response(200)
+            while True:
+                self.send_header("X-More", "x" * 1000)
+                self.flush_headers()
+        elif mode == "nested":
+            self.answer(200, "[" + "{}," * 1390000 + "{}]")
+        elif mode == "elsewhere":
+            self.answer(302, "", headers=[("Location", "http://169.254.169.254/latest/meta-data/")])
         elif mode == "garbage":
             self.answer(200, "<html><body>It works!</body></html>\n", "text/html")
         elif mode == "refuses":

@@ -89,6 +89,7 @@ struct server {
 	size_t records_length;
 	uint8_t records_count;
 	bool dns, foreign; /* foreign: with another id first */
+	bool floods;       /* ... without an end */
 	pid_t pid;
 	uint16_t port;
 	int fd;
@@ -128,8 +129,10 @@ static void serve_datagrams(const struct server *server)
 		if (server->foreign) {
 			message[0] ^= 0xff;
 			message[2] |= 0x80;
-			sendto(server->fd, message, length, 0, (struct sockaddr *)&from,
-			       from_length);
+			do
+				sendto(server->fd, message, length, 0, (struct sockaddr *)&from,
+				       from_length);
+			while (server->floods);
 			message[0] ^= 0xff;
 		}
 		if (server->dns) {
@@ -362,6 +365,9 @@ static void agent_that_is_not_understood_says_nothing(void **state)
 	static const char *const answers[][2] = {
 	    {"hello\n", "its line is not understood: unknown word \"hello\""},
 	    {"\n", "its line is not understood: no word that says anything"},
+	    {"\x1b[31mup\n", "its line is not understood: unknown word \"[31mup\""},
+	    {"\xff\xfe\n", "its line is not understood: unknown word \"?\?\""},
+	    {"99999%\n", "its line is not understood: unknown word \"99999%\""},
 	    {"", "closed without an answer"},
 	    {endless, "its line is longer than 255 bytes"}};
 
@@ -550,6 +556,51 @@ static void dns_alias_that_leads_nowhere_is_no_answer(void **state)
 	}
 }
 
+/* "xa" is an alias of "xb", and so on; the last of them has the address. Returns the length. */
+static size_t put_aliases(uint8_t *at, unsigned count)
+{
+	static const uint8_t first[] = {0xc0, 12},
+			     address[] = {0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 80};
+	const uint8_t *begin = at;
+
+	memcpy(at, first, sizeof(first));
+	at += sizeof(first);
+	for (unsigned i = 0; i < count; i++) {
+		const uint8_t alias[] = {0, 5, 0, 1, 0, 0, 0, 60, 0, 4},
+			      name[] = {2, 'x', (uint8_t)('a' + i), 0};
+
+		memcpy(at, alias, sizeof(alias));
+		memcpy(at + sizeof(alias), name, sizeof(name));
+		at += sizeof(alias) + sizeof(name);
+		memcpy(at, name, sizeof(name)); /* the owner of the next */
+		at += sizeof(name);
+	}
+	memcpy(at, address, sizeof(address));
+	return (size_t)(at + sizeof(address) - begin);
+}
+
+/* Each step reads all records: with some hundred of them that would hold up all other checks. */
+static void dns_chain_of_aliases_is_followed_so_far(void **state)
+{
+	struct health_spec spec = dns_spec("www.example.org", NULL, NULL);
+	uint8_t records[512];
+
+	for (unsigned count = 10; count <= 20; count += 10) {
+		struct server server = {.type = SOCK_DGRAM,
+					.dns = true,
+					.records = records,
+					.records_length = put_aliases(records, count),
+					.records_count = (uint8_t)(count + 1)};
+
+		server_start(&server);
+		if (count == 10)
+			assert_up(&spec, "127.0.0.1", server.port);
+		else
+			assert_down(&spec, server.port, "DNS: no A record in the answer");
+		server_stop(&server);
+	}
+}
+
 static void dns_errors_are_named(void **state)
 {
 	struct server refuses = {.type = SOCK_DGRAM, .dns = true, .rcode = 5};
@@ -577,6 +628,30 @@ static void dns_answer_to_another_query_is_not_taken(void **state)
 	assert_down(&spec, garbage.port, "no answer: timed out after 100ms");
 	server_stop(&server);
 	server_stop(&garbage);
+}
+
+/* Of answers that are none; a check beside it is none the worse. */
+static void dns_flood_of_foreign_answers_is_no_answer(void **state)
+{
+	struct server flood = {.type = SOCK_DGRAM, .dns = true, .foreign = true, .floods = true};
+	struct server good = {.type = SOCK_DGRAM, .dns = true};
+	struct health_spec spec = dns_spec("example.org", NULL, NULL), patient = spec;
+	const struct addr addr = test_addr("127.0.0.1");
+	struct found found = {0};
+	struct health_check *check;
+
+	server_start(&flood);
+	server_start(&good);
+	spec.timeout_ms = 500;
+	check = health_add(health, &spec, &addr, flood.port, HEALTH_UNKNOWN, on_result, &found);
+	assert_non_null(check);
+	assert_up(&patient, "127.0.0.1", good.port);
+	run_until(&found.results, 1);
+	assert_string_equal(found.why, "no answer: timed out after 500ms");
+	assert_up(&patient, "127.0.0.1", good.port);
+	health_remove(check);
+	server_stop(&flood);
+	server_stop(&good);
 }
 
 /* ---- icmp ---- */
@@ -880,8 +955,10 @@ int main(int argc, char **argv)
 	    TEST(udp_closed_port_is_reported_at_once),
 	    TEST(dns_answer_with_a_record_is_up),
 	    TEST(dns_alias_that_leads_nowhere_is_no_answer),
+	    TEST(dns_chain_of_aliases_is_followed_so_far),
 	    TEST(dns_errors_are_named),
 	    TEST(dns_answer_to_another_query_is_not_taken),
+	    TEST(dns_flood_of_foreign_answers_is_no_answer),
 	    TEST(icmp_echo_is_up),
 	    TEST(long_icmp_echo_is_up),
 	    TEST(icmp_echo_that_is_too_long_for_the_link_is_not_run),

@@ -9,8 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -228,6 +233,87 @@ static void what_the_token_may_not_read_is_named(void **state)
 	    "ignored 1: what the token may not read: expected service:read and node:read");
 }
 
+/* ---- more than lbd takes ---- */
+
+#define LISTS 60 /* that change; the last one stays */
+
+/* A thousand instances, all with this weight. */
+static char *instances_of(unsigned weight)
+{
+	size_t room = 1 << 20, length = 1;
+	char *text = malloc(room);
+
+	*text = '[';
+	for (unsigned i = 0; i < 1000; i++)
+		length += (size_t)snprintf(text + length, room - length,
+					   "%s{\"Node\":{\"Address\":\"10.0.%u.%u\"},\"Service\":"
+					   "{\"Weights\":{\"Passing\":%u}}}",
+					   i ? "," : "", i / 250, 1 + i % 250, weight);
+	snprintf(text + length, room - length, "]");
+	return text;
+}
+
+/* A process that answers each query at once with another list; after the last it writes to done,
+ * and answers no more. */
+static pid_t serve_changes(char url[64], int done)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t length = sizeof(at);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), client;
+	char request[2048];
+	pid_t pid;
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, length), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &length), 0);
+	snprintf(url, 64, "http://127.0.0.1:%u", ntohs(at.sin_port));
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid) {
+		close(fd);
+		return pid;
+	}
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	client = accept(fd, NULL, NULL);
+	for (unsigned i = 1; i <= LISTS && read(client, request, sizeof(request)) > 0; i++) {
+		char *text = instances_of(i);
+
+		dprintf(client,
+			"HTTP/1.1 200 OK\r\nX-Consul-Index: %u\r\nContent-Length: %zu\r\n\r\n%s", i,
+			strlen(text), text);
+		free(text);
+	}
+	write(done, "", 1);
+	pause();
+	_exit(0);
+}
+
+/* lbd, here this test, takes nothing meanwhile: what waits for it is bounded, and the last word is
+ * not lost. */
+static void what_lbd_does_not_take_is_kept_as_the_last_word(void **state)
+{
+	unsigned before;
+	char url[64], byte;
+	int done[2];
+	pid_t pid;
+
+	assert_int_equal(pipe(done), 0);
+	pid = serve_changes(url, done[1]);
+	from.consul = url;
+	from.service = (char *)"web";
+	from.min = 1;
+	test_source_follow("consul", &from);
+	test_source_wait("10.0.0.1/");
+	before = test_source_reports;
+	assert_int_equal(read(done[0], &byte, 1), 1);
+	test_source_wait("10.0.0.1/6000 ");
+	assert_in_range(test_source_reports, before + 1, before + LISTS / 4);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(done[0]);
+	close(done[1]);
+}
+
 /* ---- instances alone ---- */
 
 static struct source_list list;
@@ -361,6 +447,22 @@ static void too_many_are_refused(void **state)
 	free(text);
 }
 
+/* Some bytes each, which take a hundred times as many in memory. */
+static void an_answer_of_very_many_values_is_not_read(void **state)
+{
+	size_t room = 4 << 20, length = 3;
+	char *text = malloc(room);
+
+	memcpy(text, "[{}", length);
+	for (; length < room - 8; length += 3)
+		memcpy(text + length, ",{}", 3);
+	strcpy(text + length, "]");
+	assert_string_equal(named(text),
+			    "expected a list of instances, as Consul's health endpoint "
+			    "has it");
+	free(text);
+}
+
 static int forget_list(void **state)
 {
 	source_list_done(&list);
@@ -380,6 +482,7 @@ int main(int argc, char **argv)
 	    TEST(an_answer_of_another_kind_is_a_failure),
 	    TEST(an_answer_without_an_index_is_a_failure),
 	    TEST(what_the_token_may_not_read_is_named),
+	    TEST(what_lbd_does_not_take_is_kept_as_the_last_word),
 	    PURE(the_address_of_the_instance_comes_before_that_of_its_node),
 	    PURE(weights_are_hundreds_or_in_proportion),
 	    PURE(instances_on_one_node_have_its_name_once),
@@ -388,6 +491,7 @@ int main(int argc, char **argv)
 	    PURE(what_cannot_be_a_backend_is_ignored_and_named),
 	    PURE(answers_cut_or_changed_are_read_or_refused),
 	    PURE(too_many_are_refused),
+	    PURE(an_answer_of_very_many_values_is_not_read),
 	};
 
 	if (source_table_is_worker(argc, argv))

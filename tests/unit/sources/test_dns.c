@@ -43,6 +43,8 @@ static char server_text[32];
 static const struct record *records;
 static unsigned questions;
 static int rcode;
+static unsigned flags; /* of answers, besides the usual */
+static size_t cut;     /* so many bytes at the end of an answer are missing */
 
 static uint8_t *put16(uint8_t *at, unsigned value)
 {
@@ -127,9 +129,9 @@ static void on_question(int fd, short what, void *arg)
 			end = put_record(end, record);
 			count++;
 		}
-	put16(answer + 2, 0x8180 | (unsigned)rcode);
+	put16(answer + 2, 0x8180 | flags | (unsigned)rcode);
 	put16(put16(put16(answer + 6, count), 0), 0);
-	sendto(fd, answer, (size_t)(end - answer), 0, (struct sockaddr *)&from, from_length);
+	sendto(fd, answer, (size_t)(end - answer) - cut, 0, (struct sockaddr *)&from, from_length);
 }
 
 static void server_start(void)
@@ -214,6 +216,8 @@ static int set_up(void **state)
 	*said = 0;
 	reports = questions = 0;
 	rcode = 0;
+	flags = 0;
+	cut = 0;
 	base = loop_new();
 	if (!base || source_process_new(base, on_report, &process))
 		return -1;
@@ -365,6 +369,36 @@ static void failures_are_named(void **state)
 	wait_for("failed: web.example.net: Domain name not found");
 }
 
+static void wait_for_failure(void)
+{
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+
+	while (strncmp(said, "failed: web.example.net: ", 25) != 0)
+		turn(until);
+}
+
+/* An alias of itself; an answer that is cut, and one that says so, where nobody answers over TCP.
+ */
+static void answers_that_lead_nowhere_are_failures(void **state)
+{
+	static const struct record loop[] = {{"web.example.net", CNAME, 900, "web.example.net"},
+					     {0}},
+				   good[] = {{"web.example.net", 1, 1, "10.0.0.2"}, {0}};
+
+	follow(CONFIG_RECORD_A, loop);
+	wait_for_failure();
+	records = good;
+	wait_for("10.0.0.2/100");
+	cut = 2;
+	wait_for_failure();
+	cut = 0;
+	wait_for("10.0.0.2/100");
+	flags = 0x0200;
+	wait_for_failure();
+	flags = 0;
+	wait_for("10.0.0.2/100");
+}
+
 static void a_server_that_does_not_answer_is_a_failure(void **state)
 {
 	static const struct record none[] = {{0}};
@@ -456,6 +490,7 @@ int main(int argc, char **argv)
 	    TEST(a_target_without_an_address_fails_the_whole),
 	    TEST(addresses_of_no_host_are_ignored),
 	    TEST(failures_are_named),
+	    TEST(answers_that_lead_nowhere_are_failures),
 	    TEST(a_server_that_does_not_answer_is_a_failure),
 	    TEST(a_process_that_is_killed_is_started_again_with_its_sources),
 	    TEST(many_sources_that_end_at_once_are_not_followed_on),

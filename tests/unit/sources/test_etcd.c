@@ -22,8 +22,11 @@
 
 static struct evhttp_request *watcher; /* NULL: nobody watches */
 static const char *keys;               /* the answer, or NULL: 503 */
-static unsigned asked;
+static unsigned asked, watches;
 static char watched[512];
+static bool long_head;                 /* of the answer */
+static struct evhttp_request *deaf[2]; /* watches that are not answered, if deaf_count */
+static unsigned deaf_count;
 
 static void body_of(struct evhttp_request *request, char *text, size_t size)
 {
@@ -39,7 +42,11 @@ static void on_range(struct evhttp_request *request)
 {
 	char body[512];
 
+	struct evkeyvalq *head = evhttp_request_get_output_headers(request);
+
 	asked++;
+	for (unsigned i = 0; long_head && i < 2000; i++)
+		evhttp_add_header(head, "X-Long", "0123456789012345678901234567890123456789");
 	body_of(request, body, sizeof(body));
 	/* "/lbd/web/" and "/lbd/web0" */
 	assert_string_equal(
@@ -58,6 +65,11 @@ static void on_request(struct evhttp_request *request, void *arg)
 	}
 	assert_string_equal(evhttp_request_get_uri(request), "/v3/watch");
 	body_of(request, watched, sizeof(watched));
+	watches++;
+	if (deaf_count) {
+		deaf[--deaf_count] = request;
+		return;
+	}
 	test_source_stream(request, &watcher);
 	test_source_tell(watcher, "{\"result\":{\"created\":true}}\n");
 }
@@ -83,13 +95,18 @@ static void follow(const char *servers, const char *answer)
 static int set_up(void **state)
 {
 	*watched = 0;
-	asked = 0;
+	asked = watches = deaf_count = 0;
+	long_head = false;
+	memset(deaf, 0, sizeof(deaf));
 	watcher = NULL;
 	return test_source_up(on_request);
 }
 
 static int tear_down(void **state)
 {
+	for (unsigned i = 0; i < 2; i++)
+		if (deaf[i])
+			evhttp_send_reply(deaf[i], 503, "too late", NULL);
 	test_source_down();
 	return 0;
 }
@@ -144,7 +161,7 @@ static void changes_that_keep_coming_do_not_put_it_off(void **state)
 {
 	const struct timeval often = clock_span_ms(5);
 	struct event *chatter = event_new(test_source_base(), -1, EV_PERSIST, on_chatter, NULL);
-	uint64_t until = test_source_patience();
+	uint64_t until = test_source_patience(), begin_ms;
 	unsigned before;
 
 	follow(test_source_url, ANSWER("41", ONE));
@@ -153,9 +170,11 @@ static void changes_that_keep_coming_do_not_put_it_off(void **state)
 	event_add(chatter, &often);
 	keys = ANSWER("42", TWO);
 	test_source_wait("10.0.0.2/50");
-	for (before = asked; asked < before + 3;)
+	begin_ms = clock_monotonic_ms();
+	for (before = asked; asked < before + 10;)
 		test_source_turn(until);
 	event_free(chatter);
+	assert_true(clock_monotonic_ms() - begin_ms > 800); /* a rest after each */
 }
 
 /* etcd keeps the connection. */
@@ -174,6 +193,51 @@ static void a_watch_that_is_cancelled_begins_again(void **state)
 	test_source_wait("10.0.0.2/50");
 	while (!strstr(watched, "\"start_revision\":\"78\""))
 		test_source_turn(until);
+}
+
+/* The first piece is one more change: once it is asked for, it was read alone. */
+static void a_cancellation_may_come_in_two_pieces(void **state)
+{
+	uint64_t until = test_source_patience();
+	unsigned before;
+
+	follow(test_source_url, ANSWER("41", ONE));
+	test_source_wait("10.0.0.1/100");
+	wait_for_watch();
+	while (asked < 2) /* for its first word */
+		test_source_turn(until);
+	before = asked;
+	test_source_tell(watcher, "{\"result\":{\"header\":{},\"cance");
+	while (asked == before)
+		test_source_turn(until);
+	*watched = 0;
+	test_source_tell(watcher, "led\":true,\"compact_revision\":\"50\"}}\n");
+	while (!strstr(watched, "\"start_revision\":\"42\""))
+		test_source_turn(until);
+}
+
+/* All keys are asked for, and answered, meanwhile. */
+static void a_watch_that_is_never_answered_begins_again(void **state)
+{
+	uint64_t until = test_source_patience();
+
+	deaf_count = 1;
+	follow(test_source_url, ANSWER("41", ONE));
+	test_source_wait("10.0.0.1/100");
+	while (watches < 2)
+		test_source_turn(until);
+	keys = ANSWER("42", TWO);
+	test_source_tell(watcher, "{\"result\":{\"events\":[{}]}}\n");
+	test_source_wait("10.0.0.2/50");
+}
+
+static void a_head_without_end_is_a_failure_that_says_so(void **state)
+{
+	long_head = true;
+	follow(test_source_url, ANSWER("41", ONE));
+	test_source_wait("the head of its answer is longer than 64 KiB");
+	long_head = false;
+	test_source_wait("10.0.0.1/100");
 }
 
 static void an_answer_of_another_kind_is_a_failure(void **state)
@@ -247,6 +311,18 @@ static void what_cannot_be_a_backend_is_ignored_and_named(void **state)
 	test_source_wait("10.0.0.1/100 ignored 4: /lbd/web/blue: expected the address of a host");
 }
 
+/* A server, or a proxy, may have a limit of its own. */
+static void a_part_of_the_keys_is_not_the_keys(void **state)
+{
+	follow(test_source_url, ANSWER("41", ONE "," TWO));
+	test_source_wait("10.0.0.1/100 10.0.0.2/50");
+	wait_for_watch();
+	keys = "{\"header\":{\"revision\":\"42\"},\"kvs\":[" ONE "],\"more\":true}";
+	test_source_tell(watcher, "{\"result\":{\"events\":[{}]}}\n");
+	test_source_wait("failed: ");
+	test_source_wait("it has more than 1024 keys, or the answer is a part of them");
+}
+
 static void requests_name_the_end_of_the_prefix(void **state)
 {
 	char *request = keys_request("a\xff\xff", NULL);
@@ -258,6 +334,23 @@ static void requests_name_the_end_of_the_prefix(void **state)
 	assert_string_equal(request,
 			    "{\"key\":\"/w==\",\"range_end\":\"AA==\",\"limit\":\"1025\"}");
 	free(request);
+}
+
+/* Some bytes each, which take a hundred times as many in memory. */
+static void an_answer_of_very_many_values_is_not_read(void **state)
+{
+	static const char begin[] = "{\"header\":{\"revision\":\"41\"},\"x\":[{}";
+	size_t room = 4 << 20, length = strlen(begin);
+	char *text = malloc(room), next[24];
+	struct source_list list;
+	struct error err;
+
+	memcpy(text, begin, length);
+	for (; length < room - 8; length += 3)
+		memcpy(text + length, ",{}", 3);
+	strcpy(text + length, "]}");
+	assert_int_equal(keys_read(text, length + 2, "/lbd/web/", &list, next, &err), -EBADMSG);
+	free(text);
 }
 
 static void answers_cut_or_changed_are_read_or_refused(void **state)
@@ -293,12 +386,17 @@ int main(int argc, char **argv)
 	    TEST(a_watch_that_ends_begins_again),
 	    TEST(changes_that_keep_coming_do_not_put_it_off),
 	    TEST(a_watch_that_is_cancelled_begins_again),
+	    TEST(a_cancellation_may_come_in_two_pieces),
+	    TEST(a_watch_that_is_never_answered_begins_again),
+	    TEST(a_head_without_end_is_a_failure_that_says_so),
 	    TEST(an_answer_of_another_kind_is_a_failure),
 	    TEST(an_answer_without_end_is_a_failure_that_says_so),
 	    cmocka_unit_test(an_empty_file_of_certificates_is_refused),
 	    TEST(the_next_server_is_asked_when_one_does_not_answer),
 	    TEST(what_cannot_be_a_backend_is_ignored_and_named),
+	    TEST(a_part_of_the_keys_is_not_the_keys),
 	    cmocka_unit_test(requests_name_the_end_of_the_prefix),
+	    cmocka_unit_test(an_answer_of_very_many_values_is_not_read),
 	    cmocka_unit_test(answers_cut_or_changed_are_read_or_refused),
 	};
 

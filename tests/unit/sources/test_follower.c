@@ -23,6 +23,7 @@
 #include "lbd/state/internal.h"
 #include "support/memory_dataplane.h"
 #include "support/test_file.h"
+#include "support/test_log.h"
 
 #define PATIENCE_MS 60000
 #define KEY         "/lbd/config"
@@ -462,6 +463,52 @@ static void a_key_that_is_gone_or_empty_changes_nothing(void **unused)
 	assert_int_equal(backends(), 2);
 }
 
+static unsigned lines_of(const char *text, const char *words)
+{
+	unsigned lines = 0;
+
+	for (const char *at = text; (at = strstr(at, words)); at++)
+		lines++;
+	return lines;
+}
+
+static void a_key_that_comes_and_goes_does_not_flood_the_log(void **unused)
+{
+	static struct test_log log;
+	const char *text;
+
+	start();
+	WAIT_UNTIL(look().in_force);
+	test_log_begin(&log);
+	for (unsigned i = 0; i < 4; i++) {
+		put(KEY, "");
+		WAIT_UNTIL(look().failed_ms);
+		put(KEY, ONE);
+		WAIT_UNTIL(!look().failed_ms);
+	}
+	text = test_log_end(&log);
+	assert_int_equal(lines_of(text, "the key is empty; the config in force stays"), 1);
+	assert_int_equal(lines_of(text, "can be read again"), 1);
+}
+
+static void texts_that_keep_coming_are_taken_over_with_rests(void **unused)
+{
+	uint64_t begin_ms;
+
+	start();
+	WAIT_UNTIL(look().in_force);
+	put(KEY, TWO);
+	WAIT_UNTIL(backends() == 2);
+	begin_ms = clock_monotonic_ms();
+	put(KEY, THREE);
+	WAIT_UNTIL(backends() == 3);
+	put(KEY, TWO);
+	WAIT_UNTIL(backends() == 2);
+	put(KEY, ONE);
+	WAIT_UNTIL(backends() == 1);
+	assert_true(clock_monotonic_ms() - begin_ms > 1000); /* 3 rests, less what is late */
+}
+
 /* ---- rollouts ---- */
 
 static void a_node_waits_for_its_turn_takes_it_and_says_so(void **unused)
@@ -604,6 +651,8 @@ int main(int argc, char **argv)
 	    TEST(a_text_is_taken_over_and_kept_on_disk),
 	    TEST(a_bad_text_changes_nothing_and_is_tried_once),
 	    TEST(a_key_that_is_gone_or_empty_changes_nothing),
+	    TEST(a_key_that_comes_and_goes_does_not_flood_the_log),
+	    TEST(texts_that_keep_coming_are_taken_over_with_rests),
 	    TEST(a_node_waits_for_its_turn_takes_it_and_says_so),
 	    TEST(a_rollout_that_failed_elsewhere_is_not_taken_over),
 	    TEST(a_node_that_refuses_the_text_says_that_it_has_failed),

@@ -77,7 +77,7 @@
 
 static struct evhttp_request *watcher; /* NULL: nobody watches */
 static const char *answer;             /* to a list; NULL: 403 */
-static bool refuses_watches, redirects;
+static bool refuses_watches, redirects, ends_watches;
 static unsigned lists, watches;
 static char watched[512], token[128];
 
@@ -114,10 +114,16 @@ static void on_request(struct evhttp_request *request, void *arg)
 	}
 	watches++;
 	snprintf(watched, sizeof(watched), "%s", uri + strlen(PATH));
-	if (refuses_watches)
+	if (refuses_watches) {
 		evhttp_send_reply(request, 410, "Gone", NULL);
-	else
-		test_source_stream(request, &watcher);
+		return;
+	}
+	test_source_stream(request, &watcher);
+	if (!ends_watches)
+		return;
+	test_source_tell(watcher, BOOKMARK("42"));
+	evhttp_send_reply_end(watcher);
+	watcher = NULL;
 }
 
 static void tell(const char *text)
@@ -167,7 +173,7 @@ static int set_up(void **state)
 {
 	*watched = *token = 0;
 	lists = watches = 0;
-	refuses_watches = redirects = false;
+	refuses_watches = redirects = ends_watches = false;
 	watcher = NULL;
 	return test_source_up(on_request);
 }
@@ -266,6 +272,48 @@ static void a_watch_that_is_always_too_old_is_asked_for_less_often(void **state)
 	assert_true(clock_monotonic_ms() - begin_ms > 3000); /* 0.5 + 1 + 2 s at least */
 }
 
+/* It is no failure, and no reason to ask again and again. */
+static void a_watch_that_tells_something_and_ends_at_once_is_asked_for_after_a_rest(void **state)
+{
+	uint64_t begin_ms, until = test_source_patience();
+
+	ends_watches = true;
+	follow(LIST("41", SLICE("web-a", "12", READY("10.0.0.1", "web-1"))));
+	test_source_expect(ONE);
+	begin_ms = clock_monotonic_ms();
+	while (watches < 5)
+		test_source_turn(until);
+	assert_true(clock_monotonic_ms() - begin_ms > 1000); /* 3 times 0.5 s, whole, at least */
+	assert_int_equal(lists, 1);
+	assert_string_equal(test_source_said, ONE);
+}
+
+static void on_chatter(int fd, short what, void *arg)
+{
+	if (watcher)
+		tell(EVENT("MODIFIED", SLICE("web-a", "43", READY("10.0.0.2", "web-2"))));
+}
+
+/* One each 5 ms. */
+static void changes_that_keep_coming_are_named_with_rests(void **state)
+{
+	const struct timeval often = clock_span_ms(5);
+	struct event *chatter = event_new(test_source_base(), -1, EV_PERSIST, on_chatter, NULL);
+	uint64_t begin_ms, until = test_source_patience();
+	unsigned before;
+
+	follow(LIST("41", SLICE("web-a", "12", READY("10.0.0.1", "web-1"))));
+	test_source_expect(ONE);
+	wait_for_watch();
+	event_add(chatter, &often);
+	test_source_expect(TWO);
+	begin_ms = clock_monotonic_ms();
+	for (before = test_source_reports; test_source_reports < before + 20;)
+		test_source_turn(until);
+	event_free(chatter);
+	assert_true(clock_monotonic_ms() - begin_ms > 1000); /* 20 rests of 100 ms, less delays */
+}
+
 static void what_is_no_event_is_a_failure_and_listed_anew(void **state)
 {
 	static const char *const wrong[] = {
@@ -359,6 +407,19 @@ static void a_token_is_sent_and_another_server_asked(void **state)
 	test_source_follow("kubernetes", &from);
 	test_source_expect(ONE);
 	assert_string_equal(token, "Bearer eyJhbGciOi.x.y");
+}
+
+/* Whoever reads the log, or asks lbd, is not to have it. */
+static void a_token_that_the_server_repeats_is_not_shown(void **state)
+{
+	answer = NULL;
+	from = (struct config_from){.kubernetes = test_source_url,
+				    .namespace = (char *)"shop",
+				    .service = (char *)"web",
+				    .token = (char *)"cannot"};
+	test_source_follow("kubernetes", &from);
+	test_source_wait("status 403: what the server says has the token in it");
+	assert_null(strstr(test_source_said, "cannot"));
 }
 
 /* ---- what is read before it is started ---- */
@@ -602,6 +663,23 @@ static void too_many_are_refused(void **state)
 	free(text);
 }
 
+/* Some bytes each, which take a hundred times as many in memory. */
+static void an_answer_of_very_many_values_is_not_read(void **state)
+{
+	static const char begin[] = "{\"kind\":\"EndpointSliceList\",\"metadata\":{"
+				    "\"resourceVersion\":\"1\"},\"items\":[],\"x\":[{}";
+	size_t room = 4 << 20, length = strlen(begin);
+	char *text = malloc(room);
+
+	memcpy(text, begin, length);
+	for (; length < room - 8; length += 3)
+		memcpy(text + length, ",{}", 3);
+	strcpy(text + length, "]}");
+	assert_string_equal(named(&web, text), "expected a whole list of EndpointSlices "
+					       "(discovery.k8s.io/v1)");
+	free(text);
+}
+
 static void lists_and_events_cut_or_changed_are_read_or_refused(void **state)
 {
 	static const char text[] = LIST("41", SLICE("web-a", "12", READY("10.0.0.1", "web-1")));
@@ -647,12 +725,15 @@ int main(int argc, char **argv)
 	    TEST(the_next_watch_goes_on_where_a_bookmark_was),
 	    TEST(a_version_that_is_too_old_is_listed_anew),
 	    TEST(a_watch_that_is_always_too_old_is_asked_for_less_often),
+	    TEST(a_watch_that_tells_something_and_ends_at_once_is_asked_for_after_a_rest),
+	    TEST(changes_that_keep_coming_are_named_with_rests),
 	    TEST(what_is_no_event_is_a_failure_and_listed_anew),
 	    TEST(an_event_without_end_is_a_failure),
 	    TEST(a_refusal_says_what_the_server_says),
 	    TEST(a_part_of_a_list_is_not_the_list),
 	    TEST(a_redirection_is_not_followed),
 	    TEST(a_token_is_sent_and_another_server_asked),
+	    TEST(a_token_that_the_server_repeats_is_not_shown),
 	    cmocka_unit_test(a_token_is_one_line_of_its_file),
 	    PURE(one_that_terminates_is_not_named),
 	    PURE(those_that_still_serve_are_better_than_none),
@@ -665,6 +746,7 @@ int main(int argc, char **argv)
 	    PURE(what_cannot_be_a_backend_is_ignored_and_named),
 	    PURE(a_name_or_zone_that_does_not_fit_is_left_out),
 	    PURE(too_many_are_refused),
+	    PURE(an_answer_of_very_many_values_is_not_read),
 	    PURE(lists_and_events_cut_or_changed_are_read_or_refused),
 	};
 

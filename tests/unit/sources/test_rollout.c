@@ -343,6 +343,7 @@ static void an_answer_that_is_none_is_refused(void **unused)
 {
 	static const char *const answers[] = {
 	    "", "[]", "{}", "<html>", "{\"header\":{\"revision\":\"0\"}}",
+	    "{\"header\":{\"revision\":\"41\"},\"kvs\":[],\"more\":true}",
 	    /* a value that is no base64, and one with a NUL */
 	    ANSWER("{\"key\":\"L2xiZC9jb25maWc=\",\"value\":\"*\"}"),
 	    ANSWER("{\"key\":\"L2xiZC9jb25maWc=\",\"value\":\"AGE=\"}")};
@@ -351,6 +352,42 @@ static void an_answer_that_is_none_is_refused(void **unused)
 
 	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++)
 		assert_int_equal(read_answer(answers[i], &list, next), -EBADMSG);
+}
+
+/* lbd itself reads them, at once. */
+static void records_and_names_of_nodes_have_their_bounds(void **unused)
+{
+	static const char begin[] = "{\"key\":\"L2xiZC9jb25maWcvcm9sbG91dA==\",\"value\":\"";
+	const size_t length = 88000; /* of base64: 66 000 bytes */
+	char *text = malloc(length + 512), *at, next[24];
+	struct source_list list;
+	struct error err;
+
+	at = text + sprintf(text, "{\"header\":{\"revision\":\"41\"},\"kvs\":[%s", begin);
+	memset(at, 'I', length);
+	strcpy(at + length, "\"}]}");
+	assert_int_equal(documents_read(text, strlen(text), "/lbd/config", &list, next, &err),
+			 -E2BIG);
+	assert_string_equal(err.text, "/lbd/config/rollout: expected at most 64 KiB");
+	free(text);
+}
+
+/* What is below KEY/live/ is shown as it is. */
+static void a_name_that_no_node_can_have_is_none(void **unused)
+{
+	struct source_list list;
+	char next[24];
+
+	/* "l\x1b[1m", and a name of 80 bytes */
+	assert_int_equal(
+	    read_answer(ANSWER("{\"key\":\"L2xiZC9jb25maWcvbGl2ZS9sG1sxbQ==\"}," LIVE ","
+			       "{\"key\":\"L2xiZC9jb25maWcvbGl2ZS9hYWFhYWFhYWFhYWFhYWFhYWFhYWFh"
+			       "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFh"
+			       "YWFhYWFhYWFh\"}"),
+			&list, next),
+	    0);
+	assert_string_equal(list.documents[SOURCE_LIVE].bytes, "lb1\n");
+	source_list_done(&list);
 }
 
 static void requests_have_the_key_and_what_is_below_it(void **unused)
@@ -429,6 +466,8 @@ int main(void)
 	    TEST(documents_of_one_revision_are_read),
 	    TEST(a_key_that_is_not_there_or_empty_is_no_document),
 	    TEST(an_answer_that_is_none_is_refused),
+	    TEST(records_and_names_of_nodes_have_their_bounds),
+	    TEST(a_name_that_no_node_can_have_is_none),
 	    TEST(requests_have_the_key_and_what_is_below_it),
 	    TEST(a_write_is_made_only_as_it_was_read),
 	    TEST(outcomes_and_leases_are_read),

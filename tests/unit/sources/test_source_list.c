@@ -215,6 +215,43 @@ static void a_list_is_bounded(void **state)
 	free(text);
 }
 
+/* A text with as many marks is one value. */
+static void json_has_a_bounded_number_of_values(void **state)
+{
+	const size_t marks = 600000, room = 2 * marks + 16;
+	char *text = malloc(room);
+	json_t *root;
+
+	strcpy(text, "[1");
+	for (size_t i = 0; i < marks; i++)
+		memcpy(text + 2 + 2 * i, ",1", 3);
+	strcpy(text + 2 + 2 * marks, "]");
+	assert_null(source_json(text, strlen(text), 0));
+	strcpy(text + 200002, "]");
+	root = source_json(text, strlen(text), 0);
+	assert_int_equal(json_array_size(root), 100001);
+	json_decref(root);
+	memset(text, ',', marks);
+	memcpy(text, "[\"\\\"", 4);
+	strcpy(text + marks, "\"]");
+	root = source_json(text, strlen(text), 0);
+	assert_int_equal(json_string_length(json_array_get(root, 0)), marks - 3);
+	json_decref(root);
+	free(text);
+}
+
+/* Behind 169.254.169.254 clouds keep what only the host itself should know. */
+static void an_address_of_a_link_is_no_backend(void **state)
+{
+	struct source_item item;
+
+	assert_false(source_item_init(&item, "169.254.169.254"));
+	assert_false(source_item_init(&item, "fe80::1"));
+	assert_true(source_item_init(&item, "169.253.0.1"));
+	item.address = test_addr("169.254.0.1");
+	assert_false(source_item_is_sound(&item));
+}
+
 static void what_another_process_sends_is_checked_whole(void **state)
 {
 	struct source_item item;
@@ -259,6 +296,8 @@ int main(void)
 	    cmocka_unit_test(of_one_that_is_named_twice_the_order_does_not_matter),
 	    cmocka_unit_test(mistakes_are_named_with_their_line),
 	    cmocka_unit_test(a_list_is_bounded),
+	    cmocka_unit_test(json_has_a_bounded_number_of_values),
+	    cmocka_unit_test(an_address_of_a_link_is_no_backend),
 	    cmocka_unit_test(what_another_process_sends_is_checked_whole),
 	};
 

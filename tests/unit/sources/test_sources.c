@@ -586,6 +586,35 @@ static void when_all_fail_not_each_has_a_line(void **unused)
 	assert_int_equal(lines, 20);
 }
 
+static void wait_for_ignored(unsigned ignored)
+{
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+
+	while (state_source_status(state, "web")->ignored != ignored)
+		turn(until);
+}
+
+/* The VIP is no backend of its own. */
+static void what_is_ignored_now_and_then_does_not_flood_the_log(void **unused)
+{
+	static struct test_log log;
+	unsigned lines = 0;
+
+	put("10.0.0.1\n10.0.0.2\n");
+	start();
+	wait_for_members("10.0.0.1 10.0.0.2");
+	test_log_begin(&log);
+	for (unsigned i = 0; i < 4; i++) {
+		put("10.0.0.1\n10.0.0.2\n10.0.0.3\n192.0.2.1\n");
+		wait_for_ignored(1);
+		put("10.0.0.1\n10.0.0.2\n");
+		wait_for_ignored(0);
+	}
+	for (const char *at = test_log_end(&log); (at = strstr(at, "ignored, first")); at++)
+		lines++;
+	assert_int_equal(lines, 1);
+}
+
 static void two_may_exchange_their_names(void **unused)
 {
 	const struct addr one = test_addr("10.0.0.1"), two = test_addr("10.0.0.2");
@@ -723,6 +752,7 @@ int main(void)
 	    TEST(a_port_that_the_service_cannot_use_is_ignored_and_named),
 	    TEST(a_port_that_nobody_asked_for_is_no_mistake),
 	    TEST(when_all_fail_not_each_has_a_line),
+	    TEST(what_is_ignored_now_and_then_does_not_flood_the_log),
 	    TEST(two_may_exchange_their_names),
 	    TEST(lists_of_several_services_are_one_change),
 	    TEST(one_that_is_over_the_limit_does_not_hold_up_another),

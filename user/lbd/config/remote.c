@@ -85,6 +85,11 @@ static char **option_place(struct config_remote *remote, const char *name)
 	return strcmp(name, "node") ? NULL : &remote->from.node;
 }
 
+bool config_node_fits(const char *name)
+{
+	return config_is_word(name, CONFIG_NODE_TEXT);
+}
+
 /* Who this node is to the others, if nothing else was said. */
 static int name_node(struct config_remote *remote, struct error *err)
 {
@@ -93,7 +98,7 @@ static int name_node(struct config_remote *remote, struct error *err)
 	if (remote->from.node)
 		return 0;
 	gethostname(host, sizeof(host) - 1);
-	if (!config_is_word(host, CONFIG_NODE_TEXT))
+	if (!config_node_fits(host))
 		return error_set(err, -EINVAL,
 				 "the name of this host, \"%.64s\", cannot name the node: expected "
 				 "?node=NAME",
@@ -115,7 +120,7 @@ static int read_option(char *option, struct config_remote *remote, struct error 
 				 option);
 	if (*place)
 		return error_set(err, -EINVAL, "%s: given twice: expected once", option);
-	if (place == &remote->from.node && (!value || !config_is_word(value, CONFIG_NODE_TEXT)))
+	if (place == &remote->from.node && (!value || !config_node_fits(value)))
 		return error_set(err, -EINVAL, "node: expected 1 to %d letters, digits and . _ -",
 				 CONFIG_NODE_TEXT);
 	if (place != &remote->from.node && (!value || *value != '/' || strlen(value) > TEXT_MAX))

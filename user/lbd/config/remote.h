@@ -20,6 +20,8 @@ struct config_remote {
 	char *name;              /* of the text, for errors: "etcd:/lbd/config" */
 };
 
+/* 1 to CONFIG_NODE_TEXT letters, digits and . _ - */
+bool config_node_fits(const char *name);
 bool config_is_remote(const char *where);
 /* 0 with *ret for config_remote_done, or -EINVAL or -ENOMEM with err set. */
 int config_remote_parse(const char *where, struct config_remote *ret, struct error *err);

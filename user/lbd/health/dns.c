@@ -75,6 +75,8 @@ static bool is_answer(const struct health_probe_spec *spec, uint16_t id, ns_msg 
 	       !strncasecmp(ns_rr_name(question), name, length);
 }
 
+#define ALIASES_MAX 16 /* one after the other; resolvers follow no more either */
+
 /* What a record says, as it is usually written: an address, a name, or the first string of a text.
  */
 static bool record_text(const ns_msg *message, const ns_rr *record, char *text, size_t size)
@@ -145,8 +147,8 @@ static void look_for_records(ns_msg *message, const char *name, int type, const 
 	}
 }
 
-/* Also of what the name is an alias of: as many steps as there are records, lest it is one of
- * itself. */
+/* Also of what the name is an alias of; it may be one of itself. Each step reads all records, of
+ * which an answer may have hundreds. */
 static void look_for_answer(const struct health_spec *config, ns_msg *message, bool *ret_any,
 			    bool *ret_expected)
 {
@@ -155,7 +157,7 @@ static void look_for_answer(const struct health_spec *config, ns_msg *message, b
 
 	snprintf(name, sizeof(name), "%s", wanted_name(config));
 	*ret_any = *ret_expected = false;
-	for (int step = 0; step <= records; step++) {
+	for (int step = 0; step <= ALIASES_MAX; step++) {
 		look_for_records(message, name, wanted_type(config), config->expect, ret_any,
 				 ret_expected);
 		if (*ret_any || !follow_alias(message, records, name))

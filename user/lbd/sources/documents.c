@@ -110,31 +110,42 @@ char *documents_write(const char *key, const struct documents_change *change)
 
 /* ---- answers ---- */
 
-/* 0, also if it is none of these keys; -EBADMSG: it is no text; -E2BIG; -ENOMEM. */
-static int read_document(const json_t *kv, const char *rest, struct source_list *list)
+/* SOURCE_DOCUMENTS: it is none of them. */
+static enum source_document_kind kind_of(const char *rest)
 {
-	enum source_document_kind kind = !*rest                   ? SOURCE_CONFIG
-					 : !strcmp(rest, FORMER)  ? SOURCE_FORMER
-					 : !strcmp(rest, ROLLOUT) ? SOURCE_ROLLOUT
-								  : SOURCE_DOCUMENTS;
+	if (!strncmp(rest, LIVE, strlen(LIVE)))
+		return SOURCE_LIVE;
+	return !*rest                   ? SOURCE_CONFIG
+	       : !strcmp(rest, FORMER)  ? SOURCE_FORMER
+	       : !strcmp(rest, ROLLOUT) ? SOURCE_ROLLOUT
+					: SOURCE_DOCUMENTS;
+}
+
+/* 0; -EBADMSG: it is no text; -E2BIG; -ENOMEM. */
+static int read_document(const json_t *kv, enum source_document_kind kind, struct source_list *list)
+{
 	const char *encoded = json_string_value(json_object_get(kv, "value"));
 	_cleanup_free_ char *text = NULL;
 
-	if (kind == SOURCE_DOCUMENTS)
-		return 0;
 	list->documents[kind].revision = gateway_number(kv, "mod_revision");
 	if (!encoded || !*encoded) /* etcd leaves out what is empty */
 		return 0;
 	text = base64_decode_text(encoded);
-	return text ? source_document_add(&list->documents[kind], text, strlen(text)) : -EBADMSG;
+	return text ? source_document_add(&list->documents[kind], source_document_max(kind), text,
+					  strlen(text))
+		    : -EBADMSG;
 }
 
+/* Others have written what no node can be called. */
 static int read_live(const char *node, struct source_list *list)
 {
 	struct source_document *live = &list->documents[SOURCE_LIVE];
-	int rc = strchr(node, '\n') ? 0 : source_document_add(live, node, strlen(node));
+	char line[CONFIG_NODE_TEXT + 2];
 
-	return rc ? rc : source_document_add(live, "\n", 1);
+	if (!config_node_fits(node))
+		return 0;
+	return source_document_add(live, source_document_max(SOURCE_LIVE), line,
+				   (size_t)snprintf(line, sizeof(line), "%s\n", node));
 }
 
 static int read_kv(const json_t *kv, const char *key, struct source_list *list, struct error *err)
@@ -142,29 +153,32 @@ static int read_kv(const json_t *kv, const char *key, struct source_list *list, 
 	_cleanup_free_ char *whole =
 	    base64_decode_text(json_string_value(json_object_get(kv, "key")));
 	size_t length = strlen(key);
-	const char *rest;
+	enum source_document_kind kind;
 	int rc;
 
 	if (!whole || strncmp(whole, key, length) != 0)
 		return 0;
-	rest = whole + length;
-	if (!strncmp(rest, LIVE, strlen(LIVE)))
-		rc = read_live(rest + strlen(LIVE), list);
-	else
-		rc = read_document(kv, rest, list);
+	kind = kind_of(whole + length);
+	if (kind == SOURCE_DOCUMENTS)
+		return 0;
+	rc = kind == SOURCE_LIVE ? read_live(whole + length + strlen(LIVE), list)
+				 : read_document(kv, kind, list);
+	if (rc == -E2BIG)
+		return error_set(err, rc, "%.200s: expected at most %zu KiB", whole,
+				 source_document_max(kind) >> 10);
 	return rc ? error_set(err, rc, "%.200s: %s", whole,
-			      rc == -E2BIG    ? "expected at most 3 MiB"
-			      : rc == -ENOMEM ? "out of memory"
-					      : "expected text")
+			      rc == -ENOMEM ? "out of memory" : "expected text")
 		  : 0;
 }
 
 int documents_read(const char *body, size_t length, const char *key, struct source_list *ret,
 		   char ret_next[24], struct error *err)
 {
-	json_t *root = json_loadb(body, length, JSON_REJECT_DUPLICATES, NULL), *kv;
+	json_t *root = source_json(body, length, JSON_REJECT_DUPLICATES), *kv;
 	struct source_list list = {.has_documents = true};
-	int rc = json_is_object(root) ? gateway_next_revision(root, ret_next) : -EBADMSG;
+	/* a part may lack the record, and a node would not wait for its turn */
+	bool whole = json_is_object(root) && !json_is_true(json_object_get(root, "more"));
+	int rc = whole ? gateway_next_revision(root, ret_next) : -EBADMSG;
 	size_t i;
 
 	if (rc)
@@ -185,7 +199,7 @@ int documents_read(const char *body, size_t length, const char *key, struct sour
 /* A renewal's answer is the first message of a stream: in "result". */
 int documents_read_lease(const char *body, size_t length, char ret_id[24])
 {
-	json_t *root = json_loadb(body, length, JSON_DISABLE_EOF_CHECK, NULL);
+	json_t *root = source_json(body, length, JSON_DISABLE_EOF_CHECK);
 	const json_t *result = json_object_get(root, "result"), *from = result ? result : root;
 	uint64_t id = gateway_number(from, "ID"), ttl = gateway_number(from, "TTL");
 	int rc = !id ? -EBADMSG : !ttl ? -ENOENT : 0;
@@ -199,7 +213,7 @@ int documents_read_lease(const char *body, size_t length, char ret_id[24])
 /* etcd leaves out what is false. */
 int documents_read_outcome(const char *body, size_t length)
 {
-	json_t *root = json_loadb(body, length, JSON_REJECT_DUPLICATES, NULL);
+	json_t *root = source_json(body, length, JSON_REJECT_DUPLICATES);
 	int rc = !json_object_get(root, "header")                   ? -EBADMSG
 		 : json_is_true(json_object_get(root, "succeeded")) ? 0
 								    : -EAGAIN;

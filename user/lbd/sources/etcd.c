@@ -12,7 +12,8 @@
 #include "credentials.h"
 #include "keys.h"
 
-#define GATHER_MS 20 /* from the first change until all keys are asked for */
+#define GATHER_MS 20  /* from the first change until all keys are asked for ... */
+#define REST_MS   100 /* ... but so long from one time to the next */
 #define POLL_MS   10000
 #define ANSWER_MS 5000
 
@@ -23,13 +24,43 @@ static void set_timer(struct etcd_run *run, uint64_t ms)
 	event_add(&run->timer, &wait);
 }
 
+#define CANCELLED     "\"canceled\":true"
+#define CANCELLED_LEN (sizeof(CANCELLED) - 1)
+
+/* Is the word in the last bytes that came, and the first of these? Keeps the last ones. */
+static bool is_in_seam(struct etcd_run *run, const char *data, size_t length)
+{
+	size_t part = length < CANCELLED_LEN - 1 ? length : CANCELLED_LEN - 1,
+	       seam_length = run->tail_length + part, from;
+	char seam[2 * CANCELLED_LEN];
+	bool found;
+
+	memcpy(seam, run->tail, run->tail_length);
+	memcpy(seam + run->tail_length, data, part);
+	found = memmem(seam, seam_length, CANCELLED, CANCELLED_LEN);
+	if (part < length) { /* what is before the end of data is not of interest any more */
+		memcpy(seam, data + length - part, part);
+		seam_length = part;
+	}
+	from = seam_length < CANCELLED_LEN - 1 ? 0 : seam_length - (CANCELLED_LEN - 1);
+	run->tail_length = seam_length - from;
+	memcpy(run->tail, seam + from, run->tail_length);
+	return found;
+}
+
 /* etcd has cancelled the watch: its revision is compacted, or reading was forbidden meanwhile. The
  * connection stays, and nothing more comes by it. */
-static bool is_cancelled(const char *data, size_t length)
+static bool is_cancelled(struct etcd_run *run, const char *data, size_t length)
 {
-	static const char word[] = "\"canceled\":true";
+	return is_in_seam(run, data, length) || memmem(data, length, CANCELLED, CANCELLED_LEN);
+}
 
-	return memmem(data, length, word, sizeof(word) - 1);
+/* Keys that change all the time are not asked for all the time. */
+static uint64_t gather_ms(const struct etcd_run *run)
+{
+	uint64_t since = clock_monotonic_ms() - run->asked_ms;
+
+	return since + GATHER_MS < REST_MS ? REST_MS - since : GATHER_MS;
 }
 
 /* The first message says that the watch was created; what changed before counts too. Changes that
@@ -38,13 +69,14 @@ static bool note_change(struct transfer *transfer, const char *data, size_t leng
 {
 	struct etcd_run *run = transfer->run;
 
-	if (is_cancelled(data, length))
+	run->answered = true;
+	if (is_cancelled(run, data, length))
 		return false; /* ends the transfer: watch_ended */
 	if (run->keys.curl) {
 		run->again = true;
 	} else if (!run->gathers) {
 		run->gathers = true;
-		set_timer(run, GATHER_MS);
+		set_timer(run, gather_ms(run));
 	}
 	return true;
 }
@@ -65,12 +97,16 @@ int etcd_ask(const struct etcd_run *run, struct transfer *transfer, const char *
 
 static int ask_for_keys(struct etcd_run *run)
 {
+	run->asked_ms = clock_monotonic_ms();
 	return etcd_ask(run, &run->keys, "/v3/kv/range",
 			run->dialect->request(run->from->prefix, NULL), false);
 }
 
 static int start_watch(struct etcd_run *run)
 {
+	run->watch_ms = clock_monotonic_ms();
+	run->answered = false;
+	run->tail_length = 0;
 	return etcd_ask(run, &run->watch, "/v3/watch",
 			run->dialect->request(run->from->prefix, run->next), true);
 }
@@ -102,6 +138,13 @@ static void begin_round(int fd, short what, void *arg)
 		fail(run, "out of memory");
 }
 
+/* The server has taken the watch and not even said so, though it answers all else. */
+static bool is_watch_lost(const struct etcd_run *run)
+{
+	return run->watch.curl && !run->answered &&
+	       clock_monotonic_ms() - run->watch_ms >= ANSWER_MS;
+}
+
 static void keys_came(struct transfer *transfer, const struct transfer_answer *answer)
 {
 	struct etcd_run *run = transfer->run;
@@ -118,9 +161,11 @@ static void keys_came(struct transfer *transfer, const struct transfer_answer *a
 		return;
 	}
 	servers_work(&run->servers);
+	if (is_watch_lost(run))
+		transfer_stop(&run->watch);
 	if (!run->watch.curl && start_watch(run))
 		run->again = false; /* the next poll tries again */
-	set_timer(run, run->again ? GATHER_MS : POLL_MS);
+	set_timer(run, run->again ? gather_ms(run) : POLL_MS);
 	run->env->report(run->arg, &list, NULL);
 	source_list_done(&list);
 }

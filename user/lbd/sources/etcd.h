@@ -23,9 +23,13 @@ struct etcd_run {
 	struct event timer; /* the next request for all keys */
 	struct transfer keys, watch;
 	struct servers servers;
-	char next[24]; /* the revision that the watch begins with */
-	bool again;    /* something has changed while all keys are asked for */
-	bool gathers;  /* the timer runs from a first change */
+	char next[24];               /* the revision that the watch begins with */
+	bool again;                  /* something has changed while all keys are asked for */
+	bool gathers;                /* the timer runs from a first change */
+	uint64_t asked_ms, watch_ms; /* CLOCK_MONOTONIC: for all keys, for the watch */
+	bool answered;               /* the watch has been */
+	char tail[16];               /* the last bytes that it has told */
+	size_t tail_length;
 };
 
 /* Until etcd_unfollow it reports to env with arg. from outlives it. 0; -EINVAL: it names

@@ -19,6 +19,8 @@
 
 #define AGAIN_MS  5000         /* what was missing on this machine may be there */
 #define LOOK_MS   200          /* whether it is */
+#define REST_MS   500          /* between two texts, and so long as the first took */
+#define WARN_MS   10000        /* between two lines that say that etcd cannot be read */
 #define TEXT_MAX  (512u << 10) /* with the one before, it has to fit into one request to etcd */
 #define TEXT_ROOM 1024
 
@@ -38,12 +40,15 @@ struct config_follower {
 	struct rollout rollout;
 	bool has_rollout;
 	uint64_t heard_ms, failed_ms; /* CLOCK_MONOTONIC */
+	uint64_t warned_ms;
+	bool said; /* that it has failed */
 	char why[SOURCE_WHY];
 	/* what this node does about it */
 	enum order ordered; /* that has not ended */
 	char *record;       /* that it writes */
 	bool outdated;      /* it has ended, and etcd was not heard since */
 	bool applies;       /* a task is under way or waits */
+	uint64_t rest_ms;   /* CLOCK_MONOTONIC until when none of another text begins */
 	char *text;         /* of it */
 	uint64_t refused_digest, confirmed_digest;
 	char refused[TEXT_ROOM], waits[ROLLOUT_WHY];
@@ -71,31 +76,38 @@ static bool is_in_force(const struct config_follower *follower)
 
 /* ---- how etcd is doing ---- */
 
-static void fail(struct config_follower *follower, const char *why)
+/* Once; of one that comes and goes not each time. */
+static void say_failure(struct config_follower *follower)
 {
-	bool first = !follower->failed_ms;
-
-	snprintf(follower->why, sizeof(follower->why), "%s", why);
-	make_printable(follower->why, false);
-	if (!first)
+	if (!follower->failed_ms || follower->said || !log_is_due(&follower->warned_ms, WARN_MS))
 		return;
-	follower->failed_ms = clock_monotonic_ms();
+	follower->said = true;
 	events_log(EVENT_source_failed, LOG_WARNING,
 		   &(struct event_about){.why = follower->why, .measured = true},
 		   "config from %s: %s; the config in force stays", follower->options.where->name,
 		   follower->why);
 }
 
+static void fail(struct config_follower *follower, const char *why)
+{
+	snprintf(follower->why, sizeof(follower->why), "%.*s", SOURCE_WHY - 1, why);
+	make_printable(follower->why, false);
+	if (!follower->failed_ms)
+		follower->failed_ms = clock_monotonic_ms();
+	say_failure(follower);
+}
+
 static void succeed(struct config_follower *follower)
 {
 	follower->heard_ms = clock_monotonic_ms();
 	follower->options.is_copy = false;
-	if (!follower->failed_ms)
-		return;
 	follower->failed_ms = 0;
 	*follower->why = 0;
-	events_log(EVENT_source_recovered, LOG_INFO, &(struct event_about){.measured = true},
-		   "config from %s: can be read again", follower->options.where->name);
+	if (follower->said)
+		events_log(EVENT_source_recovered, LOG_INFO,
+			   &(struct event_about){.measured = true},
+			   "config from %s: can be read again", follower->options.where->name);
+	follower->said = false;
 }
 
 /* ---- orders ---- */
@@ -196,7 +208,7 @@ static void run_apply(void *arg)
 	struct config_follower *follower = arg;
 	struct state *state = follower->options.state;
 	char *text = follower->text;
-	uint64_t digest = rollout_digest(text);
+	uint64_t digest = rollout_digest(text), begin_ms = clock_monotonic_ms(), end_ms;
 	struct error err;
 
 	follower->down_before = services_down(state);
@@ -211,6 +223,8 @@ static void run_apply(void *arg)
 	free(text);
 	follower->text = NULL;
 	follower->applies = false;
+	end_ms = clock_monotonic_ms();
+	follower->rest_ms = end_ms + REST_MS + (end_ms - begin_ms);
 	look(follower);
 }
 
@@ -234,8 +248,17 @@ static bool begin_task(struct config_follower *follower, task_fn *run)
 	return true;
 }
 
+/* Now, or after a rest: texts that keep coming leave lbd time for the rest. */
 static void apply(struct config_follower *follower)
 {
+	uint64_t now_ms = clock_monotonic_ms();
+	struct timeval wait;
+
+	if (now_ms < follower->rest_ms) {
+		wait = clock_span_ms(follower->rest_ms - now_ms);
+		event_add(follower->soon, &wait);
+		return;
+	}
 	follower->text = strdup(heard_text(follower));
 	if (!follower->text || begin_task(follower, run_apply))
 		return;
@@ -459,6 +482,7 @@ static void on_again(int fd, short what, void *arg)
 
 	if (log_is_due(&follower->prepared_ms, PREPARE_MS) || follower->failed_ms || !follower->run)
 		begin_prepare(follower);
+	say_failure(follower);
 	look(follower);
 }
 

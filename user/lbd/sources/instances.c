@@ -96,7 +96,7 @@ static void name_once(struct source_list *list)
 
 int instances_read(const char *body, size_t length, struct source_list *ret, struct error *err)
 {
-	json_t *root = json_loadb(body, length, JSON_REJECT_DUPLICATES, NULL);
+	json_t *root = source_json(body, length, JSON_REJECT_DUPLICATES);
 	struct source_list list = {0};
 	const json_t *instance;
 	size_t i;

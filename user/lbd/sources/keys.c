@@ -44,8 +44,9 @@ char *keys_request(const char *prefix, const char *revision)
 static int read_value(const char *text, struct source_item *item, json_t **ret_object,
 		      struct error *err)
 {
-	json_t *value = *text ? json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL)
-			      : json_object();
+	json_t *value =
+	    *text ? source_json(text, strlen(text), JSON_REJECT_DUPLICATES | JSON_DECODE_ANY)
+		  : json_object();
 
 	if (json_is_integer(value)) {
 		json_t *object = json_pack("{s:o}", "weight", value);
@@ -99,12 +100,15 @@ static int read_key(json_t *kv, const char *prefix, struct source_list *list)
 	return 0;
 }
 
-/* etcd leaves out what is empty. */
+/* etcd leaves out what is empty. A part of the keys, whatever its length, is not the keys: those
+ * that are missing would leave. */
 static int read_keys(json_t *root, const char *prefix, struct source_list *list)
 {
 	json_t *kvs = json_object_get(root, "kvs"), *kv;
 	size_t i;
-	int rc = !kvs || json_is_array(kvs) ? 0 : -EBADMSG;
+	int rc = kvs && !json_is_array(kvs)                    ? -EBADMSG
+		 : json_is_true(json_object_get(root, "more")) ? -E2BIG
+							       : 0;
 
 	json_array_foreach (kvs, i, kv) {
 		if (rc)
@@ -117,7 +121,7 @@ static int read_keys(json_t *root, const char *prefix, struct source_list *list)
 int keys_read(const char *body, size_t length, const char *prefix, struct source_list *ret,
 	      char ret_next[24], struct error *err)
 {
-	json_t *root = json_loadb(body, length, JSON_REJECT_DUPLICATES, NULL);
+	json_t *root = source_json(body, length, JSON_REJECT_DUPLICATES);
 	struct source_list list = {0};
 	int rc = json_is_object(root) ? gateway_next_revision(root, ret_next) : -EBADMSG;
 
@@ -127,7 +131,8 @@ int keys_read(const char *body, size_t length, const char *prefix, struct source
 	if (rc) {
 		source_list_done(&list);
 		return error_set(err, rc, "%s",
-				 rc == -E2BIG    ? "it has more than 1024 keys"
+				 rc == -E2BIG
+				     ? "it has more than 1024 keys, or the answer is a part of them"
 				 : rc == -ENOMEM ? "out of memory"
 						 : "expected an answer of etcd's JSON gateway");
 	}

@@ -18,7 +18,8 @@
 #include "slices.h"
 #include "transfer.h"
 
-#define GATHER_MS   20 /* from the first change until they are named */
+#define GATHER_MS   20  /* from the first change until they are named ... */
+#define REST_MS     100 /* ... but so long from one time to the next */
 #define ANSWER_MS   10000
 #define WATCH_S     20
 #define WATCH_MORE  8     /* s, by chance */
@@ -36,9 +37,9 @@ struct run {
 	struct event tell; /* what they name, when changes are gathered */
 	struct transfer list, watch;
 	bool lists;        /* the next is a list */
-	bool heard;        /* the watch has told something */
-	bool forgotten;    /* ... or that the server knows the version no more */
+	bool forgotten;    /* the watch has told that the server knows the version no more */
 	uint64_t watch_ms; /* when it began */
+	uint64_t told_ms;  /* when they were named last */
 	char *line;        /* the begin of one */
 	size_t length;
 };
@@ -68,6 +69,7 @@ static void report(struct run *run)
 	struct error err;
 
 	event_del(&run->tell);
+	run->told_ms = clock_monotonic_ms();
 	if (slices_name(run->slices, &list, &err)) {
 		run->env->report(run->arg, NULL, err.text);
 		return;
@@ -127,7 +129,7 @@ static int ask_for_watch(struct run *run)
 		 "&watch=true&allowWatchBookmarks=true&timeoutSeconds=%u&resourceVersion=%s", s,
 		 version);
 	curl_free(version);
-	run->heard = run->forgotten = false;
+	run->forgotten = false;
 	run->length = 0;
 	run->watch_ms = clock_monotonic_ms();
 	return ask(run, &run->watch, more, s * 1000 + OVERDUE_MS);
@@ -163,10 +165,19 @@ static void list_ended(struct transfer *transfer, const struct transfer_answer *
 
 /* ---- the watch ---- */
 
+static void tell_soon(struct run *run)
+{
+	uint64_t since = clock_monotonic_ms() - run->told_ms;
+	const struct timeval wait =
+	    clock_span_ms(since + GATHER_MS < REST_MS ? REST_MS - since : GATHER_MS);
+
+	if (!event_pending(&run->tell, EV_TIMEOUT, NULL))
+		event_add(&run->tell, &wait);
+}
+
 /* False: no more of it. */
 static bool read_line(struct run *run, const char *line, size_t length)
 {
-	const struct timeval soon = clock_span_ms(GATHER_MS);
 	struct error err;
 	int rc = length ? slices_read_event(run->slices, line, length, &err) : SLICES_SAME;
 
@@ -175,10 +186,9 @@ static bool read_line(struct run *run, const char *line, size_t length)
 	run->forgotten = rc == SLICES_GONE;
 	if (rc < 0 || run->forgotten)
 		return false;
-	run->heard = true;
 	servers_work(&run->servers);
-	if (rc == SLICES_CHANGED && !event_pending(&run->tell, EV_TIMEOUT, NULL))
-		event_add(&run->tell, &soon);
+	if (rc == SLICES_CHANGED)
+		tell_soon(run);
 	return true;
 }
 
@@ -222,7 +232,7 @@ static void watch_ended(struct transfer *transfer, const struct transfer_answer 
 		set_next(run, true, servers_wait_ms(&run->servers));
 	} else if (answer->why) {
 		fail(run, answer->why);
-	} else if (brief && !run->heard) {
+	} else if (brief) { /* what it has told is named soon, if it is a change */
 		set_next(run, false, servers_wait_ms(&run->servers));
 	} else { /* nothing has changed but what it has told */
 		servers_work(&run->servers);

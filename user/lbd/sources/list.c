@@ -11,6 +11,8 @@
 #include "common/printable.h"
 #include "common/text.h"
 
+#define JSON_MARKS (1u << 19) /* brackets, colons and commas: 80 MiB of values at most */
+
 void source_list_done(struct source_list *list)
 {
 	free(list->items);
@@ -19,9 +21,16 @@ void source_list_done(struct source_list *list)
 	*list = (struct source_list){0};
 }
 
-int source_document_add(struct source_document *document, const char *part, size_t length)
+size_t source_document_max(enum source_document_kind which)
 {
-	if (length > SOURCE_DOCUMENT_MAX - document->length)
+	return which == SOURCE_ROLLOUT || which == SOURCE_LIVE ? SOURCE_RECORD_MAX
+							       : SOURCE_DOCUMENT_MAX;
+}
+
+int source_document_add(struct source_document *document, size_t most, const char *part,
+			size_t length)
+{
+	if (length > most - document->length)
 		return -E2BIG;
 	if (!length)
 		return 0;
@@ -126,13 +135,24 @@ bool source_list_equal(const struct source_list *a, const struct source_list *b)
 
 /* ---- items ---- */
 
+/* RFC 3927. That of IPv6 is none of a host either. */
+static bool is_of_link(const struct addr *address)
+{
+	return address->family == 4 && address->bytes[0] == 169 && address->bytes[1] == 254;
+}
+
+static bool can_be_backend(const struct addr *address)
+{
+	return !addr_why_no_host(address) && !is_of_link(address);
+}
+
 bool source_item_init(struct source_item *item, const char *address)
 {
 	struct addr parsed;
 
 	memset(item, 0, sizeof(*item)); /* with its holes: it crosses to another process */
 	item->weight = SOURCE_WEIGHT;
-	if (addr_parse(address, &parsed) || addr_why_no_host(&parsed))
+	if (addr_parse(address, &parsed) || !can_be_backend(&parsed))
 		return false;
 	item->address = parsed;
 	return true;
@@ -165,7 +185,7 @@ bool source_item_is_sound(const struct source_item *item)
 	return (item->address.family == 6 ||
 		(item->address.family == 4 &&
 		 !memcmp(item->address.bytes + 4, zero, sizeof(zero)))) &&
-	       !addr_why_no_host(&item->address) && item->weight <= CONFIG_MAX_WEIGHT &&
+	       can_be_backend(&item->address) && item->weight <= CONFIG_MAX_WEIGHT &&
 	       ends(item->name, sizeof(item->name)) &&
 	       (!*item->name || config_tag_name_fits(item->name)) &&
 	       item->priority <= CONFIG_MAX_PRIORITY && item->port <= UINT16_MAX &&
@@ -175,6 +195,28 @@ bool source_item_is_sound(const struct source_item *item)
 }
 
 /* ---- fields ---- */
+
+/* Those in texts do not count. */
+static bool has_many_values(const char *text, size_t length)
+{
+	bool in_text = false;
+	unsigned marks = 0;
+
+	for (size_t i = 0; i < length; i++) {
+		if (text[i] == '"')
+			in_text = !in_text;
+		else if (in_text)
+			i += text[i] == '\\';
+		else
+			marks += memchr("[{:,", text[i], 4) != NULL;
+	}
+	return marks > JSON_MARKS;
+}
+
+json_t *source_json(const char *text, size_t length, size_t flags)
+{
+	return has_many_values(text, length) ? NULL : json_loadb(text, length, flags, NULL);
+}
 
 const char *source_text(const json_t *value)
 {
@@ -405,7 +447,7 @@ static int read_array(json_t *root, struct source_list *list, struct error *err)
 static int parse_json(const char *text, size_t length, struct source_list *list, struct error *err)
 {
 	json_error_t why;
-	json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
+	json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why); /* of this host */
 	int rc = root ? read_array(root, list, err)
 		      : error_set(err, -EINVAL, "line %d: %s", why.line, why.text);
 

@@ -36,7 +36,8 @@ struct source_document {
 	uint64_t revision; /* in which it was written; 0: it is not there */
 };
 
-#define SOURCE_DOCUMENT_MAX (3u << 20) /* bytes of one */
+#define SOURCE_DOCUMENT_MAX (3u << 20)  /* bytes of one */
+#define SOURCE_RECORD_MAX   (64u << 10) /* ... of ROLLOUT and LIVE, which lbd reads at once */
 
 struct source_list {
 	struct source_item *items;
@@ -50,8 +51,10 @@ struct source_list {
 void source_list_done(struct source_list *list);
 /* 0; -E2BIG: CONFIG_FROM_MAX are in it; -ENOMEM. */
 int source_list_add(struct source_list *list, const struct source_item *item);
-/* Adds to the bytes. 0; -E2BIG: they would be more than SOURCE_DOCUMENT_MAX; -ENOMEM. */
-int source_document_add(struct source_document *document, const char *part, size_t length);
+size_t source_document_max(enum source_document_kind which);
+/* Adds to the bytes. 0; -E2BIG: they would be more than most; -ENOMEM. */
+int source_document_add(struct source_document *document, size_t most, const char *part,
+			size_t length);
 /* Notes that something the source names cannot be used. */
 void source_list_ignore(struct source_list *list, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -61,13 +64,17 @@ void source_list_sort(struct source_list *list);
 void source_list_merge(struct source_list *list);
 bool source_list_equal(const struct source_list *a, const struct source_list *b);
 
+/* JSON that a source says, by json_loadb with these flags. NULL: it is none, or has more values
+ * than anybody needs: each takes up to a hundred times as much memory as text. */
+json_t *source_json(const char *text, size_t length, size_t flags);
 /* Of what a source says in JSON. NULL: no text, or with a NUL in it. */
 const char *source_text(const json_t *value);
 const char *source_text_in(const json_t *object, const char *key);
 /* 0: no port. */
 uint16_t source_port(const json_t *value);
 
-/* With the default weight and nothing else; false: it is not the address of a host. */
+/* With the default weight and nothing else; false: it is not the address of a host, or one of a
+ * link, 169.254.0.0/16 among them: there clouds answer what only this host should know. */
 bool source_item_init(struct source_item *item, const char *address);
 /* Is every field what the config would take? For what comes from the other process. */
 bool source_item_is_sound(const struct source_item *item);

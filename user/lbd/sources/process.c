@@ -295,7 +295,9 @@ static void take_part(struct process_run *run, struct source_reply *reply)
 
 		run->list.has_documents = true;
 		document->revision = reply->revision;
-		rc = source_document_add(document, reply->bytes, reply->count);
+		rc = source_document_add(
+		    document, source_document_max((enum source_document_kind)reply->which),
+		    reply->bytes, reply->count);
 	}
 	for (uint32_t i = 0; reply->type == SOURCE_LIST && i < reply->count && !rc; i++)
 		rc = source_list_add(&run->list, &reply->items[i]);

@@ -328,7 +328,7 @@ static int say(int rc, const char *expected, struct error *err)
 
 int slices_read_list(struct slices *slices, const char *text, size_t length, struct error *err)
 {
-	json_t *root = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
+	json_t *root = source_json(text, length, JSON_REJECT_DUPLICATES);
 	struct store store = {0};
 	int rc = read_items(slices->from, root, &store);
 
@@ -376,7 +376,7 @@ static int read_change(struct slices *slices, const char *type, const json_t *ob
 
 int slices_read_event(struct slices *slices, const char *line, size_t length, struct error *err)
 {
-	json_t *root = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL);
+	json_t *root = source_json(line, length, JSON_REJECT_DUPLICATES);
 	const json_t *object = json_object_get(root, "object");
 	const char *type = source_text_in(root, "type");
 	int rc = -EBADMSG;

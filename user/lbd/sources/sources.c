@@ -47,11 +47,12 @@ struct source {
 	bool applying;              /* what was pending is being taken over, with pauses */
 	bool shadowed;              /* something of it is there by other means, which may end */
 	struct source_status status;
-	uint64_t warned_ms, prepared_ms;
+	uint64_t warned_ms, ignored_ms, prepared_ms;
 	bool bad;      /* the last that it reported was a failure */
 	bool repeated; /* what is pending was taken over before */
 	bool said;     /* that it has failed */
 	bool unsaid;   /* it fails for another reason than was said */
+	bool ignores;  /* it was said that some of its backends are ignored */
 	bool stale;    /* its files are to be looked at */
 	bool wanted;   /* while the sources are compared with a config */
 };
@@ -161,19 +162,30 @@ static void describe(const struct source_item *item, struct source_backend *ret)
 		ret->labels[i] = (struct config_label){item->labels[i].key, item->labels[i].value};
 }
 
+/* Once; of what comes and goes not each time. */
+static void say_ignored(struct source *source)
+{
+	const struct source_status *status = &source->status;
+
+	if (!status->ignored || source->ignores ||
+	    !log_is_due(&source->ignored_ms, WARN_FIRST_MS) || !may_say(source->sources))
+		return;
+	source->ignores = true;
+	log_warning("service %s: backends from %s %s: %u ignored, first: %s", source->service,
+		    source->opened->kind->name, config_from_what(&source->from), status->ignored,
+		    status->ignored_why);
+}
+
 static void note_ignored(struct source *source, const struct source_list *list,
 			 const struct source_applied *applied)
 {
 	struct source_status *status = &source->status;
-	unsigned before = status->ignored;
 
 	status->ignored = list->ignored + applied->ignored;
 	snprintf(status->ignored_why, sizeof(status->ignored_why), "%s",
 		 list->ignored ? list->why : applied->why);
-	if (status->ignored && !before)
-		log_warning("service %s: backends from %s %s: %u ignored, first: %s",
-			    source->service, source->opened->kind->name,
-			    config_from_what(&source->from), status->ignored, status->ignored_why);
+	source->ignores &= status->ignored != 0;
+	say_ignored(source);
 }
 
 /* Lists that are being taken over. */
@@ -505,6 +517,7 @@ static void look_after(struct source *source)
 	source->stale |= log_is_due(&source->prepared_ms, PREPARE_MS) || source->status.failed_ms ||
 			 !source->run;
 	say_failure(source);
+	say_ignored(source);
 }
 
 static void on_again(int fd, short what, void *arg)

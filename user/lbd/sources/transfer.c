@@ -121,6 +121,19 @@ static bool collect_refusal(struct transfer *transfer, const char *data, size_t 
 	return collect(transfer, data, length < left ? length : left) && length <= left;
 }
 
+/* All heads count, also those before the last one (1xx). */
+static size_t on_head(char *data, size_t size, size_t count, void *arg)
+{
+	struct transfer *transfer = arg;
+
+	size *= count;
+	transfer->head_length += size;
+	if (transfer->head_length <= HEAD_MAX)
+		return size;
+	transfer_refuse(transfer, "the head of its answer is longer than 64 KiB");
+	return 0;
+}
+
 static size_t on_data(char *data, size_t size, size_t count, void *arg)
 {
 	struct transfer *transfer = arg;
@@ -138,13 +151,17 @@ static size_t on_data(char *data, size_t size, size_t count, void *arg)
 	return good ? size : 0;
 }
 
-/* What a server that refuses says: the message of an object, or a line. */
-static void describe_refusal(int status, const char *body, char text[SOURCE_WHY])
+/* What a server that refuses says: the message of an object, or a line. It may quote the request.
+ */
+static void describe_refusal(const struct transfer *transfer, int status, char text[SOURCE_WHY])
 {
+	const char *body = transfer->body ? transfer->body : "";
 	json_t *root = json_loads(body, 0, NULL);
 	const char *message = json_string_value(json_object_get(root, "message"));
 	const char *line = message ? message : body;
 
+	if (transfer->token && strstr(line, transfer->token))
+		line = "what the server says has the token in it";
 	snprintf(text, SOURCE_WHY, "status %d%s%.*s", status, *line ? ": " : "",
 		 (int)strcspn(line, "\r\n"), line);
 	json_decref(root);
@@ -160,7 +177,7 @@ static const char *why_not(const struct transfer *transfer, CURLcode code, int s
 	else if (transfer->too_long)
 		snprintf(text, SOURCE_WHY, "the answer is longer than %u MiB", TRANSFER_MAX >> 20);
 	else if (status && status != STATUS_OK)
-		describe_refusal(status, transfer->body ? transfer->body : "", text);
+		describe_refusal(transfer, status, text);
 	else if (code)
 		why = *transfer->why ? transfer->why : curl_easy_strerror(code);
 	else
@@ -318,6 +335,8 @@ static void set_options(struct transfer *transfer, const char *url, uint64_t mos
 	curl_easy_setopt(curl, CURLOPT_CONNECT_TO, transfer->way);
 	if (transfer->sent)
 		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, transfer->sent);
+	curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_head);
+	curl_easy_setopt(curl, CURLOPT_HEADERDATA, transfer);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, transfer);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, transfer->why);
@@ -328,6 +347,7 @@ int transfer_start(struct transfer *transfer, const struct transfer_request *req
 {
 	_cleanup_free_ char *url = url_of(request, &transfer->way);
 
+	transfer->token = request->token ? request->from->token : NULL;
 	transfer->sent = request->json;
 	transfer->curl = curl_easy_init();
 	if (url && transfer->curl && add_headers(transfer, request)) {

@@ -33,7 +33,8 @@ const char *servers_say(const struct servers *servers, const char *why, char tex
 
 /* ---- a request ---- */
 
-#define TRANSFER_MAX (4u << 20) /* bytes of an answer */
+#define TRANSFER_MAX (4u << 20)  /* bytes of an answer ... */
+#define HEAD_MAX     (64u << 10) /* ... and of its head */
 
 struct transfer;
 
@@ -57,9 +58,11 @@ struct transfer {
 	const struct source_env *env;
 	CURL *curl; /* NULL: it does not run */
 	struct curl_slist *headers, *way;
-	char *sent;    /* of a POST */
-	char *body;    /* of the answer */
-	size_t length; /* of that */
+	const char *token; /* NULL: none was sent */
+	char *sent;        /* of a POST */
+	char *body;        /* of the answer */
+	size_t length;     /* of that */
+	size_t head_length;
 	bool too_long;
 	char said[SOURCE_WHY]; /* why its owner takes no more; "" */
 	char why[CURL_ERROR_SIZE];

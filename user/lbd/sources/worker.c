@@ -18,6 +18,7 @@
 #define NAME         "lbd-sources" /* in ps and top */
 #define BEAT_MS      4000
 #define OUTGOING_MAX 8192 /* packets that lbd has not taken: then it is not there any more */
+#define HOLD_FROM    64   /* packets; from then on only the last report of each source is kept */
 #define KINDS_MAX    8
 
 struct job {
@@ -28,6 +29,10 @@ struct job {
 	struct config_from from;
 	void *run;
 	struct source_document order; /* as far as it has come */
+	/* Its last report, as long as lbd has too many others to take. */
+	bool holds, fails; /* fails: it is why, and no list */
+	struct source_list list;
+	char why[SOURCE_WHY];
 };
 
 struct outgoing {
@@ -62,6 +67,8 @@ static bool send_now(const struct source_reply *reply, size_t length)
 	return false;
 }
 
+static void send_held(struct worker *worker);
+
 static void on_writable(int fd, short what, void *arg)
 {
 	struct worker *worker = arg;
@@ -75,6 +82,7 @@ static void on_writable(int fd, short what, void *arg)
 		free(first);
 	}
 	event_del(&worker->writable);
+	send_held(worker);
 }
 
 static void send_reply(struct worker *worker, const struct source_reply *reply)
@@ -160,19 +168,61 @@ static void send_documents(struct job *job, const struct source_list *list)
 		send_document(job, list, which);
 }
 
+/* list: NULL: it has failed. */
+static void send_report(struct job *job, const struct source_list *list, const char *why)
+{
+	if (!list)
+		send_plain(job->worker, SOURCE_FAILED, job->id, why);
+	else if (list->has_documents)
+		send_documents(job, list);
+	else
+		send_list(job, list);
+}
+
+static void hold(struct job *job, struct source_list *list, const char *why)
+{
+	source_list_done(&job->list);
+	job->fails = !list;
+	if (!list) {
+		snprintf(job->why, sizeof(job->why), "%s", why);
+	} else {
+		job->list = *list;
+		*list = (struct source_list){0};
+	}
+	job->holds = true;
+}
+
+/* Who was served gets behind the others. */
+static void send_held(struct worker *worker)
+{
+	struct job *job, *next, *last = TAILQ_LAST(&worker->jobs, jobs);
+
+	for (job = TAILQ_FIRST(&worker->jobs); job && worker->outgoing_count < HOLD_FROM;
+	     job = job == last ? NULL : next) {
+		next = TAILQ_NEXT(job, link);
+		if (!job->holds)
+			continue;
+		send_report(job, job->fails ? NULL : &job->list, job->why);
+		source_list_done(&job->list);
+		job->holds = false;
+		TAILQ_REMOVE(&worker->jobs, job, link);
+		TAILQ_INSERT_TAIL(&worker->jobs, job, link);
+	}
+}
+
+/* Sources that change all the time, or a lbd that has other things to do: what it takes late is at
+ * least the last word. */
 static void on_report(void *arg, struct source_list *list, const char *why)
 {
 	struct job *job = arg;
 
-	if (!list) {
-		send_plain(job->worker, SOURCE_FAILED, job->id, why);
+	if (job->holds || job->worker->outgoing_count >= HOLD_FROM) {
+		hold(job, list, why);
 		return;
 	}
-	if (list->has_documents)
-		send_documents(job, list);
-	else
-		send_list(job, list);
-	source_list_done(list);
+	send_report(job, list, why);
+	if (list)
+		source_list_done(list);
 }
 
 static void on_done(void *arg, uint32_t number, enum source_outcome outcome, const char *why)
@@ -235,7 +285,7 @@ static void take_order(struct worker *worker, const struct source_request *reque
 	struct job *job = find_job(worker, request->id);
 
 	if (!job || !job->kind->order ||
-	    source_document_add(&job->order, request->texts, request->length))
+	    source_document_add(&job->order, SOURCE_DOCUMENT_MAX, request->texts, request->length))
 		_exit(EXIT_FAILURE);
 	if (!request->last)
 		return;
@@ -250,6 +300,7 @@ static void stop_job(struct worker *worker, uint32_t id)
 	if (!job)
 		return;
 	job->kind->stop(job->run);
+	source_list_done(&job->list);
 	free(job->order.bytes);
 	config_from_done(&job->from);
 	TAILQ_REMOVE(&worker->jobs, job, link);
@@ -318,6 +369,8 @@ static int start(struct worker *worker, struct error *err)
 	worker->base = loop_new();
 	if (!worker->base)
 		return error_set(err, -ENOMEM, "out of memory");
+	/* From a file: one of the clock could be guessed, and names be found with equal hashes. */
+	json_object_seed(0);
 	if ((rc = open_kinds(worker, err)) || (rc = confine_calls(&options, err)))
 		return rc;
 	TAILQ_INIT(&worker->jobs);
