@@ -528,15 +528,20 @@ test_a_hangup_while_it_starts_does_not_end_it() {
 
 test_check_warns_of_what_this_machine_lacks_and_of_its_own_vip() {
 	local said
-	sed -e 's|^interfaces:.*|interfaces: [eth0, eth7]|' -e 's|^group:.*|group: nobodys|' \
+	sed -e 's|^interfaces:.*|interfaces: [eth0, eth7, uplink]|' -e 's|^group:.*|group: nobodys|' \
 		"$WORK/lbd.yaml" >"$WORK/checked.yaml"
+	ip -n "$(ns lb)" link property add dev eth0 altname uplink || return 1
 	ip -n "$(ns lb)" addr add "$VIP4/32" dev lo || return 1
 	said=$(check) || FAILED=1
 	sed 's/^/# /' <<<"$said"
 	contains "$said" "warning: interfaces: eth7: no such interface here"
+	contains "$said" "warning: interfaces: uplink: another name of eth0 (altname): expected eth0"
+	answers 400 'uplink: another name of eth0 (altname): expected eth0' \
+		POST /v1/attach '{"interface":"uplink"}'
+	ip -n "$(ns lb)" link property del dev eth0 altname uplink
 	contains "$said" "warning: group: nobodys: no such group here"
 	contains "$said" "service web4: VIP $VIP4 is also an address of this host, on lo"
-	expect "warnings" "$(grep -c '^warning: ' <<<"$said")" = 3
+	expect "warnings" "$(grep -c '^warning: ' <<<"$said")" = 4
 	# a reload names it when it becomes a VIP, which it was before
 	contains "$(lbctl reload)" "reloaded"
 	expect "warnings" "$(lbctl reload | grep -c 'is also an address')" = 0

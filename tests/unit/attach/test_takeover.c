@@ -224,6 +224,21 @@ static void an_interface_that_goes_after_the_takeover_is_forgotten(void **state)
 	assert_int_equal(attach.count, 0);
 }
 
+/* The kernel finds it by that name, but names it by the other ever after: a reload would attach it
+ * again, and its pin is another. */
+static void an_alternative_name_is_no_name_of_an_interface(void **state)
+{
+	static const char expected[] = "uplink: another name of a0 (altname): expected a0";
+
+	needs_root();
+	here("ip link property add dev a0 altname uplink");
+	assert_int_equal(attach_interface(&attach, "uplink", CONFIG_MODE_AUTO, &why), -EINVAL);
+	assert_string_equal(why.text, expected);
+	assert_int_equal(attach_check_free(&attach, "uplink", &why), -EINVAL);
+	assert_string_equal(why.text, expected);
+	assert_int_equal(attach.count, 0);
+}
+
 /* An lbd that knows of no interface would take the pins with it when it ends. */
 static void a_takeover_that_cannot_list_the_interfaces_fails_and_is_not_idle(void **state)
 {
@@ -251,6 +266,7 @@ int main(void)
 	    TEST(a_link_whose_interface_was_renamed_before_is_taken_over_once),
 	    TEST(an_interface_that_is_renamed_meanwhile_is_found_by_its_new_name),
 	    TEST(an_interface_that_goes_after_the_takeover_is_forgotten),
+	    TEST(an_alternative_name_is_no_name_of_an_interface),
 	    TEST(a_takeover_that_cannot_list_the_interfaces_fails_and_is_not_idle),
 	};
 

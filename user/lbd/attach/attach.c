@@ -349,14 +349,28 @@ static int check_occupant(struct attach *attach, const char *name, uint32_t ifin
 	return 0;
 }
 
+/* The kernel finds an interface by its other names too, but reports it by the first alone. By
+ * another it would not be found again: to be detached, after a reload, when it is made anew. */
+static int check_name(const char *name, uint32_t ifindex, struct error *err)
+{
+	char first[IF_NAMESIZE];
+
+	if (!if_indextoname(ifindex, first) || !strcmp(first, name))
+		return 0;
+	return error_set(err, -EINVAL, "%s: another name of %s (altname): expected %s", name, first,
+			 first);
+}
+
 int attach_check_free(struct attach *attach, const char *name, struct error *err)
 {
 	uint32_t ifindex = if_nametoindex(name);
 	bool join;
+	int rc;
 
 	if (!ifindex || find(attach, name))
 		return 0;
-	return check_occupant(attach, name, ifindex, &join, err);
+	rc = check_name(name, ifindex, err);
+	return rc ? rc : check_occupant(attach, name, ifindex, &join, err);
 }
 
 /* Native mode, unless its packets would be lost. 1: not used, and *why says why. While the link is
@@ -425,6 +439,9 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 	if (!ifindex)
 		return error_set(err, -ENODEV, "%s: no such interface; list them with: ip link",
 				 name);
+	rc = check_name(name, ifindex, err);
+	if (rc)
+		return rc;
 	if (!device_is_ethernet(name))
 		return error_set(err, -EINVAL,
 				 "%s: not an Ethernet interface: expected one whose frames begin "
