@@ -615,6 +615,26 @@ late_0_is() { # attached | gone
 	[ "$(status "$filter")" = "$1" ]
 }
 
+# The pins have the names of interfaces.
+test_interfaces_that_swap_their_names_while_lbd_is_stopped_are_not_mixed_up() {
+	local name
+	for name in one two; do
+		ip -n "$(ns lb)" link add $name type veth peer name $name-peer || return 1
+		answers 200 '{' POST /v1/attach "{\"interface\":\"$name\"}"
+	done
+	stop_lbd TERM
+	ip -n "$(ns lb)" link set one name swap && ip -n "$(ns lb)" link set two name one &&
+		ip -n "$(ns lb)" link set swap name two || return 1
+	lab_lbd_start && lab_wait_for 10 "all to be up" backends_up 6 || return 1
+	answers 200 '{' POST /v1/detach '{"interface":"one"}'
+	[[ $(ip -n "$(ns lb)" link show one) != *xdp* ]] || { echo "# one: still attached"; FAILED=1; }
+	[[ $(ip -n "$(ns lb)" link show two) == *xdp* ]] || { echo "# two: detached too"; FAILED=1; }
+	answers 200 '{' POST /v1/detach '{"interface":"two"}'
+	ip -n "$(ns lb)" link del one
+	ip -n "$(ns lb)" link del two
+	lab_wait_for 10 "all to be up" backends_up 6
+}
+
 # The kernel allows all but a slash, a colon and white space.
 test_escapes_in_the_name_of_an_interface_reach_no_terminal() {
 	local name=$'e\e[31m' said
