@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/http_host.h"
 #include "lbd/health/health.h"
 #include "pem.h"
 #include "scalar.h"
@@ -35,49 +36,6 @@ static bool is_visible(const char *text)
 static bool is_url_path(const char *text)
 {
 	return *text == '/' && is_visible(text);
-}
-
-/* As a certificate has it. It becomes a part of a URL, in which the others would have a meaning. */
-static bool is_name(const char *text)
-{
-	return *text && strlen(text) <= 255 && is_visible(text) && !strpbrk(text, "/:@?#%[]\\");
-}
-
-/* "" or ":8080" */
-static bool is_port_or_none(const char *text)
-{
-	size_t digits = *text ? strspn(text + 1, "0123456789") : 0;
-
-	return !*text || (*text == ':' && digits && digits <= 5 && !text[1 + digits]);
-}
-
-/* "[2001:db8::10]:8080", as in a Host header. */
-static bool is_ipv6_host(const char *text)
-{
-	size_t length = strcspn(text, "]");
-	char inside[ADDR_TEXT];
-	struct addr address;
-
-	if (text[length] != ']' || length - 1 >= sizeof(inside))
-		return false;
-	memcpy(inside, text + 1, length - 1);
-	inside[length - 1] = 0;
-	return !addr_parse(inside, &address) && address.family == 6 &&
-	       is_port_or_none(text + length + 1);
-}
-
-static bool is_host(const char *text)
-{
-	char name[256];
-	size_t length = strcspn(text, ":");
-
-	if (*text == '[')
-		return is_ipv6_host(text);
-	if (length >= sizeof(name))
-		return false;
-	memcpy(name, text, length);
-	name[length] = 0;
-	return is_name(name) && is_port_or_none(text + length);
 }
 
 static bool is_method(const char *text)
@@ -164,11 +122,12 @@ static const struct {
 		}                                                                           \
 	}
     KEY("path", path, is_url_path, "a path that begins with / and has no blanks", "http", "https"),
-    KEY("host", host, is_host,
+    KEY("host", host, http_host_fits,
 	"a host name or address, IPv6 in brackets, optionally with a port, such as "
 	"www.example.com:8080",
 	"http", "https", "tls"),
-    KEY("server-name", server_name, is_name, "a host name, without a port", "https", "tls"),
+    KEY("server-name", server_name, http_host_is_name, "a host name, without a port", "https",
+	"tls"),
     KEY("method", method, is_method, "a method in capital letters, such as GET or HEAD", "http",
 	"https"),
     KEY("body", body, is_body, "1 to 255 bytes of text", "http", "https"),

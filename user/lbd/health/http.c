@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/http_host.h"
 #include "lbd/host/host.h"
 #include "failure.h"
 #include "health.h"
@@ -380,14 +381,6 @@ static bool connect_elsewhere(struct health_probe *probe)
 	return list_add(&probe->connect_to, text);
 }
 
-/* Without the port: of "www.example.com:8080", or of "[2001:db8::10]:8080", with its brackets. */
-static size_t name_length(const char *host)
-{
-	size_t brackets = *host == '[' ? strcspn(host, "]") : 0;
-
-	return brackets + strcspn(host + brackets, ":");
-}
-
 static bool set_target(struct health_probe *probe)
 {
 	const struct health_probe_spec *spec = probe->spec;
@@ -408,7 +401,8 @@ static bool set_target(struct health_probe *probe)
 
 		/* The name is in the URL as TLS sends it as SNI; the port of a host, if any, is for
 		 * the Host header only. */
-		snprintf(probe->name, sizeof(probe->name), "%.*s", (int)name_length(name), name);
+		snprintf(probe->name, sizeof(probe->name), "%.*s", (int)http_host_name_length(name),
+			 name);
 		length =
 		    asprintf(&url, "%s://%s:%u/", probe->state->scheme, probe->name, spec->port);
 		if (asprintf(&host, "Host: %s", config->host ? config->host : name) < 0)
