@@ -528,15 +528,20 @@ test_a_hangup_while_it_starts_does_not_end_it() {
 
 test_check_warns_of_what_this_machine_lacks_and_of_its_own_vip() {
 	local said
-	sed -e 's|^interfaces:.*|interfaces: [eth0, eth7]|' -e 's|^group:.*|group: nobodys|' \
+	sed -e 's|^interfaces:.*|interfaces: [eth0, eth7, uplink]|' -e 's|^group:.*|group: nobodys|' \
 		"$WORK/lbd.yaml" >"$WORK/checked.yaml"
+	ip -n "$(ns lb)" link property add dev eth0 altname uplink || return 1
 	ip -n "$(ns lb)" addr add "$VIP4/32" dev lo || return 1
 	said=$(check) || FAILED=1
 	sed 's/^/# /' <<<"$said"
 	contains "$said" "warning: interfaces: eth7: no such interface here"
+	contains "$said" "warning: interfaces: uplink: another name of eth0 (altname): expected eth0"
+	answers 400 'uplink: another name of eth0 (altname): expected eth0' \
+		POST /v1/attach '{"interface":"uplink"}'
+	ip -n "$(ns lb)" link property del dev eth0 altname uplink
 	contains "$said" "warning: group: nobodys: no such group here"
 	contains "$said" "service web4: VIP $VIP4 is also an address of this host, on lo"
-	expect "warnings" "$(grep -c '^warning: ' <<<"$said")" = 3
+	expect "warnings" "$(grep -c '^warning: ' <<<"$said")" = 4
 	# a reload names it when it becomes a VIP, which it was before
 	contains "$(lbctl reload)" "reloaded"
 	expect "warnings" "$(lbctl reload | grep -c 'is also an address')" = 0
@@ -608,6 +613,26 @@ test_interface_that_comes_back_is_attached_again() {
 late_0_is() { # attached | gone
 	local filter='if any(.interfaces[]; .name == "late.0") then "attached" else "gone" end'
 	[ "$(status "$filter")" = "$1" ]
+}
+
+# The pins have the names of interfaces.
+test_interfaces_that_swap_their_names_while_lbd_is_stopped_are_not_mixed_up() {
+	local name
+	for name in one two; do
+		ip -n "$(ns lb)" link add $name type veth peer name $name-peer || return 1
+		answers 200 '{' POST /v1/attach "{\"interface\":\"$name\"}"
+	done
+	stop_lbd TERM
+	ip -n "$(ns lb)" link set one name swap && ip -n "$(ns lb)" link set two name one &&
+		ip -n "$(ns lb)" link set swap name two || return 1
+	lab_lbd_start && lab_wait_for 10 "all to be up" backends_up 6 || return 1
+	answers 200 '{' POST /v1/detach '{"interface":"one"}'
+	[[ $(ip -n "$(ns lb)" link show one) != *xdp* ]] || { echo "# one: still attached"; FAILED=1; }
+	[[ $(ip -n "$(ns lb)" link show two) == *xdp* ]] || { echo "# two: detached too"; FAILED=1; }
+	answers 200 '{' POST /v1/detach '{"interface":"two"}'
+	ip -n "$(ns lb)" link del one
+	ip -n "$(ns lb)" link del two
+	lab_wait_for 10 "all to be up" backends_up 6
 }
 
 # The kernel allows all but a slash, a colon and white space.

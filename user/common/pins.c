@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/bpf.h>
 #include <stdio.h>
@@ -58,6 +59,18 @@ int pins_link_inspect(const char *path, uint32_t *ret_ifindex, uint32_t *ret_pro
 		return -EINVAL;
 	*ret_ifindex = info.xdp.ifindex;
 	*ret_program_id = info.prog_id;
+	return 0;
+}
+
+/* Not in its place: a pin that is replaced takes the program off its interface. */
+int pins_link_rename(const char *path, const char *to, bool *ret_swapped)
+{
+	*ret_swapped = false;
+	if (!renameat2(AT_FDCWD, path, AT_FDCWD, to, RENAME_NOREPLACE))
+		return 0;
+	if (errno != EEXIST || renameat2(AT_FDCWD, path, AT_FDCWD, to, RENAME_EXCHANGE))
+		return -errno;
+	*ret_swapped = true;
 	return 0;
 }
 

@@ -21,6 +21,8 @@ bool pins_link_name(const char *file, char *name, size_t size);
 /* Reads a pinned link's interface and program. *ret_ifindex 0: its interface is gone. 0 or
  * -errno. */
 int pins_link_inspect(const char *path, uint32_t *ret_ifindex, uint32_t *ret_program_id);
+/* Gives it the path `to`; if that is there, the two change places (*ret_swapped). 0 or -errno. */
+int pins_link_rename(const char *path, const char *to, bool *ret_swapped);
 /* Takes the program off, and removes the pin. 0 or -errno. */
 int pins_link_detach(const char *path);
 

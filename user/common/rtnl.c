@@ -174,6 +174,9 @@ bool rtnl_read_route(const struct nlmsghdr *message, struct rtnl_route *ret)
 		case RTA_METRICS:
 			ret->mtu = read_route_mtu(attr);
 			break;
+		case RTA_ENCAP_TYPE:
+			ret->encapsulates = true;
+			break;
 		}
 	}
 	return true;
@@ -206,13 +209,16 @@ bool rtnl_read_neighbour(const struct nlmsghdr *message, struct rtnl_neighbour *
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*header) || header->ndm_flags & NTF_PROXY)
 		return false;
 	*ret = (struct rtnl_neighbour){.ifindex = (uint32_t)header->ndm_ifindex,
-				       .state = header->ndm_state};
+				       .state = header->ndm_state,
+				       .marks.learned = header->ndm_flags & NTF_EXT_LEARNED};
 	mnl_attr_for_each(attr, message, sizeof(*header))
 	{
 		if (mnl_attr_get_type(attr) == NDA_DST)
 			read_addr(attr, header->ndm_family, &ret->address);
 		if (mnl_attr_get_type(attr) == NDA_LLADDR)
 			ret->has_mac = read_mac(attr, ret->mac);
+		if (mnl_attr_get_type(attr) == NDA_FLAGS_EXT && mnl_attr_get_payload_len(attr) >= 4)
+			ret->marks.managed = mnl_attr_get_u32(attr) & NTF_EXT_MANAGED;
 	}
 	return ret->address.family;
 }
@@ -388,8 +394,7 @@ static void answer_way(void *arg, const struct nlmsghdr *message)
 	{
 		if (mnl_attr_get_type(attr) == RTA_PRIORITY && mnl_attr_get_payload_len(attr) >= 4)
 			way.metric = mnl_attr_get_u32(attr);
-		if (mnl_attr_get_type(attr) == RTA_MULTIPATH ||
-		    mnl_attr_get_type(attr) == RTA_ENCAP_TYPE)
+		if (mnl_attr_get_type(attr) == RTA_MULTIPATH || way.route.encapsulates)
 			way.plain = false;
 	}
 	answer->way(answer->arg, &way);
@@ -509,19 +514,22 @@ int rtnl_neighbour(struct rtnl *rtnl, uint32_t ifindex, const struct addr *addre
 	return rc;
 }
 
-int rtnl_solicit(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address)
+int rtnl_solicit(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address,
+		 struct rtnl_marks marks)
 {
 	_Alignas(struct nlmsghdr) char buffer[256];
 	struct ndmsg *header;
 	struct nlmsghdr *message = put_neighbour(buffer, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE,
 						 ifindex, address, &header);
 
-	header->ndm_flags = NTF_USE;
+	header->ndm_flags = NTF_USE | (marks.learned ? NTF_EXT_LEARNED : 0);
 	header->ndm_state = NUD_NONE;
+	if (marks.managed)
+		mnl_attr_put_u32(message, NDA_FLAGS_EXT, NTF_EXT_MANAGED);
 	return netlink_request(&rtnl->netlink, message, NULL, NULL);
 }
 
-int rtnl_verify(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address)
+int rtnl_verify(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address, bool learned)
 {
 	_Alignas(struct nlmsghdr) char buffer[256];
 	struct ndmsg *header;
@@ -530,6 +538,7 @@ int rtnl_verify(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address)
 	struct nlmsghdr *message =
 	    put_neighbour(buffer, RTM_NEWNEIGH, NLM_F_ACK, ifindex, address, &header);
 
+	header->ndm_flags = learned ? NTF_EXT_LEARNED : 0;
 	header->ndm_state = NUD_PROBE;
 	return netlink_request(&rtnl->netlink, message, NULL, NULL);
 }

@@ -32,13 +32,22 @@ struct rtnl_route {
 	uint32_t ifindex;    /* of the egress; 0: none */
 	struct addr gateway; /* family 0: on the link. May be IPv6 for an IPv4 destination */
 	struct addr source;
-	uint32_t mtu; /* of the route; 0: the link's */
+	uint32_t mtu;      /* of the route; 0: the link's */
+	bool encapsulates; /* puts headers of its own on packets: ip route ... encap */
+};
+
+/* What a neighbour entry has from the program that made it. A request about the entry that does not
+ * repeat it takes it away. */
+struct rtnl_marks {
+	bool learned; /* extern_learn: the kernel does not collect it */
+	bool managed; /* the kernel itself keeps it verified */
 };
 
 struct rtnl_neighbour {
 	uint32_t ifindex;
 	struct addr address;
 	uint16_t state; /* NUD_* */
+	struct rtnl_marks marks;
 	bool has_mac;
 	uint8_t mac[6];
 };
@@ -91,9 +100,10 @@ int rtnl_neighbour(struct rtnl *rtnl, uint32_t ifindex, const struct addr *addre
 		   struct rtnl_neighbour *ret);
 /* As if a packet were to be sent: creates the entry, and sends ARP or ND if the MAC is not known.
  * Not for entries that are permanent or noarp: they would lose that. */
-int rtnl_solicit(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address);
+int rtnl_solicit(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address,
+		 struct rtnl_marks marks);
 /* Verifies a valid entry now: its MAC stays in use while unicast probes are sent, and the entry
- * fails after the third without an answer. Not for permanent or noarp ones. */
-int rtnl_verify(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address);
+ * fails after the third without an answer. Not for permanent, noarp or managed ones. */
+int rtnl_verify(struct rtnl *rtnl, uint32_t ifindex, const struct addr *address, bool learned);
 
 #endif

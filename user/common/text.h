@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Texts that may be missing, which is NULL. */
+/* Texts; some may be missing, which is NULL. */
 #ifndef COMMON_TEXT_H
 #define COMMON_TEXT_H
 
@@ -28,6 +28,14 @@ static inline bool lists_text(char *const *list, unsigned count, const char *tex
 		if (same_text(list[i], text))
 			return true;
 	return false;
+}
+
+/* Bytes of the mark (U+FEFF) that some editors begin a text in UTF-8 with; 0: there is none. */
+static inline size_t text_mark(const char *text, size_t length)
+{
+	static const char mark[] = "\xef\xbb\xbf";
+
+	return length >= 3 && !memcmp(text, mark, 3) ? 3 : 0;
 }
 
 /* A text that comes in parts: after each it ends with a 0. False: memory ran out, and nothing has

@@ -64,11 +64,26 @@ static void take_time(void)
 		devices.stalls++;
 }
 
+/* The interface of a link, as is in its file; 0: it is empty. */
+static unsigned pinned(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	unsigned ifindex = 0;
+
+	assert_non_null(file);
+	if (fscanf(file, "%u", &ifindex) != 1)
+		ifindex = 0;
+	fclose(file);
+	return ifindex;
+}
+
 int __wrap_pins_link_inspect(const char *path, uint32_t *ret_ifindex, uint32_t *ret_program_id);
 int __wrap_pins_link_inspect(const char *path, uint32_t *ret_ifindex, uint32_t *ret_program_id)
 {
+	unsigned ifindex = pinned(path);
+
 	take_time();
-	*ret_ifindex = if_nametoindex("a0");
+	*ret_ifindex = ifindex ? ifindex : if_nametoindex("a0");
 	*ret_program_id = FORMER;
 	return 0;
 }
@@ -77,7 +92,7 @@ int __wrap_attach_look(struct dataplane *dp, uint32_t ifindex, struct occupant *
 int __wrap_attach_look(struct dataplane *dp, uint32_t ifindex, struct occupant *ret)
 {
 	take_time();
-	*ret = (struct occupant){.id = ifindex == if_nametoindex("a0") ? FORMER : 0};
+	*ret = (struct occupant){.id = ifindex ? FORMER : 0};
 	return 0;
 }
 
@@ -211,6 +226,85 @@ static void an_interface_that_is_renamed_meanwhile_is_found_by_its_new_name(void
 	assert_int_equal(access(path, F_OK), 0);
 }
 
+/* ---- names that are swapped ---- */
+
+static void put_pin(const char *pin, const char *interface)
+{
+	char path[sizeof(links) + 32], text[16];
+
+	snprintf(path, sizeof(path), "%s/%s", links, pin);
+	snprintf(text, sizeof(text), "%u", if_nametoindex(interface));
+	test_file_put(path, text);
+}
+
+static void expect_pin(const char *pin, unsigned ifindex)
+{
+	const struct attachment *there = attach_find(&attach, ifindex);
+	char path[sizeof(links) + 32];
+
+	snprintf(path, sizeof(path), "%s/%s", links, pin);
+	assert_int_equal(pinned(path), ifindex);
+	assert_non_null(there);
+	assert_string_equal(there->name, pin);
+	assert_string_equal(there->pinned_as, pin);
+}
+
+static void links_whose_interfaces_have_swapped_their_names_are_told_apart(void **state)
+{
+	struct test_log log;
+
+	needs_root();
+	here("ip link add b0 type veth peer name b1");
+	put_pin("a0", "a1");
+	put_pin("a1", "b0");
+	put_pin("b0", "a0");
+	test_log_begin(&log);
+	assert_int_equal(tasks_add(tasks, run_takeover, NULL), 0);
+	event_base_dispatch(base);
+	test_log_end(&log);
+	assert_int_equal(outcome, 0);
+	assert_int_equal(attach.count, 3);
+	expect_pin("a0", if_nametoindex("a0"));
+	expect_pin("a1", if_nametoindex("a1"));
+	expect_pin("b0", if_nametoindex("b0"));
+	here("ip link del b0");
+}
+
+/* It would change places with itself for ever. */
+static void a_link_that_is_pinned_twice_is_taken_over_once(void **state)
+{
+	struct test_log log;
+
+	needs_root();
+	put_pin("a0", "a0");
+	put_pin("again", "a0");
+	test_log_begin(&log);
+	assert_int_equal(tasks_add(tasks, run_takeover, NULL), 0);
+	event_base_dispatch(base);
+	test_log_end(&log);
+	assert_int_equal(outcome, 0);
+	assert_int_equal(attach.count, 1);
+	expect_pin("a0", if_nametoindex("a0"));
+}
+
+static void pins_follow_names_that_are_swapped_at_once(void **state)
+{
+	unsigned first = if_nametoindex("a0"), second = if_nametoindex("a1");
+	struct test_log log;
+
+	needs_root();
+	put_pin("a0", "a0");
+	put_pin("a1", "a1");
+	assert_int_equal(attach_remember(&attach, "a0", first, true, false), 0);
+	assert_int_equal(attach_remember(&attach, "a1", second, true, false), 0);
+	here("ip link set a0 name c0; ip link set a1 name a0; ip link set c0 name a1");
+	test_log_begin(&log);
+	attach_catch_up(&attach);
+	test_log_end(&log);
+	expect_pin("a1", first);
+	expect_pin("a0", second);
+}
+
 static void an_interface_that_goes_after_the_takeover_is_forgotten(void **state)
 {
 	struct test_log log;
@@ -221,6 +315,21 @@ static void an_interface_that_goes_after_the_takeover_is_forgotten(void **state)
 	test_log_begin(&log);
 	attach_catch_up(&attach);
 	assert_non_null(strstr(test_log_end(&log), "a0: interface is gone"));
+	assert_int_equal(attach.count, 0);
+}
+
+/* The kernel finds it by that name, but names it by the other ever after: a reload would attach it
+ * again, and its pin is another. */
+static void an_alternative_name_is_no_name_of_an_interface(void **state)
+{
+	static const char expected[] = "uplink: another name of a0 (altname): expected a0";
+
+	needs_root();
+	here("ip link property add dev a0 altname uplink");
+	assert_int_equal(attach_interface(&attach, "uplink", CONFIG_MODE_AUTO, &why), -EINVAL);
+	assert_string_equal(why.text, expected);
+	assert_int_equal(attach_check_free(&attach, "uplink", &why), -EINVAL);
+	assert_string_equal(why.text, expected);
 	assert_int_equal(attach.count, 0);
 }
 
@@ -250,7 +359,11 @@ int main(void)
 	    TEST(the_loop_runs_while_devices_are_asked_and_get_the_program),
 	    TEST(a_link_whose_interface_was_renamed_before_is_taken_over_once),
 	    TEST(an_interface_that_is_renamed_meanwhile_is_found_by_its_new_name),
+	    TEST(links_whose_interfaces_have_swapped_their_names_are_told_apart),
+	    TEST(a_link_that_is_pinned_twice_is_taken_over_once),
+	    TEST(pins_follow_names_that_are_swapped_at_once),
 	    TEST(an_interface_that_goes_after_the_takeover_is_forgotten),
+	    TEST(an_alternative_name_is_no_name_of_an_interface),
 	    TEST(a_takeover_that_cannot_list_the_interfaces_fails_and_is_not_idle),
 	};
 

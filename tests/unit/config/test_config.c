@@ -26,6 +26,10 @@
 	"    protocol: tcp\n"   \
 	"    port: 80\n"
 #define BACKENDS "    backends: [{address: 10.0.0.11}]\n"
+/* What a host of a check must be. */
+#define HOST                                                                                  \
+	"expected a host name or address, IPv6 in brackets, optionally with a port, such as " \
+	"www.example.com:8080"
 /* A second one. */
 #define DNS                     \
 	"  - name: dns\n"       \
@@ -860,7 +864,22 @@ static const struct refusal refusals[] = {
      WEB "    health: { type: http, path: \"/\\r\\nHost: x\" }\n" BACKENDS,
      "6: service web: health: path: /??Host: x: expected a path that begins with / and has no blanks"},
     {"a_health_host_with_a_blank", WEB "    health: { type: http, host: \"a b\" }\n" BACKENDS,
-     "6: service web: health: host: a b: expected a host name, optionally with a port"},
+     "6: service web: health: host: a b: " HOST},
+    {"a_health_host_that_is_a_bare_ipv6_address",
+     WEB "    health: { type: http, host: \"2001:db8::10\" }\n" BACKENDS,
+     "6: service web: health: host: 2001:db8::10: " HOST},
+    {"a_health_host_in_brackets_that_is_no_ipv6_address",
+     WEB "    health: { type: http, host: \"[192.0.2.1]\" }\n" BACKENDS,
+     "6: service web: health: host: [192.0.2.1]: " HOST},
+    {"a_health_host_with_an_open_bracket",
+     WEB "    health: { type: http, host: \"[2001:db8::10\" }\n" BACKENDS,
+     "6: service web: health: host: [2001:db8::10: " HOST},
+    {"a_health_host_with_a_port_that_is_none",
+     WEB "    health: { type: http, host: \"[2001:db8::10]80\" }\n" BACKENDS,
+     "6: service web: health: host: [2001:db8::10]80: " HOST},
+    {"a_health_host_with_a_user",
+     WEB "    health: { type: http, host: me@www.example.com }\n" BACKENDS,
+     "6: service web: health: host: me@www.example.com: " HOST},
     {"a_health_path_for_a_tcp_check", WEB "    health: { path: /healthz }\n" BACKENDS,
      "6: service web: health: path: /healthz: has no meaning for a tcp check: expected `type: http` beside it"},
     {"a_health_status_of_99", WEB "    health: { type: http, status: 99 }\n" BACKENDS,
@@ -1233,6 +1252,23 @@ static void a_health_check_takes_several_statuses(void **state)
 	assert_int_equal(one->status_min, 204);
 	assert_int_equal(one->status_max, 204);
 	config_free(config);
+}
+
+static void the_host_of_a_health_check_may_be_an_ipv6_address(void **state)
+{
+	static const char *const hosts[] = {"[2001:db8::10]:8080", "[2001:db8::10]",
+					    "192.0.2.1:8080", "www.example.com"};
+	char yaml[512];
+
+	for (unsigned i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+		struct config *config;
+
+		snprintf(yaml, sizeof(yaml),
+			 WEB "    health: { type: http, host: \"%s\" }\n" BACKENDS, hosts[i]);
+		config = parse(yaml);
+		assert_string_equal(config->services[0].health.host, hosts[i]);
+		config_free(config);
+	}
 }
 
 static void certificates_of_a_health_check_are_read_with_the_config(void **state)
@@ -2455,6 +2491,7 @@ static const struct CMUnitTest others[] = {
     cmocka_unit_test(long_packets_are_tried_where_checks_may_go_to_the_vip),
     cmocka_unit_test(several_health_checks_have_what_the_mapping_says),
     cmocka_unit_test(a_health_check_takes_several_statuses),
+    cmocka_unit_test(the_host_of_a_health_check_may_be_an_ipv6_address),
     cmocka_unit_test(certificates_of_a_health_check_are_read_with_the_config),
     cmocka_unit_test(an_agent_is_asked_if_there_is_a_port),
     cmocka_unit_test(a_backend_may_say_where_it_is_checked),

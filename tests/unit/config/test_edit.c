@@ -109,6 +109,20 @@ static void a_removed_backend_goes_with_its_lines_alone(void **state)
 	expect(FLOW, REMOVE(2), ", { address: 10.0.0.3 }", "");
 }
 
+/* As editors of other systems write them. */
+static void bytes_before_the_text_and_other_ends_of_lines_are_no_matter(void **state)
+{
+	static const char cr[] = "services:\r- name: web\r  vip: 192.0.2.10\r  protocol: tcp\r"
+				 "  port: 80\r  backends:\r  - address: 10.0.0.1\r    weight: 7\r"
+				 "  - address: 10.0.0.2\r";
+
+	expect("\ufeff" FLOW, WEIGHT(0, 100), "weight: 7 ", "weight: 100 ");
+	expect("\ufeff" BLOCK, WEIGHT(0, 100), "weight: 7 ", "weight: 100 ");
+	expect("# a\u2028# b\xc2\x85# c\u2029" BLOCK, WEIGHT(0, 100), "weight: 7 ", "weight: 100 ");
+	expect(cr, WEIGHT(0, 100), "weight: 7", "weight: 100");
+	expect("# \r\n" BLOCK, REMOVE(1), "      - { address: 10.0.0.2 } # new\n", "");
+}
+
 static int add_two(const char *text, char **ret)
 {
 	struct config_edit edits[2];
@@ -365,6 +379,7 @@ int main(void)
 	    cmocka_unit_test(a_weight_is_replaced_where_it_is),
 	    cmocka_unit_test(a_key_that_is_new_follows_the_others),
 	    cmocka_unit_test(a_removed_backend_goes_with_its_lines_alone),
+	    cmocka_unit_test(bytes_before_the_text_and_other_ends_of_lines_are_no_matter),
 	    cmocka_unit_test(a_backend_is_added_at_the_end_of_its_list),
 	    cmocka_unit_test(a_service_without_backends_of_its_own_gets_a_list),
 	    cmocka_unit_test(an_added_backend_has_its_name_and_labels),

@@ -112,6 +112,20 @@ FILE_TEST(a_file_has_a_prefix_a_line_with_comments_and_blanks)
 	filter_list_unref(list);
 }
 
+FILE_TEST(a_file_may_begin_with_a_byte_order_mark)
+{
+	struct filter_list *list;
+	struct error err = {0};
+
+	test_file_put(path, "\xef\xbb\xbf"
+			    "10.0.0.0/8\r\n203.0.113.0/24\r\n");
+	if (filter_list_read(path, &list, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(list->count, 2);
+	assert_int_equal(list->prefixes[0].line, 1);
+	filter_list_unref(list);
+}
+
 FILE_TEST(an_empty_file_is_an_empty_list)
 {
 	struct filter_list *list;

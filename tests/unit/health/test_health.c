@@ -1677,6 +1677,42 @@ static void http_request_is_as_configured(void **state)
 	server_stop(&server);
 }
 
+static void http_host_may_be_an_ipv6_address(void **state)
+{
+	struct health_spec spec = spec_of("http");
+	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"};
+
+	server_start(&server, "127.0.0.1");
+	spec.host = (char *)"[2001:db8::10]:8080";
+	assert_int_equal(probe_once(&spec, "127.0.0.1", server.port).status, HEALTH_UP);
+	assert_non_null(strstr(server.request, "\r\nHost: [2001:db8::10]:8080\r\n"));
+	spec.host = (char *)"[2001:db8::10]";
+	assert_int_equal(probe_once(&spec, "127.0.0.1", server.port).status, HEALTH_UP);
+	assert_non_null(strstr(server.request, "\r\nHost: [2001:db8::10]\r\n"));
+	server_stop(&server);
+}
+
+/* RFC 9110, section 8.6: without it some servers answer 411. */
+static void http_says_that_a_request_with_a_body_has_none(void **state)
+{
+	struct health_spec spec = spec_of("http");
+	struct server server = {.answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"};
+
+	server_start(&server, "127.0.0.1");
+	spec.method = (char *)"POST";
+	assert_int_equal(probe_once(&spec, "127.0.0.1", server.port).status, HEALTH_UP);
+	assert_ptr_equal(strstr(server.request, "POST / HTTP/1.1\r\n"), server.request);
+	assert_non_null(strstr(server.request, "\r\nContent-Length: 0\r\n"));
+	spec.headers = (char *)"X-A: b\ncontent-length: 0";
+	assert_int_equal(probe_once(&spec, "127.0.0.1", server.port).status, HEALTH_UP);
+	assert_null(strstr(server.request, "\r\nContent-Length: 0\r\n"));
+	spec.headers = NULL;
+	spec.method = (char *)"OPTIONS";
+	assert_int_equal(probe_once(&spec, "127.0.0.1", server.port).status, HEALTH_UP);
+	assert_null(strstr(server.request, "Content-Length"));
+	server_stop(&server);
+}
+
 static void http_ignores_proxies_of_the_environment(void **state)
 {
 	struct health_spec spec = spec_of("http");
@@ -2068,6 +2104,8 @@ int main(int argc, char **argv)
 	    TEST(http_latency_is_connect_to_answer),
 	    TEST(http_long_body_is_cut_off_and_long_headers_refused),
 	    TEST(http_request_is_as_configured),
+	    TEST(http_host_may_be_an_ipv6_address),
+	    TEST(http_says_that_a_request_with_a_body_has_none),
 	    TEST(http_ignores_proxies_of_the_environment),
 	    TEST(http_makes_a_new_connection_for_every_probe),
 	    TEST(http_check_removed_during_a_probe_is_silent),

@@ -75,6 +75,19 @@ static void http_checks_of_keepalived_are_carried_over(void **state)
 	done(&result);
 }
 
+static void a_virtualhost_that_lbd_takes_for_no_host_is_left(void **state)
+{
+	struct result result =
+	    convert("keepalived", VIRTUAL "virtualhost 2001:db8::10\n"
+					  "lb_kind TUN\n"
+					  "real_server 10.0.0.11 80 {\n"
+					  "HTTP_GET {\nurl {\npath /\n}\n}\n}\n}\n");
+
+	assert_null(only(&result)->health.host);
+	assert_left(&result, 1, "host of checks: 2001:db8::10: lbd takes no such value");
+	done(&result);
+}
+
 static void each_checker_of_keepalived_has_its_check(void **state)
 {
 	static const struct {
@@ -253,6 +266,7 @@ int main(void)
 	    cmocka_unit_test(a_virtual_server_becomes_a_service),
 	    cmocka_unit_test(masquerading_is_forward_nat),
 	    cmocka_unit_test(http_checks_of_keepalived_are_carried_over),
+	    cmocka_unit_test(a_virtualhost_that_lbd_takes_for_no_host_is_left),
 	    cmocka_unit_test(each_checker_of_keepalived_has_its_check),
 	    cmocka_unit_test(of_equal_virtual_servers_the_first_stays),
 	    cmocka_unit_test(without_a_protocol_it_is_udp_as_for_keepalived),

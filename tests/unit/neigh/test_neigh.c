@@ -251,6 +251,22 @@ static void route_that_is_not_unicast_is_reported(void **state)
 	assert_string_equal(ask("10.9.0.255").why, "is a broadcast address");
 }
 
+/* Without the header that the kernel would put on them packets get somewhere else, or nowhere. */
+static void route_that_encapsulates_is_reported(void **state)
+{
+	static const char expected[] = "its route encapsulates packets (encap): not supported";
+
+	needs_root();
+	if (system("ip route add 198.51.100.0/24 encap ip id 7 dst 10.9.0.2 dev nt0 2>/dev/null"))
+		skip(); /* a kernel without light-weight tunnels */
+	assert_string_equal(ask("198.51.100.7").why, expected);
+	here("ip route replace 198.51.100.0/24 via 10.9.0.2");
+	assert_true(ask("198.51.100.7").has_hop);
+	if (system("ip route add fd0a::/64 encap seg6 mode encap segs fd09::2 dev nt0 2>/dev/null"))
+		skip();
+	assert_string_equal(ask("fd0a::7").why, expected);
+}
+
 static void tun_device_is_not_supported(void **state)
 {
 	needs_root();
@@ -354,6 +370,35 @@ static void verified_neighbour_is_reported_once_and_a_permanent_one_stays_perman
 	here("ip neigh show 10.9.0.2 dev nt0 | grep -Eq 'REACHABLE|PROBE'");
 	assert_int_equal(reported.calls, 2);
 	here("ip neigh show 10.9.0.5 dev nt0 | grep -q PERMANENT");
+}
+
+/* Of routing daemons (extern_learn), and of other users of XDP (managed). */
+static void neighbours_of_other_programs_stay_theirs(void **state)
+{
+	struct reported learned = {0}, managed = {0}, dead = {0};
+
+	needs_root();
+	hurry();
+	on_peer("ip addr add 10.9.0.3/24 dev nt1");
+	here("ip neigh add 10.9.0.2 lladdr " MAC_THERE " dev nt0 nud reachable extern_learn");
+	here("ip neigh add 10.9.0.3 dev nt0 managed extern_learn");
+	here("ip neigh add 10.9.0.77 dev nt0 managed extern_learn");
+	watch("10.9.0.2", &learned);
+	watch("10.9.0.3", &managed);
+	watch("10.9.0.77", &dead);
+	RUN_UNTIL(learned.hops >= 1 && managed.hops >= 1 && dead.calls >= 1);
+	test_loop_run(base, 6000); /* more than one verification, and another solicitation */
+	here("ip neigh show 10.9.0.2 dev nt0 | grep -q extern_learn");
+	here("ip neigh show 10.9.0.3 dev nt0 | grep -q 'managed extern_learn'");
+	here("ip neigh show 10.9.0.77 dev nt0 | grep -q 'managed extern_learn'");
+	/* one that its program has deleted is asked for as any other */
+	here("ip neigh del 10.9.0.2 dev nt0");
+	test_loop_run(base, 1000);
+	here("! ip neigh show 10.9.0.2 dev nt0 | grep -q extern_learn");
+	/* a dead one is still noticed */
+	on_peer("ip addr del 10.9.0.3/24 dev nt1");
+	here("ip neigh replace 10.9.0.3 lladdr " MAC_THERE " dev nt0 nud stale extern_learn");
+	RUN_UNTIL(!managed.has_hop);
 }
 
 /* A second pair of links, 10.10.0.1/24 here and 10.10.0.2 there. */
@@ -912,12 +957,14 @@ int main(void)
 	    TEST(one_hop_of_a_multipath_route_is_taken),
 	    TEST(silent_neighbour_is_reported),
 	    TEST(route_that_is_not_unicast_is_reported),
+	    TEST(route_that_encapsulates_is_reported),
 	    TEST(tun_device_is_not_supported),
 	    TEST(moved_mac_is_noticed_without_a_gap),
 	    TEST(dead_neighbour_is_noticed_and_its_return),
 	    TEST(neighbour_that_the_kernel_cannot_ask_for_stays_as_it_was),
 	    TEST(flushed_neighbour_table_is_no_change),
 	    TEST(verified_neighbour_is_reported_once_and_a_permanent_one_stays_permanent),
+	    TEST(neighbours_of_other_programs_stay_theirs),
 	    TEST(route_changes_are_followed),
 	    TEST(burst_of_route_changes_is_reported_once),
 	    TEST(link_that_goes_down_is_reported_and_its_return),

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "common/clock.h"
+#include "lbd/sources/nameservers.h"
 #include "lbd/sources/process.h"
 
 #define PATIENCE_MS 60000
@@ -408,6 +409,53 @@ static void a_server_that_does_not_answer_is_a_failure(void **state)
 	wait_for("failed: web.example.net: Timeout while contacting DNS servers");
 }
 
+/* ---- resolv.conf ---- */
+
+static int read_nameservers(const char *text, char ret[NAMESERVERS_TEXT], struct error *err)
+{
+	FILE *file = fmemopen((void *)text, strlen(text), "r");
+	int rc;
+
+	assert_non_null(file);
+	rc = nameservers_read(file, ret, err);
+	fclose(file);
+	return rc;
+}
+
+static void the_first_three_nameservers_are_taken(void **state)
+{
+	char servers[NAMESERVERS_TEXT];
+	struct error err;
+
+	assert_int_equal(read_nameservers("# nameserver 10.0.0.1\nsearch example.net\n"
+					  "nameserver 10.0.0.2\r\n nameserver\t2001:db8::53\n"
+					  "nameserver nonsense\nnameserver 127.0.0.53\n"
+					  "nameserver 10.0.0.5",
+					  servers, &err),
+			 0);
+	assert_string_equal(servers, "10.0.0.2 2001:db8::53 127.0.0.53");
+	assert_int_equal(read_nameservers("search example.net\n", servers, &err), 0);
+	assert_string_equal(servers, "");
+	assert_int_equal(nameservers_read(NULL, servers, &err), 0);
+	assert_string_equal(servers, "");
+}
+
+/* As routers name them (RFC 8106). */
+static void nameservers_that_are_link_local_are_passed_over_and_named(void **state)
+{
+	char servers[NAMESERVERS_TEXT];
+	struct error err;
+
+	assert_int_equal(read_nameservers("nameserver fe80::1%eth0\nnameserver fe80::2\n"
+					  "nameserver 10.0.0.2\n",
+					  servers, &err),
+			 0);
+	assert_string_equal(servers, "10.0.0.2");
+	assert_int_equal(read_nameservers("nameserver fe80::1%eth0\n", servers, &err), -EINVAL);
+	assert_string_equal(err.text, "server: /etc/resolv.conf names only fe80::1%eth0, which is "
+				      "link-local: expected `server` with another address");
+}
+
 /* The pid of the source process, among this one's children. */
 static pid_t child(void)
 {
@@ -492,6 +540,8 @@ int main(int argc, char **argv)
 	    TEST(failures_are_named),
 	    TEST(answers_that_lead_nowhere_are_failures),
 	    TEST(a_server_that_does_not_answer_is_a_failure),
+	    cmocka_unit_test(the_first_three_nameservers_are_taken),
+	    cmocka_unit_test(nameservers_that_are_link_local_are_passed_over_and_named),
 	    TEST(a_process_that_is_killed_is_started_again_with_its_sources),
 	    TEST(many_sources_that_end_at_once_are_not_followed_on),
 	};

@@ -60,6 +60,20 @@ static void lines_are_sorted_by_address_and_comments_skipped(void **state)
 	source_list_done(&list);
 }
 
+static void a_text_may_begin_with_a_byte_order_mark(void **state)
+{
+	struct source_list list;
+
+	parse("\ufeff[\"10.0.0.11\"]", &list);
+	expect_item(&list, 0, "10.0.0.11", 100, "");
+	source_list_done(&list);
+	parse("\xef\xbb\xbf"
+	      "10.0.0.11\r\n",
+	      &list);
+	expect_item(&list, 0, "10.0.0.11", 100, "");
+	source_list_done(&list);
+}
+
 static void json_says_the_same(void **state)
 {
 	struct source_list list, lines;
@@ -288,6 +302,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(lines_are_sorted_by_address_and_comments_skipped),
+	    cmocka_unit_test(a_text_may_begin_with_a_byte_order_mark),
 	    cmocka_unit_test(json_says_the_same),
 	    cmocka_unit_test(one_that_is_named_twice_counts_once),
 	    cmocka_unit_test(lines_and_json_have_zones_and_priorities),

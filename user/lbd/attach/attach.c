@@ -142,6 +142,7 @@ int attach_remember(struct attach *attach, const char *name, uint32_t ifindex, b
 						  .bond = device_is_bond(name),
 						  .card = device_is_card(name)};
 	snprintf(list[attach->count].name, sizeof(list->name), "%s", name);
+	snprintf(list[attach->count].pinned_as, sizeof(list->pinned_as), "%s", name);
 	if (native && list[attach->count].veth)
 		device_veth_counts(name, &list[attach->count].counts);
 	attach->count++;
@@ -349,14 +350,28 @@ static int check_occupant(struct attach *attach, const char *name, uint32_t ifin
 	return 0;
 }
 
+/* The kernel finds an interface by its other names too, but reports it by the first alone. By
+ * another it would not be found again: to be detached, after a reload, when it is made anew. */
+static int check_name(const char *name, uint32_t ifindex, struct error *err)
+{
+	char first[IF_NAMESIZE];
+
+	if (!if_indextoname(ifindex, first) || !strcmp(first, name))
+		return 0;
+	return error_set(err, -EINVAL, "%s: another name of %s (altname): expected %s", name, first,
+			 first);
+}
+
 int attach_check_free(struct attach *attach, const char *name, struct error *err)
 {
 	uint32_t ifindex = if_nametoindex(name);
 	bool join;
+	int rc;
 
 	if (!ifindex || find(attach, name))
 		return 0;
-	return check_occupant(attach, name, ifindex, &join, err);
+	rc = check_name(name, ifindex, err);
+	return rc ? rc : check_occupant(attach, name, ifindex, &join, err);
 }
 
 /* Native mode, unless its packets would be lost. 1: not used, and *why says why. While the link is
@@ -425,6 +440,9 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 	if (!ifindex)
 		return error_set(err, -ENODEV, "%s: no such interface; list them with: ip link",
 				 name);
+	rc = check_name(name, ifindex, err);
+	if (rc)
+		return rc;
 	if (!device_is_ethernet(name))
 		return error_set(err, -EINVAL,
 				 "%s: not an Ethernet interface: expected one whose frames begin "
@@ -463,7 +481,7 @@ static int take_off(struct attach *attach, const struct attachment *there, struc
 				   .path = path,
 				   .rc = -ENAMETOOLONG};
 
-	if (pins_link_path(path, sizeof(path), attach->links, there->name))
+	if (pins_link_path(path, sizeof(path), attach->links, there->pinned_as))
 		task_wait(call_detach, &call);
 	log_debug("%s: detach from the %s: %s", there->name,
 		  there->dispatcher ? "dispatcher" : "link", call.rc ? strerror(-call.rc) : "ok");
@@ -519,30 +537,59 @@ int attach_fall_back(struct attach *attach, const char *of, const char *why, str
 	return rc;
 }
 
+static struct attachment *find_pinned(const struct attach *attach, const char *name)
+{
+	for (unsigned i = 0; i < attach->count; i++)
+		if (!attach->list[i].dispatcher && !strcmp(attach->list[i].pinned_as, name))
+			return &attach->list[i];
+	return NULL;
+}
+
+/* Interfaces that swap their names are reported one after the other: the pin of the second has its
+ * new name with that of the first. */
+static void rename_pin(struct attach *attach, struct attachment *there, const char *name)
+{
+	struct attachment *other = find_pinned(attach, name);
+	char path[PATH_MAX], to[PATH_MAX];
+	bool swapped;
+	int rc;
+
+	if (other == there ||
+	    !pins_link_path(path, sizeof(path), attach->links, there->pinned_as) ||
+	    !pins_link_path(to, sizeof(to), attach->links, name))
+		return;
+	rc = pins_link_rename(path, to, &swapped);
+	if (rc) {
+		log_warning("%s: cannot be renamed to %s: %s", path, to, strerror(-rc));
+		return;
+	}
+	if (other && swapped)
+		memcpy(other->pinned_as, there->pinned_as, sizeof(other->pinned_as));
+	snprintf(there->pinned_as, sizeof(there->pinned_as), "%s", name);
+}
+
 void attach_link_changed(struct attach *attach, uint32_t ifindex, const char *name, bool present)
 {
-	char old_path[PATH_MAX], new_path[PATH_MAX];
+	char path[PATH_MAX];
 
 	for (unsigned i = 0; i < attach->count; i++) {
 		struct attachment *there = &attach->list[i];
 
 		if (there->ifindex != ifindex || (present && !strcmp(there->name, name)))
 			continue;
-		if (!pins_link_path(old_path, sizeof(old_path), attach->links, there->name) ||
-		    !pins_link_path(new_path, sizeof(new_path), attach->links, name))
-			return;
 		if (present) {
 			log_info("%s: renamed to %s", there->name, name);
-			if (!there->dispatcher && rename(old_path, new_path))
-				log_warning("%s: %s", new_path, strerror(errno));
+			if (!there->dispatcher)
+				rename_pin(attach, there, name);
 			snprintf(there->name, sizeof(there->name), "%s", name);
 		} else {
 			events_log(EVENT_interface_lost, LOG_WARNING,
 				   &(struct event_about){.interface = there->name,
 							 .why = "the interface is gone"},
 				   "%s: interface is gone, and its program with it", there->name);
-			if (!there->dispatcher)
-				unlink(old_path);
+			if (!there->dispatcher &&
+			    pins_link_path(path, sizeof(path), attach->links, there->pinned_as))
+				unlink(path);
 			forget(attach, there);
 			offloads_restore(attach->offloads, ifindex);
 		}

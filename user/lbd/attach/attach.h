@@ -28,6 +28,7 @@ struct attachment {
 	uint64_t lost, lost_ms;
 
 	/* The fields below are private to this room. */
+	char pinned_as[16];            /* the name that the pin of its link has */
 	char lost_why[96];             /* "to br0: Operation not supported" */
 	char not_native[ATTACH_WHY];   /* why native mode loses packets here, or was not used; "" */
 	char no_redirects[ATTACH_WHY]; /* why it takes no redirected frames; "": nothing known */

@@ -27,39 +27,49 @@ struct inherited {
 	struct dataplane *dp;
 	const char *links, *file; /* directory and name of the pinned link */
 	uint32_t ifindex;
-	char name[IF_NAMESIZE];
+	char name[IF_NAMESIZE], pinned_as[IF_NAMESIZE];
 	struct occupant there;
-	bool taken; /* this program runs on it, or the earlier one does still */
+	bool taken;   /* this program runs on it, or the earlier one does still */
+	bool swapped; /* the file is the pin of another interface now */
 };
 
 static void keep(struct attach *attach, const struct inherited *of, bool dispatcher)
 {
-	if (attach_remember(attach, of->name, of->ifindex, of->there.native, dispatcher))
+	if (attach_remember(attach, of->name, of->ifindex, of->there.native, dispatcher)) {
 		log_error("%s: out of memory", of->name);
-	else
-		events_log(EVENT_interface_taken_over, LOG_INFO,
-			   &(struct event_about){.interface = of->name},
-			   "%s: taken over, %s mode, %s", of->name,
-			   attach_mode_name(of->there.native),
-			   dispatcher ? "in a dispatcher" : "alone");
+		return;
+	}
+	if (!dispatcher)
+		memcpy(attach_find(attach, of->ifindex)->pinned_as, of->pinned_as,
+		       sizeof(of->pinned_as));
+	events_log(EVENT_interface_taken_over, LOG_INFO,
+		   &(struct event_about){.interface = of->name}, "%s: taken over, %s mode, %s",
+		   of->name, attach_mode_name(of->there.native),
+		   dispatcher ? "in a dispatcher" : "alone");
 }
 
 /* ---- by a link ---- */
 
-/* The interface may have been renamed while no lbd ran: renames the pin, which is found by the
- * interface's name, and changes path to match. */
-static void follow_rename(const char *links, char path[PATH_MAX], const char *name)
+/* The interface may have been renamed while no lbd ran: renames the pin, and changes path to
+ * match. */
+static void follow_rename(struct inherited *of, char path[PATH_MAX])
 {
 	char expected[PATH_MAX];
+	int rc;
 
-	if (!pins_link_path(expected, sizeof(expected), links, name) || !strcmp(path, expected))
+	if (!pins_link_name(of->file, of->pinned_as, sizeof(of->pinned_as)))
+		*of->pinned_as = 0;
+	if (!pins_link_path(expected, sizeof(expected), of->links, of->name) ||
+	    !strcmp(path, expected))
 		return;
-	if (renameat2(AT_FDCWD, path, AT_FDCWD, expected, RENAME_NOREPLACE)) {
-		log_warning("%s: cannot be renamed to %s: %s", path, expected, strerror(errno));
+	rc = pins_link_rename(path, expected, &of->swapped);
+	if (rc) {
+		log_warning("%s: cannot be renamed to %s: %s", path, expected, strerror(-rc));
 		return;
 	}
-	log_info("%s: its interface is now named %s", path, name);
+	log_info("%s: its interface is now named %s", path, of->name);
 	strcpy(path, expected);
+	memcpy(of->pinned_as, of->name, sizeof(of->pinned_as));
 }
 
 /* Also if the code is the same: constants may differ. */
@@ -100,9 +110,22 @@ static void take_link(void *arg)
 		log_warning("%s: belongs to another network namespace, ignored", path);
 		return;
 	}
-	follow_rename(of->links, path, of->name);
+	follow_rename(of, path);
 	replace_program(of, path);
 	of->taken = true;
+}
+
+/* True: there is another link in this file now. Each time one gets its own name. */
+static bool adopt_link(struct attach *attach, const char *file)
+{
+	struct inherited link = {.dp = attach->dp, .links = attach->links, .file = file};
+
+	task_wait(take_link, &link);
+	/* one whose pin was renamed may be listed again */
+	if (!link.taken || attach_find(attach, link.ifindex))
+		return false;
+	keep(attach, &link, false);
+	return link.swapped;
 }
 
 static void adopt_links(struct attach *attach)
@@ -110,17 +133,9 @@ static void adopt_links(struct attach *attach)
 	DIR *directory = opendir(attach->links);
 	struct dirent *entry;
 
-	while (directory && (entry = readdir(directory))) {
-		struct inherited link = {
-		    .dp = attach->dp, .links = attach->links, .file = entry->d_name};
-
-		if (entry->d_name[0] == '.')
-			continue;
-		task_wait(take_link, &link);
-		/* one whose pin was renamed may be listed again */
-		if (link.taken && !attach_find(attach, link.ifindex))
-			keep(attach, &link, false);
-	}
+	while (directory && (entry = readdir(directory)))
+		while (entry->d_name[0] != '.' && adopt_link(attach, entry->d_name))
+			;
 	if (directory)
 		closedir(directory);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/text.h"
 #include "config.h"
 #include "dump.h"
 #include "source.h"
@@ -35,19 +36,44 @@ struct editor {
 
 /* ---- places in the text ---- */
 
+static bool has_there(const struct editor *editor, size_t at, const char *bytes)
+{
+	size_t length = strlen(bytes);
+
+	return length <= editor->length - at && !memcmp(editor->text + at, bytes, length);
+}
+
+/* Bytes of the end of a line, of those that libyaml knows: CR LF, LF, CR, NEL, LS and PS. 0: there
+ * is none. */
+static size_t break_at(const struct editor *editor, size_t at)
+{
+	static const char *const breaks[] = {"\r\n",     "\n",           "\r",
+					     "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"};
+
+	for (size_t i = 0; i < sizeof(breaks) / sizeof(*breaks); i++)
+		if (has_there(editor, at, breaks[i]))
+			return strlen(breaks[i]);
+	return 0;
+}
+
 static bool find_lines(struct editor *editor)
 {
-	size_t count = 1, at = 0;
+	const size_t begin = text_mark(editor->text, editor->length);
+	size_t count = 1, at = 0, length;
 
-	for (size_t i = 0; i < editor->length; i++)
-		count += editor->text[i] == '\n';
+	for (size_t i = begin; i < editor->length; i += length ? length : 1) {
+		length = break_at(editor, i);
+		count += length != 0;
+	}
 	editor->lines = calloc(count + 1, sizeof(*editor->lines));
 	if (!editor->lines)
 		return false;
-	editor->lines[at++] = 0;
-	for (size_t i = 0; i < editor->length; i++)
-		if (editor->text[i] == '\n')
-			editor->lines[at++] = i + 1;
+	editor->lines[at++] = begin;
+	for (size_t i = begin; i < editor->length; i += length ? length : 1) {
+		length = break_at(editor, i);
+		if (length)
+			editor->lines[at++] = i + length;
+	}
 	editor->lines_count = at;
 	editor->lines[at] = editor->length;
 	return true;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/http_host.h"
 #include "lbd/health/health.h"
 #include "pem.h"
 #include "scalar.h"
@@ -35,17 +36,6 @@ static bool is_visible(const char *text)
 static bool is_url_path(const char *text)
 {
 	return *text == '/' && is_visible(text);
-}
-
-static bool is_host(const char *text)
-{
-	return *text && strlen(text) <= 255 && is_visible(text) && !strchr(text, '/');
-}
-
-/* As a certificate has it. */
-static bool is_name(const char *text)
-{
-	return is_host(text) && !strchr(text, ':');
 }
 
 static bool is_method(const char *text)
@@ -132,8 +122,12 @@ static const struct {
 		}                                                                           \
 	}
     KEY("path", path, is_url_path, "a path that begins with / and has no blanks", "http", "https"),
-    KEY("host", host, is_host, "a host name, optionally with a port", "http", "https", "tls"),
-    KEY("server-name", server_name, is_name, "a host name, without a port", "https", "tls"),
+    KEY("host", host, http_host_fits,
+	"a host name or address, IPv6 in brackets, optionally with a port, such as "
+	"www.example.com:8080",
+	"http", "https", "tls"),
+    KEY("server-name", server_name, http_host_is_name, "a host name, without a port", "https",
+	"tls"),
     KEY("method", method, is_method, "a method in capital letters, such as GET or HEAD", "http",
 	"https"),
     KEY("body", body, is_body, "1 to 255 bytes of text", "http", "https"),

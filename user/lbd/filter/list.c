@@ -11,6 +11,7 @@
 
 #include "common/cleanup.h"
 #include "common/files.h"
+#include "common/text.h"
 
 #define MAX_FILE (64u << 20) /* bytes: FILTER_LIST_MAX prefixes with a short comment each */
 #define BLANKS   " \t\r"
@@ -206,7 +207,7 @@ static int add_line(struct filter_list *list, char *line, uint32_t number, struc
 			 rc == -EINVAL && !looks_like_prefix(line) ? EXPECTED : why.text);
 }
 
-static int add_text(struct filter_list *list, char *text, size_t length, struct error *err)
+static int add_lines(struct filter_list *list, char *text, size_t length, struct error *err)
 {
 	uint32_t number = 1;
 
@@ -232,6 +233,7 @@ int filter_list_read(const char *path, struct filter_list **ret, struct error *e
 	_cleanup_free_ char *text = NULL;
 	struct filter_list *list;
 	ssize_t length = read_text(path, &text, err);
+	size_t mark;
 	int rc;
 
 	if (length < 0)
@@ -239,7 +241,8 @@ int filter_list_read(const char *path, struct filter_list **ret, struct error *e
 	list = filter_list_new(path, true);
 	if (!list)
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
-	rc = add_text(list, text, (size_t)length, err);
+	mark = text_mark(text, (size_t)length);
+	rc = add_lines(list, text + mark, (size_t)length - mark, err);
 	if (rc)
 		filter_list_unref(list);
 	else

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
+#include "common/http_host.h"
 #include "lbd/host/host.h"
 #include "failure.h"
 #include "health.h"
@@ -321,19 +322,31 @@ static bool list_add(struct curl_slist **list, const char *text)
 	return longer;
 }
 
+/* Servers expect of these that their length is said, 0 too: some answer 411 otherwise (RFC 9110,
+ * section 8.6). */
+static bool has_length(const char *method)
+{
+	return method &&
+	       (!strcmp(method, "POST") || !strcmp(method, "PUT") || !strcmp(method, "PATCH"));
+}
+
 static bool add_headers(struct health_probe *probe)
 {
 	const char *text = probe->spec->config->headers;
 	_cleanup_free_ char *copy = text ? strdup(text) : NULL;
+	bool length_due = has_length(probe->spec->config->method);
 	char *at = NULL;
 
 	if (text && !copy)
 		return false;
 	for (char *line = copy ? strtok_r(copy, "\n", &at) : NULL; line;
-	     line = strtok_r(NULL, "\n", &at))
+	     line = strtok_r(NULL, "\n", &at)) {
+		length_due &= strncasecmp(line, "Content-Length:", 15) != 0;
 		if (!list_add(&probe->headers, line))
 			return false;
-	return list_add(&probe->headers, "Connection: close");
+	}
+	return (!length_due || list_add(&probe->headers, "Content-Length: 0")) &&
+	       list_add(&probe->headers, "Connection: close");
 }
 
 static bool set_method(struct health_probe *probe)
@@ -388,7 +401,8 @@ static bool set_target(struct health_probe *probe)
 
 		/* The name is in the URL as TLS sends it as SNI; the port of a host, if any, is for
 		 * the Host header only. */
-		snprintf(probe->name, sizeof(probe->name), "%.*s", (int)strcspn(name, ":"), name);
+		snprintf(probe->name, sizeof(probe->name), "%.*s", (int)http_host_name_length(name),
+			 name);
 		length =
 		    asprintf(&url, "%s://%s:%u/", probe->state->scheme, probe->name, spec->port);
 		if (asprintf(&host, "Host: %s", config->host ? config->host : name) < 0)

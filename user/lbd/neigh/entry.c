@@ -64,22 +64,24 @@ static void wait_about_ms(struct entry *entry, uint64_t ms)
 
 static void solicit(struct entry *entry)
 {
-	entry->error = rtnl_solicit(entry->table->rtnl, entry->ifindex, &entry->address);
+	entry->error =
+	    rtnl_solicit(entry->table->rtnl, entry->ifindex, &entry->address, entry->marks);
 }
 
 /* ---- the kernel's state ---- */
 
-static void update_valid(struct entry *entry, uint16_t state, const uint8_t mac[6])
+static void update_valid(struct entry *entry, const struct rtnl_neighbour *neighbour)
 {
-	bool was_alive = entry->verdict == ENTRY_ALIVE, same_mac = !memcmp(entry->mac, mac, 6);
+	bool was_alive = entry->verdict == ENTRY_ALIVE;
+	bool same_mac = !memcmp(entry->mac, neighbour->mac, 6);
 
-	entry->fixed = state & (NUD_PERMANENT | NUD_NOARP);
+	entry->fixed = neighbour->state & (NUD_PERMANENT | NUD_NOARP) || neighbour->marks.managed;
 	if (was_alive && same_mac)
 		return;
 	entry->verdict = ENTRY_ALIVE;
 	entry->error = 0;
 	entry->known = true;
-	memcpy(entry->mac, mac, 6);
+	memcpy(entry->mac, neighbour->mac, 6);
 	if (!was_alive)
 		wait_ms(entry, random_below(verify_interval_ms(entry->table)));
 	entry->table->changed(entry);
@@ -99,8 +101,9 @@ static void update_invalid(struct entry *entry)
 
 static void update(struct entry *entry, const struct rtnl_neighbour *neighbour)
 {
+	entry->marks = neighbour->marks;
 	if (neighbour->state & VALID && neighbour->has_mac)
-		update_valid(entry, neighbour->state, neighbour->mac);
+		update_valid(entry, neighbour);
 	else
 		update_invalid(entry);
 }
@@ -170,7 +173,8 @@ static void on_timer(int fd, short what, void *arg)
 	case ENTRY_ALIVE:
 		wait_about_ms(entry, verify_interval_ms(entry->table));
 		if (!entry->fixed)
-			rtnl_verify(entry->table->rtnl, entry->ifindex, &entry->address);
+			rtnl_verify(entry->table->rtnl, entry->ifindex, &entry->address,
+				    entry->marks.learned);
 		break;
 	case ENTRY_WAITING:
 		grace_is_over(entry);
@@ -265,12 +269,11 @@ void entry_put(struct entry *entry)
 
 void entry_on_event(struct entry_table *table, const struct rtnl_neighbour *neighbour, bool gone)
 {
+	static const struct rtnl_neighbour none = {0};
 	struct entry *entry = find(table, neighbour->ifindex, &neighbour->address);
 
-	if (entry && gone)
-		update_invalid(entry);
-	else if (entry)
-		update(entry, neighbour);
+	if (entry)
+		update(entry, gone ? &none : neighbour);
 }
 
 void entry_table_refresh(struct entry_table *table)

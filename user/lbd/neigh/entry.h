@@ -27,8 +27,9 @@ struct entry {
 	uint32_t ifindex;
 	struct addr address;
 	enum entry_verdict verdict;
-	bool fixed; /* permanent or noarp: needs no verification */
+	bool fixed; /* permanent, noarp or managed: needs no verification */
 	bool known; /* mac is valid: it was alive and has not died since */
+	struct rtnl_marks marks;
 	uint8_t mac[6];
 	int error; /* -errno of the last request to the kernel about it; 0: success */
 	struct event timer;

@@ -123,6 +123,8 @@ enum hop_verdict hop_decide(const struct hop_facts *facts, struct next_hop *ret_
 		return no_route(facts, why);
 	if (route_problem(&facts->route))
 		return none(why, route_problem(&facts->route));
+	if (facts->route.encapsulates)
+		return none(why, "its route encapsulates packets (encap): not supported");
 	if (!link)
 		return none(why, "no route: its link is gone");
 	if (!hop_link_usable(link, facts->lower, why))

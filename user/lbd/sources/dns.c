@@ -15,6 +15,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "kind.h"
+#include "nameservers.h"
 
 #define CHANNELS_MAX   16 /* lists of servers that sources may have between them */
 #define SERVERS        (CONFIG_FROM_TEXT + 1)
@@ -26,7 +27,6 @@
 #define RETRY_MS       5000 /* after a failure */
 #define SRV_WEIGHT_MAX 65535
 #define RESOLV_CONF    "/etc/resolv.conf"
-#define RESOLV_SERVERS 3
 #define DEFAULT_SERVER "127.0.0.1"
 
 struct shared;
@@ -473,19 +473,15 @@ static void dns_stop(void *arg)
 static int dns_prepare(struct config_from *from, struct error *err)
 {
 	_cleanup_fclose_ FILE *file = from->server ? NULL : fopen(RESOLV_CONF, "re");
-	char line[256], word[ADDR_TEXT + 1], servers[RESOLV_SERVERS * (ADDR_TEXT + 1)] = "";
-	unsigned count = 0;
-	struct addr addr;
+	char servers[NAMESERVERS_TEXT];
+	int rc;
 
 	if (from->server)
 		return 0;
-	while (file && count < RESOLV_SERVERS && fgets(line, sizeof(line), file)) {
-		if (sscanf(line, " nameserver %46s", word) != 1 || addr_parse(word, &addr))
-			continue;
-		snprintf(servers + strlen(servers), sizeof(servers) - strlen(servers), "%s%s",
-			 count++ ? " " : "", word);
-	}
-	from->server = strdup(count ? servers : DEFAULT_SERVER);
+	rc = nameservers_read(file, servers, err);
+	if (rc)
+		return rc;
+	from->server = strdup(*servers ? servers : DEFAULT_SERVER);
 	return from->server ? 0 : error_set(err, -ENOMEM, "out of memory");
 }
 

@@ -458,10 +458,12 @@ static int parse_json(const char *text, size_t length, struct source_list *list,
 int source_list_parse(const char *text, size_t length, struct source_list *ret, struct error *err)
 {
 	struct source_list list = {0};
-	size_t blank = 0;
+	size_t mark = text_mark(text, length), blank = 0;
 	char *copy;
 	int rc;
 
+	text += mark;
+	length -= mark;
 	while (blank < length && strchr(" \t\r\n", text[blank]))
 		blank++;
 	if (memchr(text, 0, length))

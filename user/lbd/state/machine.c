@@ -14,14 +14,21 @@
 #include "common/cleanup.h"
 #include "common/secret.h"
 
-static void name_missing_interfaces(const struct config *config, struct sentences *ret)
+static void name_missing_interface(const char *name, struct sentences *ret)
 {
-	for (unsigned i = 0; i < config->interfaces_count; i++)
-		if (!if_nametoindex(config->interfaces[i]))
-			sentences_add(ret,
-				      "interfaces: %s: no such interface here; lbd attaches to it "
-				      "when it appears",
-				      config->interfaces[i]);
+	uint32_t ifindex = if_nametoindex(name);
+	char first[IF_NAMESIZE];
+
+	if (!ifindex)
+		sentences_add(ret,
+			      "interfaces: %s: no such interface here; lbd attaches to it when it "
+			      "appears",
+			      name);
+	else if (if_indextoname(ifindex, first) && strcmp(first, name) != 0)
+		sentences_add(ret,
+			      "interfaces: %s: another name of %s (altname): expected %s; lbd does "
+			      "not attach to it",
+			      name, first, first);
 }
 
 static void name_missing_group(const struct config *config, struct sentences *ret)
@@ -204,7 +211,8 @@ void machine_hinders_nat(const struct config *config, struct sentences *ret)
 
 void machine_lacks(const struct config *config, struct sentences *ret)
 {
-	name_missing_interfaces(config, ret);
+	for (unsigned i = 0; i < config->interfaces_count; i++)
+		name_missing_interface(config->interfaces[i], ret);
 	name_missing_group(config, ret);
 	name_bad_key_file(config, ret);
 	machine_lacks_commands(config, ret);
