@@ -24,20 +24,23 @@
 #include "support/test_addr.h"
 
 /* What becomes of echoes to it. */
-#define OPEN   "192.0.2.10" /* all are answered */
-#define NARROW "192.0.2.11" /* those of up to 1400 bytes */
-#define ODD    "192.0.2.12" /* those of up to 1200 bytes, and of an even length */
-#define QUIET  "192.0.2.13" /* none */
-#define MARK   0x77
+#define OPEN    "192.0.2.10" /* all are answered */
+#define NARROW  "192.0.2.11" /* those of up to 1400 bytes */
+#define ODD     "192.0.2.12" /* those of up to 1200 bytes, and of an even length */
+#define QUIET   "192.0.2.13" /* none */
+#define LATE    "192.0.2.14" /* as ODD, and that one is lost is known after LATE_MS */
+#define MARK    0x77
+
+#define LATE_MS 1000
 
 /* ---- the probe process ---- */
 
 static bool is_answered(const struct request *request)
 {
-	static const unsigned most[] = {UINT16_MAX, 1400, 1200, 0};
+	static const unsigned most[] = {UINT16_MAX, 1400, 1200, 0, 1200};
 	unsigned vip = request->address[3] - 10U;
 
-	return request->length <= most[vip] || (vip == 2 && request->length % 2 == 0);
+	return request->length <= most[vip] || (vip && vip % 2 == 0 && request->length % 2 == 0);
 }
 
 static void send_result(const struct request *request)
@@ -60,20 +63,38 @@ static void send_pong(const struct request *request)
 	send(WORKER_FD, &reply, sizeof(reply), MSG_NOSIGNAL);
 }
 
+static bool is_late(const struct request *request)
+{
+	return request->type == REQUEST_START && request->address[3] == 14 && !is_answered(request);
+}
+
 static int play_network(void)
 {
 	struct pollfd ready = {.fd = WORKER_FD, .events = POLLIN};
-	struct request request;
+	struct request request, late;
+	uint64_t late_ms = 0; /* 0: none is late */
 	struct descriptors came;
+	int count;
 
-	while (poll(&ready, 1, -1) >= 0 &&
-	       descriptor_receive(WORKER_FD, &request, sizeof(request), &came) > 0) {
+	while ((count = poll(&ready, 1, late_ms ? 5 : -1)) >= 0) {
+		if (late_ms && clock_monotonic_ms() >= late_ms) {
+			send_result(&late);
+			late_ms = 0;
+		}
+		if (!count)
+			continue;
+		if (descriptor_receive(WORKER_FD, &request, sizeof(request), &came) <= 0)
+			break;
 		if (came.fd >= 0)
 			close(came.fd);
-		if (request.type == REQUEST_START)
+		if (is_late(&request)) {
+			late = request;
+			late_ms = clock_monotonic_ms() + LATE_MS;
+		} else if (request.type == REQUEST_START) {
 			send_result(&request);
-		else if (request.type == REQUEST_PING)
+		} else if (request.type == REQUEST_PING) {
 			send_pong(&request);
+		}
 	}
 	return 0;
 }
@@ -120,6 +141,7 @@ static void missed(void *arg)
 struct end {
 	uint16_t longest;
 	int16_t shrinks; /* with each look at it */
+	unsigned looks;  /* none while an echo is under way */
 	struct found found;
 };
 
@@ -130,6 +152,7 @@ static uint16_t longest(void *owner)
 {
 	struct end *end = owner;
 
+	end->looks++;
 	end->longest = (uint16_t)(end->longest - end->shrinks);
 	return end->longest;
 }
@@ -304,6 +327,45 @@ static void losses_before_another_backend_has_answered_do_not_count(void **state
 	health_remove(b);
 }
 
+static void wait_for_an_echo_under_way(const struct end *end)
+{
+	uint64_t until_ms = clock_monotonic_ms() + HANG_MS;
+	unsigned looks, results;
+
+	do {
+		looks = end->looks;
+		results = end->found.results;
+		assert_true(run_until(&end->found.results, results + 5));
+	} while (end->looks != looks && clock_monotonic_ms() < until_ms);
+	assert_int_equal(end->looks, looks);
+}
+
+/* This host got no long answers until after one was sent that is known to be lost later. */
+static void a_loss_of_what_was_sent_before_another_backend_answered_does_not_count(void **state)
+{
+	struct health_check *a, *b;
+	unsigned looks;
+
+	skip_without_rights();
+	one.longest = 1471;
+	a = add(&one, LATE, 1500);
+	wait_for_state(a, "lost", NO_PROOF);
+	wait_for_an_echo_under_way(&one);
+	looks = one.looks;
+	b = add(&other, LATE, 1500);
+	wait_for_state(b, "arrive", "");
+	if (one.looks != looks)
+		fail_msg("the echo has ended before the other was answered");
+	while (one.looks == looks)
+		turn();
+	wait_for_state(a, "lost", NO_PROOF);
+	one.longest = 1472;
+	wait_for_state(a, "arrive", "");
+	stays_up(&one, 3);
+	health_remove(a);
+	health_remove(b);
+}
+
 static void a_backend_that_answers_no_echo_is_up(void **state)
 {
 	struct health_check *check;
@@ -387,6 +449,7 @@ int main(int argc, char **argv)
 	    TEST(a_hole_does_not_count_if_no_other_backend_has_answered_one_so_long),
 	    TEST(a_hole_takes_a_backend_down_and_its_end_up_again),
 	    TEST(losses_before_another_backend_has_answered_do_not_count),
+	    TEST(a_loss_of_what_was_sent_before_another_backend_answered_does_not_count),
 	    TEST(a_backend_that_answers_no_echo_is_up),
 	    TEST(echoes_that_left_elsewhere_say_nothing),
 	    TEST(a_way_whose_mtu_changes_meanwhile_is_tried_again),

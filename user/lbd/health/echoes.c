@@ -36,6 +36,7 @@ struct echoes {
 	unsigned asked, waits; /* in this round: sent, and still to come */
 	uint64_t way_packets;  /* when it began */
 	uint64_t lost_ms;      /* when the first of the losses in a row was found */
+	bool proven;           /* when the round began another had answered since */
 	bool counts;           /* ... against the backend */
 	struct remark *lack;   /* why the last round says nothing */
 };
@@ -71,18 +72,24 @@ static void prove(const struct echoes *echoes, uint64_t now_ms)
 
 /* It may be this host that gets no long answers. So a loss counts only if another backend has
  * answered one so long between two losses of this one: neither before them all, as this host may
- * have changed since, nor after them, as it may have changed back. */
+ * have changed since, nor after the last was sent, as it may have changed back. */
+static bool is_proven(const struct echoes *echoes)
+{
+	const struct proof *proof = echoes->means.proof;
+
+	return echoes->hole.lost && proof && proof->longest >= echoes->hole.length &&
+	       proof->longest_ms > echoes->lost_ms;
+}
+
 static void weigh_losses(struct echoes *echoes, uint64_t now_ms)
 {
 	const struct hole *hole = &echoes->hole;
-	const struct proof *proof = echoes->means.proof;
 
 	if (hole->lost == 1)
 		echoes->lost_ms = now_ms;
 	if (!hole->lost && hole->state != HOLE_FOUND)
 		echoes->counts = false;
-	if (hole->lost > 1 && proof && proof->longest >= hole->length &&
-	    proof->longest_ms > echoes->lost_ms)
+	if (hole->lost > 1 && echoes->proven)
 		echoes->counts = true;
 }
 
@@ -210,6 +217,7 @@ void echoes_step(struct echoes *echoes)
 	    !echoes_may_begin(echoes->means.last_us, clock_monotonic_us()))
 		return;
 	remark_drop(&echoes->lack);
+	echoes->proven = is_proven(echoes);
 	echoes->asked = 0;
 	echoes->shorter.answer = HOLE_NOT_ASKED;
 	if (!find_way(echoes) || !send_echo(&echoes->longer, echoes->hole.length))
