@@ -99,7 +99,7 @@ test_what_is_refused_has_the_shape_of_the_document() {
 	ask 409 PUT /v1/services/web4/backends/10.0.0.11 '{}'
 	ask 404 PUT /v1/services/nope/backends/10.0.0.99 '{}'
 	ask 400 PUT /v1/services/web4/backends/10.0.0.99 '{"ttl":0}'
-	ask 413 PUT /v1/services/web4/backends/10.0.0.99 "{\"name\":\"$(printf '%16384s')\"}"
+	ask 413 PUT /v1/services/web4/backends/10.0.0.99 "{\"name\":\"$(printf '%16384s' '')\"}"
 	ask 409 DELETE /v1/services/web4/backends/10.0.0.11 '{}'
 	ask 405 POST /v1/services/web4/backends/10.0.0.11 '{}'
 	ask 404 PUT /v1/services/web4/backends/ '{}'

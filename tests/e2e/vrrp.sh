@@ -10,6 +10,7 @@ COUNT=3
 PAIR_VRRP_S=${PAIR_VRRP_S:-1}
 # Nor may a check's lost SYN make a backend late when a node starts: until an idle timeout has passed, that node
 # would send the other's flows to that backend where it sent its own before (docs/pair.md).
+# shellcheck disable=SC2034 # config_service reads it
 CHECK_TIMES="interval: 2s, timeout: 1900ms, rise: 2, fall: 3"
 
 only_owner() { # NODE
