@@ -171,12 +171,16 @@ test_least_conn_is_needed_as_round_robin_piles_up_connections_that_last() {
 active_is() { # SERVICE LIST
 	[ "$(of_backends "$1" active)" = "$2" ]
 }
+# On a busy machine the next connection may come while the FIN of the last one waits: then one backend has one more.
+readonly EVEN='(add == 40 and min >= 9 and max <= 11)'
+active_is_even() { # SERVICE
+	[ "$(of_backends "$1" active | jq "$EVEN")" = true ]
+}
 least_conn_spreads() { # SERVICE ADDRESS ENDING
 	local load name=lasting-$1-$3
 	(LAB_EXEC="exec" lasting "$2" "$3" 0) >"$WORK/$name.json" &
 	load=$!
-	lab_wait_for 30 "$1: ten active flows on each backend" \
-		active_is "$1" "[10,10,10,10]" || {
+	lab_wait_for 30 "$1: ten active flows on each backend" active_is_even "$1" || {
 		of_backends "$1" active
 		kill -USR1 $load
 		return 1
@@ -185,8 +189,8 @@ least_conn_spreads() { # SERVICE ADDRESS ENDING
 	wait $load
 	echo "# $1: $(report_field "$name" .by), those that last: $(report_field "$name" .stayed)"
 	expect "$1: failures" "$(report_field "$name" .failed)" = 0
-	expect "$1: those that last" \
-		"$(report_field "$name" '[.stayed[]] | sort')" = "[10,10,10,10]"
+	expect "$1: those that last are even" \
+		"$(report_field "$name" "[.stayed[]] | $EVEN")" = true
 }
 
 test_least_conn_spreads_connections_that_last_and_active_counts_end_at_zero() {
