@@ -683,10 +683,10 @@ set_up_or_end() { # COMMAND...
 	exit 1
 }
 
-run_tests() {
+run_tests() { # [TEST]...: with or without its "test_"
 	local name number=0 status failed=0
 	for name in $(grep -oE '^test_[a-z0-9_]+' "$0"); do
-		if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
+		if [ $# -gt 0 ] && [[ " $* " != *" $name "* && " $* " != *" ${name#test_} "* ]]; then continue; fi
 		number=$((number + 1)) FAILED=0 SKIP=
 		"$name" >"/tmp/$LAB.out" 2>&1
 		status=$?
@@ -705,6 +705,10 @@ run_tests() {
 		fi
 		rm -f "/tmp/$LAB.out"
 	done
+	if [ $number = 0 ]; then
+		number=1 failed=1
+		echo "not ok 1 - $*: expected names of tests of $0"
+	fi
 	lab_down # leaks are reported when a process ends
 	if ! no_sanitizer_reports; then
 		number=$((number + 1)) failed=1
