@@ -538,6 +538,9 @@ test_check_warns_of_what_this_machine_lacks_and_of_its_own_vip() {
 	contains "$said" "warning: interfaces: uplink: another name of eth0 (altname): expected eth0"
 	answers 400 'uplink: another name of eth0 (altname): expected eth0' \
 		POST /v1/attach '{"interface":"uplink"}'
+	sed -i.before 's|^interfaces:.*|interfaces: [eth0, uplink]|' "$WORK/lbd.yaml"
+	contains "$(lbctl reload 2>&1)" "uplink: another name of eth0 (altname): expected eth0; not attached"
+	mv "$WORK/lbd.yaml.before" "$WORK/lbd.yaml"
 	ip -n "$(ns lb)" link property del dev eth0 altname uplink
 	contains "$said" "warning: group: nobodys: no such group here"
 	contains "$said" "service web4: VIP $VIP4 is also an address of this host, on lo"

@@ -133,7 +133,6 @@ static void who_has_none_takes_no_memory_with_a_long_body(void **unused)
 	assert_int_equal(face_counts(api.remote.face)->requests, 2);
 }
 
-/* It was asked for no certificate then, and has no token that is asked for now. */
 /* JSON of a MiB keeps the loop for longer than all the rest of a registration. POST needs it. */
 static void a_registration_is_short(void **unused)
 {
@@ -154,6 +153,7 @@ static void a_registration_is_short(void **unused)
 	assert_int_equal(face_counts(api.remote.face)->refused[FACE_REFUSED_malformed], 2);
 }
 
+/* It was asked for no certificate then, and has no token that is asked for now. */
 static void who_was_greeted_before_certificates_were_asked_for_may_not_ask(void **unused)
 {
 	struct client client;

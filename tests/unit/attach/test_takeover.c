@@ -328,8 +328,8 @@ static void an_alternative_name_is_no_name_of_an_interface(void **state)
 	here("ip link property add dev a0 altname uplink");
 	assert_int_equal(attach_interface(&attach, "uplink", CONFIG_MODE_AUTO, &why), -EINVAL);
 	assert_string_equal(why.text, expected);
-	assert_int_equal(attach_check_free(&attach, "uplink", &why), -EINVAL);
-	assert_string_equal(why.text, expected);
+	/* no reason for lbd not to start: it warns, as of one that is not there */
+	assert_int_equal(attach_check_free(&attach, "uplink", &why), 0);
 	assert_int_equal(attach.count, 0);
 }
 

@@ -115,11 +115,15 @@ static void bytes_before_the_text_and_other_ends_of_lines_are_no_matter(void **s
 	static const char cr[] = "services:\r- name: web\r  vip: 192.0.2.10\r  protocol: tcp\r"
 				 "  port: 80\r  backends:\r  - address: 10.0.0.1\r    weight: 7\r"
 				 "  - address: 10.0.0.2\r";
+	static const char ls[] = "services:\n- name: web\n  vip: 192.0.2.10\n  protocol: tcp\n"
+				 "  port: 80\n  backends:\n  - address: 10.0.0.1\u2028"
+				 "  - address: 10.0.0.2\n";
 
 	expect("\ufeff" FLOW, WEIGHT(0, 100), "weight: 7 ", "weight: 100 ");
 	expect("\ufeff" BLOCK, WEIGHT(0, 100), "weight: 7 ", "weight: 100 ");
 	expect("# a\u2028# b\xc2\x85# c\u2029" BLOCK, WEIGHT(0, 100), "weight: 7 ", "weight: 100 ");
 	expect(cr, WEIGHT(0, 100), "weight: 7", "weight: 100");
+	expect(ls, WEIGHT(0, 5), "10.0.0.1", "10.0.0.1\n    weight: 5");
 	expect("# \r\n" BLOCK, REMOVE(1), "      - { address: 10.0.0.2 } # new\n", "");
 }
 

@@ -366,6 +366,31 @@ static void a_loss_of_what_was_sent_before_another_backend_answered_does_not_cou
 	health_remove(b);
 }
 
+/* Of the only round since the other has answered nothing is known. */
+static void a_round_that_says_nothing_makes_no_loss_count(void **state)
+{
+	struct health_check *a, *b;
+	unsigned looks;
+
+	skip_without_rights();
+	one.longest = 1471;
+	a = add(&one, LATE, 1500);
+	wait_for_state(a, "lost", NO_PROOF);
+	b = add(&other, LATE, 1500);
+	wait_for_state(b, "arrive", "");
+	wait_for_an_echo_under_way(&one);
+	looks = one.looks;
+	one.longest = 1473;
+	while (one.looks == looks)
+		turn();
+	assert_true(health_mtu(a, &mtu));
+	assert_string_equal(mtu.state, "lost");
+	assert_string_equal(mtu.why, NO_PROOF);
+	stays_up(&one, 3);
+	health_remove(a);
+	health_remove(b);
+}
+
 static void a_backend_that_answers_no_echo_is_up(void **state)
 {
 	struct health_check *check;
@@ -450,6 +475,7 @@ int main(int argc, char **argv)
 	    TEST(a_hole_takes_a_backend_down_and_its_end_up_again),
 	    TEST(losses_before_another_backend_has_answered_do_not_count),
 	    TEST(a_loss_of_what_was_sent_before_another_backend_answered_does_not_count),
+	    TEST(a_round_that_says_nothing_makes_no_loss_count),
 	    TEST(a_backend_that_answers_no_echo_is_up),
 	    TEST(echoes_that_left_elsewhere_say_nothing),
 	    TEST(a_way_whose_mtu_changes_meanwhile_is_tried_again),

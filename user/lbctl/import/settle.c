@@ -336,6 +336,11 @@ static bool is_path(const char *text)
 	return *text == '/' && is_visible(text);
 }
 
+static bool is_host(const char *text)
+{
+	return is_visible(text) && http_host_fits(text);
+}
+
 static bool is_method(const char *text)
 {
 	return strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == strlen(text);
@@ -426,7 +431,7 @@ static void settle_request(struct import *im, struct import_service *service)
 		size_t most;
 		bool meant;
 	} texts[] = {{"path", &health->path, is_path, MAX_PATH, http},
-		     {"host", &health->host, http_host_fits, 255, http || type_is(health, "tls")},
+		     {"host", &health->host, is_host, 255, http || type_is(health, "tls")},
 		     {"method", &health->method, is_method, MAX_METHOD, http},
 		     {"body", &health->body, is_ascii, 255, http},
 		     {"send", &health->send, is_ascii, 511, sends},

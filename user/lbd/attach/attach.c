@@ -352,26 +352,21 @@ static int check_occupant(struct attach *attach, const char *name, uint32_t ifin
 
 /* The kernel finds an interface by its other names too, but reports it by the first alone. By
  * another it would not be found again: to be detached, after a reload, when it is made anew. */
-static int check_name(const char *name, uint32_t ifindex, struct error *err)
+bool attach_is_other_name(const char *name, char *ret_first)
 {
-	char first[IF_NAMESIZE];
+	uint32_t ifindex = if_nametoindex(name);
 
-	if (!if_indextoname(ifindex, first) || !strcmp(first, name))
-		return 0;
-	return error_set(err, -EINVAL, "%s: another name of %s (altname): expected %s", name, first,
-			 first);
+	return ifindex && if_indextoname(ifindex, ret_first) && strcmp(ret_first, name) != 0;
 }
 
 int attach_check_free(struct attach *attach, const char *name, struct error *err)
 {
 	uint32_t ifindex = if_nametoindex(name);
 	bool join;
-	int rc;
 
 	if (!ifindex || find(attach, name))
 		return 0;
-	rc = check_name(name, ifindex, err);
-	return rc ? rc : check_occupant(attach, name, ifindex, &join, err);
+	return check_occupant(attach, name, ifindex, &join, err);
 }
 
 /* Native mode, unless its packets would be lost. 1: not used, and *why says why. While the link is
@@ -435,14 +430,15 @@ int attach_interface(struct attach *attach, const char *name, enum config_mode m
 {
 	const struct attachment *there = find(attach, name);
 	uint32_t ifindex = if_nametoindex(name);
+	char first[IF_NAMESIZE];
 	int rc;
 
 	if (!ifindex)
 		return error_set(err, -ENODEV, "%s: no such interface; list them with: ip link",
 				 name);
-	rc = check_name(name, ifindex, err);
-	if (rc)
-		return rc;
+	if (attach_is_other_name(name, first))
+		return error_set(err, -EINVAL, "%s: another name of %s (altname): expected %s",
+				 name, first, first);
 	if (!device_is_ethernet(name))
 		return error_set(err, -EINVAL,
 				 "%s: not an Ethernet interface: expected one whose frames begin "

@@ -57,6 +57,8 @@ int attach_new(struct dataplane *dp, const char *pin, bool automatic, const char
 int attach_take_over(struct attach *attach, const char *former, struct error *err);
 /* Programs stay attached. */
 void attach_free(struct attach *attach);
+/* Is it a name of an interface, but not the first (altname)? *ret_first, of 16 bytes: that one. */
+bool attach_is_other_name(const char *name, char *ret_first);
 /* Is the interface free of programs that lbd cannot join? 0 also if there is no such interface, or
  * if it is attached. The errors are those of attach_interface. */
 int attach_check_free(struct attach *attach, const char *name, struct error *err);

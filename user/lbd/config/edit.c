@@ -221,12 +221,12 @@ static int apply(struct editor *editor, char **ret, size_t *ret_length)
 
 static const char *line_end(const struct editor *editor, size_t line, size_t *ret_at)
 {
-	size_t end = line_begin(editor, line + 1);
+	size_t at = line_begin(editor, line), end = line_begin(editor, line + 1);
 
-	if (end > 0 && editor->text[end - 1] == '\n')
-		end--;
-	*ret_at = end > 0 && editor->text[end - 1] == '\r' ? end - 1 : end;
-	return *ret_at < end ? "\r\n" : "\n";
+	while (at < end && !break_at(editor, at))
+		at++;
+	*ret_at = at;
+	return at < end && break_at(editor, at) == 2 && editor->text[at] == '\r' ? "\r\n" : "\n";
 }
 
 /* Behind the other keys: in braces, or in a line of its own. */

@@ -36,7 +36,7 @@ static const struct {
     [FRAME_NODE] = {8, 1, 2},
 };
 
-/* A session in which nothing is read for so long has ended long before. */
+/* What is shown of a peer that is behind for longer: there are sums of it. */
 #define BEHIND_MOST (24 * 3600 * 1000u)
 
 /* ---- numbers ---- */
@@ -250,9 +250,10 @@ int frame_get_beat(const struct frame *frame, struct fleet_beat *ret)
 	ret->conflicts = get(&at, 8);
 	ret->unplaced = get(&at, 8);
 	ret->behind = (uint32_t)get(&at, 4);
+	if (ret->behind > BEHIND_MOST)
+		ret->behind = BEHIND_MOST;
 	ret->synced = (uint8_t)get(&at, 1);
-	return ret->conflicts <= INT64_MAX && ret->unplaced <= INT64_MAX &&
-		       ret->behind <= BEHIND_MOST && ret->synced <= 1
+	return ret->conflicts <= INT64_MAX && ret->unplaced <= INT64_MAX && ret->synced <= 1
 		   ? 0
 		   : -EBADMSG;
 }

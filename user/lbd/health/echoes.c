@@ -81,15 +81,23 @@ static bool is_proven(const struct echoes *echoes)
 	       proof->longest_ms > echoes->lost_ms;
 }
 
+/* Other rounds say nothing of it. */
+static bool has_lost(const struct echoes *echoes)
+{
+	return echoes->longer.answer == HOLE_SILENT && echoes->shorter.answer == HOLE_ANSWERED;
+}
+
 static void weigh_losses(struct echoes *echoes, uint64_t now_ms)
 {
 	const struct hole *hole = &echoes->hole;
 
-	if (hole->lost == 1)
-		echoes->lost_ms = now_ms;
 	if (!hole->lost && hole->state != HOLE_FOUND)
 		echoes->counts = false;
-	if (hole->lost > 1 && echoes->proven)
+	if (!has_lost(echoes))
+		return;
+	if (hole->lost == 1)
+		echoes->lost_ms = now_ms;
+	else if (echoes->proven)
 		echoes->counts = true;
 }
 

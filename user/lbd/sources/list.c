@@ -146,16 +146,16 @@ static bool can_be_backend(const struct addr *address)
 	return !addr_why_no_host(address) && !is_of_link(address);
 }
 
-bool source_item_init(struct source_item *item, const char *address)
+bool source_item_init_own(struct source_item *item, const char *address)
 {
-	struct addr parsed;
-
 	memset(item, 0, sizeof(*item)); /* with its holes: it crosses to another process */
 	item->weight = SOURCE_WEIGHT;
-	if (addr_parse(address, &parsed) || !can_be_backend(&parsed))
-		return false;
-	item->address = parsed;
-	return true;
+	return !addr_parse(address, &item->address) && !addr_why_no_host(&item->address);
+}
+
+bool source_item_init(struct source_item *item, const char *address)
+{
+	return source_item_init_own(item, address) && can_be_backend(&item->address);
 }
 
 static bool ends(const char *text, size_t size)
@@ -387,7 +387,7 @@ static int read_line(char *line, struct source_list *list, struct error *err)
 	word = strtok_r(line, " \t\r", &rest);
 	if (!word)
 		return 0;
-	if (!source_item_init(&item, word))
+	if (!source_item_init_own(&item, word))
 		return error_set(err, -EINVAL, "%.64s: expected the address of a host", word);
 	while (!rc && (word = strtok_r(NULL, " \t\r", &rest)))
 		rc = read_word(&item, word, err);
@@ -420,7 +420,7 @@ static int read_one(json_t *value, struct source_list *list, struct error *err)
 	struct source_item item;
 	int rc;
 
-	if (!text || !source_item_init(&item, text))
+	if (!text || !source_item_init_own(&item, text))
 		return error_set(err, -EINVAL, "%.64s: expected the address of a host",
 				 text ? text : "address");
 	rc = json_is_object(value) ? source_item_read(&item, value, err) : 0;

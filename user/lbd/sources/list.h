@@ -76,6 +76,8 @@ uint16_t source_port(const json_t *value);
 /* With the default weight and nothing else; false: it is not the address of a host, or one of a
  * link, 169.254.0.0/16 among them: there clouds answer what only this host should know. */
 bool source_item_init(struct source_item *item, const char *address);
+/* Of a file, which is this host's own: it may be of a link. */
+bool source_item_init_own(struct source_item *item, const char *address);
 /* Is every field what the config would take? For what comes from the other process. */
 bool source_item_is_sound(const struct source_item *item);
 /* Reads weight, priority, port, zone, name and labels out of an object. What it has besides is

@@ -30,7 +30,7 @@ struct job {
 	void *run;
 	struct source_document order; /* as far as it has come */
 	/* Its last report, as long as lbd has too many others to take. */
-	bool holds, fails; /* fails: it is why, and no list */
+	bool holds, named, fails; /* named: it is a list; fails: and then, or only, why */
 	struct source_list list;
 	char why[SOURCE_WHY];
 };
@@ -181,15 +181,16 @@ static void send_report(struct job *job, const struct source_list *list, const c
 
 static void hold(struct job *job, struct source_list *list, const char *why)
 {
-	source_list_done(&job->list);
+	job->holds = true;
 	job->fails = !list;
 	if (!list) {
 		snprintf(job->why, sizeof(job->why), "%s", why);
-	} else {
-		job->list = *list;
-		*list = (struct source_list){0};
+		return;
 	}
-	job->holds = true;
+	source_list_done(&job->list);
+	job->list = *list;
+	job->named = true;
+	*list = (struct source_list){0};
 }
 
 /* Who was served gets behind the others. */
@@ -202,9 +203,12 @@ static void send_held(struct worker *worker)
 		next = TAILQ_NEXT(job, link);
 		if (!job->holds)
 			continue;
-		send_report(job, job->fails ? NULL : &job->list, job->why);
+		if (job->named)
+			send_report(job, &job->list, NULL);
+		if (job->fails)
+			send_report(job, NULL, job->why);
 		source_list_done(&job->list);
-		job->holds = false;
+		job->holds = job->named = job->fails = false;
 		TAILQ_REMOVE(&worker->jobs, job, link);
 		TAILQ_INSERT_TAIL(&worker->jobs, job, link);
 	}

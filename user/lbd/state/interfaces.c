@@ -16,6 +16,8 @@
 
 static void warn_of_wanted(const struct state *state, const char *name)
 {
+	char first[IF_NAMESIZE];
+
 	if (attach_has(state->options.attach, name))
 		return;
 	if (held_has(&state->held, name))
@@ -25,6 +27,9 @@ static void warn_of_wanted(const struct state *state, const char *name)
 			   name, name);
 	else if (!if_nametoindex(name))
 		state_warn(state, "%s: no such interface; it is attached when it appears", name);
+	else if (attach_is_other_name(name, first))
+		state_warn(state, "%s: another name of %s (altname): expected %s; not attached",
+			   name, first, first);
 }
 
 static void warn_of_attached(const struct state *state, const struct config *config,
@@ -71,8 +76,10 @@ void state_warn_of_interfaces(const struct state *state, const struct config *co
 
 static int attach_named(struct state *state, const char *name, struct error *err)
 {
+	char first[IF_NAMESIZE];
+
 	if (attach_has(state->options.attach, name) || held_has(&state->held, name) ||
-	    !if_nametoindex(name))
+	    !if_nametoindex(name) || attach_is_other_name(name, first))
 		return 0;
 	return attach_interface(state->options.attach, name, state->config->mode, err);
 }

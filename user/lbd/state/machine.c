@@ -16,15 +16,14 @@
 
 static void name_missing_interface(const char *name, struct sentences *ret)
 {
-	uint32_t ifindex = if_nametoindex(name);
 	char first[IF_NAMESIZE];
 
-	if (!ifindex)
+	if (!if_nametoindex(name))
 		sentences_add(ret,
 			      "interfaces: %s: no such interface here; lbd attaches to it when it "
 			      "appears",
 			      name);
-	else if (if_indextoname(ifindex, first) && strcmp(first, name) != 0)
+	else if (attach_is_other_name(name, first))
 		sentences_add(ret,
 			      "interfaces: %s: another name of %s (altname): expected %s; lbd does "
 			      "not attach to it",
