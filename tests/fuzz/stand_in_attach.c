@@ -129,6 +129,11 @@ bool attach_has(const struct attach *attach, const char *name)
 	return find((struct attach *)attach, name);
 }
 
+bool attach_is_other_name(const char *name, char *ret_first)
+{
+	return false;
+}
+
 const struct attachment *attach_list(const struct attach *attach, unsigned *ret_count)
 {
 	*ret_count = attach->count;
