@@ -204,7 +204,7 @@ static void send_held(struct worker *worker)
 		if (!job->holds)
 			continue;
 		if (job->named)
-			send_report(job, &job->list, NULL);
+			send_report(job, &job->list, "");
 		if (job->fails)
 			send_report(job, NULL, job->why);
 		source_list_done(&job->list);
