@@ -29,12 +29,12 @@ static struct want want;
 
 /* ---- a data plane with one service, and packets to it ---- */
 
-static struct dataplane *open_maps(void)
+static struct dataplane *open_with(const struct algo *algo, int protocol)
 {
-	struct dataplane_options options = {.services = 16,
-					    .backends = 512,
+	struct dataplane_options options = {.services = 4,
+					    .backends = 64,
 					    .slots = 65536,
-					    .flows = 65536,
+					    .flows = 4096,
 					    .hash_seed = 42,
 					    .gue_port = 6080,
 					    .encap_source4 = {4, {172, 16}},
@@ -50,22 +50,9 @@ static struct dataplane *open_maps(void)
 	}
 	if (dataplane_open(&options, &dp, &err))
 		fail_msg("dataplane_open: %s", err.text);
-	return dp;
-}
-
-/* The service that the next commit makes, in place of the one before. */
-static void want_service(const struct algo *algo, int protocol, int port)
-{
-	want_init(&want, VIP, protocol, port, algo->name);
+	want_init(&want, VIP, protocol, 80, algo->name);
 	for (unsigned n = 0; n < BACKENDS; n++)
 		want_add(&want, n, 100)->hop.ifindex = LOOPBACK;
-}
-
-static struct dataplane *open_with(const struct algo *algo)
-{
-	struct dataplane *dp = open_maps();
-
-	want_service(algo, IPPROTO_TCP, 80);
 	return dp;
 }
 
@@ -105,13 +92,12 @@ static int send_flow(struct dataplane *dp, unsigned flow, int flags)
 	snprintf(client, sizeof(client), "10.%u.%u.%u", 1 + flow / 65536, flow / 256 % 256,
 		 flow % 256);
 	if (want.service.protocol == IPPROTO_TCP)
-		packet_build(&in, PKT(ETH(), IP4(.src = client, .dst = VIP),
-				      TCP(.sport = (int)(1024 + flow), .dport = want.service.port,
-					  .flags = flags)));
+		packet_build(&in,
+			     PKT(ETH(), IP4(.src = client, .dst = VIP),
+				 TCP(.sport = (int)(1024 + flow), .dport = 80, .flags = flags)));
 	else
 		packet_build(&in, PKT(ETH(), IP4(.src = client, .dst = VIP),
-				      UDP(.sport = (int)(1024 + flow), .dport = want.service.port),
-				      DATA(10)));
+				      UDP(.sport = (int)(1024 + flow), .dport = 80), DATA(10)));
 	return send_packet(dp, &in);
 }
 
@@ -133,20 +119,18 @@ static void open_flows(struct dataplane *dp, unsigned first, unsigned count, int
 	}
 }
 
-/* Runs a promise for every algorithm, over TCP and UDP. Each has a service of its own on the same
- * maps: for the kernel it takes far longer to verify the program than to run it. */
+static const int protocols[] = {IPPROTO_TCP, IPPROTO_UDP};
+
+/* Runs a promise for every algorithm, over TCP and UDP. */
 static void for_each_algorithm(void (*promise)(struct dataplane *dp, const struct algo *algo))
 {
-	static const int protocols[] = {IPPROTO_TCP, IPPROTO_UDP};
-	struct dataplane *dp = open_maps();
-	int port = 80;
-
 	registry_for_each (algo, a)
 		for (unsigned i = 0; i < 2; i++) {
-			want_service(a, protocols[i], port++);
+			struct dataplane *dp = open_with(a, protocols[i]);
+
 			promise(dp, a);
+			dataplane_close(dp);
 		}
-	dataplane_close(dp);
 }
 
 /* ---- the promises ---- */
@@ -256,9 +240,9 @@ LB_TEST(two_balancers_send_each_flow_alike_where_the_packet_decides)
 
 		if (a->select != LB_SELECT_SLOT)
 			continue;
-		one = open_with(a);
+		one = open_with(a, IPPROTO_TCP);
 		commit(one);
-		two = open_with(a);
+		two = open_with(a, IPPROTO_TCP);
 		commit(two);
 		for (unsigned i = 0; i < 240; i++)
 			assert_int_equal(send_flow(one, i, SYN), send_flow(two, i, SYN));
@@ -270,7 +254,7 @@ LB_TEST(two_balancers_send_each_flow_alike_where_the_packet_decides)
 /* In any 21 flows in a row each backend gets as many as its weight says. */
 LB_TEST(turns_are_exact_in_every_window)
 {
-	struct dataplane *dp = open_with(algo_find("wrr"));
+	struct dataplane *dp = open_with(algo_find("wrr"), IPPROTO_TCP);
 	int owner[210];
 	unsigned share[BACKENDS];
 
@@ -293,7 +277,7 @@ LB_TEST(turns_are_exact_in_every_window)
 /* The product of active flows and latency is evened out: twice the latency, half the flows. */
 LB_TEST(least_response_time_shares_by_latency)
 {
-	struct dataplane *dp = open_with(algo_find("lrt"));
+	struct dataplane *dp = open_with(algo_find("lrt"), IPPROTO_TCP);
 	unsigned share[BACKENDS];
 
 	for (unsigned n = 0; n < BACKENDS; n++)
@@ -308,7 +292,7 @@ LB_TEST(least_response_time_shares_by_latency)
 /* One ring fills the arena. The lower half of its fronts names one backend, the upper another. */
 LB_TEST(every_slot_of_the_arena_has_its_front)
 {
-	struct dataplane *dp = open_with(algo_find("maglev"));
+	struct dataplane *dp = open_with(algo_find("maglev"), IPPROTO_TCP);
 	unsigned got[BACKENDS] = {0};
 
 	want.service.slots = 65521;

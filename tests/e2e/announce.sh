@@ -9,10 +9,6 @@ COUNT=3
 UPLINK2=10.0.0.3
 # A busy machine would lose sessions of 50 ms x 3.
 PAIR_BFD_MS=${PAIR_BFD_MS:-1000}
-# Nor may a check's lost SYN make a backend late when a node starts: until an idle timeout has passed, that node
-# would send the other's flows to that backend where it sent its own before (docs/pair.md).
-# shellcheck disable=SC2034 # config_service reads it
-CHECK_TIMES="interval: 2s, timeout: 1900ms, rise: 2, fall: 3"
 
 pair_with_lbd() {
 	local node
