@@ -89,6 +89,11 @@ static const char *why_no_host4(const uint8_t bytes[4])
 	return memcmp(bytes, broadcast, 4) ? NULL : "the broadcast address";
 }
 
+static bool is_link_local6(const uint8_t bytes[16])
+{
+	return bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
+}
+
 /* Link-local addresses name a host only together with an interface. */
 static const char *why_no_host6(const uint8_t bytes[16])
 {
@@ -101,7 +106,7 @@ static const char *why_no_host6(const uint8_t bytes[16])
 		return "a loopback address";
 	if (bytes[0] == 0xff)
 		return "a multicast address";
-	if (bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80)
+	if (is_link_local6(bytes))
 		return "a link-local address";
 	return memcmp(bytes, mapped, sizeof(mapped)) ? NULL : "an IPv4-mapped address";
 }
@@ -109,6 +114,11 @@ static const char *why_no_host6(const uint8_t bytes[16])
 const char *addr_why_no_host(const struct addr *addr)
 {
 	return addr->family == 4 ? why_no_host4(addr->bytes) : why_no_host6(addr->bytes);
+}
+
+bool addr_is_link_local(const struct addr *addr)
+{
+	return addr->family == 6 && is_link_local6(addr->bytes);
 }
 
 bool addr_is_own(const struct addr *addr)

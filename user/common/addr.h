@@ -30,6 +30,8 @@ int addr_compare(const struct addr *a, const struct addr *b);
 /* Why it cannot be the address of one host elsewhere, such as "a loopback address"; NULL: it can.
  */
 const char *addr_why_no_host(const struct addr *addr);
+/* Of IPv6, fe80::/10: it means a host only together with a link. */
+bool addr_is_link_local(const struct addr *addr);
 /* Has an interface of this network namespace the address? */
 bool addr_is_own(const struct addr *addr);
 /* Length in bytes: 4 or 16. */

@@ -172,18 +172,25 @@ static void run_takeover(void *arg)
 	event_base_loopbreak(base);
 }
 
-/* pin: the name of the link that the earlier lbd left. */
-static void take_over(const char *pin)
+/* As a task. outcome and why say how it went. */
+static void try_takeover(void)
 {
 	struct test_log log;
-	char path[sizeof(links) + 32];
 
-	snprintf(path, sizeof(path), "%s/%s", links, pin);
-	test_file_put(path, "");
 	test_log_begin(&log);
 	assert_int_equal(tasks_add(tasks, run_takeover, NULL), 0);
 	event_base_dispatch(base);
 	test_log_end(&log);
+}
+
+/* pin: the name of the link that the earlier lbd left. */
+static void take_over(const char *pin)
+{
+	char path[sizeof(links) + 32];
+
+	snprintf(path, sizeof(path), "%s/%s", links, pin);
+	test_file_put(path, "");
+	try_takeover();
 	assert_int_equal(outcome, 0);
 	assert_int_equal(devices.replaced, 1);
 	assert_int_equal(attach.count, 1);
@@ -251,17 +258,12 @@ static void expect_pin(const char *pin, unsigned ifindex)
 
 static void links_whose_interfaces_have_swapped_their_names_are_told_apart(void **state)
 {
-	struct test_log log;
-
 	needs_root();
 	here("ip link add b0 type veth peer name b1");
 	put_pin("a0", "a1");
 	put_pin("a1", "b0");
 	put_pin("b0", "a0");
-	test_log_begin(&log);
-	assert_int_equal(tasks_add(tasks, run_takeover, NULL), 0);
-	event_base_dispatch(base);
-	test_log_end(&log);
+	try_takeover();
 	assert_int_equal(outcome, 0);
 	assert_int_equal(attach.count, 3);
 	expect_pin("a0", if_nametoindex("a0"));
@@ -273,15 +275,10 @@ static void links_whose_interfaces_have_swapped_their_names_are_told_apart(void 
 /* It would change places with itself for ever. */
 static void a_link_that_is_pinned_twice_is_taken_over_once(void **state)
 {
-	struct test_log log;
-
 	needs_root();
 	put_pin("a0", "a0");
 	put_pin("again", "a0");
-	test_log_begin(&log);
-	assert_int_equal(tasks_add(tasks, run_takeover, NULL), 0);
-	event_base_dispatch(base);
-	test_log_end(&log);
+	try_takeover();
 	assert_int_equal(outcome, 0);
 	assert_int_equal(attach.count, 1);
 	expect_pin("a0", if_nametoindex("a0"));
@@ -336,14 +333,9 @@ static void an_alternative_name_is_no_name_of_an_interface(void **state)
 /* An lbd that knows of no interface would take the pins with it when it ends. */
 static void a_takeover_that_cannot_list_the_interfaces_fails_and_is_not_idle(void **state)
 {
-	struct test_log log;
-
 	needs_root();
 	no_descriptors = true;
-	test_log_begin(&log);
-	assert_int_equal(tasks_add(tasks, run_takeover, NULL), 0);
-	event_base_dispatch(base);
-	test_log_end(&log);
+	try_takeover();
 	no_descriptors = false;
 	assert_int_equal(outcome, -EMFILE);
 	assert_string_equal(why.text, "the interfaces of this host cannot be listed: Too many open "

@@ -308,15 +308,24 @@ static void a_hole_takes_a_backend_down_and_its_end_up_again(void **state)
 	health_remove(b);
 }
 
+/* The check of `one`, of which long packets are lost. Nobody has answered one. */
+static struct health_check *lose(const char *vip)
+{
+	struct health_check *check;
+
+	skip_without_rights();
+	one.longest = 1471;
+	check = add(&one, vip, 1500);
+	wait_for_state(check, "lost", NO_PROOF);
+	return check;
+}
+
 /* This host got no long answers, and gets them now: what was lost before says nothing. */
 static void losses_before_another_backend_has_answered_do_not_count(void **state)
 {
 	struct health_check *a, *b;
 
-	skip_without_rights();
-	one.longest = 1471;
-	a = add(&one, ODD, 1500);
-	wait_for_state(a, "lost", NO_PROOF);
+	a = lose(ODD);
 	b = add(&other, ODD, 1500);
 	wait_for_state(b, "arrive", "");
 	stays_up(&one, 3);
@@ -346,10 +355,7 @@ static void a_loss_of_what_was_sent_before_another_backend_answered_does_not_cou
 	struct health_check *a, *b;
 	unsigned looks;
 
-	skip_without_rights();
-	one.longest = 1471;
-	a = add(&one, LATE, 1500);
-	wait_for_state(a, "lost", NO_PROOF);
+	a = lose(LATE);
 	wait_for_an_echo_under_way(&one);
 	looks = one.looks;
 	b = add(&other, LATE, 1500);
@@ -372,10 +378,7 @@ static void a_round_that_says_nothing_makes_no_loss_count(void **state)
 	struct health_check *a, *b;
 	unsigned looks;
 
-	skip_without_rights();
-	one.longest = 1471;
-	a = add(&one, LATE, 1500);
-	wait_for_state(a, "lost", NO_PROOF);
+	a = lose(LATE);
 	b = add(&other, LATE, 1500);
 	wait_for_state(b, "arrive", "");
 	wait_for_an_echo_under_way(&one);

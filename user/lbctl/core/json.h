@@ -7,20 +7,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A missing field reads as "", 0 or false, so that answers of an older lbd can be shown. */
-static inline const char *json_text(const json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	return text ? text : "";
-}
-
 /* Of an item of a list: what is no text reads as "". */
 static inline const char *json_item_text(const json_t *item)
 {
 	const char *text = json_string_value(item);
 
 	return text ? text : "";
+}
+
+/* A missing field reads as "", 0 or false, so that answers of an older lbd can be shown. */
+static inline const char *json_text(const json_t *object, const char *name)
+{
+	return json_item_text(json_object_get(object, name));
 }
 
 static inline uint64_t json_number(const json_t *object, const char *name)

@@ -226,7 +226,7 @@ static const char *line_end(const struct editor *editor, size_t line, size_t *re
 	while (at < end && !break_at(editor, at))
 		at++;
 	*ret_at = at;
-	return at < end && break_at(editor, at) == 2 && editor->text[at] == '\r' ? "\r\n" : "\n";
+	return has_there(editor, at, "\r\n") ? "\r\n" : "\n";
 }
 
 /* Behind the other keys: in braces, or in a line of its own. */

@@ -31,12 +31,6 @@ struct sources {
 
 /* ---- choosing ---- */
 
-static bool is_link_local(const struct addr *address)
-{
-	return address->family == 6 && address->bytes[0] == 0xfe &&
-	       (address->bytes[1] & 0xc0) == 0x80;
-}
-
 static bool is_loopback(const struct addr *address)
 {
 	static const uint8_t one[16] = {[15] = 1};
@@ -48,7 +42,7 @@ static bool is_loopback(const struct addr *address)
 static bool is_candidate(const struct source *source, const struct addr *to)
 {
 	return !source->avoid && source->address.family == to->family &&
-	       is_link_local(&source->address) == is_link_local(to) &&
+	       addr_is_link_local(&source->address) == addr_is_link_local(to) &&
 	       is_loopback(&source->address) == is_loopback(to);
 }
 

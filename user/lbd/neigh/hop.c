@@ -37,11 +37,13 @@ static enum hop_verdict no_route(const struct hop_facts *facts, char why[HOP_WHY
 	}
 }
 
+#define ENCAPSULATES "its route encapsulates packets (encap): not supported"
+
 static const char *route_problem(const struct rtnl_route *route)
 {
 	switch (route->type) {
 	case RTN_UNICAST:
-		return NULL;
+		return route->encapsulates ? ENCAPSULATES : NULL;
 	case RTN_LOCAL:
 		return "is an address of this host";
 	case RTN_BROADCAST:
@@ -123,8 +125,6 @@ enum hop_verdict hop_decide(const struct hop_facts *facts, struct next_hop *ret_
 		return no_route(facts, why);
 	if (route_problem(&facts->route))
 		return none(why, route_problem(&facts->route));
-	if (facts->route.encapsulates)
-		return none(why, "its route encapsulates packets (encap): not supported");
 	if (!link)
 		return none(why, "no route: its link is gone");
 	if (!hop_link_usable(link, facts->lower, why))

@@ -12,8 +12,6 @@
 #include "credentials.h"
 #include "keys.h"
 
-#define GATHER_MS 20  /* from the first change until all keys are asked for ... */
-#define REST_MS   100 /* ... but so long from one time to the next */
 #define POLL_MS   10000
 #define ANSWER_MS 5000
 
@@ -55,14 +53,6 @@ static bool is_cancelled(struct etcd_run *run, const char *data, size_t length)
 	return is_in_seam(run, data, length) || memmem(data, length, CANCELLED, CANCELLED_LEN);
 }
 
-/* Keys that change all the time are not asked for all the time. */
-static uint64_t gather_ms(const struct etcd_run *run)
-{
-	uint64_t since = clock_monotonic_ms() - run->asked_ms;
-
-	return since + GATHER_MS < REST_MS ? REST_MS - since : GATHER_MS;
-}
-
 /* The first message says that the watch was created; what changed before counts too. Changes that
  * keep coming do not put off what the first one began. */
 static bool note_change(struct transfer *transfer, const char *data, size_t length)
@@ -76,7 +66,7 @@ static bool note_change(struct transfer *transfer, const char *data, size_t leng
 		run->again = true;
 	} else if (!run->gathers) {
 		run->gathers = true;
-		set_timer(run, gather_ms(run));
+		set_timer(run, transfer_gather_ms(run->asked_ms));
 	}
 	return true;
 }
@@ -165,7 +155,7 @@ static void keys_came(struct transfer *transfer, const struct transfer_answer *a
 		transfer_stop(&run->watch);
 	if (!run->watch.curl && start_watch(run))
 		run->again = false; /* the next poll tries again */
-	set_timer(run, run->again ? gather_ms(run) : POLL_MS);
+	set_timer(run, run->again ? transfer_gather_ms(run->asked_ms) : POLL_MS);
 	run->env->report(run->arg, &list, NULL);
 	source_list_done(&list);
 }

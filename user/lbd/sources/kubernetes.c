@@ -18,8 +18,6 @@
 #include "slices.h"
 #include "transfer.h"
 
-#define GATHER_MS   20  /* from the first change until they are named ... */
-#define REST_MS     100 /* ... but so long from one time to the next */
 #define ANSWER_MS   10000
 #define WATCH_S     20
 #define WATCH_MORE  8     /* s, by chance */
@@ -167,9 +165,7 @@ static void list_ended(struct transfer *transfer, const struct transfer_answer *
 
 static void tell_soon(struct run *run)
 {
-	uint64_t since = clock_monotonic_ms() - run->told_ms;
-	const struct timeval wait =
-	    clock_span_ms(since + GATHER_MS < REST_MS ? REST_MS - since : GATHER_MS);
+	const struct timeval wait = clock_span_ms(transfer_gather_ms(run->told_ms));
 
 	if (!event_pending(&run->tell, EV_TIMEOUT, NULL))
 		event_add(&run->tell, &wait);

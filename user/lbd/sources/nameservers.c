@@ -19,8 +19,7 @@ static bool is_link_local(const char *word)
 
 	strcpy(plain, word);
 	plain[strcspn(plain, "%")] = 0;
-	return !addr_parse(plain, &addr) && addr.family == 6 && addr.bytes[0] == 0xfe &&
-	       (addr.bytes[1] & 0xc0) == 0x80;
+	return !addr_parse(plain, &addr) && addr_is_link_local(&addr);
 }
 
 int nameservers_read(FILE *file, char ret[NAMESERVERS_TEXT], struct error *err)

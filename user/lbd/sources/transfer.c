@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/text.h"
 
 #define CONNECT_MS  2000L
@@ -65,6 +66,18 @@ const char *servers_say(const struct servers *servers, const char *why, char tex
 {
 	snprintf(text, SOURCE_WHY, "%.80s: %.160s", servers->list[servers->at], why);
 	return text;
+}
+
+/* ---- changes that are gathered ---- */
+
+#define GATHER_MS 20  /* from the first change ... */
+#define REST_MS   100 /* ... but so long from one time to the next */
+
+uint64_t transfer_gather_ms(uint64_t last_ms)
+{
+	uint64_t since = clock_monotonic_ms() - last_ms;
+
+	return since + GATHER_MS < REST_MS ? REST_MS - since : GATHER_MS;
 }
 
 /* ---- the answer ---- */

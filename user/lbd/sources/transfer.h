@@ -31,6 +31,10 @@ void servers_work(struct servers *servers);
 /* "URL: why", of the one whose turn it is. */
 const char *servers_say(const struct servers *servers, const char *why, char text[SOURCE_WHY]);
 
+/* How long to wait, ms, for more changes after the first one. last_ms (CLOCK_MONOTONIC): when such
+ * were asked for or named last: what changes all the time is not each time. */
+uint64_t transfer_gather_ms(uint64_t last_ms);
+
 /* ---- a request ---- */
 
 #define TRANSFER_MAX (4u << 20)  /* bytes of an answer ... */

@@ -30,7 +30,7 @@ struct job {
 	void *run;
 	struct source_document order; /* as far as it has come */
 	/* Its last report, as long as lbd has too many others to take. */
-	bool holds, named, fails; /* named: it is a list; fails: and then, or only, why */
+	bool named, fails; /* named: it is a list; fails: and then, or only, why */
 	struct source_list list;
 	char why[SOURCE_WHY];
 };
@@ -179,9 +179,13 @@ static void send_report(struct job *job, const struct source_list *list, const c
 		send_list(job, list);
 }
 
+static bool holds(const struct job *job)
+{
+	return job->named || job->fails;
+}
+
 static void hold(struct job *job, struct source_list *list, const char *why)
 {
-	job->holds = true;
 	job->fails = !list;
 	if (!list) {
 		snprintf(job->why, sizeof(job->why), "%s", why);
@@ -201,14 +205,14 @@ static void send_held(struct worker *worker)
 	for (job = TAILQ_FIRST(&worker->jobs); job && worker->outgoing_count < HOLD_FROM;
 	     job = job == last ? NULL : next) {
 		next = TAILQ_NEXT(job, link);
-		if (!job->holds)
+		if (!holds(job))
 			continue;
 		if (job->named)
 			send_report(job, &job->list, "");
 		if (job->fails)
 			send_report(job, NULL, job->why);
 		source_list_done(&job->list);
-		job->holds = job->named = job->fails = false;
+		job->named = job->fails = false;
 		TAILQ_REMOVE(&worker->jobs, job, link);
 		TAILQ_INSERT_TAIL(&worker->jobs, job, link);
 	}
@@ -220,7 +224,7 @@ static void on_report(void *arg, struct source_list *list, const char *why)
 {
 	struct job *job = arg;
 
-	if (job->holds || job->worker->outgoing_count >= HOLD_FROM) {
+	if (holds(job) || job->worker->outgoing_count >= HOLD_FROM) {
 		hold(job, list, why);
 		return;
 	}
