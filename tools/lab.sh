@@ -167,10 +167,18 @@ lab_nginx_config() { # DIR
 }
 lab_nginx_start() { lab_spawn "nginx-b$1" in_ns "b$1" nginx -c "$WORK/b$1/nginx.conf"; } # N
 
+# For what a process in the background will write: it opens its files too late for whoever waits for what is in
+# them, and would find what an earlier one of that name wrote.
+lab_empty() { # FILE...
+	local file
+	for file in "$@"; do : >"$file"; done
+}
+
 # Starts a command in the background and remembers its process id under a name.
 lab_spawn() { # NAME COMMAND...
 	local name=$1
 	shift
+	lab_empty "$WORK/$name.log"
 	(
 		LAB_EXEC="exec"
 		"$@"

@@ -139,6 +139,7 @@ test_lines_name_time_user_and_text_and_can_be_chosen() {
 follow() { # NAME [ARGUMENT]...
 	local name=$1
 	shift
+	lab_empty "$WORK/$name.jsonl" "$WORK/$name.err"
 	(LAB_EXEC="exec" lbctl events --follow --json "$@") >"$WORK/$name.jsonl" 2>"$WORK/$name.err" &
 	echo $! >"$WORK/$name.pid"
 }

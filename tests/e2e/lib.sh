@@ -264,6 +264,7 @@ report_field() { json "$2" <"$WORK/$1.json"; } # NAME FILTER
 load_start() { # NAME TRAFFIC-ARGUMENT...
 	local name=$1
 	shift
+	lab_empty "$WORK/$name.json" "$WORK/$name.err"
 	(LAB_EXEC="exec" traffic "$@" seconds 3600) >"$WORK/$name.json" 2>"$WORK/$name.err" &
 	echo $! >"$WORK/$name.pid"
 }

@@ -126,6 +126,7 @@ share_of_b2_is_its_weight() {
 # Holds flows in the background until let_go.
 hold() { # SERVICE COUNT
 	local options="connections $2 interval 0.5 seconds 3600" port="from-port 50000"
+	lab_empty "$WORK/held-$1.json" "$WORK/held-$1.err"
 	(
 		# shellcheck disable=SC2034 # in_ns reads it
 		LAB_EXEC="exec"

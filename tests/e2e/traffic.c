@@ -606,7 +606,9 @@ struct holding {
 	const struct options *options;
 	struct held *held;
 	uint64_t opened, asked, answered, moved, broken, late, again;
-	uint64_t young;  /* of those that broke or moved */
+	uint64_t young; /* of those that broke or moved */
+	char last_failure[128];
+	uint64_t begin_ns, last_failure_ns;
 	bool ending;     /* no more requests; open ones are waited for */
 	unsigned rounds; /* rounds of requests at SIGUSR1; the first begins at once */
 	bool in_round;
@@ -619,17 +621,24 @@ static bool is_young(const struct holding *holding, const struct held *held)
 	return held->answered_ns - held->born_ns <= holding->options->young_ns;
 }
 
+static void held_failed(struct holding *holding, struct held *held, const char *what,
+			const char *why)
+{
+	snprintf(holding->last_failure, sizeof(holding->last_failure),
+		 "connection to %s %s: %s; it was last answered at an age of %llu ms",
+		 held->name[0] ? held->name : "nobody", what, why,
+		 (unsigned long long)(held->answered_ns - held->born_ns) / 1000000);
+	holding->last_failure_ns = now_ns();
+	fprintf(stderr, "traffic: hold: %s\n", holding->last_failure);
+	holding->young += is_young(holding, held);
+}
+
 static void held_broke(struct holding *holding, struct held *held, const char *why)
 {
-	fprintf(
-	    stderr,
-	    "traffic: hold: connection to %s broke: %s; it was last answered at an age of %llu ms\n",
-	    held->name[0] ? held->name : "nobody", why,
-	    (unsigned long long)(held->answered_ns - held->born_ns) / 1000000);
+	held_failed(holding, held, "broke", why);
 	close(held->fd);
 	held->fd = -1;
 	holding->broken++;
-	holding->young += is_young(holding, held);
 }
 
 static void held_open(struct holding *holding, struct held *held)
@@ -649,9 +658,8 @@ static void held_open(struct holding *holding, struct held *held)
 	if (connect(held->fd, (struct sockaddr *)&to, length)) {
 		/* Being stopped in the middle of it is not a failure. */
 		if (errno != EINTR || !stopped) {
-			fprintf(stderr, "traffic: hold: connect: %s\n", strerror(errno));
-			holding->broken++;
-			holding->young += is_young(holding, held);
+			held_broke(holding, held, strerror(errno));
+			return;
 		}
 		close(held->fd);
 		held->fd = -1;
@@ -684,7 +692,7 @@ static void held_read(struct holding *holding, struct held *held)
 	holding->answered++;
 	if (held->name[0] && strcmp(held->name, line)) {
 		holding->moved++;
-		holding->young += is_young(holding, held);
+		held_failed(holding, held, "moved", line);
 		return;
 	}
 	held->answered_ns = now_ns();
@@ -744,11 +752,16 @@ static void held_turn(struct holding *holding, struct held *held, uint64_t now)
 static void hold_report(const struct holding *holding)
 {
 	printf("{\"connections\": %u, \"opened\": %llu, \"asked\": %llu, \"answered\": %llu, "
-	       "\"broken\": %llu, \"moved\": %llu, \"young\": %llu, \"again\": %llu, \"by\": ",
+	       "\"broken\": %llu, \"moved\": %llu, \"young\": %llu, \"again\": %llu, "
+	       "\"last_failure_s\": %.3f, \"last_failure\": \"%s\", \"by\": ",
 	       holding->options->connections, (unsigned long long)holding->opened,
 	       (unsigned long long)holding->asked, (unsigned long long)holding->answered,
 	       (unsigned long long)holding->broken, (unsigned long long)holding->moved,
-	       (unsigned long long)holding->young, (unsigned long long)holding->again);
+	       (unsigned long long)holding->young, (unsigned long long)holding->again,
+	       holding->last_failure_ns
+		   ? (double)(holding->last_failure_ns - holding->begin_ns) / 1e9
+		   : -1,
+	       holding->last_failure);
 	tally_print(&holding->tally);
 	printf("}\n");
 }
@@ -782,7 +795,8 @@ static void hold_rounds(struct holding *holding)
 
 static int run_hold(const struct options *options)
 {
-	struct holding holding = {.options = options, .rounds = 1, .in_round = true};
+	struct holding holding = {
+	    .options = options, .rounds = 1, .in_round = true, .begin_ns = now_ns()};
 	uint64_t end;
 
 	holding.held = calloc(options->connections, sizeof(*holding.held));
