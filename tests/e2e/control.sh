@@ -51,6 +51,14 @@ test_wrong_requests_get_an_answer_that_names_the_error() {
 	answers 404 'service web4: backend \"b9\": no such backend' \
 		POST /v1/backend/drain '{"service":"web4","address":"b9"}'
 	answers 400 'service #1: protocol: missing: expected tcp or udp' POST /v1/service/add '{}'
+	answers 403 'service x: health: command: /bin/sh: expected the words of a command that a service in the files' \
+		POST /v1/service/add '{"name":"x","vip":"192.0.2.99","port":80,"protocol":"tcp",
+			"backends":[{"address":"10.0.0.11"}],
+			"health":{"type":"exec","command":["/bin/sh","-c","touch '"$WORK"'/intruder"]}}'
+	answers 403 'token-file: /etc/shadow: expected one that a service in the files' \
+		POST /v1/service/add '{"name":"x","vip":"192.0.2.99","port":80,"protocol":"tcp",
+			"backends-from":{"consul":"http://127.0.0.1:1","service":"s","token-file":"/etc/shadow"}}'
+	expect "a command of a request has run" "$(ls "$WORK" | grep -c intruder)" = 0
 	answers 409 'expected --force' POST /v1/service/remove '{"service":"web4"}'
 	answers 404 'no such service' POST /v1/service/remove '{"service":"nope"}'
 	answers 404 'backend 10.0.0.99: no such backend' \

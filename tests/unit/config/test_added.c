@@ -109,7 +109,7 @@ static void a_token_goes_only_to_servers_that_the_file_sends_it_to(void **state)
 	struct error err;
 
 	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(config_add_service(config, refused[i], &err), -EPERM);
+		assert_int_equal(config_add_service(config, refused[i], &err), -EKEYREJECTED);
 		if (!strstr(err.text, "service shop: backends-from: token-file: /") ||
 		    !strstr(err.text, ": expected one that a service in the files"))
 			fail_msg("%s", err.text);
@@ -123,7 +123,78 @@ static void a_token_goes_only_to_servers_that_the_file_sends_it_to(void **state)
 			       "{\"vip\":\"192.0.2.40\",\"port\":80,\"protocol\":\"tcp\"," FROM(
 				   "http://127.0.0.1:8500", "/t") "\"name\":\"other\"}",
 			       &err),
-	    -EPERM);
+	    -EKEYREJECTED);
+	config_free(config);
+}
+
+#define EXEC(words) "{\"type\":\"exec\",\"command\":[" words "]}"
+#define RUNS        "type: exec, command: [/usr/bin/check, $LBD_ADDRESS]"
+#define THE_SAME    "\"/usr/bin/check\",\"$LBD_ADDRESS\""
+
+static void a_command_is_run_that_the_file_has_and_no_other(void **state)
+{
+	struct config *config = parse(
+	    "services:\n  - { vip: 192.0.2.30, protocol: tcp, port: 80,\n"
+	    "      backends: [{ address: 10.0.0.1 }], health: { checks: [{ type: tcp }, { " RUNS
+	    " }] } }\n");
+	static const char *const refused[] = {
+	    SHOP("\"health\":" EXEC("\"/bin/sh\",\"-c\",\"id\"") ","),
+	    SHOP("\"health\":" EXEC("\"/usr/bin/check\"") ","),
+	    SHOP("\"health\":" EXEC(THE_SAME ",\"--more\"") ","),
+	    SHOP("\"health\":{\"checks\":[" EXEC(THE_SAME) "," EXEC("\"/bin/sh\"") "]},"),
+	};
+	struct error err;
+
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(config_add_service(config, refused[i], &err), -EKEYREJECTED);
+		if (!strstr(err.text, "service shop: health: command: /") ||
+		    !strstr(err.text, ": expected the words of a command that a service in the "
+				      "files of the config runs"))
+			fail_msg("%s", err.text);
+		assert_int_equal(config->services_count, 1);
+	}
+	add(config, SHOP("\"health\":" EXEC(THE_SAME) ","));
+	/* nor is the one that was added a reason for the next */
+	config_remove_service(config, 0);
+	assert_int_equal(
+	    config_add_service(
+		config,
+		"{\"vip\":\"192.0.2.40\",\"port\":80,\"protocol\":\"tcp\","
+		"\"health\":" EXEC(THE_SAME) ","
+					     "\"backends\":[{\"address\":\"10.0.0.3\"}]}",
+		&err),
+	    -EKEYREJECTED);
+	config_free(config);
+}
+
+static void a_command_of_the_defaults_is_of_the_file(void **state)
+{
+	struct config *config = parse("defaults: { health: { " RUNS " } }\nservices: []\n");
+	struct error err;
+
+	add(config, SHOP("\"health\":{\"rise\":9},"));
+	assert_string_equal(config->services[0].health.command, "/usr/bin/check\n$LBD_ADDRESS");
+	assert_int_equal(
+	    config_add_service(config,
+			       "{\"vip\":\"192.0.2.40\",\"port\":80,\"protocol\":\"tcp\","
+			       "\"health\":{\"command\":[\"/bin/sh\"]},"
+			       "\"backends\":[{\"address\":\"10.0.0.3\"}]}",
+			       &err),
+	    -EKEYREJECTED);
+	config_free(config);
+}
+
+/* What a check of another type has there is not run. */
+static void a_command_that_the_file_does_not_run_is_none(void **state)
+{
+	struct config *config = parse("services:\n  - { vip: 192.0.2.30, protocol: tcp, port: 80,\n"
+				      "      backends: [{ address: 10.0.0.1 }],\n"
+				      "      health: { type: none, command: [/bin/sh] } }\n");
+	struct error err;
+
+	assert_int_equal(
+	    config_add_service(config, SHOP("\"health\":" EXEC("\"/bin/sh\"") ","), &err),
+	    -EKEYREJECTED);
 	config_free(config);
 }
 
@@ -303,6 +374,9 @@ int main(void)
 	    cmocka_unit_test(a_service_is_added_without_any_defaults),
 	    cmocka_unit_test(a_second_one_is_checked_against_the_first),
 	    cmocka_unit_test(a_token_goes_only_to_servers_that_the_file_sends_it_to),
+	    cmocka_unit_test(a_command_is_run_that_the_file_has_and_no_other),
+	    cmocka_unit_test(a_command_of_the_defaults_is_of_the_file),
+	    cmocka_unit_test(a_command_that_the_file_does_not_run_is_none),
 	    cmocka_unit_test(what_is_wrong_is_refused_in_the_words_of_a_config_and_changes_nothing),
 	    cmocka_unit_test(several_are_added_all_or_none),
 	    cmocka_unit_test(no_more_services_than_the_limit_are_added),

@@ -150,6 +150,25 @@ static void a_removed_service_leaves_its_place_to_an_added_one(void **unused)
 	expect(WEB DNS, true, "web dns", "kept: dns: service removed; kept: dns: service added", 2);
 }
 
+/* Such as one that an lbd of before has kept. */
+static void an_added_service_with_a_command_of_its_own_is_not_taken_back(void **unused)
+{
+	static const char json[] =
+	    "{\"name\":\"shop\",\"vip\":\"192.0.2.20\",\"port\":443,\"protocol\":\"tcp\","
+	    "\"health\":{\"type\":\"exec\",\"command\":[\"/bin/sh\",\"-c\",\"id\"]},"
+	    "\"backends\":[{\"address\":\"10.0.0.2\"}]}";
+	struct config *config = parse(SHOP);
+
+	overrides_drop_service(&changes, &changes.services[1]);
+	assert_int_equal(overrides_add_service(&changes, &config->services[0], json), 0);
+	config_free(config);
+	expect(WEB DNS, true, "web",
+	       "kept: dns: service removed; dropped: shop: service added: service shop: health: "
+	       "command: /bin/sh: expected the words of a command that a service in the files of "
+	       "the config runs",
+	       1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -162,6 +181,7 @@ int main(void)
 	    TEST(an_added_service_gives_way_to_the_file),
 	    TEST(an_added_service_beyond_the_limit_is_dropped),
 	    TEST(a_removed_service_leaves_its_place_to_an_added_one),
+	    TEST(an_added_service_with_a_command_of_its_own_is_not_taken_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -148,10 +148,73 @@ static int check_token(const struct config *config, const struct config_service 
 			return 0;
 	}
 	return error_set(
-	    err, -EPERM,
+	    err, -EKEYREJECTED,
 	    "service %s: backends-from: token-file: %s: expected one that a service in "
 	    "the files of the config sends to the same servers",
 	    added->name, from->token);
+}
+
+static bool names_command(const struct raw_health *raw)
+{
+	if (!raw)
+		return false;
+	for (unsigned i = 0; i < raw->checks_count; i++)
+		if (raw->checks[i].command_count)
+			return true;
+	return raw->command_count > 0;
+}
+
+/* Does a service of the files run it? */
+static bool is_run(const struct config *config, const char *command)
+{
+	for (unsigned i = 0; i < config->services_count; i++) {
+		const struct config_service *service = &config->services[i];
+		unsigned count;
+		const struct health_spec *list = health_spec_list(&service->health, &count);
+
+		for (unsigned j = 0; service->file < REQUEST && j < count; j++)
+			if (!strcmp(list[j].type, "exec") && same_text(list[j].command, command))
+				return true;
+	}
+	return false;
+}
+
+/* lbd runs, as its own user, those commands alone that its files have: whoever may ask for a
+ * service could have any program run. One of `defaults` is of the files. */
+static int check_command(const struct config *config, const struct raw_service *raw,
+			 const struct config_service *added, struct error *err)
+{
+	unsigned count;
+	const struct health_spec *list = health_spec_list(&added->health, &count);
+
+	if (!names_command(raw->health))
+		return 0;
+	for (unsigned i = 0; i < count; i++) {
+		const char *command = list[i].command;
+
+		if (!strcmp(list[i].type, "exec") && !is_run(config, command))
+			return error_set(
+			    err, -EKEYREJECTED,
+			    "service %s: health: command: %.*s: expected the words of a command "
+			    "that a service in the files of the config runs",
+			    added->name, (int)strcspn(command, "\n"), command);
+	}
+	return 0;
+}
+
+/* What a file may say, and a request may not. The services of the request are the last. */
+static int check_rights(const struct addition *addition, const struct config *config,
+			unsigned before, struct error *err)
+{
+	const struct raw_service *raw = addition->raws[SERVICES]->services;
+	int rc = 0;
+
+	for (unsigned i = before; i < config->services_count && !rc; i++) {
+		rc = check_token(config, &config->services[i], err);
+		if (!rc)
+			rc = check_command(config, &raw[i - before], &config->services[i], err);
+	}
+	return rc;
 }
 
 static int add(struct addition *addition, struct config *config, unsigned count, struct error *err)
@@ -161,6 +224,7 @@ static int add(struct addition *addition, struct config *config, unsigned count,
 	unsigned before = config->services_count;
 	struct config_service *grown =
 	    reallocarray(config->services, (size_t)before + count + 1, sizeof(*grown));
+	int rc;
 
 	if (!grown)
 		return error_set(err, -ENOMEM, "out of memory");
@@ -173,13 +237,10 @@ static int add(struct addition *addition, struct config *config, unsigned count,
 		return error_set(err, failed(addition)->error, "%s",
 				 failed(addition)->complaint.text);
 	}
-	for (unsigned i = before; i < config->services_count; i++) {
-		int rc = check_token(config, &config->services[i], err);
-
-		if (rc) {
-			keep_first(config, before);
-			return rc;
-		}
+	rc = check_rights(addition, config, before, err);
+	if (rc) {
+		keep_first(config, before);
+		return rc;
 	}
 	for (unsigned i = before; i < config->services_count; i++) {
 		config->services[i].file = CONFIG_RUNTIME;

@@ -320,7 +320,8 @@ void config_free(struct config *config);
 int config_copy(const struct config *config, struct config **ret);
 /* Adds a service as a file would have it after all others: text is a JSON object with the keys of a
  * service; `defaults` hold for it. Its lists are read. 0, or -errno with the sentence of a config
- * error in err, without file and line; then config is as it was. Pointers to services are gone. */
+ * error in err, without file and line; then config is as it was. Pointers to services are gone.
+ * -EKEYREJECTED: it names a file or a command that only the files of the config may. */
 int config_add_service(struct config *config, const char *text, struct error *err);
 /* The same for several: all or none of them, which is cheaper than one after the other, as they are
  * checked together. On error err is about one of them, whichever that is. */
