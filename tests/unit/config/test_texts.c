@@ -142,6 +142,43 @@ static void a_directory_may_be_elsewhere(void **unused)
 	config_free(config);
 }
 
+/* Each ASCII character of text in two bytes, after a byte order mark. */
+static void put_utf16(const char *name, const char *text, bool big_endian)
+{
+	FILE *file = fopen(path_of(name), "w");
+
+	assert_non_null(file);
+	fputs(big_endian ? "\xfe\xff" : "\xff\xfe", file);
+	for (; *text; text++) {
+		putc(big_endian ? 0 : *text, file);
+		putc(big_endian ? *text : 0, file);
+	}
+	assert_int_equal(fclose(file), 0);
+}
+
+static void expect_included(void)
+{
+	struct config *config = load();
+
+	assert_string_equal(config->include, "conf.d/*.yaml");
+	assert_int_equal(config->files_count, 2);
+	assert_int_equal(config->services_count, 2);
+	config_free(config);
+}
+
+static void an_include_is_seen_however_it_is_written(void **unused)
+{
+	put("conf.d/a.yaml", SERVICE("a", "192.0.2.11"));
+	put_utf16("lbd.yaml", MAIN, false);
+	expect_included();
+	put_utf16("lbd.yaml", MAIN, true);
+	expect_included();
+	put("lbd.yaml", "\"incl\\u0075de\": conf.d/*.yaml\n" SERVICE("main", "192.0.2.1"));
+	expect_included();
+	put("lbd.yaml", "? \"incl\\\n  ude\"\n: conf.d/*.yaml\n" SERVICE("main", "192.0.2.1"));
+	expect_included();
+}
+
 static void a_link_to_a_file_is_followed(void **unused)
 {
 	char target[160];
@@ -303,6 +340,7 @@ int main(void)
 	    TEST(what_is_no_yaml_file_by_its_name_is_left_alone),
 	    TEST(without_an_include_a_directory_is_not_looked_at),
 	    TEST(a_directory_may_be_elsewhere),
+	    TEST(an_include_is_seen_however_it_is_written),
 	    TEST(a_link_to_a_file_is_followed),
 	    TEST(a_directory_that_is_not_there_is_an_error),
 	    TEST(a_file_that_cannot_be_read_is_an_error),

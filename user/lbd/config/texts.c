@@ -222,6 +222,14 @@ static int read_directory(const struct config_place *root, const char *path, con
 	return rc;
 }
 
+/* Without reading it. UTF-16 has zero bytes where UTF-8 has the letters alone, and an escape begins
+ * with a backslash. */
+static bool may_include(const struct config_text *text)
+{
+	return memmem(text->bytes, text->length, "include", strlen("include")) ||
+	       memchr(text->bytes, 0, text->length) || memchr(text->bytes, '\\', text->length);
+}
+
 /* The main file is in texts. What is wrong in it is complained about when it is parsed. */
 static int read_included(struct config_texts *texts, size_t room, struct error *err)
 {
@@ -232,7 +240,7 @@ static int read_included(struct config_texts *texts, size_t room, struct error *
 	const char *text;
 	int rc = 0;
 
-	if (!memmem(main_file.bytes, main_file.length, "include", strlen("include")))
+	if (!may_include(&main_file))
 		return 0;
 	if (!config_source_load(&source, main_file.name, main_file.bytes, main_file.length)) {
 		config_place_root(&source, &root);
