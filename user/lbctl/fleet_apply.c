@@ -66,6 +66,17 @@ static int read_most(const struct call *call, json_int_t *ret, struct error *err
 		  : 0;
 }
 
+/* Before anything is asked for: what lbctl does not understand must not be found after all nodes
+ * have begun. *ret_timeout_ms: UINT64_MAX without one. */
+static int read_times(const struct call *call, uint64_t *ret_timeout_ms, struct error *err)
+{
+	uint64_t limit_ms;
+	int rc = call_duration(call, "--limit", &limit_ms, err); /* lbd reads it again */
+
+	*ret_timeout_ms = UINT64_MAX;
+	return rc ? rc : call_duration(call, "--timeout", ret_timeout_ms, err);
+}
+
 static int make_request(const struct call *call, json_t **ret, struct error *err)
 {
 	const char *path = call_argument(call, 0);
@@ -180,7 +191,8 @@ static int wait_for_end(struct call *call, struct wait *wait, json_t **ret, stru
 	return rc;
 }
 
-static int run_wait(struct call *call, const json_t *written, struct error *err)
+static int run_wait(struct call *call, const json_t *written, uint64_t timeout_ms,
+		    struct error *err)
 {
 	struct wait wait = {.number = json_number(written, "write"),
 			    .digest = json_text(written, "digest"),
@@ -188,15 +200,13 @@ static int run_wait(struct call *call, const json_t *written, struct error *err)
 			    .until_ms = UINT64_MAX,
 			    .said = json_object(),
 			    .quiet = call->json};
-	uint64_t limit_ms = 0;
 	json_t *answer = NULL;
-	int rc = call_duration(call, "--timeout", &limit_ms, err);
 	char count[64];
+	int rc;
 
-	if (!rc && call_option(call, "--timeout"))
-		wait.until_ms = wait.begin_ms + limit_ms;
-	if (!rc)
-		rc = wait_for_end(call, &wait, &answer, err);
+	if (timeout_ms != UINT64_MAX)
+		wait.until_ms = wait.begin_ms + timeout_ms;
+	rc = wait_for_end(call, &wait, &answer, err);
 	json_decref(wait.said);
 	if (rc)
 		return rc;
@@ -227,9 +237,10 @@ static int run(struct call *call, struct error *err)
 {
 	bool is_trial = call_option(call, "--dry-run");
 	json_t *request = NULL, *answer = NULL;
-	int rc = make_request(call, &request, err);
+	uint64_t timeout_ms;
+	int rc = read_times(call, &timeout_ms, err);
 
-	if (rc)
+	if (rc || (rc = make_request(call, &request, err)))
 		return rc;
 	rc = post(call, request, &answer, err);
 	json_decref(request);
@@ -238,7 +249,7 @@ static int run(struct call *call, struct error *err)
 	if (!call->json)
 		print_trial(answer, is_trial);
 	if (!is_trial && !call_option(call, "--no-wait"))
-		rc = run_wait(call, answer, err);
+		rc = run_wait(call, answer, timeout_ms, err);
 	else if (call->json)
 		rc = show_json(answer, err);
 	json_decref(answer);

@@ -149,6 +149,10 @@ static void options_are_handed_on_and_checked(void **unused)
 	apply(answers, path, "--max-unavailable=0");
 	assert_int_equal(run.exit_code, 2);
 	expect_in(run.err, "--max-unavailable 0: expected a number of 1 to 64");
+	apply(answers, "--rollback", "--timeout=soon");
+	assert_int_equal(run.exit_code, 2);
+	expect_in(run.err, "--timeout soon: expected a duration");
+	assert_string_equal(requests, "");
 	apply(answers, "/nonexistent", "--no-wait");
 	assert_int_equal(run.exit_code, 1);
 	expect_in(run.err, "/nonexistent: No such file");

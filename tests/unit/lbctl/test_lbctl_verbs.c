@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "support/fake_lbd.h"
 #include "lbctl_run.h"
 
 static struct lbctl_run run;
@@ -228,6 +229,75 @@ static void wrong_usage_exits_with_2_and_shows_the_usage_line(void **state)
 	}
 }
 
+static bool is_quantity(const struct verb_option *option)
+{
+	static const char *const values[] = {"TIME", "N", "PORT"};
+
+	for (unsigned i = 0; option->value && i < 3; i++)
+		if (!strcmp(option->value, values[i]))
+			return true;
+	return false;
+}
+
+static const char *word_for(const struct verb_argument *argument)
+{
+	switch (argument->words) {
+	case WORDS_SERVICE:
+		return "web";
+	case WORDS_FILE:
+		return "/proc/version";
+	default:
+		return "10.0.0.1";
+	}
+}
+
+/* The verb, with what it asks for and one option that has no meaning. */
+static void run_with_nonsense(const struct verb *verb, const struct verb_option *option,
+			      const char *socket)
+{
+	const char *words[12] = {NULL};
+	char first[64], *second, nonsense[64];
+	unsigned count = 0;
+
+	split(verb->name, first, &second);
+	words[count++] = first;
+	if (second)
+		words[count++] = second;
+	for (unsigned i = 0; i < VERB_MAX_ARGUMENTS && verb->arguments[i].name; i++)
+		words[count++] = word_for(&verb->arguments[i]);
+	snprintf(nonsense, sizeof(nonsense), "%s=nonsense", option->name);
+	words[count++] = nonsense;
+	words[count++] = "--socket";
+	words[count] = socket;
+	lbctl_run_after(&run, NULL, words);
+}
+
+static void a_time_or_number_that_is_none_is_refused_before_lbd_is_asked(void **state)
+{
+	const struct fake_answer answers[] = {{NULL}};
+	const struct verb *const *verbs;
+	struct fake_lbd fake;
+	char requests[1024];
+	size_t count, tried = 0;
+
+	verbs = verb_list(&count);
+	assert_int_equal(fake_lbd_start(&fake, answers), 0);
+	for (size_t i = 0; i < count; i++)
+		for (unsigned j = 0; j < VERB_MAX_OPTIONS && verbs[i]->options[j].name; j++) {
+			if (!(verbs[i]->flags & VERB_SOCKET) || !is_quantity(&verbs[i]->options[j]))
+				continue;
+			run_with_nonsense(verbs[i], &verbs[i]->options[j], fake.socket);
+			fake_lbd_requests(&fake, requests, sizeof(requests));
+			if (run.exit_code != 2 || *requests)
+				fail_msg("%s %s=nonsense: %d: %s%s", verbs[i]->name,
+					 verbs[i]->options[j].name, run.exit_code, run.err,
+					 requests);
+			tried++;
+		}
+	fake_lbd_stop(&fake);
+	assert_true(tried > 10);
+}
+
 static void a_misspelt_verb_gets_a_suggestion(void **state)
 {
 	static const struct {
@@ -342,6 +412,7 @@ int main(void)
 	    cmocka_unit_test(no_line_of_help_is_wider_than_80_columns),
 	    cmocka_unit_test(asking_any_verb_for_help_exits_with_0),
 	    cmocka_unit_test(wrong_usage_exits_with_2_and_shows_the_usage_line),
+	    cmocka_unit_test(a_time_or_number_that_is_none_is_refused_before_lbd_is_asked),
 	    cmocka_unit_test(a_misspelt_verb_gets_a_suggestion),
 	    cmocka_unit_test(options_may_stand_anywhere_and_be_joined_with_equals),
 	    cmocka_unit_test(an_option_may_stand_without_its_value),
