@@ -44,8 +44,7 @@ static int write_new(const char *path, const char *text, const struct stat *like
 	return write_all(fd, text);
 }
 
-/* Writes the rename to disk too. */
-static int sync_directory_of(const char *path)
+int file_sync_directory(const char *path)
 {
 	_cleanup_free_ char *copy = strdup(path);
 	_cleanup_close_ int fd =
@@ -56,16 +55,13 @@ static int sync_directory_of(const char *path)
 	return fsync(fd) ? -errno : 0;
 }
 
-/* And then in the place of path. -EEXIST: the file beside it is another's. */
-static int write_beside(const char *beside, const char *path, const char *text,
-			const struct stat *like)
+/* Leaves nothing behind but what was there before: -EEXIST. */
+static int write_or_remove(const char *path, const char *text, const struct stat *like)
 {
-	int rc = write_new(beside, text, like);
+	int rc = write_new(path, text, like);
 
-	if (!rc && rename(beside, path))
-		rc = -errno;
 	if (rc && rc != -EEXIST)
-		unlink(beside);
+		unlink(path);
 	return rc;
 }
 
@@ -79,21 +75,22 @@ int file_replace(const char *path, const char *text)
 	/* left by a crash: it may have another owner, or be no regular file */
 	if (unlink(temporary) && errno != ENOENT)
 		return -errno;
-	rc = write_beside(temporary, path, text, NULL);
-	return rc ? rc : sync_directory_of(path);
+	rc = write_or_remove(temporary, text, NULL);
+	if (rc)
+		return rc;
+	if (rename(temporary, path)) {
+		rc = -errno;
+		unlink(temporary);
+		return rc;
+	}
+	return file_sync_directory(path);
 }
 
-int file_change(const char *path, const char *beside, const char *text, bool *ret_changed)
+int file_write_beside(const char *path, const char *beside, const char *text)
 {
-	struct stat before;
-	int rc;
+	struct stat like;
 
-	*ret_changed = false;
-	if (stat(path, &before))
-		return -errno;
-	rc = write_beside(beside, path, text, &before);
-	*ret_changed = !rc;
-	return rc ? rc : sync_directory_of(path);
+	return stat(path, &like) ? -errno : write_or_remove(beside, text, &like);
 }
 
 /* O_NONBLOCK: a FIFO in its place does not block. */
@@ -115,14 +112,14 @@ int file_append(const char *path, const char *text)
 	bool is_new = access(path, F_OK);
 	int rc = append_durably(path, text);
 
-	return rc || !is_new ? rc : sync_directory_of(path);
+	return rc || !is_new ? rc : file_sync_directory(path);
 }
 
 int file_remove(const char *path)
 {
 	if (unlink(path))
 		return errno == ENOENT ? 0 : -errno;
-	return sync_directory_of(path);
+	return file_sync_directory(path);
 }
 
 int file_set_aside(const char *path, struct error *ret)

@@ -17,10 +17,12 @@ int file_replace(const char *path, const char *text);
  * writes that to disk. Follows no link. 0 or -errno; then a part of text may be there. */
 int file_append(const char *path, const char *text);
 
-/* As file_replace, for a file of a person's: it keeps its owner and mode, and what is at `beside`,
- * where the new one is written first, is not touched (-EEXIST). *ret_changed: also after an error,
- * which was then that of the directory's fsync. */
-int file_change(const char *path, const char *beside, const char *text, bool *ret_changed);
+/* The first half of a replacement of a person's file: writes text to `beside`, with owner and mode
+ * of path, and to disk. What is at `beside` is not touched (-EEXIST); after an error nothing is
+ * left there. 0 or -errno. */
+int file_write_beside(const char *path, const char *beside, const char *text);
+/* Writes to disk what was renamed in the directory of path. 0 or -errno. */
+int file_sync_directory(const char *path);
 
 /* Removes path, and writes that to disk. 0 or -errno; 0 if it does not exist. */
 int file_remove(const char *path);

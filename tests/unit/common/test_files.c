@@ -183,47 +183,44 @@ static void a_replaced_file_and_its_directory_are_written_to_disk(void **unused)
 	assert_int_equal(directories_synced, 1);
 }
 
-static void a_changed_file_and_its_directory_are_written_to_disk(void **unused)
+static void what_is_written_beside_a_file_is_on_disk_and_the_file_as_it_was(void **unused)
 {
-	bool changed = false;
-
 	begin_counting();
 	test_file_put(path, "before");
-	assert_int_equal(file_change(path, other, "after", &changed), 0);
-	assert_true(changed);
-	expect_text("after");
+	assert_int_equal(file_write_beside(path, other, "after"), 0);
 	assert_int_equal(files_synced, 1);
-	assert_int_equal(directories_synced, 1);
+	expect_text("before");
+	assert_int_equal(rename(other, path), 0);
+	expect_text("after");
 }
 
-static void a_changed_file_keeps_its_mode(void **unused)
+static void what_is_written_beside_a_file_has_its_mode(void **unused)
 {
 	struct stat state;
-	bool changed;
 
 	test_file_put(path, "before");
 	assert_int_equal(chmod(path, 0640), 0);
-	assert_int_equal(file_change(path, other, "after", &changed), 0);
-	assert_int_equal(stat(path, &state), 0);
+	assert_int_equal(file_write_beside(path, other, "after"), 0);
+	assert_int_equal(stat(other, &state), 0);
 	assert_int_equal(state.st_mode & 0777, 0640);
 }
 
-static void a_file_that_was_changed_but_may_not_last_is_told_from_one_that_was_not(void **unused)
+static void what_is_beside_a_file_already_stays(void **unused)
 {
-	bool changed = false;
-
-	begin_counting();
-	directory_error = EIO;
 	test_file_put(path, "before");
-	assert_int_equal(file_change(path, other, "after", &changed), -EIO);
-	assert_true(changed);
-	expect_text("after");
-	directory_error = 0;
 	test_file_put(other, "another's");
-	assert_int_equal(file_change(path, other, "later", &changed), -EEXIST);
-	assert_false(changed);
-	expect_text("after");
+	assert_int_equal(file_write_beside(path, other, "after"), -EEXIST);
 	assert_int_equal(access(other, F_OK), 0);
+}
+
+static void a_directory_that_may_not_last_is_an_error(void **unused)
+{
+	begin_counting();
+	assert_int_equal(file_sync_directory(path), 0);
+	assert_int_equal(directories_synced, 1);
+	directory_error = EIO;
+	assert_int_equal(file_sync_directory(path), -EIO);
+	directory_error = 0;
 }
 
 int main(void)
@@ -245,12 +242,13 @@ int main(void)
 					    tear_down),
 	    cmocka_unit_test_setup_teardown(a_replaced_file_and_its_directory_are_written_to_disk,
 					    set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(a_changed_file_and_its_directory_are_written_to_disk,
-					    set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(a_changed_file_keeps_its_mode, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(
-		a_file_that_was_changed_but_may_not_last_is_told_from_one_that_was_not, set_up,
-		tear_down),
+		what_is_written_beside_a_file_is_on_disk_and_the_file_as_it_was, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(what_is_written_beside_a_file_has_its_mode, set_up,
+					    tear_down),
+	    cmocka_unit_test_setup_teardown(what_is_beside_a_file_already_stays, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(a_directory_that_may_not_last_is_an_error, set_up,
+					    tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

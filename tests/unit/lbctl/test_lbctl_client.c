@@ -636,6 +636,93 @@ static void save_writes_the_text_that_lbd_gives_with_the_mode_of_the_file(void *
 	unlink(SAVE_FILE);
 }
 
+#define SECOND_FILE "/tmp/test_lbctl_save2.yaml"
+#define TWO                                                                                \
+	"{\"path\":\"" SAVE_FILE "\",\"changes\":2,\"text\":\"a\",\"left\":[],\"files\":[" \
+	"{\"path\":\"" SAVE_FILE "\",\"text\":\"new one\"},{\"path\":\"" SECOND_FILE       \
+	"\",\"text\":"                                                                     \
+	"\"new two\"}]}"
+
+static void put_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	fputs(text, file);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void expect_file(const char *path, const char *expected)
+{
+	char text[64] = "";
+	FILE *file = fopen(path, "r");
+
+	assert_non_null(file);
+	text[fread(text, 1, sizeof(text) - 1, file)] = 0;
+	fclose(file);
+	assert_string_equal(text, expected);
+}
+
+static void save_changes_no_file_if_one_of_several_cannot_be_written(void **state)
+{
+	const struct fake_answer answers[] = {{"POST /v1/save", 200, TWO}, {NULL}};
+
+	put_file(SAVE_FILE, "old one");
+	put_file(SECOND_FILE, "old two");
+	put_file(SECOND_FILE ".lbctl-save", "another's");
+	RUN(answers, "save");
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(
+	    strstr(run.err, SECOND_FILE ".lbctl-save: File exists; nothing was changed"));
+	expect_file(SAVE_FILE, "old one");
+	expect_file(SECOND_FILE, "old two");
+	expect_file(SECOND_FILE ".lbctl-save", "another's");
+	assert_int_not_equal(access(SAVE_FILE ".lbctl-save", F_OK), 0);
+	unlink(SECOND_FILE ".lbctl-save");
+	RUN(answers, "save");
+	assert_int_equal(run.exit_code, 0);
+	expect_file(SAVE_FILE, "new one");
+	expect_file(SECOND_FILE, "new two");
+	assert_int_not_equal(access(SECOND_FILE ".lbctl-save", F_OK), 0);
+	unlink(SAVE_FILE);
+	unlink(SECOND_FILE);
+}
+
+/* A directory in the place of the file: what is written beside it cannot be renamed to it. */
+static void save_that_stops_half_way_names_what_is_replaced_and_keeps_the_rest(void **state)
+{
+	const struct fake_answer answers[] = {{"POST /v1/save", 200, TWO}, {NULL}};
+
+	put_file(SAVE_FILE, "old one");
+	assert_int_equal(mkdir(SECOND_FILE, 0700), 0);
+	RUN(answers, "save");
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err,
+			       SECOND_FILE ": cannot be replaced: Is a directory. Replaced "
+					   "already: " SAVE_FILE ". lbd may refuse"));
+	expect_file(SAVE_FILE, "new one");
+	expect_file(SECOND_FILE ".lbctl-save", "new two");
+	unlink(SAVE_FILE);
+	unlink(SECOND_FILE ".lbctl-save");
+	assert_int_equal(rmdir(SECOND_FILE), 0);
+}
+
+static void save_whose_first_file_cannot_be_replaced_changes_nothing(void **state)
+{
+	const struct fake_answer answers[] = {{"POST /v1/save", 200, TWO}, {NULL}};
+
+	assert_int_equal(mkdir(SAVE_FILE, 0700), 0);
+	put_file(SECOND_FILE, "old two");
+	RUN(answers, "save");
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "cannot be replaced: Is a directory; nothing was changed"));
+	expect_file(SECOND_FILE, "old two");
+	assert_int_not_equal(access(SAVE_FILE ".lbctl-save", F_OK), 0);
+	assert_int_not_equal(access(SECOND_FILE ".lbctl-save", F_OK), 0);
+	unlink(SECOND_FILE);
+	assert_int_equal(rmdir(SAVE_FILE), 0);
+}
+
 static void save_writes_nothing_where_it_cannot_or_need_not(void **state)
 {
 	const struct fake_answer nowhere[] = {{"POST /v1/save", 200, SAVED("/nonexistent/x.yaml")},
@@ -1179,6 +1266,9 @@ int main(void)
 	    cmocka_unit_test(diff_exits_1_if_something_differs),
 	    cmocka_unit_test(save_writes_the_text_that_lbd_gives_with_the_mode_of_the_file),
 	    cmocka_unit_test(save_says_what_lbd_warns_of),
+	    cmocka_unit_test(save_changes_no_file_if_one_of_several_cannot_be_written),
+	    cmocka_unit_test(save_that_stops_half_way_names_what_is_replaced_and_keeps_the_rest),
+	    cmocka_unit_test(save_whose_first_file_cannot_be_replaced_changes_nothing),
 	    cmocka_unit_test(save_writes_nothing_where_it_cannot_or_need_not),
 	    cmocka_unit_test(reload_of_lists_says_what_was_read),
 	    cmocka_unit_test(services_show_their_lists),
