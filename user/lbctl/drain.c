@@ -25,6 +25,7 @@ struct wait {
 	char address[ADDR_TEXT];         /* once lbd has answered */
 	uint64_t started_ms, timeout_ms; /* timeout_ms UINT64_MAX: none */
 	bool terminal;                   /* rewrite one line; else print a line for every change */
+	bool quiet;                      /* with --json, which prints the answer alone */
 	bool has_force;                  /* --force-after was given */
 	uint64_t force_after_ms;
 	bool begun;      /* the drain was seen in effect */
@@ -40,7 +41,7 @@ static void print_progress(struct wait *wait, const struct drain_progress *progr
 	drain_describe_times(progress, wait->times, sizeof(wait->times));
 	if (wait->terminal)
 		printf("\r\033[K%s %s: %s%s", wait->service, wait->backend, text, wait->times);
-	else if (strcmp(text, wait->shown) != 0)
+	else if (!wait->quiet && strcmp(text, wait->shown) != 0)
 		printf("%s %s: %s%s\n", wait->service, wait->backend, text, wait->times);
 	strcpy(wait->shown, text);
 	fflush(stdout);
@@ -54,6 +55,8 @@ static int finish(const struct wait *wait, const struct drain_progress *progress
 		return error_set(err, -ECANCELED,
 				 "%s %s: takes new flows again: somebody ended the drain",
 				 wait->service, wait->backend);
+	if (wait->quiet)
+		return 0;
 	if (progress->forced)
 		printf("%s %s: drain forced: %s given up, %s: "
 		       "safe to stop the host if no other service uses it\n",
@@ -80,19 +83,34 @@ static int timed_out(const struct wait *wait, struct error *err)
 			 wait->shown, wait->times, wait->service, wait->address);
 }
 
-static int wait_drained(struct call *call, struct wait *wait, struct error *err)
+/* One look. What it shows of the backend takes the place of that in begun, the answer to the
+ * request. */
+static int look(struct call *call, const struct wait *wait, json_t *begun,
+		struct drain_progress *ret, struct error *err)
+{
+	json_t *answer = NULL, *backend;
+	int rc = call_backends(call, wait->service, &answer, err);
+
+	if (rc)
+		return rc;
+	backend = drain_read(answer, wait->address, ret);
+	if (backend)
+		json_object_set(begun, "backend", backend);
+	json_decref(answer);
+	return 0;
+}
+
+/* begun: the answer to the request. */
+static int wait_drained(struct call *call, struct wait *wait, json_t *begun, struct error *err)
 {
 	const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
 	struct drain_progress progress;
 
 	for (;;) {
-		json_t *answer = NULL;
-		int rc = call_backends(call, wait->service, &answer, err);
+		int rc = look(call, wait, begun, &progress, err);
 
 		if (rc)
 			return rc;
-		drain_read(answer, wait->address, &progress);
-		json_decref(answer);
 		wait->begun |= !progress.undone;
 		if (!wait->begun && clock_monotonic_ms() - wait->started_ms < BEGIN_MS)
 			progress.undone = false;
@@ -130,7 +148,8 @@ static int read_wait(const struct call *call, struct wait *ret, struct error *er
 	*ret = (struct wait){.timeout_ms = UINT64_MAX,
 			     .has_force = call_option(call, "--force-after"),
 			     .started_ms = clock_monotonic_ms(),
-			     .terminal = isatty(STDOUT_FILENO)};
+			     .terminal = isatty(STDOUT_FILENO) && !call->json,
+			     .quiet = call->json};
 	if (call_duration(call, "--timeout", &ret->timeout_ms, err) ||
 	    call_duration(call, "--force-after", &ret->force_after_ms, err))
 		return -EINVAL;
@@ -166,6 +185,7 @@ static json_t *drain_request(const struct wait *wait)
 
 static int run_drain(struct call *call, struct error *err)
 {
+	bool waits = call_option(call, "--wait") || call_option(call, "--timeout");
 	json_t *answer = NULL;
 	struct wait wait;
 	int rc = read_wait(call, &wait, err);
@@ -176,10 +196,12 @@ static int run_drain(struct call *call, struct error *err)
 	if (rc)
 		return rc;
 	take_names(&wait, json_object_get(answer, "backend"));
-	if (call_option(call, "--wait") || call_option(call, "--timeout"))
-		rc = wait_drained(call, &wait, err);
-	else
-		rc = call->json ? show_json(answer, err) : show_begun(&wait, answer);
+	if (waits)
+		rc = wait_drained(call, &wait, answer, err);
+	if (!rc && call->json)
+		rc = show_json(answer, err);
+	else if (!rc && !waits)
+		rc = show_begun(&wait, answer);
 	json_decref(answer);
 	return rc;
 }

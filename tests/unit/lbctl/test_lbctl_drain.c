@@ -127,6 +127,56 @@ static void wait_prints_a_line_per_change_and_exits_0_when_drained(void **state)
 	assert_non_null(strstr(run.out, "safe to stop the host"));
 }
 
+/* The answer to the request, with the backend as it was seen last. */
+static void wait_with_json_prints_the_answer_and_nothing_else(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {DRAIN, 200,
+	     "{\"backend\":" OF("draining", 2, 1, false) ",\"warnings\":[\"web is down\"]}"},
+	    {BACKENDS, 200, LIST(OF("draining", 2, 1, false))},
+	    {BACKENDS, 200, LIST(OF("drained", 0, 0, true))},
+	    {NULL}};
+	char requests[4096];
+	json_t *answer;
+
+	run_against(answers, requests, sizeof(requests), "--wait", "--json");
+	assert_int_equal(run.exit_code, 0);
+	assert_string_equal(run.err, "");
+	answer = json_loads(run.out, 0, NULL);
+	assert_non_null(answer);
+	assert_string_equal(
+	    json_string_value(json_object_get(json_object_get(answer, "backend"), "condition")),
+	    "drained");
+	assert_int_equal(json_array_size(json_object_get(answer, "warnings")), 1);
+	json_decref(answer);
+}
+
+/* It was removed when it had drained: what was seen last has no other. */
+static void json_of_a_backend_that_is_gone_is_the_answer_to_the_request(void **state)
+{
+	const struct fake_answer answers[] = {
+	    {DRAIN, 200, ONE(OF("draining", 2, 1, false))}, {BACKENDS, 200, LIST("")}, {NULL}};
+	char requests[4096];
+
+	run_against(answers, requests, sizeof(requests), "--wait", "--json");
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(run.out, "\"draining\""));
+	assert_int_equal(run.out[0], '{');
+}
+
+static void a_wait_with_json_that_times_out_prints_nothing(void **state)
+{
+	const struct fake_answer answers[] = {{DRAIN, 200, ONE(OF("draining", 2, 1, false))},
+					      {BACKENDS, 200, LIST(OF("draining", 2, 1, false))},
+					      {NULL}};
+	char requests[4096];
+
+	run_against(answers, requests, sizeof(requests), "--timeout=300ms", "--json");
+	assert_int_equal(run.exit_code, 3);
+	assert_string_equal(run.out, "");
+	assert_non_null(strstr(run.err, "2 active flows, 1 slot kept"));
+}
+
 static void timeout_exits_3_and_says_what_remains(void **state)
 {
 	const struct fake_answer answers[] = {{DRAIN, 200, ONE(OF("draining", 2, 1, false))},
@@ -214,6 +264,9 @@ int main(void)
 		a_draining_backend_that_is_down_is_waited_for_until_lbd_reports_drained),
 	    cmocka_unit_test(a_backend_that_is_up_again_ends_the_wait),
 	    cmocka_unit_test(wait_prints_a_line_per_change_and_exits_0_when_drained),
+	    cmocka_unit_test(wait_with_json_prints_the_answer_and_nothing_else),
+	    cmocka_unit_test(json_of_a_backend_that_is_gone_is_the_answer_to_the_request),
+	    cmocka_unit_test(a_wait_with_json_that_times_out_prints_nothing),
 	    cmocka_unit_test(timeout_exits_3_and_says_what_remains),
 	    cmocka_unit_test(a_drain_that_somebody_ended_exits_1),
 	    cmocka_unit_test(what_holds_a_drain_is_shown_with_its_age),

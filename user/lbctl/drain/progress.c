@@ -8,9 +8,9 @@
 #include "lbctl/core/format.h"
 #include "lbctl/core/json.h"
 
-static const json_t *find_backend(const json_t *answer, const char *address)
+static json_t *find_backend(const json_t *answer, const char *address)
 {
-	const json_t *backends = json_object_get(answer, "backends"), *backend;
+	json_t *backends = json_object_get(answer, "backends"), *backend;
 	size_t i;
 
 	json_array_foreach (backends, i, backend)
@@ -43,15 +43,17 @@ void drain_read_backend(const json_t *backend, struct drain_progress *ret)
 	    !ret->drained && (strcmp(condition, "up") == 0 || strcmp(condition, "starting") == 0);
 }
 
-void drain_read(const json_t *answer, const char *address, struct drain_progress *ret)
+json_t *drain_read(const json_t *answer, const char *address, struct drain_progress *ret)
 {
+	json_t *found = find_backend(answer, address);
 	const json_t *backend;
 	size_t i;
 
-	drain_read_backend(find_backend(answer, address), ret);
+	drain_read_backend(found, ret);
 	json_array_foreach (json_object_get(answer, "backends"), i, backend)
 		ret->others += json_number(backend, "effective_weight") &&
 			       strcmp(json_text(backend, "address"), address) != 0;
+	return found;
 }
 
 bool drain_over(const struct drain_progress *progress)

@@ -23,8 +23,9 @@ struct drain_progress {
 	unsigned others;   /* other backends that take new flows */
 };
 
-/* Reads the backend with this address from an answer of GET /v1/backends. */
-void drain_read(const json_t *answer, const char *address, struct drain_progress *ret);
+/* Reads the backend with this address from an answer of GET /v1/backends. Returns that part of it;
+ * NULL: lbd no longer has it. */
+json_t *drain_read(const json_t *answer, const char *address, struct drain_progress *ret);
 bool drain_over(const struct drain_progress *progress);
 /* Reads one backend of it; NULL: lbd no longer has it. */
 void drain_read_backend(const json_t *backend, struct drain_progress *ret);
