@@ -425,7 +425,9 @@ install-backend: $(BUILD)/lbd-backend $(foreach kind,8 bash zsh fish,$(BUILD)/lb
 	sed 's|@SBINDIR@|$(PREFIX)/sbin|g' dist/lbd-backend@.service >$(UNITDIR)/lbd-backend@.service
 	@echo 'Next: write $(DESTDIR)/etc/lbd-backend/IFACE.conf as dist/lbd-backend.conf shows, and: systemctl daemon-reload && systemctl enable --now lbd-backend@IFACE'
 
+# Where lbd is in another PREFIX (or of a package) its links and example are not ours to remove.
 uninstall: ## remove what install put there; refuses while lbd runs, and detaches its program (the config, the user and the group stay)
+	$(if $(DESTDIR),,@[ -x $(SBINDIR)/lbd ] || { echo 'uninstall: no lbd in $(SBINDIR): expected the PREFIX of make install, such as PREFIX=/usr; nothing was removed' >&2; exit 1; })
 	$(if $(DESTDIR),,@[ ! -x $(SBINDIR)/lbctl ] || { $(SBINDIR)/lbctl detach --offline --all && $(SBINDIR)/lbctl detach --offline --all --pin /sys/fs/bpf/lbd; } || { echo 'uninstall: nothing was removed' >&2; exit 1; })
 	rm -f $(call files-of-command,lbctl) $(SBINDIR)/lbd $(MANDIR)/man8/lbd.8 $(MANDIR)/man5/lbd.yaml.5 $(UNITDIR)/lbd.service $(UNITDIR)/lbd-withdraw.service \
 		$(SYSUSERSDIR)/lbd.conf $(TMPFILESDIR)/lbd.conf $(DESTDIR)/etc/lbd/lbd.yaml.example \

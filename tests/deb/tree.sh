@@ -139,6 +139,10 @@ test_uninstall_refuses_while_lbd_runs_and_then_detaches() {
 	contains "$out" "an lbd runs (pid $pid)"
 	contains "$out" "nothing was removed"
 	[ -x /usr/local/sbin/lbctl ] || FAILED=1
+	out=$(make uninstall PREFIX=/usr 2>&1)
+	expect "exit status with another PREFIX" $? 2
+	contains "$out" "no lbd in /usr/sbin"
+	[ -e /etc/systemd/system/lbd.service ] || FAILED=1
 	kill -9 $pid
 	wait $pid
 	ip -n balancer -j link show eth0 | jq -e '.[0].xdp' >/dev/null || FAILED=1

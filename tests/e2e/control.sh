@@ -499,6 +499,15 @@ test_status_and_config_name_the_same_limit_of_flows() {
 
 check() { in_ns lb "$BUILD/lbd" --check "$WORK/checked.yaml" 2>&1; }
 
+# Those that are not printed are counted, too.
+test_check_counts_all_mistakes() {
+	local out
+	{ echo services: && for _ in {1..150}; do echo "  - { vip: x, protocol: tcp, port: 80, backends: [{ address: 10.0.0.1 }] }"; done; } >"$WORK/checked.yaml"
+	out=$("$BUILD/lbd" --check "$WORK/checked.yaml" 2>&1) && FAILED=1
+	contains "$out" "and 50 more"
+	contains "$out" "checked.yaml: 150 mistakes"
+}
+
 test_check_names_every_mistake() {
 	local said
 	sed -e 's/port: 80$/port: 70000/' -e 's/"10.0.0.12"/10.0.0/' "$WORK/lbd.yaml" \
@@ -536,8 +545,11 @@ test_a_hangup_while_it_starts_does_not_end_it() {
 
 test_check_warns_of_what_this_machine_lacks_and_of_its_own_vip() {
 	local said
+	echo "a token that others may read" >"$WORK/open-token"
+	chmod 644 "$WORK/open-token"
 	sed -e 's|^interfaces:.*|interfaces: [eth0, eth7, uplink]|' -e 's|^group:.*|group: nobodys|' \
 		"$WORK/lbd.yaml" >"$WORK/checked.yaml"
+	echo "metrics-token-file: $WORK/open-token" >>"$WORK/checked.yaml"
 	ip -n "$(ns lb)" link property add dev eth0 altname uplink || return 1
 	ip -n "$(ns lb)" addr add "$VIP4/32" dev lo || return 1
 	said=$(check) || FAILED=1
@@ -551,8 +563,10 @@ test_check_warns_of_what_this_machine_lacks_and_of_its_own_vip() {
 	mv "$WORK/lbd.yaml.before" "$WORK/lbd.yaml"
 	ip -n "$(ns lb)" link property del dev eth0 altname uplink
 	contains "$said" "warning: group: nobodys: no such group here"
-	contains "$said" "service web4: VIP $VIP4 is also an address of this host, on lo"
-	expect "warnings" "$(grep -c '^warning: ' <<<"$said")" = 4
+	contains "$said" "warning: metrics-token-file: $WORK/open-token: mode 644: expected 600 or 640"
+	contains "$said" "lbd runs without metrics"
+	contains "$said" "service web4: VIP $VIP4 is also an address of this host, on lo: connections from this host to it stay here, and checks do not go to it through the tunnel"
+	expect "warnings" "$(grep -c '^warning: ' <<<"$said")" = 5
 	# a reload names it when it becomes a VIP, which it was before
 	contains "$(lbctl reload)" "reloaded"
 	expect "warnings" "$(lbctl reload | grep -c 'is also an address')" = 0

@@ -229,6 +229,18 @@ test_detach_offline_of_the_pins_of_another_network_namespace_takes_its_links_off
 	ip netns del "$(ns other)"
 }
 
+checks_have_a_program() { in_ns lb tc filter show dev eth0 egress | grep -q detour; }
+
+# What is attached by pins elsewhere stays, and a typing error does not say that nothing is.
+test_detach_offline_of_a_directory_that_is_not_there_says_so() {
+	local out
+	lab_wait_for 10 "the program of the checks" checks_have_a_program || return 1
+	out=$(lbctl detach --offline --all --pin /sys/fs/bpf/typo 2>&1) || FAILED=1
+	checks_have_a_program || { echo "# the program of its checks is gone"; FAILED=1; }
+	expect "what it says" "$out" = "/sys/fs/bpf/typo: no such directory: nothing is pinned there"
+	has_program eth0 || { echo "# the program on eth0 is gone"; FAILED=1; }
+}
+
 # Held by a pin here, and by a dispatcher of another network namespace in the test above.
 test_detach_offline_says_also_beforehand_which_program_keeps_the_pins() {
 	local id out pin=/sys/fs/bpf/other

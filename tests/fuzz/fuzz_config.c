@@ -309,7 +309,7 @@ struct all {
 	bool found;
 };
 
-static void take_mistake(void *arg, const char *sentence)
+static void take_mistake(void *arg, const char *sentence, size_t count)
 {
 	struct all *all = arg;
 

@@ -238,6 +238,37 @@ static int conclude(const struct sweep *sweep, struct error *err)
 	return 0;
 }
 
+static bool note_pins(void *arg, const char *pin)
+{
+	bool *found = arg;
+
+	*found = true;
+	return false;
+}
+
+/* The program of the checks is of no directory: without --pin all have been swept, with it another
+ * lbd, whose pins are there, may use it. */
+static bool may_remove_filters(const struct sweep *sweep, const char *pin)
+{
+	bool others = false;
+
+	if (sweep->stay || sweep->trial)
+		return false;
+	if (pin)
+		pins_each(note_pins, &others);
+	return !others;
+}
+
+/* A typing error must not look as if nothing was attached. */
+static bool print_missing(const struct call *call, const char *pin)
+{
+	bool missing = pin && access(pin, F_OK) && errno == ENOENT;
+
+	if (missing && !call->json)
+		printf("%s: no such directory: nothing is pinned there\n", pin);
+	return missing && !call->json;
+}
+
 static int detach_offline(struct call *call, const char *interface, struct error *err)
 {
 	const char *pin = call_option(call, "--pin");
@@ -245,6 +276,7 @@ static int detach_offline(struct call *call, const char *interface, struct error
 			      .interface = interface,
 			      .everywhere = pin,
 			      .trial = call_option(call, "--dry-run")};
+	bool missing;
 	int rc;
 
 	if (geteuid() != 0)
@@ -255,15 +287,16 @@ static int detach_offline(struct call *call, const char *interface, struct error
 	sweep.left = json_array();
 	if (!sweep.names || !sweep.left)
 		return error_set(err, -ENOMEM, "out of memory");
+	missing = print_missing(call, pin);
 	/* The usual directory also if it is empty, as the unit's lbd leaves it. */
 	if (pin || !interface)
 		sweep_pins(&sweep, pin ? pin : PINS_DEFAULT);
 	if (!pin)
 		pins_each(sweep_pins, &sweep); /* no bpf file system: nothing is pinned */
-	if (!sweep.stay && !sweep.trial)
+	if (may_remove_filters(&sweep, pin))
 		filters_remove();
 	rc = conclude(&sweep, err);
-	if (!rc)
+	if (!rc && !missing)
 		rc = report(call, sweep.names, sweep.left, err);
 	json_decref(sweep.names);
 	json_decref(sweep.left);

@@ -185,8 +185,19 @@ static int read_items(const struct call *call, const char *option, const char *f
 
 static int set_backends(const struct call *call, json_t *service, struct error *err)
 {
-	json_t *list = json_array();
-	int rc = set_new(service, "backends", list);
+	json_t *list;
+	int rc;
+
+	if (!call_option(call, "--backend")) {
+		if (json_object_get(service, "backends-from"))
+			return 0;
+		return error_set(err, -EINVAL,
+				 "%s: missing option: expected --backend ADDRESS[,KEY=VALUE], or "
+				 "--set backends-from.KEY=VALUE",
+				 call->verb->name);
+	}
+	list = json_array();
+	rc = set_new(service, "backends", list);
 
 	if (rc == -EEXIST)
 		return error_set(err, -EINVAL,
@@ -360,8 +371,8 @@ REGISTER(verb, service_add) = {
     .options =
 	{{.name = "--backend",
 	  .value = "ADDRESS[,KEY=VALUE]",
-	  .help = "a backend, and its keys: weight=50,name=web-1,zone=a,priority=1",
-	  .required = true,
+	  .help = "a backend, and its keys: weight=50,name=web-1,zone=a,priority=1; needed "
+		  "without --set backends-from.KEY=VALUE",
 	  .many = true},
 	 {.name = "--health",
 	  .value = "TYPE[,KEY=VALUE]",

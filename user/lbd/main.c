@@ -859,11 +859,11 @@ static int end_of_output(void)
 	return EXIT_FAILURE;
 }
 
-static void print_mistake(void *arg, const char *sentence)
+static void print_mistake(void *arg, const char *sentence, size_t count)
 {
-	unsigned *count = arg;
+	size_t *all = arg;
 
-	++*count;
+	*all += count;
 	fprintf(stderr, "%s\n", sentence);
 }
 
@@ -884,7 +884,8 @@ static int check(const char *path)
 {
 	struct config *config;
 	struct error err;
-	unsigned backends = 0, mistakes = 0;
+	unsigned backends = 0;
+	size_t mistakes = 0;
 
 	if (config_is_remote(path)) {
 		fprintf(stderr,
@@ -895,7 +896,7 @@ static int check(const char *path)
 	}
 	if (config_load_all(path, print_mistake, &mistakes, &config, &err)) {
 		if (mistakes > 1)
-			fprintf(stderr, "%s: %u mistakes; more may show once these are mended\n",
+			fprintf(stderr, "%s: %zu mistakes; more may show once these are mended\n",
 				path, mistakes);
 		return EXIT_FAILURE;
 	}

@@ -363,7 +363,11 @@ static const struct refusal refusals[] = {
     {"peers_without_a_key", "peers: { nodes: [10.0.0.1, 10.0.0.2] }\nservices: []\n",
      "1: peers: key-file: missing: expected the path of a file with the key that all nodes have"},
     {"a_node_that_is_alone", "peers: { key-file: /k, nodes: [10.0.0.1] }\nservices: []\n",
-     "1: peers: nodes: missing: expected the addresses of 2 to 9 nodes, this one's too"},
+     "1: peers: nodes: 1 given: expected the addresses of 2 to 9 nodes, this one's too"},
+    {"ten_nodes",
+     "peers: { key-file: /k, nodes: [10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5, 10.0.0.6, "
+     "10.0.0.7, 10.0.0.8, 10.0.0.9, 10.0.0.10] }\nservices: []\n",
+     "1: peers: nodes: 10 given: expected the addresses of 2 to 9 nodes, this one's too"},
     {"a_node_twice", "peers: { key-file: /k, nodes: [10.0.0.1, 10.0.0.1] }\nservices: []\n",
      "1: peers: nodes: 10.0.0.1: listed twice: expected once"},
     {"a_node_with_a_port",
@@ -2055,7 +2059,7 @@ struct said {
 	unsigned count;
 };
 
-static void say(void *arg, const char *sentence)
+static void say(void *arg, const char *sentence, size_t count)
 {
 	struct said *said = arg;
 	size_t length = strlen(said->text);
@@ -2326,7 +2330,7 @@ struct wanted {
 	bool found;
 };
 
-static void look_for(void *arg, const char *sentence)
+static void look_for(void *arg, const char *sentence, size_t count)
 {
 	struct wanted *wanted = arg;
 

@@ -274,7 +274,7 @@ static void two_services_do_not_share_a_real(void **unused)
 	    "line 2 has [2001:db8:b::1]:80/tcp too" SAYS);
 }
 
-static void count_mistake(void *arg, const char *sentence)
+static void count_mistake(void *arg, const char *sentence, size_t mistakes)
 {
 	unsigned *count = arg;
 

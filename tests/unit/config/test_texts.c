@@ -300,7 +300,7 @@ static void defaults_of_the_main_file_are_for_all(void **unused)
 
 static char said[2048];
 
-static void say(void *arg, const char *sentence)
+static void say(void *arg, const char *sentence, size_t count)
 {
 	size_t length = strlen(said);
 

@@ -329,6 +329,9 @@ static void changes_are_posted_as_the_contract_says(void **state)
 	    {{"backend", "remove", "web", "10.0.0.1", "--now"},
 	     "POST /v1/backend/remove {\"service\":\"web\",\"address\":\"10.0.0.1\","
 	     "\"now\":true}\n"},
+	    {{"service", "add", "a", "1.2.3.4:80/tcp", "--set=backends-from.file=/b"},
+	     "POST /v1/service/add {\"name\":\"a\",\"vip\":\"1.2.3.4\",\"port\":\"80\","
+	     "\"protocol\":\"tcp\",\"backends-from\":{\"file\":\"/b\"}}\n"},
 	    {{"backend", "remove", "web", "10.0.0.1", "--force"},
 	     "POST /v1/backend/remove {\"service\":\"web\",\"address\":\"10.0.0.1\","
 	     "\"now\":false,\"force\":true}\n"},
@@ -1024,7 +1027,8 @@ static void what_is_no_directory_of_pins_stays(void **state)
 	assert_int_equal(rmdir(directory), 0);
 	lbctl_run(&run, "detach", "--offline", "--all", "--pin", directory);
 	assert_int_equal(run.exit_code, 0);
-	assert_non_null(strstr(run.out, "nothing to detach"));
+	assert_non_null(strstr(run.out, ": no such directory: nothing is pinned there"));
+	assert_null(strstr(run.out, "nothing to detach"));
 }
 
 static void without_permission_it_says_who_has_it(void **state)

@@ -109,7 +109,7 @@ static struct config *build(const struct config_sources *sources)
 /* ---- mistakes ---- */
 
 struct report {
-	void (*mistake)(void *arg, const char *sentence);
+	config_mistake_fn *mistake;
 	void *arg;
 };
 
@@ -140,16 +140,16 @@ static void report_mistakes(const struct report *report, struct config_mistakes 
 
 	for (unsigned i = 0; i < sources->count; i++)
 		if (is_uncounted(&sources->list[i], all))
-			report->mistake(report->arg, sources->list[i].complaint.text);
+			report->mistake(report->arg, sources->list[i].complaint.text, 1);
 	qsort(all->list, all->count, sizeof(all->list[0]), by_place);
 	for (size_t i = 0; i < all->count; i++) {
-		report->mistake(report->arg, all->list[i].text);
+		report->mistake(report->arg, all->list[i].text, 1);
 		free(all->list[i].text);
 	}
 	if (!all->left_out)
 		return;
 	snprintf(more, sizeof(more), "and %zu more", all->left_out);
-	report->mistake(report->arg, more);
+	report->mistake(report->arg, more, all->left_out);
 }
 
 /* ---- parsing ---- */
@@ -255,9 +255,8 @@ int config_parse(const char *text, size_t length, const char *name, struct confi
 	return parse_one(text, length, name, NULL, ret, err);
 }
 
-int config_parse_all(const char *text, size_t length, const char *name,
-		     void (*mistake)(void *arg, const char *sentence), void *arg,
-		     struct config **ret, struct error *err)
+int config_parse_all(const char *text, size_t length, const char *name, config_mistake_fn *mistake,
+		     void *arg, struct config **ret, struct error *err)
 {
 	return parse_one(text, length, name, &(struct report){mistake, arg}, ret, err);
 }
@@ -270,7 +269,7 @@ static int load(const char *path, const struct report *report, struct config **r
 
 	if (rc) {
 		if (report)
-			report->mistake(report->arg, err->text);
+			report->mistake(report->arg, err->text, 1);
 		return rc;
 	}
 	rc = parse(&texts, report, ret, NULL, err);
@@ -283,8 +282,8 @@ int config_load(const char *path, struct config **ret, struct error *err)
 	return load(path, NULL, ret, err);
 }
 
-int config_load_all(const char *path, void (*mistake)(void *arg, const char *sentence), void *arg,
-		    struct config **ret, struct error *err)
+int config_load_all(const char *path, config_mistake_fn *mistake, void *arg, struct config **ret,
+		    struct error *err)
 {
 	return load(path, &(struct report){mistake, arg}, ret, err);
 }

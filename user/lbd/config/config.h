@@ -299,14 +299,15 @@ struct config {
 /* Reads and validates a file. 0, or -errno with *ret untouched and "FILE:LINE: object: key: value:
  * what was expected" in err. */
 int config_load(const char *path, struct config **ret, struct error *err);
+/* The sentence of one mistake; or, as the last, that of `count` that are not named. */
+typedef void config_mistake_fn(void *arg, const char *sentence, size_t count);
 /* The same, for a person who mends the file: calls mistake with the sentence of each one that is
  * found, by line. Conflicts between services are looked for once each service is right. */
-int config_load_all(const char *path, void (*mistake)(void *arg, const char *sentence), void *arg,
-		    struct config **ret, struct error *err);
+int config_load_all(const char *path, config_mistake_fn *mistake, void *arg, struct config **ret,
+		    struct error *err);
 /* The same from memory. */
-int config_parse_all(const char *text, size_t length, const char *name,
-		     void (*mistake)(void *arg, const char *sentence), void *arg,
-		     struct config **ret, struct error *err);
+int config_parse_all(const char *text, size_t length, const char *name, config_mistake_fn *mistake,
+		     void *arg, struct config **ret, struct error *err);
 /* The same from memory; errors call the file `name`. What it includes is not read. */
 int config_parse(const char *text, size_t length, const char *name, struct config **ret,
 		 struct error *err);

@@ -354,12 +354,16 @@ static void read_peers(const struct config_place *root, const struct raw_peers *
 		config_complain_missing(&at, "key-file",
 					"expected the path of a file with the key that all nodes "
 					"have");
-	if (raw->nodes_count < 2 || raw->nodes_count > CONFIG_NODES_MAX) {
+	if (!raw->nodes_count)
 		config_complain_missing(&at, "nodes",
 					"expected the addresses of 2 to %d nodes, this one's too",
 					CONFIG_NODES_MAX);
+	else if (raw->nodes_count < 2 || raw->nodes_count > CONFIG_NODES_MAX)
+		config_complain(&at, "nodes", NULL,
+				"%u given: expected the addresses of 2 to %d nodes, this one's too",
+				raw->nodes_count, CONFIG_NODES_MAX);
+	if (raw->nodes_count < 2 || raw->nodes_count > CONFIG_NODES_MAX)
 		return;
-	}
 	peers->nodes_count = raw->nodes_count;
 	for (unsigned i = 0; i < raw->nodes_count; i++)
 		read_node(&at, raw, i, peers);

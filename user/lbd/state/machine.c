@@ -39,18 +39,17 @@ static void name_missing_group(const struct config *config, struct sentences *re
 			      config->group, config->group);
 }
 
-/* What is in it shows when lbd starts. */
-static void name_bad_key_file(const struct config *config, struct sentences *ret)
+/* A file that others may not read. What is in it shows when lbd starts. lost: what becomes of lbd.
+ */
+static void name_bad_secret(const char *key, const char *path, const char *lost,
+			    struct sentences *ret)
 {
 	struct error err;
 	char text[1];
-	ssize_t rc;
+	ssize_t rc = secret_read(key, path, text, sizeof(text), &err);
 
-	if (!config->peers.on)
-		return;
-	rc = secret_read("peers: key-file", config->peers.key_file, text, sizeof(text), &err);
 	if (rc < 0 && rc != -EACCES) /* who checks the file may not be who runs lbd */
-		sentences_add(ret, "%s; lbd does not start", err.text);
+		sentences_add(ret, "%s; %s", err.text, lost);
 	explicit_bzero(text, sizeof(text));
 }
 
@@ -134,8 +133,8 @@ void machine_owns(const struct config *config, struct sentences *ret)
 		if (is_among(all, &service->vip, &name) && is_first_of_its_vip(config, i))
 			sentences_add(ret,
 				      "service %s: VIP %s is also an address of this host, on %s: "
-				      "connections from this host to it stay here, and checks with "
-				      "checks do not go to it through the tunnel",
+				      "connections from this host to it stay here, and checks do "
+				      "not go to it through the tunnel",
 				      service->name, addr_format(&service->vip, vip), name);
 	}
 	freeifaddrs(all);
@@ -213,6 +212,11 @@ void machine_lacks(const struct config *config, struct sentences *ret)
 	for (unsigned i = 0; i < config->interfaces_count; i++)
 		name_missing_interface(config->interfaces[i], ret);
 	name_missing_group(config, ret);
-	name_bad_key_file(config, ret);
+	if (config->peers.on)
+		name_bad_secret("peers: key-file", config->peers.key_file, "lbd does not start",
+				ret);
+	if (config->metrics_token_file)
+		name_bad_secret("metrics-token-file", config->metrics_token_file,
+				"lbd runs without metrics", ret);
 	machine_lacks_commands(config, ret);
 }
