@@ -58,7 +58,7 @@ test_wrong_requests_get_an_answer_that_names_the_error() {
 	answers 403 'token-file: /etc/shadow: expected one that a service in the files' \
 		POST /v1/service/add '{"name":"x","vip":"192.0.2.99","port":80,"protocol":"tcp",
 			"backends-from":{"consul":"http://127.0.0.1:1","service":"s","token-file":"/etc/shadow"}}'
-	expect "a command of a request has run" "$(ls "$WORK" | grep -c intruder)" = 0
+	[ ! -e "$WORK/intruder" ] || { echo "# a command of a request has run"; FAILED=1; }
 	answers 409 'expected --force' POST /v1/service/remove '{"service":"web4"}'
 	answers 404 'no such service' POST /v1/service/remove '{"service":"nope"}'
 	answers 404 'backend 10.0.0.99: no such backend' \

@@ -119,10 +119,10 @@ static int write_files(const json_t *files, struct error *err)
 	size_t count = json_array_size(files), i;
 	struct replacement *list = calloc(count + 1, sizeof(*list));
 	const json_t *file;
-	int rc = list ? 0 : error_set(err, -ENOMEM, "out of memory");
+	int rc = 0;
 
-	if (rc)
-		return rc;
+	if (!list)
+		return error_set(err, -ENOMEM, "out of memory");
 	json_array_foreach (files, i, file) {
 		list[i].path = json_text(file, "path");
 		list[i].text = json_text(file, "text");
@@ -224,7 +224,8 @@ REGISTER(verb, save) = {
 	"Weights, drains, added and removed backends and services become part of the file; all else in "
 	"it stays, comments too. The result is checked before it is written: it says "
 	"exactly what the file and the run-time changes say together, or nothing is "
-	"written. Of several files, all new ones are written beside the old ones (FILE.lbctl-save) before the first is replaced. A removed backend goes with the comment in its line. What the file has no "
+	"written. Of several files, all new ones are written beside the old ones "
+	"(FILE.lbctl-save) before the first is replaced. A removed backend goes with the comment in its line. What the file has no "
 	"place for (a service that left it, a state that was set) is named. A change goes into the file that has "
 	"the service, also if that is included. Deadlines of drains are not saved. "
 	"--json prints the text and what it contains and writes nothing.",
