@@ -289,7 +289,7 @@ check: ## every test, each with its name and result, and one summary line (root)
 	@$(MAKE) -j2 tests
 	@$(MAKE) -j2 tests SAN=1
 	@$(MAKE) -j2 fuzzers FUZZ=1
-	@FUZZ_SEED=$(or $(FUZZ_SEED),1) tests/run $(TESTS_ONLY)
+	@exec env FUZZ_SEED=$(or $(FUZZ_SEED),1) tests/run $(TESTS_ONLY)
 
 check-asan: ## unit, packet and some end-to-end tests under AddressSanitizer and UBSan alone (root; E2E=1: all end-to-end tests)
 	@tools/deps build demo test pair

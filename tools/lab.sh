@@ -6,11 +6,11 @@
 #                |   \-- b2      VIPs   192.0.2.0/24, 2001:db8:5::/64, routed to lb
 #
 # Start with lab_up, lab_backend_servers and lab_lbd_start; lab_down removes everything. LAB is the
-# prefix of the namespaces' names (default lbd): a function's NAME is client, router, lb, b1 ...
+# prefix of the namespaces' names (default lbdlab): a function's NAME is client, router, lb, b1 ...
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=${BUILD:-$ROOT/build}
-LAB=${LAB:-lbd}
+LAB=${LAB:-lbdlab}
 WORK=${WORK:-}
 PATH=$PATH:/usr/sbin:/sbin
 LAB_PIDS=()
@@ -187,10 +187,17 @@ lab_spawn() { # NAME COMMAND...
 	LAB_PIDS+=($!)
 }
 
+# Is it still a process of the lab? Where the kernel gives 32768 numbers, a few minutes of tests use them up, and that of a
+# process that has ended is a stranger's.
+lab_owns() { # PID
+	[ "$(awk '$1 == "PPid:" { print $2 }' "/proc/$1/status" 2>/dev/null)" = $$ ] ||
+		[[ $(ip netns identify "$1" 2>/dev/null) == "$LAB-"* ]]
+}
+
 lab_kill() { # NAME [SIGNAL]
 	local pid
 	pid=$(cat "$WORK/$1.pid" 2>/dev/null) || return 0
-	kill "-${2:-TERM}" "$pid" 2>/dev/null || return 0
+	lab_owns "$pid" && kill "-${2:-TERM}" "$pid" 2>/dev/null || return 0
 	wait "$pid" 2>/dev/null || true
 	rm -f "$WORK/$1.pid"
 }
@@ -269,7 +276,10 @@ lab_namespaces() { # PATTERN
 
 lab_down() {
 	local name pid
-	for pid in "${LAB_PIDS[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null; done
+	for pid in "${LAB_PIDS[@]}"; do
+		# one that is stopped would be waited for for ever
+		lab_owns "$pid" && kill "$pid" 2>/dev/null && kill -CONT "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+	done
 	LAB_PIDS=()
 	for name in $(lab_namespaces "^$LAB-b[0-9]"); do
 		nsenter --net="/run/netns/$name" \
@@ -279,8 +289,9 @@ lab_down() {
 		for pid in $(ip netns pids "$name" 2>/dev/null); do kill -9 "$pid" 2>/dev/null; done
 		ip netns del "$name"
 	done
-	rm -rf "/sys/fs/bpf/${LAB:?}"
+	rm -rf "/sys/fs/bpf/${LAB:?}" "/sys/fs/bpf/${LAB:?}-"*
 	[ -z "$WORK" ] || ! declare -F lab_ended >/dev/null || lab_ended
+	[ -z "$WORK" ] || awk -v below="$WORK/" 'index($2, below) == 1 { print $2 }' /proc/mounts | xargs -r umount -l
 	[ -z "$WORK" ] || rm -rf "$WORK"
 	WORK=
 	return 0

@@ -3,6 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 
 COUNT=2
+SLEEPER="sleep $((9000000000 + $$))" # of this script alone, and as long whatever its number
 ALL=$((2 * COUNT))
 
 services() {
@@ -79,17 +80,17 @@ check_script() {
 	chmod 755 "$WORK/check"
 	chmod o+x "$WORK"
 }
-no_sleeper_is_left() { ! pgrep -f "sleep 98765" >/dev/null; }
+no_sleeper_is_left() { ! pgrep -f "$SLEEPER" >/dev/null; }
 
 test_a_command_decides() {
 	check_says 1 'echo "replica of $LBD_SERVICE lags 40 s"; exit 2'
 	down_because exec 10.0.0.11 "command: ended with status 2: replica of exec lags 40 s" || return 1
 	expect "the other backend" "$(backend_field exec 10.0.0.12 condition)" = up
-	check_says 1 'setsid sleep 98765 & sleep 98765'
+	check_says 1 "setsid $SLEEPER & $SLEEPER"
 	down_because exec 10.0.0.11 "command: killed after 1900ms" || return 1
 	check_says 1 'yes | head -c 10000000; exit 0'
 	lab_wait_for 20 "exec 10.0.0.11 to be up" condition_is exec 10.0.0.11 up
-	check_says 1 'f() { f & f & }; f; sleep 98765'
+	check_says 1 "f() { f & f & }; f; $SLEEPER"
 	lab_wait_for 20 "exec 10.0.0.11 to be down" condition_is exec 10.0.0.11 down
 	expect "status answers" "$(lbctl status >/dev/null && echo yes)" = yes
 	check_says 1 'exit 0'
@@ -97,10 +98,10 @@ test_a_command_decides() {
 	lab_wait_for 10 "nothing to be left of the commands" no_sleeper_is_left
 }
 
-sleeper_is_there() { pgrep -f "sleep 98765" >/dev/null; }
+sleeper_is_there() { pgrep -f "$SLEEPER" >/dev/null; }
 
 test_what_a_command_does_ends_with_lbd() {
-	check_says 2 'setsid sleep 98765 & sleep 98765'
+	check_says 2 "setsid $SLEEPER & $SLEEPER"
 	lab_wait_for 20 "a command to run" sleeper_is_there || return 1
 	stop_lbd KILL || return 1
 	lab_wait_for 10 "nothing to be left of the commands" no_sleeper_is_left || return 1

@@ -282,9 +282,12 @@ only_clients_of_b2_moved() { # PROTOCOL ADDRESS PORT SERVICE
 	remember after "$@"
 	expect "$4: clients of b2, which died, to be on other backends:" "$(of_two_maps "map-$4" '
 		any(.[0][]; . == "b2") and all(.[1][]; . != "b2" and . != null)')" = true
-	# Maglev moves less than 2 % of the other backends' slots: none or one of these clients.
+	# Maglev moves 2 to 3 % of the other backends' slots (user/common/ring_size.h): with the lab's seed none of these
+	# clients over TCP, two of udp4 and one of udp6. UDP follows when the slots have settled, after an idle time: a slow
+	# machine asks later than that.
+	echo "# $4: $(cat "$WORK/map-$4-after") without b2"
 	expect "$4: clients of other backends that moved" "$(of_two_maps "map-$4" '
-		transpose | map(select(.[0] != "b2" and .[0] != .[1])) | length')" -le 1
+		transpose | map(select(.[0] != "b2" and .[0] != .[1])) | length')" -le 2
 }
 
 test_source_hash_keeps_a_client_on_one_backend_and_a_lost_one_moves_only_its_own() {

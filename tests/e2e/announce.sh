@@ -153,10 +153,19 @@ die_and_start() {
 }
 test_routes_outlive_lbd_and_no_client_notices() {
 	lab_spawn monitor in_ns lb ip monitor route
+	lab_wait_for 10 "the monitor" sees_routes 203.0.113.1
 	across die_and_start || return 1
 	both_announce || return 1
+	lab_wait_for 10 "the monitor, still" sees_routes 203.0.113.2
 	lab_kill monitor
 	expect "changes of routes that BIRD would see" "$(grep -c "$VIP4\|$VIP6" "$WORK/monitor.log")" -eq 0
+}
+
+# That it sees none of lbd's says something then.
+sees_routes() { # ADDRESS
+	in_ns lb ip route replace blackhole "$1"
+	in_ns lb ip route del blackhole "$1"
+	grep -qF "$1" "$WORK/monitor.log"
 }
 
 # What lbd-withdraw.service does when lbd cannot be started any more.

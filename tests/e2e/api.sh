@@ -28,10 +28,13 @@ ask() { # STATUS METHOD PATH [BODY]
 }
 # Runs a verb with --json, and keeps what it prints: one object, or one a line.
 run_verb() { # VERB [ARGUMENT]...
-	local verb=$1 words
+	local verb=$1 words out status=0
 	shift
 	read -ra words <<<"$verb"
-	lbctl "${words[@]}" "$@" --json | keep_verb "$verb"
+	out=$(lbctl "${words[@]}" "$@" --json) || status=$?
+	[ $status = 0 ] || [ "$verb" = diff ] || expect "status of lbctl $verb $*" $status = 0
+	expect "what lbctl $verb $* prints, in bytes" ${#out} -gt 0
+	keep_verb "$verb" <<<"$out" # no pipe: it sets FAILED
 }
 keep_verb() { jq -c --arg verb "$1" '{$verb, body: .}' >>"$ANSWERS" || FAILED=1; } # VERB
 
@@ -228,8 +231,7 @@ test_what_lbctl_prints_has_the_shape_of_the_document() {
 	run_verb 'node undrain'
 	sed -i '/^announce:/d' "$WORK/lbd.yaml"
 	run_verb reload
-	in_ns b1 "$BUILD/lbctl" backend-host status --iface eth0 --json |
-		keep_verb 'backend-host status'
+	keep_verb 'backend-host status' < <(in_ns b1 "$BUILD/lbctl" backend-host status --iface eth0 --json)
 	end_answers
 }
 

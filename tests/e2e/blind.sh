@@ -8,23 +8,20 @@ both_are() { # STATUS
 	[ "$(service_field tcp4 status) $(service_field tcp6 status)" = "$1 $1" ]
 }
 
-# Connections over both families, 20 s long.
+# Connections over both families, until hold_end.
 hold_start() {
-	held=()
-	traffic hold $VIP4 7000 connections 150 seconds 20 timeout 15 \
-		>"$WORK/4.json" 2>"$WORK/4.err" & held+=($!)
-	traffic hold $VIP6 7000 connections 150 seconds 20 timeout 15 \
-		>"$WORK/6.json" 2>"$WORK/6.err" & held+=($!)
+	load_start 4 hold $VIP4 7000 connections 150 timeout 60
+	load_start 6 hold $VIP6 7000 connections 150 timeout 60
 	lab_wait_for 10 "the IPv4 connections" grep -q "connections open" "$WORK/4.err"
 	lab_wait_for 10 "the IPv6 connections" grep -q "connections open" "$WORK/6.err"
 	sleep 1
 }
-# Until they have ended: none broke or moved.
+# None broke or moved.
 hold_end() {
 	local kind
-	wait "${held[@]}"
+	sleep 1 # each asks again
 	for kind in 4 6; do
-		echo "# $(cat "$WORK/$kind.json")"
+		load_end $kind
 		expect "broken or moved connections (IPv$kind)" "$(broken_or_moved $kind)" = 0
 		expect "connections held (IPv$kind)" "$(report_field $kind .opened)" = 150
 	done

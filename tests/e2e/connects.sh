@@ -31,6 +31,8 @@ test_no_healthy_backend_is_taken_out_under_load() {
 	expect "times that a backend was not up" $downs = 0
 	expect "backends that went down or were taken out" "$(left_since "$line")" = 0
 	expect "failed requests" "$(failures | wc -l)" = 0
+	expect "requests over IPv6" "$(report_field healthy .answered)" -gt 0
+	expect "requests over IPv4" "$(report_field healthy4 .answered)" -gt 0
 	expect "connects in the sample" "$(service_field web6 connects | jq .sampled)" -ge 20
 }
 show_first_down() {

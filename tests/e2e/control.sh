@@ -536,7 +536,7 @@ test_what_cannot_be_printed_is_a_failure() {
 test_a_hangup_while_it_starts_does_not_end_it() {
 	stop_lbd TERM
 	rm "$WORK/lbd.log"
-	lab_spawn lbd in_ns lb "$BUILD/lbd" -c "$WORK/lbd.yaml"
+	lab_spawn lbd in_ns lb "${LBD:-$BUILD/lbd}" -c "$WORK/lbd.yaml"
 	LAB_POLL_S=0 lab_wait_for 10 "the first line of the log" test -s "$WORK/lbd.log"
 	kill -HUP "$(cat "$WORK/lbd.pid")"
 	lab_wait_for 10 "lbd to start" lab_started lbctl || return 1

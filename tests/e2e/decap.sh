@@ -265,6 +265,19 @@ test_the_rules_for_the_edge_keep_forged_tunnels_out() {
 	expect "arrived" "$(grep -c '^edge-' "$WORK/arrived")" = 0
 }
 
+# As the unit of an interface does whose device goes away. That one has made the changes.
+test_a_host_stays_a_backend_when_another_of_its_interfaces_goes() {
+	lab_link b1 eth7 router to-b1-7 1600 || return 1
+	backend_host undo
+	in_ns b1 "$BUILD/lbctl" backend-host setup --iface eth7 --vip $VIP4 >/dev/null || return 1
+	setup_again --vip $VIP6 --vip "$LAB_UDP4" --vip "$LAB_UDP6" || return 1
+	ip -n "$(ns b1)" link del eth7
+	in_ns b1 "$BUILD/lbctl" backend-host undo --iface eth7 || return 1
+	expect "the VIP is on" "$(backend_host status --json |
+		json ".vips[] | select(.address == \"$VIP4\").interface")" = lo
+	is_opened ipip 172.16.0.9 10.0.0.11 $VIP4 $OPEN_PORT
+}
+
 test_undo_removes_everything() {
 	backend_host undo
 	expect program "$(backend_host status --json | json .program)" = none

@@ -313,7 +313,10 @@ test_a_record_that_is_none_and_options_that_make_no_sense_change_nothing() {
 	done
 	all_have 6
 }
+# The refusal of one before says nothing of this one.
 put_record() { # TEXT
+	etcdctl3 del "$KEY/rollout" >/dev/null
+	lab_wait_for 20 "no record" etcd_is_read lb || return 1
 	etcdctl3 put "$KEY/rollout" "$1" >/dev/null
 	lab_wait_for 20 "the record to be refused" record_is_refused
 }

@@ -70,6 +70,8 @@ haproxy_cfg() {
 		    bind $VIP4:80
 		    balance roundrobin
 		    option httpchk GET /healthz
+		    http-check send hdr X-Probe lbd
+		    http-check expect status 500,200-204
 		    server b1 10.0.0.11:80
 		    server b2 10.0.0.12:80
 		    server b3 10.0.0.13:80 backup

@@ -10,10 +10,13 @@ LAB=${LAB:-lbt$$}
 # With BUILD=build/asan, what a sanitizer reports of any of the lab's processes fails the test.
 SANITIZER_DIR=/tmp/$LAB.sanitizer
 mkdir -p "$SANITIZER_DIR" && chmod 1777 "$SANITIZER_DIR"
-trap 'lab_down; rm -rf "$SANITIZER_DIR" "/tmp/$LAB.setup" "/tmp/$LAB.out"' EXIT
-trap 'exit 1' INT TERM
+# Nothing cuts the clean-up short: no second signal, and no message to a reader that is gone.
+trap 'trap "" HUP INT TERM PIPE; lab_down; rm -rf "$SANITIZER_DIR" "/tmp/$LAB.setup" "/tmp/$LAB.out"' EXIT
+trap 'exit 1' HUP INT TERM PIPE
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}:log_path=$SANITIZER_DIR/report:log_exe_name=1"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}:log_path=$SANITIZER_DIR/report"
+# Not in lbd.log, which the next lbd begins anew.
+export TSAN_OPTIONS="${TSAN_OPTIONS:-halt_on_error=1}:log_path=$SANITIZER_DIR/report"
 
 # Tests wait for a condition, and go on when it holds. These seconds are added to every limit: only
 # a test that hangs reaches it, however slow the machine.
@@ -192,6 +195,8 @@ logged() { # TEXT
 	FAILED=1
 }
 log_lines() { wc -l <"$WORK/lbd.log"; }
+# What is there already says nothing.
+is_logged_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -q "$2"; } # LINE PATTERN
 # Backends that went down after this line of the log.
 downs_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -cE ': backend .* (down|no-next-hop)'; } # LINE
 
@@ -271,7 +276,7 @@ load_start() { # NAME TRAFFIC-ARGUMENT...
 load_end() { # NAME
 	local pid
 	pid=$(cat "$WORK/$1.pid")
-	kill "$pid"
+	! lab_owns "$pid" || kill "$pid"
 	wait "$pid"
 	echo "# $1: $(cat "$WORK/$1.json")"
 }
@@ -387,7 +392,8 @@ query() { # EXPRESSION
 }
 has_result() { [ -n "$(query "$1")" ]; } # EXPRESSION
 fires() { has_result "ALERTS{alertname=\"$1\", alertstate=\"firing\"}"; } # ALERT
-rests() { ! fires "$1"; } # ALERT
+# Not "! fires": a Prometheus that does not answer shows nothing.
+rests() { [ "$(query "count(ALERTS{alertname=\"$1\", alertstate=\"firing\"}) or vector(0)")" = 0 ]; } # ALERT
 
 expect_alerts() { # ALERT...
 	local alert

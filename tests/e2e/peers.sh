@@ -194,8 +194,7 @@ test_a_node_with_another_key_or_seed_is_refused_by_name() {
 	lab_kill lbd-lb2
 	peer_key lb2 2
 	peer_start lb2
-	lab_wait_for 20 "lb2 to be refused" refuses lb2 "is not in key-file" ||
-		lab_wait_for 1 "lb2 to be refused" refuses lb2 "refuses key"
+	lab_wait_for 20 "lb2 to be refused" refuses lb2 "is not in key-file"
 	lab_wait_for 20 "lb to refuse" refuses lb "refuses key"
 	contains "$(pair_ctl lb fleet)" "expected the same keys on all nodes"
 	lab_kill lbd-lb2
@@ -227,7 +226,7 @@ test_the_key_is_changed_without_a_moment_apart() {
 		for node in lb lb2; do
 			printf '%s\n' "$@" >"$(pair_dir $node)/peers.key"
 			pair_ctl $node reload >/dev/null || return 1
-			sleep 1.2 # keys are looked at each second, and nothing shows it
+			sleep 3 # keys are looked at each second, later on a busy machine, and nothing shows it
 		done
 		both_are_synced
 	}

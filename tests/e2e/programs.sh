@@ -71,4 +71,40 @@ test_what_runs_with_two_threads_is_missed_too() {
 	contains "$printed" "FAIL  tsan/test_tasks: build/tsan/tests/unit/host/test_tasks is not built"
 }
 
+test_a_name_that_there_is_not_is_a_failed_test() {
+	tree
+	runs 1 test_one tset_two
+	contains "$printed" "FAIL  tset_two: expected a group, or the name of a test program or script"
+	contains "$printed" "1 passed, 1 failed, 0 skipped"
+}
+
+test_a_program_that_ends_before_its_last_test_is_a_failed_test() {
+	tree
+	printf '#!/bin/sh\necho 1..2; echo "ok 1 - it_runs"\n' >"$TREE/build/tests/unit/a/test_one"
+	runs 1 test_one
+	contains "$printed" "FAIL  unit/test_one: ended with status 0 after 1 of 2 tests"
+}
+
+# As timeout, make and a shell do, which signal the whole process group.
+test_who_is_ended_with_its_group_lets_suites_clean_up() {
+	local jobs pid
+	for jobs in 1 2; do
+		tree
+		cat >"$TREE/build/tests/unit/a/test_one" <<-SH
+			#!/bin/bash
+			trap 'trap "" TERM PIPE; sleep 1; echo noise; echo cleaned >>$WORK/cleaned' EXIT
+			trap 'exit 1' TERM PIPE
+			: >$WORK/began
+			for i in \$(seq 600); do sleep 0.1; done
+		SH
+		rm -f "$WORK/began" "$WORK/cleaned"
+		JOBS=$jobs setsid "$TREE/tests/run" unit >/dev/null 2>&1 &
+		pid=$!
+		lab_wait_for 20 "the suite" test -e "$WORK/began" || return 1
+		kill -TERM -- "-$pid"
+		wait "$pid"
+		expect "what was cleaned up with JOBS=$jobs" "$(cat "$WORK/cleaned")" = cleaned
+	done
+}
+
 run_tests "$@"

@@ -59,6 +59,7 @@ test_top_says_why_a_backend_is_down() {
 	lab_wait_for 10 "all backends to be up" backends_up 6
 }
 
+shows_help_below() { shown | tail -n 1 | grep -q '^h Help '; }
 test_top_follows_the_size_of_the_terminal() {
 	local size columns rows
 	open_screen 120 30 top --interval 300ms
@@ -66,7 +67,8 @@ test_top_follows_the_size_of_the_terminal() {
 	for size in 250x40 60x20 40x10 20x5 80x24; do
 		columns=${size%x*} rows=${size#*x}
 		screen resize-window -t t -x "$columns" -y "$rows"
-		wait_shows '^web4 ' && wait_shows '^h Help '
+		# what tmux has kept of the size before has it elsewhere
+		wait_shows '^web4 ' && wait_screen "the last line at $size" shows_help_below
 		expect "lines at $size" "$(lines)" = "$rows"
 		expect "columns at $size" "$(longest)" -le "$columns"
 		print_screen | head -n 8

@@ -77,7 +77,7 @@ test_a_drain_survives_kill_9_and_restart() {
 # lbd answers when it has adopted the maps, before it may make changes.
 kill_9_and_first_answer() {
 	lab_kill lbd KILL
-	lab_spawn lbd in_ns lb "$BUILD/lbd" -c "$WORK/lbd.yaml"
+	lab_spawn lbd in_ns lb "${LBD:-$BUILD/lbd}" -c "$WORK/lbd.yaml"
 	lab_wait_for 10 "the first answer" lbctl status
 }
 

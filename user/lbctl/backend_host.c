@@ -17,14 +17,19 @@
 #include "lbctl/backend_host/decap.h"
 #include "lbctl/backend_host/net.h"
 #include "lbctl/backend_host/setup.h"
+#include "lbctl/backend_host/share.h"
 #include "lbctl/backend_host/status.h"
 #include "lbctl/backend_host/vips.h"
 
 /* ---- arguments ---- */
 
-static int open_host(const struct call *call, struct host *ret, struct error *err)
+enum opening { OPEN_TO_LOOK, OPEN_TO_CHANGE };
+
+static int open_host(const struct call *call, enum opening what, struct host *ret,
+		     struct error *err)
 {
 	const char *interface = call_option(call, "--iface");
+	int rc;
 
 	if (strlen(interface) >= IF_NAMESIZE || strchr(interface, '/') || !*interface)
 		return error_set(err, -EINVAL,
@@ -36,9 +41,22 @@ static int open_host(const struct call *call, struct host *ret, struct error *er
 		    "%s: permission denied: only root may inspect and change the network.\n"
 		    "Try: sudo " TOOL " %s",
 		    call->verb->name, call->verb->name);
-	*ret = (struct host){.interface = interface, .ifindex = if_nametoindex(interface)};
-	return host_record_open(HOST_RUN_DIRECTORY, HOST_FORMER_DIRECTORY, interface, &ret->record,
-				err);
+	*ret =
+	    (struct host){.interface = interface, .ifindex = if_nametoindex(interface), .lock = -1};
+	if (what == OPEN_TO_CHANGE) {
+		rc = host_share_begin(ret, err);
+		if (rc)
+			return rc;
+	}
+	rc = host_record_open(HOST_RUN_DIRECTORY, HOST_FORMER_DIRECTORY, interface, &ret->record,
+			      err);
+	return rc || what == OPEN_TO_LOOK ? rc : host_share_read(ret, err);
+}
+
+static void close_host(struct host *host)
+{
+	host_share_end(host);
+	host_record_close(&host->record);
 }
 
 static int no_such_interface(const struct host *host, struct error *err)
@@ -85,7 +103,7 @@ static int run_setup(struct call *call, struct error *err)
 	struct host_options options = {.tunnel = call_option(call, "--tunnel"),
 				       .mode = mode ? mode : "auto"};
 	struct vips vips;
-	struct host host = {0};
+	struct host host = {.lock = -1};
 	json_t *accept = NULL;
 	size_t before;
 	int rc = vips_read(call, &vips, err);
@@ -94,7 +112,7 @@ static int run_setup(struct call *call, struct error *err)
 		rc = accept_read(call, &accept, err);
 	options.accept = accept;
 	if (!rc)
-		rc = open_host(call, &host, err);
+		rc = open_host(call, OPEN_TO_CHANGE, &host, err);
 	if (!rc)
 		rc = host.ifindex ? host_check(&host, &vips, &options, err)
 				  : no_such_interface(&host, err);
@@ -107,7 +125,7 @@ static int run_setup(struct call *call, struct error *err)
 	if (!rc)
 		report_setup(&host);
 	json_decref(accept);
-	host_record_close(&host.record);
+	close_host(&host);
 	return rc;
 }
 
@@ -129,11 +147,11 @@ static int undo_vips(struct host *host, const struct vips *vips, struct error *e
 static int run_undo(struct call *call, struct error *err)
 {
 	struct vips vips;
-	struct host host = {0};
+	struct host host = {.lock = -1};
 	int rc = vips_read(call, &vips, err);
 
 	if (!rc)
-		rc = open_host(call, &host, err);
+		rc = open_host(call, OPEN_TO_CHANGE, &host, err);
 	if (!rc && json_array_size(host.record.changes) == 0) {
 		if (host.ifindex)
 			printf("%s: nothing to undo: no record of a setup (%s)\n", host.interface,
@@ -151,7 +169,7 @@ static int run_undo(struct call *call, struct error *err)
 					  : "restored to its state before setup",
 			       host.left ? ", except as listed above" : "");
 	}
-	host_record_close(&host.record);
+	close_host(&host);
 	return rc;
 }
 
@@ -166,13 +184,13 @@ static bool has_tunnel(void)
 static int run_status(struct call *call, struct error *err)
 {
 	struct vips vips;
-	struct host host = {0};
+	struct host host = {.lock = -1};
 	struct decap decap = {0};
 	json_t *status;
 	int rc = vips_read(call, &vips, err);
 
 	if (!rc)
-		rc = open_host(call, &host, err);
+		rc = open_host(call, OPEN_TO_LOOK, &host, err);
 	if (!rc && !host.ifindex)
 		rc = no_such_interface(&host, err);
 	if (!rc)
@@ -189,7 +207,7 @@ static int run_status(struct call *call, struct error *err)
 	}
 	if (!rc && decap.presence != DECAP_OURS && !has_tunnel())
 		rc = -ENODEV; /* what was printed says why */
-	host_record_close(&host.record);
+	close_host(&host);
 	return rc;
 }
 
@@ -265,7 +283,8 @@ REGISTER(verb, backend_host_undo) = {
     .summary = "undo the changes of " TOOL_HOST "setup",
     .details =
 	"Restores the old values, last change first. Values that have been changed since are "
-	"left alone and listed.",
+	"left alone and listed, and so is what the setup of another interface needs too: a VIP on "
+	"lo goes with the last of them.",
     .options = {IFACE_OPTION,
 		{.name = "--vip",
 		 .value = "ADDRESS",

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "common/clock.h"
 #include "lb_hash.h"
 #include "lbd/fleet/exchange.h"
 #include "support/memory_dataplane.h"
@@ -750,13 +751,11 @@ TEST(ends_that_replies_show_are_told_as_what_packets_of_clients_show)
 
 /* ---- beside packets ---- */
 
-#define RACES 60000
-
-/* Where the two threads have no CPU each, a round lasts as long as a turn of the scheduler. */
-static unsigned races(void)
-{
-	return getenv("VMTEST") || sysconf(_SC_NPROCESSORS_ONLN) < 2 ? RACES / 60 : RACES;
-}
+/* Where the two threads have no CPU each, as on a busy machine, a round lasts as long as a turn of
+ * the scheduler or two: there are as many then as this time has room for. */
+#define RACES       60000
+#define RACES_LEAST 200
+#define RACES_MS    15000
 
 /* What packets on another CPU do: a live flow of theirs takes the place whenever it is free. */
 static struct race {
@@ -794,15 +793,16 @@ static unsigned count_wins(void)
  * happens at the same time, a live flow that packets put there stays. */
 static void race_for(uint64_t before, const struct dp_shared_flow *flow)
 {
-	const unsigned rounds = races();
-	unsigned lost = 0, wins = 0;
+	const uint64_t end_ms = clock_monotonic_ms() + RACES_MS;
+	unsigned rounds = 0, lost = 0, wins = 0;
 	pthread_t packets;
 
 	race = (struct race){.at = word_at(1, 5, 3),
 			     .free = before,
 			     .live = entry_of(1, 200, 1, LB_FLOW_ESTABLISHED, 3)};
 	assert_int_equal(pthread_create(&packets, NULL, run_packets, NULL), 0);
-	for (unsigned round = 0; round < rounds; round++) {
+	for (; rounds < RACES_LEAST || (rounds < RACES && clock_monotonic_ms() < end_ms);
+	     rounds++) {
 		unsigned now;
 
 		__atomic_store_n(race.at, before, __ATOMIC_RELEASE);

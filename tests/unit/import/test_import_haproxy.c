@@ -115,7 +115,8 @@ static void checks_that_look_into_answers_are_carried_over(void **state)
 {
 	static const struct {
 		const char *lines, *type;
-		const char *send, *expect, *send_hex, *expect_hex, *method, *body;
+		const char *send, *expect, *send_hex, *expect_hex, *method, *body, *status,
+		    *headers;
 		unsigned left;
 	} cases[] = {
 	    {"option redis-check", "tcp", .send = "PING\r\n", .expect = "+PONG"},
@@ -132,7 +133,18 @@ static void checks_that_look_into_answers_are_carried_over(void **state)
 	    {"option httpchk HEAD /x\nhttp-check expect string up", "http", .body = "up"},
 	    {"option httpchk HEAD /x HTTP/1.0", "http", .method = "HEAD"},
 	    {"option httpchk\nhttp-check send meth OPTIONS uri /y hdr X-A b", "http",
-	     .method = "OPTIONS", .left = 1},
+	     .method = "OPTIONS", .headers = "X-A: b"},
+	    {"option httpchk\nhttp-check expect status 200,204,301-308", "http",
+	     .status = "200,204,301-308"},
+	    {"option httpchk\nhttp-check expect status 204,99,20x,205", "http", .status = "204,205",
+	     .left = 2},
+	    {"option httpchk\nhttp-check send hdr Host a.b hdr X-A \"b: \\\"c\\\"\" hdr X-B ''",
+	     "http", .headers = "X-A: b: \"c\"\nX-B: "},
+	    {"option httpchk\nhttp-check send hdr X-A b hdr x-a c hdr X-B %[date] hdr \"X C\" d",
+	     "http", .headers = "x-a: c", .left = 2},
+	    {"option httpchk GET / HTTP/1.1\\r\\nX-A:\\ b\\ \\r\\nHost:\\ a.b\\r\\nbad", "http",
+	     .headers = "X-A: b", .left = 1},
+	    {"option tcp-check\nhttp-check send hdr X-A b", "tcp", .left = 0},
 	    {"option mysql-check", "tcp", .left = 1},
 	};
 
@@ -154,8 +166,36 @@ static void checks_that_look_into_answers_are_carried_over(void **state)
 		assert_same_text(health->expect_hex, cases[i].expect_hex);
 		assert_same_text(health->method, cases[i].method);
 		assert_same_text(health->body, cases[i].body);
+		assert_same_text(health->status, cases[i].status);
+		assert_same_text(health->headers, cases[i].headers);
 		done(&result);
 	}
+}
+
+/* What lbd has no room for is left, and the rest stays. */
+static void lists_of_checks_end_where_lbds_end(void **state)
+{
+	char text[8192];
+	size_t length = (size_t)snprintf(text, sizeof(text),
+					 "listen l\nbind 192.0.2.10:80\noption httpchk\n"
+					 "http-check expect status 200");
+	struct result result;
+
+	for (unsigned i = 0; i < 32; i++)
+		length += (size_t)snprintf(text + length, sizeof(text) - length, ",%u", 300 + i);
+	length += (size_t)snprintf(text + length, sizeof(text) - length, "\nhttp-check send");
+	for (unsigned i = 0; i < 17; i++)
+		length += (size_t)snprintf(text + length, sizeof(text) - length, " hdr X-%u %0*u",
+					   i, i == 2 ? 2100 : 1, i);
+	snprintf(text + length, sizeof(text) - length, "\nserver a 10.0.0.1 check\n");
+	result = convert("haproxy", text);
+	assert_null(only(&result)->health.status);
+	assert_non_null(strstr(only(&result)->health.headers, "X-1: 1\nX-3: 3\n"));
+	assert_left(&result, 5, "header X-16: lbd's checks send up to 16");
+	assert_left(&result, 2, "header of checks: X-2: 000");
+	assert_left(&result, 2, "status of checks: 200,300,301,");
+	assert_int_equal(result.im.left_count, 3);
+	done(&result);
 }
 
 static void a_proxy_for_http_is_left_with_what_it_needs_of_layer_7(void **state)
@@ -257,6 +297,7 @@ int main(void)
 	    cmocka_unit_test(each_bind_and_port_becomes_a_service),
 	    cmocka_unit_test(http_checks_of_haproxy_are_carried_over),
 	    cmocka_unit_test(checks_that_look_into_answers_are_carried_over),
+	    cmocka_unit_test(lists_of_checks_end_where_lbds_end),
 	    cmocka_unit_test(a_proxy_for_http_is_left_with_what_it_needs_of_layer_7),
 	    cmocka_unit_test(servers_on_other_ports_are_behind_nat),
 	    cmocka_unit_test(what_haproxy_has_and_lbd_has_not_is_left_with_its_line),

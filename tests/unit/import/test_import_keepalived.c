@@ -60,7 +60,7 @@ static void http_checks_of_keepalived_are_carried_over(void **state)
 							     "real_server 10.0.0.11 80 {\n"
 							     "SSL_GET {\nurl {\n"
 							     "path '/a?b=\"c\\\\d\"'\n"
-							     "status_code 200-204\n}\n"
+							     "status_code 200-204 301 307-308\n}\n"
 							     "nb_get_retry 1\n}\n}\n}\n");
 	const struct health_spec *health = &only(&result)->health;
 
@@ -68,7 +68,8 @@ static void http_checks_of_keepalived_are_carried_over(void **state)
 	assert_string_equal(health->path, "/a?b=\"c\\d\"");
 	assert_string_equal(health->host, "a.example.org");
 	assert_int_equal(health->status_min, 200);
-	assert_int_equal(health->status_max, 204);
+	assert_int_equal(health->status_max, 308);
+	assert_string_equal(health->status, "200-204,301,307-308");
 	assert_int_equal(health->interval_ms, 60000);
 	assert_int_equal(health->fall, 2);
 	assert_nothing_left(&result);

@@ -607,36 +607,41 @@ static void diff_exits_1_if_something_differs(void **state)
 #define SAVED(path)                                                                               \
 	"{\"path\":\"" path "\",\"changes\":2,\"text\":\"services: [] # \\u00fc\\n\",\"left\":[{" \
 	"\"service\":\"old\",\"address\":\"10.0.0.9\",\"change\":\"weight 7 (no longer in the file)\"}]}"
-#define SAVE_FILE "/tmp/test_lbctl_save.yaml"
-
 static void save_writes_the_text_that_lbd_gives_with_the_mode_of_the_file(void **state)
 {
-	const struct fake_answer answers[] = {{"POST /v1/save", 200, SAVED(SAVE_FILE)}, {NULL}};
-	char text[64] = "";
+	char text[64] = "", path[64], beside[80], saved[512], said[512];
+	const struct fake_answer answers[] = {{"POST /v1/save", 200, saved}, {NULL}};
 	struct stat st;
-	FILE *file = fopen(SAVE_FILE, "w");
+	FILE *file;
 
+	/* the same test of another build may run at this time */
+	snprintf(path, sizeof(path), "/tmp/test_lbctl_save.%d.yaml", (int)getpid());
+	snprintf(beside, sizeof(beside), "%s.lbctl-save", path);
+	snprintf(saved, sizeof(saved), SAVED("%s"), path);
+	snprintf(said, sizeof(said),
+		 "2 run-time changes written into %s. Next: lbctl reload\n"
+		 "Warning: not saved: service old: backend 10.0.0.9: weight 7 (no longer "
+		 "in the file)\n",
+		 path);
+	file = fopen(path, "w");
 	assert_non_null(file);
 	fputs("before", file);
 	fclose(file);
-	assert_int_equal(chmod(SAVE_FILE, 0640), 0);
+	assert_int_equal(chmod(path, 0640), 0);
 	RUN(answers, "save", "--print");
 	assert_string_equal(run.out, "services: [] # \u00fc\n");
 	RUN(answers, "save");
 	assert_int_equal(run.exit_code, 0);
-	assert_string_equal(
-	    run.out, "2 run-time changes written into " SAVE_FILE ". Next: lbctl reload\n"
-		     "Warning: not saved: service old: backend 10.0.0.9: weight 7 (no longer "
-		     "in the file)\n");
-	file = fopen(SAVE_FILE, "r");
+	assert_string_equal(run.out, said);
+	file = fopen(path, "r");
 	assert_non_null(file);
 	text[fread(text, 1, sizeof(text) - 1, file)] = 0;
 	fclose(file);
 	assert_string_equal(text, "services: [] # \u00fc\n");
-	assert_int_equal(stat(SAVE_FILE, &st), 0);
+	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0640);
-	assert_int_not_equal(access(SAVE_FILE ".lbctl-save", F_OK), 0);
-	unlink(SAVE_FILE);
+	assert_int_not_equal(access(beside, F_OK), 0);
+	unlink(path);
 }
 
 #define SECOND_FILE "/tmp/test_lbctl_save2.yaml"

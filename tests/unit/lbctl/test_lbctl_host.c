@@ -201,6 +201,115 @@ static void undo_leaves_alone_what_was_changed_since(void **state)
 	write_sysctl("net/ipv4/conf/test0/arp_ignore", "0");
 }
 
+#define BACKEND_HOST(verb, interface, ...) \
+	lbctl_run(&run, "backend-host", verb, "--iface", interface, __VA_ARGS__)
+
+static void set_up_two(void)
+{
+	assert_int_equal(system("ip link set test1 up && ip addr add 10.9.1.1/24 dev test1"), 0);
+	BACKEND_HOST("setup", "test0", "--vip", "192.0.2.10", "--vip", "2001:db8::10");
+	assert_int_equal(run.exit_code, 0);
+	BACKEND_HOST("setup", "test1", "--vip", "192.0.2.10", "--vip", "2001:db8::10");
+	assert_string_equal(run.err, "");
+	assert_int_equal(run.exit_code, 0);
+}
+
+static void assert_on_lo(const char *vip, const char *expected)
+{
+	char where[IF_NAMESIZE];
+
+	interface_of(vip, where);
+	assert_string_equal(where, expected);
+}
+
+/* first is undone while the other is still set up. */
+static void undo_in_order(const char *first, const char *second)
+{
+	char before[2048], after[2048], value[SYSCTL_TEXT], expected[128];
+
+	snapshot(before, sizeof(before));
+	set_up_two();
+	BACKEND_HOST("undo", first, NULL);
+	assert_string_equal(run.err, "");
+	assert_int_equal(run.exit_code, 0);
+	snprintf(expected, sizeof(expected),
+		 "lo: 192.0.2.10: stays as it is: %s is set up too, and needs it\n", second);
+	assert_non_null(strstr(run.out, expected));
+	snprintf(expected, sizeof(expected),
+		 "%s: restored to its state before setup, except as listed above\n", first);
+	assert_non_null(strstr(run.out, expected));
+	assert_on_lo("192.0.2.10", "lo");
+	assert_on_lo("2001:db8::10", "lo");
+	assert_true(link_is_up("lo"));
+	assert_int_equal(sysctl_read("net/ipv4/conf/all/arp_ignore", value, NULL), 0);
+	assert_string_equal(value, "1");
+	BACKEND_HOST("status", second, NULL);
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(run.out, "192.0.2.10: on lo, unwrapped\n"));
+	BACKEND_HOST("undo", second, NULL);
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(run.out, "lo: 192.0.2.10/32 removed\n"));
+	assert_null(strstr(run.out, "stays as it is"));
+	assert_on_lo("192.0.2.10", "");
+	assert_on_lo("2001:db8::10", "");
+	snapshot(after, sizeof(after));
+	assert_int_equal(system("ip addr del 10.9.1.1/24 dev test1"), 0);
+	assert_non_null(strstr(after, "test1 has an IPv4 address\n"));
+	snapshot(after, sizeof(after));
+	assert_string_equal(after, before);
+}
+
+static void what_another_interface_needs_stays_until_that_is_undone(void **state)
+{
+	REQUIRE_ROOT();
+	undo_in_order("test0", "test1"); /* the one that made the changes goes first */
+	undo_in_order("test1", "test0");
+}
+
+static void a_vip_undone_on_one_interface_stays_for_the_other(void **state)
+{
+	REQUIRE_ROOT();
+	set_up_two();
+	BACKEND_HOST("undo", "test0", "--vip", "192.0.2.10");
+	assert_int_equal(run.exit_code, 0);
+	assert_on_lo("192.0.2.10", "lo");
+	BACKEND_HOST("undo", "test1", "--vip", "192.0.2.10");
+	assert_int_equal(run.exit_code, 0);
+	assert_on_lo("192.0.2.10", "");
+	assert_on_lo("2001:db8::10", "lo");
+	BACKEND_HOST("undo", "test1", NULL);
+	BACKEND_HOST("undo", "test0", NULL);
+	assert_on_lo("2001:db8::10", "");
+	assert_int_equal(system("ip addr del 10.9.1.1/24 dev test1"), 0);
+}
+
+/* It is named, and does not stop this interface's undo. */
+static void a_record_of_another_interface_that_is_damaged_is_left_out(void **state)
+{
+	char path[256], command[600], *name;
+	json_t *status;
+
+	REQUIRE_ROOT();
+	set_up_two();
+	BACKEND_HOST("status", "test1", "--json");
+	status = json_loads(run.out, 0, NULL);
+	snprintf(path, sizeof(path), "%s", json_string_value(json_object_get(status, "record")));
+	json_decref(status);
+	name = strrchr(path, '/') + 1;
+	snprintf(command, sizeof(command), "cp %s /run/kept && echo '{' > %s", path, path);
+	assert_int_equal(system(command), 0);
+	BACKEND_HOST("undo", "test0", NULL);
+	assert_int_equal(run.exit_code, 0);
+	assert_non_null(strstr(run.err, "warning: not known what test1 shares with test0: "));
+	assert_non_null(strstr(run.err, name));
+	snprintf(command, sizeof(command), "mv /run/kept %s", path);
+	assert_int_equal(system(command), 0);
+	BACKEND_HOST("undo", "test1", NULL);
+	assert_int_equal(run.exit_code, 0);
+	assert_on_lo("192.0.2.10", "");
+	assert_int_equal(system("ip addr del 10.9.1.1/24 dev test1"), 0);
+}
+
 static void stricter_settings_than_needed_are_kept(void **state)
 {
 	REQUIRE_ROOT();
@@ -625,6 +734,9 @@ int main(void)
 	    cmocka_unit_test(status_shows_the_rp_filter_in_force),
 	    cmocka_unit_test(undo_of_one_vip_keeps_the_others),
 	    cmocka_unit_test(undo_leaves_alone_what_was_changed_since),
+	    cmocka_unit_test(what_another_interface_needs_stays_until_that_is_undone),
+	    cmocka_unit_test(a_vip_undone_on_one_interface_stays_for_the_other),
+	    cmocka_unit_test(a_record_of_another_interface_that_is_damaged_is_left_out),
 	    cmocka_unit_test(stricter_settings_than_needed_are_kept),
 	    cmocka_unit_test(a_setup_that_fails_undoes_its_changes),
 	    cmocka_unit_test(setup_reports_an_mtu_that_is_too_small),

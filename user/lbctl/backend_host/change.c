@@ -10,6 +10,7 @@
 #include "accept.h"
 #include "decap.h"
 #include "net.h"
+#include "share.h"
 #include "lbctl/core/json.h"
 #include "lbctl/core/tool.h"
 
@@ -354,6 +355,24 @@ int host_change(struct host *host, json_t *change, struct error *err)
 	return 0;
 }
 
+/* -ESTALE with ret_why set: another interface needs what the change made. -EALREADY: another one
+ * made it, and has undone it. */
+static int hand_over(struct host *host, const json_t *change, struct error *ret_why)
+{
+	const char *other, *path = json_text(change, "path"), *name = json_text(change, "name");
+	char sysctl[128];
+	int rc = host_share_hand_over(host, change, &other, ret_why);
+
+	if (rc || !other)
+		return rc ? rc : host_is_shared(change) ? -EALREADY : 0;
+	return error_set(ret_why, -ESTALE, "%s%s: stays as it is: %s is set up too, and needs it",
+			 *path || *name ? "" : "lo: ",
+			 *path   ? sysctl_name(path, sysctl)
+			 : *name ? name
+				 : json_text(change, "address"),
+			 other);
+}
+
 /* Undoes one change. 0: it is no longer on record. */
 static int undo_one(struct host *host, size_t at, struct error *err)
 {
@@ -365,15 +384,17 @@ static int undo_one(struct host *host, size_t at, struct error *err)
 	if (!kind)
 		return error_set(err, -EPROTO, "%s: change %zu: kind \"%s\": unknown to this " TOOL,
 				 host->record.path, at, json_text(change, "kind"));
-	rc = kind->unmake(host, change, &why);
-	if (rc && rc != -ESTALE)
+	rc = hand_over(host, change, &why);
+	if (!rc)
+		rc = kind->unmake(host, change, &why);
+	if (rc && rc != -ESTALE && rc != -EALREADY)
 		return error_set(err, rc, "%s", why.text);
 	if (rc == 0)
 		print_change(host, kind, change, false);
 	else if (why.text[0])
 		printf("  %s\n", why.text);
 	host->changes++;
-	host->left += rc != 0;
+	host->left += rc == -ESTALE;
 	json_array_remove(host->record.changes, at);
 	return host_record_save(&host->record, err);
 }

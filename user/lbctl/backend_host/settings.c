@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "net.h"
+#include "share.h"
 
 static const struct setting {
 	const char *path;  /* with %s for the interface */
@@ -54,7 +55,9 @@ static int set_one(struct host *host, const struct setting *setting, struct erro
 		return error_set(err, -EAFNOSUPPORT,
 				 "%s: not in this kernel: IPv%d is disabled (ipv6.disable=1?)",
 				 path, setting->family);
-	if (rc || is_good(setting, value))
+	if (!rc && is_good(setting, value))
+		return host_share(host, "sysctl", "path", path, err);
+	if (rc)
 		return rc;
 	return set_sysctl(host, path, value, setting->value, err);
 }
@@ -72,8 +75,10 @@ int settings_loosen_rp_filter(struct host *host, const char *interface, struct e
 		rc = sysctl_read(path, own, err);
 	if (rc == -ENOENT)
 		return error_set(err, -ENOENT, "%s: expected in the kernel, but missing", path);
-	if (rc || (atoi(all) > atoi(own) ? atoi(all) : atoi(own)) != 1)
+	if (rc)
 		return rc;
+	if ((atoi(all) > atoi(own) ? atoi(all) : atoi(own)) != 1)
+		return host_share(host, "sysctl", "path", path, err);
 	return set_sysctl(host, path, own, "2", err);
 }
 

@@ -13,6 +13,7 @@
 #include "decap.h"
 #include "net.h"
 #include "settings.h"
+#include "share.h"
 
 #define INNER_MTU  1500 /* the usual maximum of clients */
 #define IPV4_OUTER 20
@@ -70,7 +71,7 @@ int host_check(const struct host *host, const struct vips *vips, const struct ho
 static int bring_up(struct host *host, const char *link, struct error *err)
 {
 	return link_is_up(link)
-		   ? 0
+		   ? host_share(host, "link", "name", link, err)
 		   : host_change(host, json_pack("{s:s, s:s}", "kind", "link", "name", link), err);
 }
 
@@ -83,11 +84,12 @@ static int add_addresses(struct host *host, const struct vips *vips, struct erro
 		char where[IF_NAMESIZE], text[ADDR_TEXT];
 
 		rc = address_find(&vips->list[i], where, err);
-		if (!rc && !where[0])
-			rc = host_change(host,
-					 json_pack("{s:s, s:s}", "kind", "address", "address",
-						   addr_format(&vips->list[i], text)),
-					 err);
+		addr_format(&vips->list[i], text);
+		if (!rc && where[0])
+			rc = host_share(host, "address", "address", text, err);
+		else if (!rc)
+			rc = host_change(
+			    host, json_pack("{s:s, s:s}", "kind", "address", "address", text), err);
 	}
 	return rc;
 }
@@ -152,9 +154,11 @@ static bool on_record(const struct host *host, const char *kind)
 
 static int add_tunnel(struct host *host, const char *name, const char *type, struct error *err)
 {
-	int rc = 0;
+	int rc;
 
-	if (!if_nametoindex(name))
+	if (if_nametoindex(name))
+		rc = host_share(host, "tunnel", "name", name, err);
+	else
 		rc = host_change(
 		    host,
 		    json_pack("{s:s, s:s, s:s}", "kind", "tunnel", "name", name, "type", type),
@@ -183,6 +187,8 @@ static int add_tunnels(struct host *host, const struct vips *vips, struct error 
 		rc = add_tunnel(host, "sit0", "sit", err);
 	if (!rc && outer6)
 		rc = add_tunnel(host, "ip6tnl0", "ip6tnl", err);
+	if (!rc && outer6 && inner4)
+		rc = host_share(host, "proto", "name", "ip6tnl0", err);
 	if (!rc && outer6 && inner4 && !on_record(host, "proto"))
 		rc = host_change(host, json_pack("{s:s, s:s}", "kind", "proto", "name", "ip6tnl0"),
 				 err);

@@ -44,7 +44,7 @@
 	", or " LB_API_SOCKET ".\n"
 #define TOOL_SEE_ALSO "\\fBlbd\\fR(8), \\fBlbd.yaml\\fR(5)"
 #define TOOL_MAN_TAIL                                                                       \
-	".TP\n3\nA wait (drain \\-\\-timeout) timed out.\n"                                 \
+	".TP\n3\nA wait (\\-\\-timeout of drain, node drain, fleet apply) timed out.\n"     \
 	".SH ENVIRONMENT\n"                                                                 \
 	".TP\n\\fB" LB_API_SOCKET_ENV "\\fR\nThe socket of lbd, if \\-\\-socket is not "    \
 	"given.\n.TP\n\\fBNO_COLOR\\fR\nIf set and not empty, output has no colours.\n"     \

@@ -14,14 +14,19 @@
 static const struct kind {
 	const char *name;
 	const char *type; /* of lbd's check; NULL: it has none like it */
-	const char *does; /* what lbd's do not */
+	const char *why;  /* it is not carried over */
 	unsigned retry;   /* keepalived's default */
 } kinds[] = {
-    {"TCP_CHECK", "tcp", NULL, 1},      {"HTTP_GET", "http", NULL, 1},
-    {"SSL_GET", "https", NULL, 1},      {"SMTP_CHECK", "tcp", NULL, 1},
-    {"DNS_CHECK", "dns", NULL, 3},      {"MISC_CHECK", NULL, "runs a program", 0},
-    {"BFD_CHECK", NULL, "uses BFD", 0}, {"PING_CHECK", "icmp", NULL, 1},
-    {"UDP_CHECK", "udp", NULL, 1},      {"FILE_CHECK", NULL, "reads a file", 0},
+    {"TCP_CHECK", "tcp", NULL, 1},
+    {"HTTP_GET", "http", NULL, 1},
+    {"SSL_GET", "https", NULL, 1},
+    {"SMTP_CHECK", "tcp", NULL, 1},
+    {"DNS_CHECK", "dns", NULL, 3},
+    {"MISC_CHECK", NULL, "see `type: exec` in docs/config.md, which runs a command", 0},
+    {"BFD_CHECK", NULL, "lbd has no check that uses BFD", 0},
+    {"PING_CHECK", "icmp", NULL, 1},
+    {"UDP_CHECK", "udp", NULL, 1},
+    {"FILE_CHECK", NULL, "lbd has no check that reads a file", 0},
 };
 
 static const struct kind *find_kind(const struct statement *statement)
@@ -96,20 +101,19 @@ static void put_times(const struct kind *kind, const struct checker_times *times
 
 /* ---- what a URL of HTTP_GET says ---- */
 
-/* 200, 200-299, or several of these: the first is taken. */
+/* 200, 200-299, or several of these. */
 static void read_status(struct import *im, const struct statement *statement,
 			struct import_health *health)
 {
-	const char *text = statement_word(statement, 1);
+	const char *list = NULL;
 
-	if (!value_status(im, text, &health->status_min, &health->status_max)) {
-		import_left(im, statement->words.at,
-			    "status_code %s: expected 100 to 599, or a range of them", text);
-		return;
-	}
-	if (statement->words.count > 2)
-		import_left(im, statement->words.at, "status_code: all but %s: lbd takes one range",
-			    text);
+	for (unsigned i = 1; i < statement->words.count || i == 1; i++)
+		if (!value_status(im, statement_word(statement, i), &list))
+			import_left(im, statement->words.at,
+				    "status_code %s: expected 100 to 599, or a range of them",
+				    statement_word(statement, i));
+	if (list)
+		health->status = list;
 }
 
 static void read_url(struct import *im, const struct statement *url, struct import_health *health)
@@ -132,8 +136,7 @@ static void begin_check(const struct kind *kind, const struct checker_times *tim
 			struct import_health *health)
 {
 	if (!strncmp(kind->type, "http", 4)) {
-		health->status_min = 200;
-		health->status_max = 299;
+		health->status = "200-299";
 		health->host = times->virtualhost;
 	} else if (!strcmp(kind->type, "dns")) {
 		health->name = ".";
@@ -201,8 +204,7 @@ static void read_port(struct import *im, const struct statement *statement,
 static void read_of_checker(struct import *im, const struct statement *one, bool *has_url,
 			    struct import_health *health)
 {
-	static const char *const connections[] = {"connect_ip", "bindto", "bind_if", "bind_port",
-						  "fwmark"},
+	static const char *const connections[] = {"bindto", "bind_if", "bind_port", "fwmark"},
 				 *const harmless[] = {"http_protocol", "fast_recovery",
 						      "enable_sni", "log_all_failures", "alpha"};
 
@@ -212,11 +214,15 @@ static void read_of_checker(struct import *im, const struct statement *one, bool
 		*has_url = true;
 		read_url(im, one, health);
 	} else if (statement_is(one, "url")) {
-		import_left(im, one->words.at, "url: lbd asks for one per check, the first");
+		import_left(
+		    im, one->words.at,
+		    "url: the import takes the first: for several see `checks` in docs/config.md");
+	} else if (statement_is(one, "connect_ip")) {
+		import_left(im, one->words.at,
+			    "connect_ip: see `health: { address }` of a backend in docs/config.md");
 	} else if (statement_is_any(one, connections, sizeof(connections) / sizeof(*connections))) {
 		import_left(im, one->words.at,
-			    "%s: lbd checks the backend's own address, from an address that the "
-			    "kernel chooses",
+			    "%s: lbd's checks leave from an address that the kernel chooses",
 			    statement_word(one, 0));
 	} else if (!statement_is_any(one, harmless, sizeof(harmless) / sizeof(*harmless))) {
 		import_left(im, one->words.at, "%s: not known", statement_word(one, 0));
@@ -259,8 +265,8 @@ static void replace_checker(struct import *im, const struct kind *kind,
 			    struct import_health *health)
 {
 	*health = (struct import_health){.type = udp ? "none" : "tcp"};
-	import_left(im, checker->words.at, "%s: lbd has no check that %s: %s", kind->name,
-		    kind->does, udp ? "none is made" : "a connection is made instead");
+	import_left(im, checker->words.at, "%s: %s: %s", kind->name, kind->why,
+		    udp ? "none is made" : "a connection is made instead");
 	for (const struct statement *one = checker->block; one; one = one->next)
 		checker_read_time(im, one, &times);
 	put_times(kind, &times, health);
@@ -282,7 +288,9 @@ static const struct statement *find_best(struct import *im, const struct stateme
 	for (const struct statement *one = real_server->block; best && one; one = one->next)
 		if (one != best && find_kind(one))
 			import_left(
-			    im, one->words.at, "%s: lbd has one check for a service: %s in line %u",
+			    im, one->words.at,
+			    "%s: the import takes one check, %s in line %u: for several see "
+			    "`checks` in docs/config.md",
 			    statement_word(one, 0), statement_word(best, 0), best->words.at.line);
 	return best;
 }
@@ -298,9 +306,9 @@ static bool same_health(const struct import_health *a, const struct import_healt
 	       same_text(a->host, b->host) && same_text(a->name, b->name) &&
 	       same_text(a->record, b->record) && same_text(a->send_hex, b->send_hex) &&
 	       same_text(a->expect_hex, b->expect_hex) && same_text(a->expect, b->expect) &&
-	       a->port == b->port && a->status_min == b->status_min &&
-	       a->status_max == b->status_max && a->interval_ms == b->interval_ms &&
-	       a->timeout_ms == b->timeout_ms && a->rise == b->rise && a->fall == b->fall;
+	       same_text(a->status, b->status) && a->port == b->port &&
+	       a->interval_ms == b->interval_ms && a->timeout_ms == b->timeout_ms &&
+	       a->rise == b->rise && a->fall == b->fall;
 }
 
 void checker_choose(struct import *im, const struct statement *real_server,
@@ -325,9 +333,10 @@ void checker_choose(struct import *im, const struct statement *real_server,
 		choice->health = health;
 		choice->at = best->words.at;
 	} else if (kind->type && !same_health(&choice->health, &health)) {
-		import_left(im, best->words.at,
-			    "%s: differs from that in line %u: lbd has one check for a service",
-			    kind->name, choice->at.line);
+		import_left(
+		    im, best->words.at,
+		    "%s: differs from that in line %u: lbd checks all backends of a service alike",
+		    kind->name, choice->at.line);
 	}
 }
 

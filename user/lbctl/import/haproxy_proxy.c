@@ -2,6 +2,7 @@
 /* haproxy.cfg: the statements of a proxy. */
 #include "haproxy.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -34,8 +35,8 @@ static const struct {
     {"maxconn", LEFT, "lbd has no limit of connections: docs/limits.md has rates"},
     {"fullconn", LEFT, "lbd has no limit of connections: docs/limits.md has rates"},
     {"rate-limit sessions", LEFT, "see `limit: { new-flows: ... }` in docs/limits.md"},
-    {"server-template", LEFT, "lbd has no names to look up: write each backend"},
-    {"dispatch", LEFT, "lbd's backends are those in its config"},
+    {"server-template", LEFT, "see `backends-from: { dns: ... }` in docs/config.md"},
+    {"dispatch", LEFT, "lbd sends to the backends of a service alone"},
     {"filter", LEFT, "lbd does not read what connections carry"},
     {"external-check", LEFT, "see `type: exec` in docs/config.md"},
     {"email-alert", LEFT, "lbd sends no mail: docs/metrics.md has alerts"},
@@ -46,7 +47,7 @@ static const struct {
     {"option mysql-check", LEFT, "lbd's check makes a connection, and does not speak MySQL"},
     {"option pgsql-check", LEFT, "lbd's check makes a connection, and does not speak PostgreSQL"},
     {"option spop-check", LEFT, "lbd's check makes a connection, and does not speak SPOP"},
-    {"option transparent", LEFT, "lbd's backends are those in its config"},
+    {"option transparent", LEFT, "lbd sends to the backends of a service alone"},
     {"http-request", LAYER7, NULL},
     {"http-response", LAYER7, NULL},
     {"http-after-response", LAYER7, NULL},
@@ -177,51 +178,104 @@ static void read_balance(struct import *im, struct haproxy_proxy *proxy, const s
 
 /* ---- checks ---- */
 
-/* 200, or 200-399; of a list the first. */
+/* 200, or 200-399, or a list of these. */
 static void read_status(struct import *im, const struct words *words, unsigned at,
 			struct import_health *health)
 {
-	const char *text = words_at(words, at);
-	const char *one = import_copy(im, text, strcspn(text, ","));
+	const char *text = words_at(words, at), *list = NULL;
 
-	if (!value_status(im, one, &health->status_min, &health->status_max)) {
-		import_left(im, words->at, "status %s: expected 100 to 599, or a range of them",
-			    text);
-		return;
+	for (const char *next; text; text = next) {
+		size_t length = strcspn(text, ",");
+		const char *one = import_copy(im, text, length);
+
+		next = text[length] ? text + length + 1 : NULL;
+		if (!value_status(im, one, &list))
+			import_left(im, words->at,
+				    "status %.64s: expected 100 to 599, or a range of them", one);
 	}
-	if (text[strlen(one)])
-		import_left(im, words->at, "status %s: all but %s: lbd takes one range", text, one);
+	if (list)
+		health->status = list;
 }
 
-/* option httpchk [[METHOD] URI [VERSION]]; a Host header may hide in the version. */
+static bool same_name(const char *header, const char *name)
+{
+	return !strncasecmp(header, name, strlen(name)) && header[strlen(name)] == ':';
+}
+
+/* One of the same name, of a section `defaults`, gives way. */
+static void add_header(struct import *im, struct haproxy_proxy *proxy, struct import_place at,
+		       const char *name, const char *value)
+{
+	struct import_health *health = &proxy->health;
+	size_t size = strlen(name) + strlen(value) + 3;
+	char *header = import_allocate(im, size);
+	unsigned i = 0;
+
+	snprintf(header, size, "%s: %s", name, value);
+	while (i < health->headers_count && !same_name(health->headers[i], name))
+		i++;
+	if (i == IMPORT_MAX_HEADERS) {
+		import_left(im, at, "header %.64s: lbd's checks send up to %d", name,
+			    IMPORT_MAX_HEADERS);
+		return;
+	}
+	health->headers[i] = header;
+	health->headers_count += i == health->headers_count;
+}
+
+static void read_header(struct import *im, struct haproxy_proxy *proxy, struct import_place at,
+			const char *name, const char *value)
+{
+	if (!strcasecmp(name, "Host"))
+		proxy->health.host = value;
+	else if (strchr(value, '%'))
+		import_left(im, at, "header %.64s: lbd evaluates nothing in headers of checks",
+			    name);
+	else
+		add_header(im, proxy, at, name, value);
+}
+
+/* NAME: VALUE of length characters */
+static void read_header_line(struct import *im, struct haproxy_proxy *proxy, struct import_place at,
+			     const char *line, size_t length)
+{
+	size_t name = strcspn(line, ":");
+	const char *value = line + name + 1;
+
+	if (name >= length) {
+		import_left(im, at, "%s: expected a header", import_copy(im, line, length));
+		return;
+	}
+	while (length > name + 1 && strchr(" \t", line[length - 1]))
+		length--;
+	while (value < line + length && strchr(" \t", *value))
+		value++;
+	read_header(im, proxy, at, import_copy(im, line, name),
+		    import_copy(im, value, (size_t)(line + length - value)));
+}
+
+/* Headers after the version of HTTP: the way before there was http-check send. */
+static void read_version(struct import *im, struct haproxy_proxy *proxy, const struct words *words)
+{
+	for (unsigned i = 4; i < words->count; i++)
+		for (const char *line = strpbrk(words->word[i], "\r\n"); line;
+		     line = strpbrk(line, "\r\n")) {
+			line += strspn(line, "\r\n");
+			if (*line)
+				read_header_line(im, proxy, words->at, line, strcspn(line, "\r\n"));
+		}
+}
+
+/* option httpchk [[METHOD] URI [VERSION]] */
 static void read_httpchk(struct import *im, struct haproxy_proxy *proxy, const struct words *words)
 {
 	const char *method = words->count > 3 ? words_at(words, 2) : "";
 	const char *uri = words->count > 3 ? words_at(words, 3) : words_at(words, 2);
-	const char *host = NULL;
 
-	for (unsigned i = 4; i < words->count && !host; i++)
-		host = strcasestr(words->word[i], "Host:");
 	proxy->health.type = "http";
 	proxy->health.path = *uri && strcmp(uri, "*") ? uri : NULL;
-	if (host) {
-		host += strlen("Host:");
-		host += strspn(host, " \t");
-		proxy->health.host = import_copy(im, host, strcspn(host, " \t\r\n"));
-	}
 	proxy->health.method = *method && strcmp(method, "GET") ? method : NULL;
-}
-
-/* hdr NAME VALUE */
-static void read_header(struct import *im, struct haproxy_proxy *proxy, const struct words *words,
-			unsigned at)
-{
-	const char *name = words_at(words, at + 1);
-
-	if (!strcasecmp(name, "Host"))
-		proxy->health.host = words_at(words, at + 2);
-	else
-		import_left(im, words->at, "header %s: lbd's checks send Host alone", name);
+	read_version(im, proxy, words);
 }
 
 /* http-check send meth GET uri /x ver HTTP/1.1 hdr Host www.example.org */
@@ -232,7 +286,8 @@ static void read_http_send(struct import *im, struct haproxy_proxy *proxy,
 		if (words_is(words, i, "uri")) {
 			proxy->health.path = words_at(words, i + 1);
 		} else if (words_is(words, i, "hdr")) {
-			read_header(im, proxy, words, i);
+			read_header(im, proxy, words->at, words_at(words, i + 1),
+				    words_at(words, i + 2));
 			i++;
 		} else if (words_is(words, i, "meth")) {
 			proxy->health.method = words_at(words, i + 1);
@@ -256,6 +311,10 @@ static void read_check_connect(struct import *im, struct haproxy_proxy *proxy,
 			i++;
 		} else if (words_is(words, i, "ssl") && proxy->health.type) {
 			proxy->health.type = "https";
+		} else if (words_is(words, i, "sni")) {
+			import_left(im, words->at, "%s: see `server-name` in docs/config.md",
+				    words_join(im, words, i));
+			i++;
 		} else if (!words_is(words, i, "default") && !words_is(words, i, "linger")) {
 			import_left(im, words->at, "%s connect %s: lbd's checks have none",
 				    words->word[0], words->word[i]);

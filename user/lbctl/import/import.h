@@ -15,10 +15,12 @@
 #include "common/error.h"
 #include "common/registry.h"
 
-#define IMPORT_MAX_BYTES (16 << 20) /* of all files together */
-#define IMPORT_MAX_FILES 256
-#define IMPORT_MAX_NOTES 1000 /* what is beyond that is counted */
-#define IMPORT_MAX_NAMES 256  /* host names that are looked up */
+#define IMPORT_MAX_BYTES   (16 << 20) /* of all files together */
+#define IMPORT_MAX_FILES   256
+#define IMPORT_MAX_NOTES   1000 /* what is beyond that is counted */
+#define IMPORT_MAX_NAMES   256  /* host names that are looked up */
+#define IMPORT_MAX_STATUS  127  /* characters of its list of ranges */
+#define IMPORT_MAX_HEADERS 16   /* of a check: lbd takes no more */
 
 /* lbd's defaults */
 #define IMPORT_GUE_PORT 6080
@@ -45,9 +47,11 @@ struct import_health {
 	const char *send, *send_hex, *expect, *expect_hex; /* NULL: none */
 	const char *name, *record;                         /* of dns */
 	unsigned port;                                     /* 0: the service's */
-	unsigned status_min, status_max;                   /* 0: lbd's default */
-	uint64_t interval_ms, timeout_ms;                  /* 0: lbd's default */
-	unsigned rise, fall;                               /* 0: lbd's default */
+	const char *status;                      /* ranges: 200,301-308; NULL: lbd's default */
+	const char *headers[IMPORT_MAX_HEADERS]; /* Name: value */
+	unsigned headers_count;
+	uint64_t interval_ms, timeout_ms; /* 0: lbd's default */
+	unsigned rise, fall;              /* 0: lbd's default */
 };
 
 struct import_backend {

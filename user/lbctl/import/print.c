@@ -227,12 +227,25 @@ static void put_text_keys(FILE *out, const struct import_health *health, bool *f
 
 static void put_status(FILE *out, const struct import_health *health, bool *first)
 {
-	if (!health->status_max)
+	if (!health->status)
 		return;
 	put_key(out, "status", first);
-	fprintf(out, "%u", health->status_min);
-	if (health->status_max != health->status_min)
-		fprintf(out, "-%u", health->status_max);
+	if (strchr(health->status, ','))
+		put_quoted(out, health->status);
+	else
+		fputs(health->status, out);
+}
+
+static void put_headers(FILE *out, const struct import_health *health, bool *first)
+{
+	if (!health->headers_count)
+		return;
+	put_key(out, "headers", first);
+	for (unsigned i = 0; i < health->headers_count; i++) {
+		fputs(i ? ", " : "[", out);
+		put_quoted(out, health->headers[i]);
+	}
+	putc(']', out);
 }
 
 static void put_health(const struct import_service *service, FILE *out)
@@ -251,6 +264,7 @@ static void put_health(const struct import_service *service, FILE *out)
 		put_number_key(out, "port", health->port, &first);
 		put_text_keys(out, health, &first);
 		put_status(out, health, &first);
+		put_headers(out, health, &first);
 		put_time_key(out, "interval", health->interval_ms, &first);
 		put_time_key(out, "timeout", health->timeout_ms, &first);
 		put_number_key(out, "rise", health->rise, &first);

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "lb_api.h"
 #include "common/duration.h"
@@ -18,6 +19,7 @@
 #define MAX_NAME     63
 #define MAX_PATH     1023
 #define MAX_METHOD   15
+#define MAX_HEADERS  2047 /* bytes of all, with a line end between */
 
 /* ---- services ---- */
 
@@ -341,6 +343,20 @@ static bool is_host(const char *text)
 	return is_visible(text) && http_host_fits(text);
 }
 
+/* As lbd takes one; Host is a key of its own. */
+static bool is_header(const char *text)
+{
+	size_t name = strcspn(text, ":");
+
+	if (!name || !text[name] || !strncasecmp(text, "host:", 5))
+		return false;
+	for (size_t i = 0; text[i]; i++)
+		if (text[i] < ' ' || text[i] > '~' ||
+		    (i < name && strchr(" ()<>@,;\\\"/[]?={}", text[i])))
+			return false;
+	return true;
+}
+
 static bool is_method(const char *text)
 {
 	return strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == strlen(text);
@@ -397,6 +413,27 @@ static bool type_is(const struct import_health *health, const char *type)
 	return health->type ? !strcmp(health->type, type) : !strcmp(type, "tcp");
 }
 
+/* Those that lbd takes stay, in their order. */
+static void settle_headers(struct import *im, const struct import_service *service,
+			   struct import_health *health, bool meant)
+{
+	unsigned count = meant ? health->headers_count : 0;
+	size_t bytes = 0;
+
+	health->headers_count = 0;
+	for (unsigned i = 0; i < count; i++) {
+		const char *header = health->headers[i];
+
+		if (!is_header(header) || bytes + strlen(header) > MAX_HEADERS) {
+			import_left(im, service->at, "header of checks: %.64s: lbd takes no such",
+				    header);
+			continue;
+		}
+		bytes += strlen(header) + 1;
+		health->headers[health->headers_count++] = header;
+	}
+}
+
 /* Texts that do not go together, and a check that asks without its question. */
 static void settle_question(struct import *im, const struct import_service *service,
 			    struct import_health *health)
@@ -434,6 +471,7 @@ static void settle_request(struct import *im, struct import_service *service)
 		     {"host", &health->host, is_host, 255, http || type_is(health, "tls")},
 		     {"method", &health->method, is_method, MAX_METHOD, http},
 		     {"body", &health->body, is_ascii, 255, http},
+		     {"status", &health->status, is_visible, IMPORT_MAX_STATUS, http},
 		     {"send", &health->send, is_ascii, 511, sends},
 		     {"send-hex", &health->send_hex, is_hex, 1022, sends},
 		     {"expect", &health->expect, is_ascii, 255, sends},
@@ -444,8 +482,7 @@ static void settle_request(struct import *im, struct import_service *service)
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
 		settle_text(im, service, texts[i].key, texts[i].text, texts[i].fits, texts[i].most,
 			    texts[i].meant);
-	if (!http || !health->status_max)
-		health->status_min = health->status_max = 0;
+	settle_headers(im, service, health, http);
 	settle_question(im, service, health);
 }
 

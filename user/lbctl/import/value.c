@@ -94,7 +94,7 @@ bool value_time(const char *text, uint64_t *ret_ms)
 	return false;
 }
 
-bool value_status(struct import *im, const char *text, unsigned *ret_min, unsigned *ret_max)
+bool value_status(struct import *im, const char *text, const char **list)
 {
 	const char *dash = strchr(text, '-');
 	uint64_t from, to;
@@ -102,8 +102,10 @@ bool value_status(struct import *im, const char *text, unsigned *ret_min, unsign
 	if (!value_number(dash ? import_copy(im, text, (size_t)(dash - text)) : text, 599, &from) ||
 	    !value_number(dash ? dash + 1 : text, 599, &to) || from < 100 || from > to)
 		return false;
-	*ret_min = (unsigned)from;
-	*ret_max = (unsigned)to;
+	if (*list && strlen(*list) > IMPORT_MAX_STATUS)
+		return true;
+	*list = import_print(im, dash ? "%s%s%u-%u" : "%s%s%u", *list ? *list : "",
+			     *list ? "," : "", (unsigned)from, (unsigned)to);
 	return true;
 }
 

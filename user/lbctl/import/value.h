@@ -19,8 +19,9 @@ bool value_number(const char *text, uint64_t max, uint64_t *ret);
 bool value_seconds(const char *text, uint64_t *ret_ms);
 /* A number and us, ms, s, m, h or d; ms without one. Up to a year. */
 bool value_time(const char *text, uint64_t *ret_ms);
-/* 200 or 200-299: a status of HTTP, or a range of them, from 100 to 599. */
-bool value_status(struct import *im, const char *text, unsigned *ret_min, unsigned *ret_max);
+/* 200 or 200-299: a status of HTTP, or a range of them, from 100 to 599, is added to a list as lbd
+ * takes it, NULL if nothing is in it yet. A list that is longer than lbd's grows no more. */
+bool value_status(struct import *im, const char *text, const char **list);
 /* 255.255.255.0, /24 or 24; for IPv6 a length. */
 bool value_mask(const char *text, uint8_t family, unsigned *ret);
 
