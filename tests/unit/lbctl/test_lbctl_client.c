@@ -644,7 +644,14 @@ static void save_writes_the_text_that_lbd_gives_with_the_mode_of_the_file(void *
 	unlink(path);
 }
 
+/* The same test with sanitizers may run at this time. */
+#ifdef __SANITIZE_ADDRESS__
+#define SAVE_FILE   "/tmp/test_lbctl_save_asan.yaml"
+#define SECOND_FILE "/tmp/test_lbctl_save_asan2.yaml"
+#else
+#define SAVE_FILE   "/tmp/test_lbctl_save.yaml"
 #define SECOND_FILE "/tmp/test_lbctl_save2.yaml"
+#endif
 #define TWO                                                                                \
 	"{\"path\":\"" SAVE_FILE "\",\"changes\":2,\"text\":\"a\",\"left\":[],\"files\":[" \
 	"{\"path\":\"" SAVE_FILE "\",\"text\":\"new one\"},{\"path\":\"" SECOND_FILE       \
