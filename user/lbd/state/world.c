@@ -383,6 +383,8 @@ static int keep_leaving(struct service *service, const struct service *former, c
 		backend->removed = true;
 		backend->origin = before->origin;
 		backend->drain_ms = before->drain || before->removed ? before->drain_ms : now;
+		backend->has_force = before->has_force;
+		backend->force_ms = before->force_ms;
 	}
 	return 0;
 }
