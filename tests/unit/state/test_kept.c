@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "lbd/state/internal.h"
+#include "support/memory_dataplane.h"
 #include "support/test_addr.h"
 #include "support/test_file.h"
 
@@ -72,6 +73,7 @@ static int tear_down(void **ret)
 
 #define LIST(entries)     "{\"version\": 1, \"backends\": [" entries "]}"
 #define DRAIN(name, host) "{\"service\": \"" name "\", \"address\": \"" host "\", \"drain\": true}"
+#define REMOVE(host)      "{\"service\": \"web\", \"address\": \"" host "\", \"removed\": true}"
 #define ADD(host) \
 	"{\"service\": \"web\", \"address\": \"" host "\", \"weight\": 9, \"added\": true}"
 
@@ -190,6 +192,39 @@ static void backends_beyond_the_limit_are_dropped_and_the_others_stay(void **ret
 	assert_int_equal(overrides_load(scene->own, 100, &now, NULL), 0);
 	assert_int_equal(now.count, 4);
 	overrides_done(&now);
+}
+
+/* The file has two, of which one is removed: what is in force has room. */
+static void a_backend_that_was_removed_leaves_its_room_to_an_added_one(void **ret)
+{
+	struct scene *scene = *ret;
+
+	test_file_put(scene->own,
+		      LIST(REMOVE("10.0.0.1") "," REMOVE("10.0.0.9") "," ADD("10.0.1.1") "," ADD(
+			  "10.0.1.2") "," ADD("10.0.1.3") "," ADD("10.0.1.4") "," ADD("10.0.1.5")));
+	read_kept(scene);
+	assert_true(find(scene, "10.0.0.1")->removed);
+	assert_null(find(scene, "10.0.0.9")); /* the file has no such backend: no room either */
+	assert_non_null(find(scene, "10.0.1.4"));
+	assert_null(find(scene, "10.0.1.5"));
+	assert_int_equal(scene->state.overrides.count, 5);
+}
+
+/* And the file's other limit is for maps that are made anew. */
+static void the_room_is_that_of_the_pinned_maps(void **ret)
+{
+	struct scene *scene = *ret;
+	struct memory_dataplane *memory =
+	    memory_dataplane_new((struct memory_limits){4, 8, 1 << 16, 64});
+
+	scene->state.options.dataplane = memory->dp;
+	scene->config.limits.backends = 2;
+	assert_int_equal(dataplane_backends_most(memory->dp), memory->maps.backend_slots - 1);
+	test_file_put(scene->own, LIST(ADD("10.0.1.1") "," ADD("10.0.1.2")));
+	read_kept(scene);
+	assert_int_equal(scene->state.overrides.count, 2);
+	scene->state.options.dataplane = NULL;
+	memory_dataplane_free(memory);
 }
 
 static void more_changes_than_can_apply_are_not_read(void **ret)
@@ -687,6 +722,8 @@ int main(void)
 	    TEST(a_fifo_does_not_hold_the_start),
 	    TEST(a_record_of_availability_that_is_not_ones_own_is_kept_as_bad),
 	    TEST(backends_beyond_the_limit_are_dropped_and_the_others_stay),
+	    TEST(a_backend_that_was_removed_leaves_its_room_to_an_added_one),
+	    TEST(the_room_is_that_of_the_pinned_maps),
 	    TEST(more_changes_than_can_apply_are_not_read),
 	    TEST(addresses_that_the_file_may_not_name_are_dropped),
 	    TEST(what_does_not_fit_is_shed_added_backends_first),

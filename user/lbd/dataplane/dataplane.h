@@ -198,6 +198,8 @@ bool dataplane_adopted(const struct dataplane *dp);
  * frees *ret (NULL if there are none). */
 unsigned dataplane_adopted_backends(const struct dataplane *dp, const struct dp_service *key,
 				    struct dp_backend **ret);
+/* Backends that the maps have room for: pinned ones keep the limit that they were made with. */
+uint32_t dataplane_backends_most(const struct dataplane *dp);
 int dataplane_program_fd(const struct dataplane *dp);
 /* the seed in use: pinned maps keep theirs */
 uint64_t dataplane_hash_seed(const struct dataplane *dp);

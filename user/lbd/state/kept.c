@@ -19,7 +19,7 @@
 struct override_filter {
 	const struct state *state;
 	struct config_index index; /* of its config */
-	unsigned room;             /* for added backends */
+	unsigned limit, room;      /* of backends; for added ones */
 	unsigned dropped;
 };
 
@@ -54,8 +54,7 @@ static int check_entry(struct override_filter *filter, const struct override *en
 	if (entry->origin == ORIGIN_source && !config_from_kind(&service->from))
 		return error_set(why, -ENOENT, "the service has no `backends-from` any more");
 	if (!filter->room)
-		return error_set(why, -ENOSPC, "no room: limits: backends is %u",
-				 index->config->limits.backends);
+		return error_set(why, -ENOSPC, "no room: limits: backends is %u", filter->limit);
 	filter->room--;
 	return 0;
 }
@@ -84,15 +83,39 @@ static bool keep_none(void *arg, const struct override *entry)
 	return false;
 }
 
-/* 0 or -ENOMEM. */
-static int filter_make(const struct state *state, struct override_filter *ret)
+/* Pinned maps have the room that they were made with, whatever the file says now. */
+static unsigned backends_most(const struct state *state)
 {
-	unsigned backends = backends_of(state->config), limit = state->config->limits.backends;
-	struct override_filter filter = {.state = state,
-					 .room = limit > backends ? limit - backends : 0};
+	const struct dataplane *dp = state->options.dataplane;
+
+	return dp ? dataplane_backends_most(dp) : state->config->limits.backends;
+}
+
+/* Those of the config that are removed at run time. */
+static unsigned count_removed(const struct config_index *index, const struct overrides *changes)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < changes->count; i++) {
+		const struct override *entry = &changes->list[i];
+		const struct config_service *service = config_index_name(index, entry->service);
+
+		count += entry->removed && config_index_backend(index, service, &entry->address);
+	}
+	return count;
+}
+
+/* For these changes. 0 or -ENOMEM. */
+static int filter_make(const struct state *state, const struct overrides *changes,
+		       struct override_filter *ret)
+{
+	struct override_filter filter = {.state = state, .limit = backends_most(state)};
+	unsigned backends = backends_of(state->config);
 
 	if (config_index_make(state->config, &filter.index))
 		return -ENOMEM;
+	backends -= count_removed(&filter.index, changes);
+	filter.room = filter.limit > backends ? filter.limit - backends : 0;
 	*ret = filter;
 	return 0;
 }
@@ -123,7 +146,7 @@ static void drop_what_does_not_apply(struct state *state)
 {
 	struct override_filter filter;
 
-	if (filter_make(state, &filter)) {
+	if (filter_make(state, &state->overrides, &filter)) {
 		log_error("%s: out of memory: run-time changes of backends are dropped",
 			  state->overrides_path);
 		overrides_filter(&state->overrides, keep_none, NULL);
@@ -174,7 +197,7 @@ static void apply_services(struct state *state)
 /* As many as can apply: each backend of the file, and others up to the limit. */
 static unsigned most_overrides(const struct state *state)
 {
-	return backends_of(state->config) + state->config->limits.backends;
+	return backends_of(state->config) + backends_most(state);
 }
 
 /* What cannot be read now is no reason to forget it: drains would end. */
@@ -207,7 +230,7 @@ static bool any_applies(const struct state *state, const struct overrides *overr
 	struct error why;
 	bool any = false;
 
-	if (filter_make(state, &filter))
+	if (filter_make(state, overrides, &filter))
 		return false;
 	for (unsigned i = 0; i < overrides->count && !any; i++)
 		any = !check_entry(&filter, &overrides->list[i], &why);
