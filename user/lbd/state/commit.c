@@ -275,7 +275,7 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 	if (!rc)
 		rc = nat_prepare(state, config, err);
 	if (!rc && changed)
-		rc = kept_write(state, overrides, err);
+		rc = kept_write(state, config, overrides, err);
 	if (!rc) {
 		rc = commit_with_unserved(state, &next, config, err);
 		if (rc && changed)
