@@ -436,11 +436,15 @@ static void save(void *arg)
 static int with_names(const struct overrides *overrides, const struct config *config,
 		      struct overrides *ret)
 {
-	_cleanup_free_ bool *is_named = calloc(config->services_count + 1, sizeof(*is_named));
+	_cleanup_free_ bool *is_named = NULL;
 	struct config_index index;
 
 	*ret = *overrides;
+	ret->named = NULL;
 	ret->named_count = 0;
+	if (!overrides->count)
+		return 0;
+	is_named = calloc(config->services_count + 1, sizeof(*is_named));
 	ret->named = calloc(config->services_count + 1, sizeof(*ret->named));
 	if (!is_named || !ret->named || config_index_make(config, &index))
 		return -ENOMEM;
