@@ -924,6 +924,32 @@ downloads_run() { [ "$(find "$WORK" -name 'got?' -size +500k | wc -l)" = 4 ]; }
 killed_and_started() { stop_lbd KILL && sleep 1 && lab_lbd_start; }
 test_downloads_survive_the_daemon() { downloads_across killed_and_started; }
 
+greets_at() { [[ $(peer hear "$1" 25) == "220 ready"* ]]; } # VIP
+waits_for_its_real() {
+	condition_is greet 10.0.0.11 down &&
+		[[ $(backend_field greet 10.0.0.11 why) == "10.0.0.11:7005/tcp was a backend of $VIP4:25/tcp"* ]]
+}
+# A reload is refused, and the file stays as it is.
+test_a_start_with_a_service_at_another_vip_takes_its_backends_when_they_are_free() {
+	local said
+	sed -i '/name: greet/a\    idle-timeout: { tcp: 10s }' "$WORK/lbd.yaml"
+	lbctl reload >/dev/null || return 1
+	greets_at $VIP4 || FAILED=1
+	sed -i "/name: greet/,/vip:/s/vip: .*/vip: \"$ANY4\"/" "$WORK/lbd.yaml"
+	said=$(lbctl reload 2>&1) && FAILED=1
+	contains "$said" "10.0.0.11:7005/tcp"
+	stop_lbd KILL
+	lab_lbd_start || return 1
+	lab_wait_for 5 "it to wait" waits_for_its_real || return 1
+	logged "backend 10.0.0.11 down: 10.0.0.11:7005/tcp"
+	expect "the others" "$(backend_field web4 10.0.0.11 condition)" = up
+	stop_lbd KILL # the time that it waits goes on
+	lab_lbd_start || return 1
+	lab_wait_for 30 "its real to be free" condition_is greet 10.0.0.11 up || return 1
+	lab_wait_for 5 "an answer at the other VIP" greets_at $ANY4
+	lbctl reload >/dev/null || FAILED=1
+}
+
 second_balancer() {
 	mkdir -p "$WORK/lb2"
 	lab_host lb2

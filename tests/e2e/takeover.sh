@@ -74,6 +74,20 @@ test_a_drain_survives_kill_9_and_restart() {
 	lbctl backend undrain web4 10.0.0.12
 }
 
+test_a_drain_survives_a_restart_with_a_file_that_renames_its_service() {
+	lbctl backend drain web4 10.0.0.12 || return 1
+	lab_kill lbd KILL
+	sed -i 's/name: web4$/name: shop4/' "$WORK/lbd.yaml"
+	lab_lbd_start || return 1
+	expect "its drain" "$(backend_field shop4 10.0.0.12 drain)" != null
+	expect "its condition" "$(lbctl backends shop4 --json |
+		json '[.backends[] | select(.condition == "draining" or .condition == "drained") | .address] | join(" ")')" = 10.0.0.12
+	lbctl backend undrain shop4 10.0.0.12 || return 1
+	sed -i 's/name: shop4$/name: web4/' "$WORK/lbd.yaml"
+	lbctl reload >/dev/null || return 1
+	lab_wait_for 10 "all to be up" backends_up 18
+}
+
 # lbd answers when it has adopted the maps, before it may make changes.
 kill_9_and_first_answer() {
 	lab_kill lbd KILL

@@ -222,8 +222,9 @@ REGISTER(verb, drain) = {
 	"A drain has no deadline unless --force-after sets one. lbd keeps the deadline even if "
 	"lbctl is interrupted or lbd is restarted. At the deadline the remaining flows are given "
 	"up: their packets go to other backends and their connections break. lbctl prints how many "
-	"flows that were; the exit status is 0. To drop the deadline: `lbctl backend undrain`, "
-	"then drain again.",
+	"flows that were; the exit status is 0. A backend that is removed while it drains keeps its "
+	"deadline, until lbd is restarted. To drop the deadline: `lbctl backend undrain`, then "
+	"drain again.",
     .arguments = {ARGUMENT("SERVICE", WORDS_SERVICE), ARGUMENT("BACKEND", WORDS_BACKEND)},
     .options =
 	{{.name = "--wait", .help = "wait until it is drained and show what remains"},

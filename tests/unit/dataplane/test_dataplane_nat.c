@@ -558,9 +558,102 @@ TEST(another_lbd_takes_over_reals_and_those_that_are_leaving)
 	assert_int_equal(id_of(&wants[0], 1), stays);
 	sweep_rounds(dp, 3, 10000 + TCP_IDLE);
 	assert_int_equal(look(2, IPPROTO_TCP, 8080), leaves);
-	sweep_rounds(dp, 3, 10100 + TCP_IDLE + 1);
+	sweep_rounds(dp, 3, 10000 + TCP_IDLE + 1);
 	assert_int_equal(look(2, IPPROTO_TCP, 8080), 0);
 	assert_int_equal(look(1, IPPROTO_TCP, 8080), stays);
+}
+
+static void restart_at(uint32_t tick)
+{
+	memory->dp->clock = tick;
+	dp = memory_dataplane_restart(memory);
+	dp->clock = tick;
+}
+
+TEST(the_time_of_a_real_that_leaves_goes_on_over_restarts)
+{
+	struct error err;
+
+	add(&wants[0], 1, 8080);
+	add(&wants[0], 2, 8080);
+	want_commit(dp, wants, 2);
+	want_remove(&wants[0], 1);
+	want_commit(dp, wants, 2);
+	add(&wants[1], 1, 8080);
+	restart_at(10000 + TCP_IDLE / 2);
+	assert_int_equal(try_commit(wants, 2, &err), -EBUSY);
+	restart_at(10000 + TCP_IDLE);
+	assert_int_equal(try_commit(wants, 2, &err), -EBUSY);
+	assert_non_null(strstr(err.text, "may come for 1 s more"));
+	/* its id is not free yet, but it is in nobody's way */
+	restart_at(10000 + TCP_IDLE + 1);
+	want_commit(dp, wants, 2);
+	assert_int_equal(look(1, IPPROTO_TCP, 8080), id_of(&wants[1], 1));
+	sweep_rounds(dp, 3, 10000 + TCP_IDLE + 2);
+	assert_int_equal(look(1, IPPROTO_TCP, 8080), id_of(&wants[1], 1));
+}
+
+TEST(a_real_that_was_about_to_leave_and_is_in_use_has_not_left)
+{
+	uint16_t id;
+
+	add(&wants[0], 1, 8080);
+	want_commit(dp, wants, 1);
+	id = id_of(&wants[0], 1);
+	dp->maps.returns[id].left = 9000;
+	restart_at(10000);
+	want_commit(dp, wants, 1);
+	want_remove(&wants[0], 1);
+	want_commit(dp, wants, 1);
+	assert_int_equal(id_of(&wants[0], 1), 0);
+	assert_int_equal(dp->maps.returns[id].left, 10000);
+}
+
+/* All reals of a service whose VIP is another one in the file, and one that is free. */
+TEST(what_cannot_be_committed_is_found_and_can_be_left_out)
+{
+	struct dp_bound *bound;
+	struct error err;
+	size_t count;
+
+	add(&wants[0], 1, 8080);
+	add(&wants[0], 2, 8080);
+	want_commit(dp, &wants[0], 1);
+	restart_at(10000);
+	add(&wants[1], 1, 8080);
+	add(&wants[1], 2, 8080);
+	add(&wants[1], 3, 8080);
+	assert_int_equal(try_commit(&wants[1], 1, &err), -EBUSY);
+	assert_null(strstr(err.text, " s more")); /* it has not left: nobody knows when it will */
+	assert_int_equal(dataplane_find_bound(dp, &wants[1].service, 1, &bound, &count), 0);
+	assert_int_equal(count, 2);
+	for (size_t i = 0; i < count; i++) {
+		struct dp_backend *backend = &wants[1].service.backends[bound[i].backend];
+
+		assert_int_equal(bound[i].service, 0);
+		assert_true(want_number(backend) < 3);
+		backend->waits = true;
+	}
+	assert_string_equal(bound[0].why,
+			    "10.0.0.1:8080/tcp is a backend of 192.0.2.1:80/tcp (`forward: nat`)");
+	free(bound);
+	want_commit(dp, &wants[1], 1);
+	assert_int_equal(id_of(&wants[1], 1), 0);
+	assert_int_equal(look(3, IPPROTO_TCP, 8080), id_of(&wants[1], 3));
+	/* its own real is nobody else's; the others have left now */
+	dp->clock = 10000 + TCP_IDLE;
+	assert_int_equal(dataplane_find_bound(dp, &wants[1].service, 1, &bound, &count), 0);
+	assert_int_equal(count, 2);
+	assert_non_null(strstr(bound[0].why, "was a backend of 192.0.2.1:80/tcp"));
+	free(bound);
+	dp->clock++;
+	assert_int_equal(dataplane_find_bound(dp, &wants[1].service, 1, &bound, &count), 0);
+	assert_int_equal(count, 0);
+	free(bound);
+	for (unsigned i = 0; i < wants[1].service.backends_count; i++)
+		wants[1].service.backends[i].waits = false;
+	want_commit(dp, &wants[1], 1);
+	assert_int_equal(look(1, IPPROTO_TCP, 8080), id_of(&wants[1], 1));
 }
 
 TEST(another_lbd_knows_the_ports_of_backends)

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "lbd/state/internal.h"
+#include "support/memory_dataplane.h"
 #include "support/test_addr.h"
 #include "support/test_file.h"
 
@@ -72,6 +73,7 @@ static int tear_down(void **ret)
 
 #define LIST(entries)     "{\"version\": 1, \"backends\": [" entries "]}"
 #define DRAIN(name, host) "{\"service\": \"" name "\", \"address\": \"" host "\", \"drain\": true}"
+#define REMOVE(host)      "{\"service\": \"web\", \"address\": \"" host "\", \"removed\": true}"
 #define ADD(host) \
 	"{\"service\": \"web\", \"address\": \"" host "\", \"weight\": 9, \"added\": true}"
 
@@ -186,10 +188,44 @@ static void backends_beyond_the_limit_are_dropped_and_the_others_stay(void **ret
 	assert_true(find(scene, "10.0.0.1")->drain);
 	assert_non_null(find(scene, "10.0.1.3"));
 	assert_null(find(scene, "10.0.1.4"));
-	assert_int_equal(kept_write(&scene->state, &scene->state.overrides, NULL), 0);
+	assert_int_equal(kept_write(&scene->state, &scene->config, &scene->state.overrides, NULL),
+			 0);
 	assert_int_equal(overrides_load(scene->own, 100, &now, NULL), 0);
 	assert_int_equal(now.count, 4);
 	overrides_done(&now);
+}
+
+/* The file has two, of which one is removed: what is in force has room. */
+static void a_backend_that_was_removed_leaves_its_room_to_an_added_one(void **ret)
+{
+	struct scene *scene = *ret;
+
+	test_file_put(scene->own,
+		      LIST(REMOVE("10.0.0.1") "," REMOVE("10.0.0.9") "," ADD("10.0.1.1") "," ADD(
+			  "10.0.1.2") "," ADD("10.0.1.3") "," ADD("10.0.1.4") "," ADD("10.0.1.5")));
+	read_kept(scene);
+	assert_true(find(scene, "10.0.0.1")->removed);
+	assert_null(find(scene, "10.0.0.9")); /* the file has no such backend: no room either */
+	assert_non_null(find(scene, "10.0.1.4"));
+	assert_null(find(scene, "10.0.1.5"));
+	assert_int_equal(scene->state.overrides.count, 5);
+}
+
+/* And the file's other limit is for maps that are made anew. */
+static void the_room_is_that_of_the_pinned_maps(void **ret)
+{
+	struct scene *scene = *ret;
+	struct memory_dataplane *memory =
+	    memory_dataplane_new((struct memory_limits){4, 8, 1 << 16, 64});
+
+	scene->state.options.dataplane = memory->dp;
+	scene->config.limits.backends = 2;
+	assert_int_equal(dataplane_backends_most(memory->dp), memory->maps.backend_slots - 1);
+	test_file_put(scene->own, LIST(ADD("10.0.1.1") "," ADD("10.0.1.2")));
+	read_kept(scene);
+	assert_int_equal(scene->state.overrides.count, 2);
+	scene->state.options.dataplane = NULL;
+	memory_dataplane_free(memory);
 }
 
 static void more_changes_than_can_apply_are_not_read(void **ret)
@@ -232,7 +268,8 @@ static void what_does_not_fit_is_shed_added_backends_first(void **ret)
 	assert_false(kept_shed(&scene->state));
 	assert_int_equal(access(scene->own, F_OK),
 			 0); /* should the start fail for another reason */
-	assert_int_equal(kept_write(&scene->state, &scene->state.overrides, NULL), 0);
+	assert_int_equal(kept_write(&scene->state, &scene->config, &scene->state.overrides, NULL),
+			 0);
 	assert_int_not_equal(access(scene->own, F_OK), 0);
 }
 
@@ -323,10 +360,10 @@ static void a_change_that_cannot_be_written_is_an_error_and_the_next_is_tried_ag
 
 	overrides_get(&wanted, "web", &one)->drain = true;
 	assert_int_equal(mkdir(scene->own, 0700), 0);
-	assert_int_equal(kept_write(&scene->state, &wanted, &err), -EROFS);
+	assert_int_equal(kept_write(&scene->state, &scene->config, &wanted, &err), -EROFS);
 	assert_non_null(strstr(err.text, scene->own));
 	rmdir(scene->own);
-	assert_int_equal(kept_write(&scene->state, &wanted, &err), 0);
+	assert_int_equal(kept_write(&scene->state, &scene->config, &wanted, &err), 0);
 	assert_int_equal(access(scene->own, F_OK), 0);
 	overrides_done(&wanted);
 }
@@ -343,7 +380,8 @@ static void what_could_not_be_written_is_a_warning_of_the_next_change(void **ret
 	scene->state.overrides_stale = true;
 	assert_int_equal(mkdir(scene->own, 0700), 0);
 	state_collect(&scene->state, &warnings);
-	assert_int_equal(kept_write(&scene->state, &scene->state.overrides, &err), 0);
+	assert_int_equal(kept_write(&scene->state, &scene->config, &scene->state.overrides, &err),
+			 0);
 	state_collect(&scene->state, NULL);
 	assert_int_equal(warnings.count, 1);
 	assert_non_null(strstr(warnings.list[0], "run-time changes cannot be written to disk"));
@@ -636,6 +674,70 @@ static void a_drain_holds_when_its_service_is_renamed(void **ret)
 	overrides_done(&kept);
 }
 
+/* The same where the file was renamed while no lbd ran; another service has its former name. */
+static void a_drain_holds_over_a_start_with_its_service_renamed(void **ret)
+{
+	struct scene *scene = *ret;
+	struct config_service services[2] = {scene->service, scene->service};
+	struct addr one = test_addr("10.0.0.1"), two = test_addr("10.0.0.2");
+	struct override *entry = change(scene, "10.0.0.1");
+
+	entry->drain = entry->has_force = true;
+	entry->force_ms = 1234567;
+	change(scene, "10.0.0.2")->admin = ADMIN_DOWN;
+	scene->state.overrides_stale = true;
+	assert_int_equal(kept_write(&scene->state, &scene->config, &scene->state.overrides, NULL),
+			 0);
+	overrides_done(&scene->state.overrides);
+	services[0].vip = test_addr("192.0.2.11");
+	services[1].name = (char *)"shop";
+	scene->config.services = services;
+	scene->config.services_count = 2;
+	read_kept(scene);
+	assert_int_equal(scene->state.overrides.count, 2);
+	entry = overrides_find(&scene->state.overrides, "shop", &one);
+	assert_true(entry && entry->drain && entry->has_force);
+	assert_int_equal(entry->force_ms, 1234567);
+	entry = overrides_find(&scene->state.overrides, "shop", &two);
+	assert_true(entry && entry->admin == ADMIN_DOWN);
+	assert_true(scene->state.overrides_stale);
+	assert_int_equal(scene->state.overrides.named_count, 0);
+}
+
+/* A service that has another VIP is found by its name, as by a reload; and the file names services
+ * as the config in force has them. */
+static void a_drain_holds_over_a_start_with_its_service_moved(void **ret)
+{
+	struct scene *scene = *ret;
+	struct config next = scene->config;
+	struct config_service moved = scene->service, other = scene->service;
+	struct config_service services[2];
+
+	change(scene, "10.0.0.1")->drain = true;
+	scene->state.overrides_stale = true;
+	assert_int_equal(kept_write(&scene->state, &scene->config, &scene->state.overrides, NULL),
+			 0);
+	moved.vip = test_addr("192.0.2.11");
+	next.services = &moved;
+	assert_int_equal(kept_write(&scene->state, &next, &scene->state.overrides, NULL), 0);
+	overrides_done(&scene->state.overrides);
+	other.name = (char *)"other"; /* it has got the former VIP since */
+	services[0] = moved;
+	services[1] = other;
+	scene->config.services = services;
+	scene->config.services_count = 2;
+	read_kept(scene);
+	assert_int_equal(scene->state.overrides.count, 1);
+	assert_true(find(scene, "10.0.0.1")->drain);
+	assert_false(scene->state.overrides_stale);
+	/* moved again while no lbd ran: the file is to say so */
+	overrides_done(&scene->state.overrides);
+	services[0].vip = test_addr("192.0.2.12");
+	read_kept(scene);
+	assert_true(find(scene, "10.0.0.1")->drain);
+	assert_true(scene->state.overrides_stale);
+}
+
 static void a_drain_ends_with_its_backend_which_is_named(void **ret)
 {
 	struct scene *scene = *ret;
@@ -687,6 +789,8 @@ int main(void)
 	    TEST(a_fifo_does_not_hold_the_start),
 	    TEST(a_record_of_availability_that_is_not_ones_own_is_kept_as_bad),
 	    TEST(backends_beyond_the_limit_are_dropped_and_the_others_stay),
+	    TEST(a_backend_that_was_removed_leaves_its_room_to_an_added_one),
+	    TEST(the_room_is_that_of_the_pinned_maps),
 	    TEST(more_changes_than_can_apply_are_not_read),
 	    TEST(addresses_that_the_file_may_not_name_are_dropped),
 	    TEST(what_does_not_fit_is_shed_added_backends_first),
@@ -706,6 +810,8 @@ int main(void)
 	    TEST(kept_changes_end_with_their_backends_and_services),
 	    TEST(a_drain_that_the_file_says_too_is_the_files),
 	    TEST(a_drain_holds_when_its_service_is_renamed),
+	    TEST(a_drain_holds_over_a_start_with_its_service_renamed),
+	    TEST(a_drain_holds_over_a_start_with_its_service_moved),
 	    TEST(a_drain_ends_with_its_backend_which_is_named),
 	    TEST(the_report_is_bounded_and_its_counts_are_not),
 	};

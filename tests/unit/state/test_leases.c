@@ -870,6 +870,50 @@ static void a_port_of_its_own_is_where_it_gets_its_packets_over_a_crash_too(void
 	assert_int_equal(backend_of("first", "10.0.1.3")->port, 8080);
 }
 
+/* The same, and "second" has another VIP. */
+#define MOVED_CONFIG                                                                        \
+	"metrics: off\nlimits: { backends: 8 }\n"                                           \
+	"defaults: { forward: nat, health: { type: none } }\nservices:\n"                   \
+	"  - { name: first, vip: 192.0.2.1, protocol: tcp, port: 80, backend-port: 8080, "  \
+	"backends: [{ address: 10.0.1.1 }] }\n"                                             \
+	"  - { name: second, vip: 192.0.2.7, protocol: tcp, port: 80, backend-port: 8080, " \
+	"backends: [{ address: 10.0.1.2 }] }\n"
+
+static void expect_bound(const char *address, const char *words)
+{
+	const char *why = remark_text(backend_of("second", address)->why);
+
+	if (!strstr(why, words))
+		fail_msg("%s: \"%s\", expected \"%s\"", address, why, words);
+	assert_non_null(entry_of("first", "10.0.1.3"));
+	assert_non_null(backend_of("first", "10.0.1.3"));
+}
+
+/* Started with a file whose reload was refused: none of what was registered is at fault. */
+static void a_start_with_a_real_that_is_not_free_drops_nothing_that_is_registered(void **unused)
+{
+	state_free(state);
+	start_with(NAT_CONFIG);
+	assert_int_equal(put("first", "10.0.1.3", 1, 3600000), 0);
+	assert_int_equal(put("second", "10.0.1.4", 1, 3600000), 0);
+	for (unsigned starts = 0; starts < 3; starts++) {
+		state_free(state);
+		memory_dataplane_restart(memory);
+		start_with(MOVED_CONFIG);
+		expect_bound("10.0.1.2", "10.0.1.2:8080/tcp");
+		expect_bound("10.0.1.4", starts ? "was a backend of 192.0.2.2:80/tcp"
+						: "is a backend of 192.0.2.2:80/tcp");
+		assert_non_null(entry_of("second", "10.0.1.4"));
+	}
+	/* and with the former file again they are its own */
+	state_free(state);
+	memory_dataplane_restart(memory);
+	start_with(NAT_CONFIG);
+	assert_null(backend_of("second", "10.0.1.2")->bound_why);
+	assert_null(backend_of("second", "10.0.1.4")->bound_why);
+	assert_null(backend_of("first", "10.0.1.3")->bound_why);
+}
+
 /* The server of another service, at a port of its own. */
 static void with_a_port_of_its_own_it_shares_a_host(void **unused)
 {
@@ -935,6 +979,7 @@ int main(void)
 	    TEST(a_put_says_zone_priority_and_health_and_changes_them),
 	    TEST(a_backend_of_the_file_gets_a_weight_alone),
 	    TEST(a_port_of_its_own_is_where_it_gets_its_packets_over_a_crash_too),
+	    TEST(a_start_with_a_real_that_is_not_free_drops_nothing_that_is_registered),
 	    TEST(with_a_port_of_its_own_it_shares_a_host),
 	    TEST(a_port_without_nat_is_refused),
 	    TEST(its_weight_is_the_registrations_and_a_drain_holds),

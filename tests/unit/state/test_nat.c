@@ -13,6 +13,7 @@
 
 #include "lbd/state/internal.h"
 #include "lbd/state/reals.h"
+#include "support/memory_dataplane.h"
 #include "support/test_addr.h"
 
 #define NOW 1000000ULL
@@ -217,6 +218,132 @@ static void what_was_adopted_does_not_count(void **unused)
 	config_free(none.config);
 }
 
+/* By hand nobody takes it; a file that gives it back to the service that it is of may. */
+static void what_waits_for_a_real_does_not_keep_it_from_its_service(void **unused)
+{
+	static struct scene present, next;
+	struct addr one = test_addr("10.0.0.1");
+	struct reals reals;
+	struct error err;
+
+	scene_set(&present, "services:\n" SERVICE("a", "192.0.2.1", "{ address: 10.0.0.3 }")
+				SERVICE("b", "192.0.2.2", ONE));
+	scene_set(&next,
+		  "services:\n" SERVICE("a", "192.0.2.1", ONE) SERVICE("b", "192.0.2.2", TWO));
+	expect_world(&present, &next, "service a: backend 10.0.0.1: 10.0.0.1:8080/tcp is of");
+	remark_set(&present.backends[1][0].bound_why, "it waits");
+	expect_world(&present, &next, "");
+	assert_int_equal(reals_check_config(&present.world, next.config, &err), 0);
+	assert_int_equal(reals_of_world(&present.world, &reals), 0);
+	assert_int_equal(reals_admit(&reals, &present.config->services[0], &one, 8080, &err),
+			 -EINVAL);
+	reals_done(&reals);
+	remark_drop(&present.backends[1][0].bound_why);
+	config_free(next.config);
+	config_free(present.config);
+}
+
+/* ---- a start with a file that moves reals ---- */
+
+/* Their checks have passed. */
+static void commit_as_up(struct scene *scene, struct dataplane *dp, int expected)
+{
+	struct error err = {""};
+
+	scene->state.options.dataplane = dp;
+	for (unsigned i = 0; i < scene->world.count; i++) {
+		scene->services[i].opened = true;
+		for (unsigned j = 0; j < scene->services[i].backends_count; j++) {
+			struct backend *backend = &scene->backends[i][j];
+
+			backend->has_hop = backend->hop_known = true;
+			backend->health = HEALTH_UP;
+			backend->agent.percent = 100;
+			backend->weight = 100;
+			backend->first_start = true;
+		}
+	}
+	if (world_commit(&scene->state, &scene->world, &err) != expected)
+		fail_msg("\"%s\"", err.text);
+}
+
+static void scene_end(struct scene *scene)
+{
+	for (unsigned i = 0; i < scene->world.count; i++)
+		for (unsigned j = 0; j < scene->services[i].backends_count; j++)
+			backend_drop_remarks(&scene->backends[i][j]);
+	config_free(scene->config);
+}
+
+static bool is_committed(const struct scene *scene, const struct backend *backend)
+{
+	struct dp_backend_stats stats;
+	struct dp_service key;
+
+	service_key(backend->service, &key);
+	return !dataplane_backend_stats(scene->state.options.dataplane, &key, &backend->address,
+					&stats);
+}
+
+static void expect_waiting(const struct scene *scene, const struct backend *backend,
+			   const char *why)
+{
+	assert_false(is_committed(scene, backend));
+	assert_false(backend_usable(backend));
+	assert_int_equal(backend->condition, BACKEND_DOWN);
+	if (strncmp(remark_text(backend->why), why, strlen(why)) != 0)
+		fail_msg("\"%s\"", remark_text(backend->why));
+}
+
+static void expect_up(const struct scene *scene, const struct backend *backend)
+{
+	assert_true(is_committed(scene, backend));
+	assert_true(backend_usable(backend));
+	assert_int_equal(backend->condition, BACKEND_UP);
+	assert_string_equal(remark_text(backend->why), "");
+}
+
+/* The service has another VIP in the file, and a backend more. */
+static void a_start_leaves_out_what_is_not_free_and_takes_it_later(void **unused)
+{
+	struct memory_dataplane *memory =
+	    memory_dataplane_new((struct memory_limits){64, 256, 1 << 16, 64});
+	static struct scene before, now;
+
+	memory->dp->clock = 10000;
+	scene_set(&before, "services:\n" SERVICE("a", "192.0.2.1", ONE));
+	commit_as_up(&before, memory->dp, 0);
+	scene_set(&now, "services:\n" SERVICE("a", "192.0.2.7", ONE ", " TWO));
+	commit_as_up(&now, memory->dp, -EBUSY); /* a change of an lbd that runs */
+	now.state.first = true;
+	commit_as_up(&now, memory_dataplane_restart(memory), 0);
+	expect_waiting(&now, &now.backends[0][0],
+		       "10.0.0.1:8080/tcp is a backend of 192.0.2.1:80/tcp");
+	expect_up(&now, &now.backends[0][1]);
+	now.state.first = false;
+	now.backends[0][0].admin = ADMIN_UP; /* nobody's word makes it free */
+	commit_as_up(&now, memory->dp, 0);
+	expect_waiting(&now, &now.backends[0][0],
+		       "10.0.0.1:8080/tcp was a backend of 192.0.2.1:80/tcp");
+	/* and another start */
+	now.state.first = true;
+	memory->dp->clock += 100;
+	commit_as_up(&now, memory_dataplane_restart(memory), 0);
+	expect_waiting(&now, &now.backends[0][0],
+		       "10.0.0.1:8080/tcp was a backend of 192.0.2.1:80/tcp");
+	expect_up(&now, &now.backends[0][1]);
+	now.state.first = false;
+	now.backends[0][0].admin = ADMIN_AUTO;
+	memory->dp->clock += 300;
+	commit_as_up(&now, memory->dp, 0);
+	expect_up(&now, &now.backends[0][0]);
+	expect_up(&now, &now.backends[0][1]);
+	assert_null(now.backends[0][0].bound_why);
+	scene_end(&before);
+	scene_end(&now);
+	memory_dataplane_free(memory);
+}
+
 static void a_trial_says_the_same_of_a_config(void **unused)
 {
 	static struct scene present;
@@ -354,6 +481,8 @@ int main(void)
 	    cmocka_unit_test(a_real_of_one_service_does_not_come_to_another_at_once),
 	    cmocka_unit_test(a_real_that_comes_back_or_gets_another_port_is_looked_up),
 	    cmocka_unit_test(what_was_adopted_does_not_count),
+	    cmocka_unit_test(what_waits_for_a_real_does_not_keep_it_from_its_service),
+	    cmocka_unit_test(a_start_leaves_out_what_is_not_free_and_takes_it_later),
 	    cmocka_unit_test(a_trial_says_the_same_of_a_config),
 	    cmocka_unit_test(a_reload_that_ends_connections_is_warned_of),
 	    cmocka_unit_test(another_prefix_of_clients_is_warned_of_where_some_are_in_it),

@@ -1867,6 +1867,42 @@ static void a_drain_past_its_deadline_is_over_and_its_backend_unused(void **unus
 	overrides_done(&worlds.overrides);
 }
 
+/* Whoever removes it: by hand, the file, the end of its lease, its source. */
+static void one_that_is_removed_while_it_drains_keeps_its_deadline(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next;
+	struct addr one = test_addr("10.0.0.1");
+	uint64_t deadline = clock_monotonic_ms() + 3600000;
+	struct override *entry;
+	struct backend *leaving;
+
+	worlds_set(&worlds);
+	worlds.service.algorithm = algo_find("maglev");
+	entry = overrides_get(&worlds.overrides, "web", &one);
+	entry->drain = entry->has_force = true;
+	entry->force_ms = deadline;
+	present = build(&worlds, &none);
+	make_up(&present);
+	present.services[0]->opened = true;
+	service_weigh(present.services[0], NOW, WALL);
+	entry->drain = entry->has_force = false;
+	entry->removed = true;
+	for (unsigned changes = 0; changes < 2; changes++) { /* and further ones keep it */
+		next = build(&worlds, &present);
+		world_free(&present);
+		present = next;
+		service_weigh(present.services[0], NOW, WALL);
+		leaving = find(&present, "10.0.0.1");
+		assert_true(leaving->removed && leaving->has_force);
+		assert_int_equal(leaving->force_ms, deadline);
+		assert_int_equal(leaving->condition, BACKEND_DRAINING);
+		assert_false(find(&present, "10.0.0.2")->has_force);
+	}
+	world_free(&present);
+	overrides_done(&worlds.overrides);
+}
+
 /* A reload while the service is blind must not delete backends that were lost. */
 static void a_blind_service_stays_blind_and_keeps_its_leaving_backends_across_a_change(
     void **unused)
@@ -2045,6 +2081,7 @@ int main(void)
 	    cmocka_unit_test(tunnelled_backend_behind_a_gateway_has_a_next_hop),
 	    cmocka_unit_test(a_reload_to_l2_looks_at_the_gateway_again),
 	    cmocka_unit_test(a_drain_past_its_deadline_is_over_and_its_backend_unused),
+	    cmocka_unit_test(one_that_is_removed_while_it_drains_keeps_its_deadline),
 	    cmocka_unit_test(
 		a_blind_service_stays_blind_and_keeps_its_leaving_backends_across_a_change),
 	    cmocka_unit_test(service_is_known_by_its_key_and_not_its_name),

@@ -68,6 +68,7 @@ static int adopt_backend(struct dataplane *dp, struct record *record, uint32_t i
 	memcpy(members[record->count].want.address.bytes, line->outer_dst, sizeof(line->outer_dst));
 	members[record->count].want.usable = line->flags & LB_BACKEND_USABLE;
 	members[record->count].want.port = dp->maps.returns[id].port;
+	reals_return(dp, (uint16_t)id);
 	record->count++;
 	dp->backend_ids.state[id] = ID_USED;
 	dp->died_at[id] = 1; /* if it is dead: since when is not known */

@@ -17,6 +17,11 @@ static struct next_hop hop_of(const struct lb_backend *line)
 	return hop;
 }
 
+uint32_t dataplane_backends_most(const struct dataplane *dp)
+{
+	return dp->maps.backend_slots - 1;
+}
+
 unsigned dataplane_adopted_backends(const struct dataplane *dp, const struct dp_service *key,
 				    struct dp_backend **ret)
 {

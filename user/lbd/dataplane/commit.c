@@ -96,9 +96,9 @@ static int plan_members(const struct dataplane *dp, struct service_plan *plan,
 	plan->members = calloc(want->backends_count + 1, sizeof(*plan->members));
 	if (!plan->members)
 		return error_set(err, -ENOMEM, "out of memory");
-	plan->count = want->backends_count;
-	for (unsigned i = 0; i < plan->count; i++)
-		plan->members[i].want = want->backends[i];
+	for (unsigned i = 0; i < want->backends_count; i++)
+		if (!want->backends[i].waits)
+			plan->members[plan->count++].want = want->backends[i];
 	sort_members(plan->members, plan->count);
 	for (unsigned i = 0; i < plan->count; i++) {
 		const struct member *before =

@@ -48,6 +48,7 @@ struct dp_backend {
 	/* LB_FORWARD_NAT: the port at the backend; 0: the service takes any port. Another port is
 	 * another backend, with another id. */
 	__be16 port;
+	bool waits; /* it is left out for now: its real is not free (dataplane_find_bound) */
 };
 
 /* A rate of new flows. */
@@ -197,6 +198,8 @@ bool dataplane_adopted(const struct dataplane *dp);
  * frees *ret (NULL if there are none). */
 unsigned dataplane_adopted_backends(const struct dataplane *dp, const struct dp_service *key,
 				    struct dp_backend **ret);
+/* Backends that the maps have room for: pinned ones keep the limit that they were made with. */
+uint32_t dataplane_backends_most(const struct dataplane *dp);
 int dataplane_program_fd(const struct dataplane *dp);
 /* the seed in use: pinned maps keep theirs */
 uint64_t dataplane_hash_seed(const struct dataplane *dp);
@@ -277,6 +280,16 @@ const struct dp_path *dataplane_path(const struct dataplane *dp, const struct ad
  * functions that read may be called, and those of interfaces, MAC addresses and paths. */
 int dataplane_commit(struct dataplane *dp, const struct dp_service *services, size_t count,
 		     struct error *err);
+/* A backend of a list of services that dataplane_commit refuses with -EBUSY. */
+struct dp_bound {
+	size_t service; /* its place in the list */
+	unsigned backend;
+	char why[256]; /* "10.0.0.1:8080/tcp is a backend of 192.0.2.1:80/tcp (`forward: nat`)" */
+};
+/* All of them, in the order of the list, whatever their `waits` says. 0 or -ENOMEM; the caller
+ * frees *ret. */
+int dataplane_find_bound(const struct dataplane *dp, const struct dp_service *services,
+			 size_t count, struct dp_bound **ret, size_t *ret_count);
 
 /* One bounded step of the sweep over flow table and slots (expiry, active counts, settling).
  * budget: entries to look at. now_tick: 0 for the clock's tick (tests pass their own). Returns the

@@ -554,8 +554,10 @@ bool reals_keep(const struct dataplane *dp, const struct dp_service *service,
 		const struct dp_backend *want, uint16_t id);
 /* How long its replies may come, as the service says now. */
 void reals_set_idle(struct dataplane *dp, const struct dp_service *service, uint16_t id);
-/* The backend is removed: its replies may come for an idle timeout. */
+/* The backend is removed: its replies may come for an idle timeout, from the first call on. */
 void reals_leave(struct dataplane *dp, uint16_t id);
+/* It is in use after all: the lbd that was about to remove it was stopped. */
+void reals_return(struct dataplane *dp, uint16_t id);
 /* Whether they may still: the id is not to be given to another. */
 bool reals_wait(const struct dataplane *dp, uint32_t id);
 /* The id is free. */

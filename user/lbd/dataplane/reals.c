@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@
 #define SEEDS_PER_SIZE 16   /* before a larger table is tried */
 #define SEEDS          256  /* at the full size */
 #define PAUSE_REALS    1024 /* between two pauses */
+#define BOND_TEXT      (DP_KEY_TEXT + 96)
 
 /* Two entries for each backend, its real and its address: on average at most 1.25 of the eight ways
  * are in use. With 65 536 buckets two of three seeds then fill none beyond its ways. */
@@ -131,12 +133,19 @@ void reals_set_idle(struct dataplane *dp, const struct dp_service *service, uint
 		dp_update(&dp->maps.returns[id].idle, dp_ticks(idle_ms));
 }
 
+/* One that an earlier lbd has removed has left then: its time does not begin again. */
 void reals_leave(struct dataplane *dp, uint16_t id)
 {
+	struct lb_return *line = &dp->maps.returns[id];
 	uint32_t now = dp_tick(dp);
 
-	if (dp->maps.returns[id].family)
-		dp_store(&dp->maps.returns[id].left, now ? now : 1);
+	if (line->family && !line->left)
+		dp_store(&line->left, now ? now : 1);
+}
+
+void reals_return(struct dataplane *dp, uint16_t id)
+{
+	dp_update(&dp->maps.returns[id].left, 0);
 }
 
 /* Ticks for which replies may still come. */
@@ -159,7 +168,9 @@ bool reals_wait(const struct dataplane *dp, uint32_t id)
 struct real {
 	struct lb_return line;
 	uint16_t id;
-	bool made; /* with this change */
+	bool made;      /* with this change */
+	size_t service; /* dataplane_find_bound: whose backend it would be, in its list */
+	unsigned backend;
 };
 
 /* By address, protocol and port; the one that a change makes, or the one in use, first. */
@@ -200,6 +211,13 @@ static bool contradict(const struct real *a, const struct real *b)
 	       (a->line.port == b->line.port || !a->line.port || !b->line.port) && !same_vip(a, b);
 }
 
+/* Whether the other keeps the one that is made from its real: not when its time is over, and only
+ * its id is not free yet. */
+static bool prevents(const struct dataplane *dp, const struct real *other, const struct real *made)
+{
+	return contradict(made, other) && (other->made || time_left(dp, &other->line));
+}
+
 static struct dp_service backend_key(const struct lb_return *line)
 {
 	struct dp_service key = {.protocol = line->protocol & ~LB_REAL_TRANSLATED,
@@ -210,13 +228,33 @@ static struct dp_service backend_key(const struct lb_return *line)
 	return key;
 }
 
+/* Why a real is not free: it is, or was, a backend of that service. */
+static const char *bond_text(const struct dataplane *dp, const struct real *other,
+			     char text[BOND_TEXT])
+{
+	const struct dp_service theirs = dp_return_key(&other->line);
+	char key[DP_KEY_TEXT];
+
+	if (!other->line.left)
+		snprintf(text, BOND_TEXT, "is a backend of %s (`forward: nat`)",
+			 dp_key_text(&theirs, key));
+	else
+		snprintf(text, BOND_TEXT,
+			 "was a backend of %s (`forward: nat`), and replies from there may come "
+			 "for %llu s more",
+			 dp_key_text(&theirs, key),
+			 ((unsigned long long)time_left(dp, &other->line) << LB_TICK_SHIFT) /
+			     1000000000);
+	return text;
+}
+
 static int refuse(const struct dataplane *dp, const struct real *real, const struct real *other,
 		  struct error *err)
 {
 	const struct dp_service mine = dp_return_key(&real->line);
 	const struct dp_service theirs = dp_return_key(&other->line);
 	const struct dp_service backend = backend_key(&real->line);
-	char a[DP_KEY_TEXT], b[DP_KEY_TEXT], text[DP_KEY_TEXT];
+	char a[DP_KEY_TEXT], b[DP_KEY_TEXT], text[DP_KEY_TEXT], bond[BOND_TEXT];
 
 	if (other->made)
 		return error_set(err, -EEXIST,
@@ -224,13 +262,9 @@ static int refuse(const struct dataplane *dp, const struct real *real, const str
 				 "expected one service for each",
 				 dp_key_text(&mine, a), dp_key_text(&backend, text),
 				 dp_key_text(&theirs, b));
-	return error_set(err, -EBUSY,
-			 "%s: backend %s: %s a backend of %s (`forward: nat`), and replies from "
-			 "there may come for %llu s more; expected a later change",
+	return error_set(err, -EBUSY, "%s: backend %s: %s; expected a later change",
 			 dp_key_text(&mine, a), dp_key_text(&backend, text),
-			 other->line.left ? "was" : "is", dp_key_text(&theirs, b),
-			 ((unsigned long long)time_left(dp, &other->line) << LB_TICK_SHIFT) /
-			     1000000000);
+			 bond_text(dp, other, bond));
 }
 
 /* reals: sorted. Only one that this change makes can contradict another. */
@@ -240,10 +274,10 @@ static int check(const struct dataplane *dp, const struct real *reals, size_t co
 	for (size_t i = 0; i < count; i++)
 		for (size_t j = i + 1; j < count && same_address(&reals[i], &reals[j]); j++) {
 			const struct real *made = reals[i].made ? &reals[i] : &reals[j];
+			const struct real *other = reals[i].made ? &reals[j] : &reals[i];
 
-			if (made->made && contradict(&reals[i], &reals[j]))
-				return refuse(dp, made, made == &reals[i] ? &reals[j] : &reals[i],
-					      err);
+			if (made->made && prevents(dp, other, made))
+				return refuse(dp, made, other, err);
 		}
 	return 0;
 }
@@ -290,6 +324,108 @@ static size_t add_made(const struct dataplane *dp, const struct service_plan *se
 	for (size_t i = 0; i < count; i++)
 		made += add_made_of(dp, &services[i], reals ? reals + made : NULL);
 	return made;
+}
+
+/* ---- those that are not free ---- */
+
+static bool has_real(const struct dataplane *dp, const struct dp_service *service,
+		     const struct dp_backend *backend)
+{
+	const struct record *record = dp_find(dp, service);
+	const struct member *member = record ? record_find(record, &backend->address) : NULL;
+
+	return member && reals_keep(dp, service, backend, member->id);
+}
+
+/* Returns how many reals these services would add. */
+static size_t add_wanted(const struct dataplane *dp, const struct dp_service *services,
+			 size_t count, struct real *reals)
+{
+	size_t wanted = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct dp_service *service = &services[i];
+
+		task_pause();
+		if (service->forward != LB_FORWARD_NAT)
+			continue;
+		for (unsigned j = 0; j < service->backends_count; j++)
+			if (!has_real(dp, service, &service->backends[j]))
+				reals[wanted++] = (struct real){
+				    .line = line_of(service, &service->backends[j]),
+				    .made = true,
+				    .service = i,
+				    .backend = j,
+				};
+	}
+	return wanted;
+}
+
+/* The one in use that keeps reals[at] from its service; NULL: none does. reals: sorted. */
+static const struct real *find_bond(const struct dataplane *dp, const struct real *reals,
+				    size_t count, size_t at)
+{
+	size_t i = at;
+
+	while (i && same_address(&reals[i - 1], &reals[at]))
+		i--;
+	for (; i < count && same_address(&reals[i], &reals[at]); i++)
+		if (!reals[i].made && prevents(dp, &reals[i], &reals[at]))
+			return &reals[i];
+	return NULL;
+}
+
+static void describe_bound(const struct dataplane *dp, const struct real *real,
+			   const struct real *other, struct dp_bound *ret)
+{
+	const struct dp_service backend = backend_key(&real->line);
+	char key[DP_KEY_TEXT], bond[BOND_TEXT];
+
+	ret->service = real->service;
+	ret->backend = real->backend;
+	snprintf(ret->why, sizeof(ret->why), "%s %s", dp_key_text(&backend, key),
+		 bond_text(dp, other, bond));
+}
+
+static int compare_places(const void *a, const void *b)
+{
+	const struct dp_bound *x = a, *y = b;
+
+	if (x->service != y->service)
+		return x->service < y->service ? -1 : 1;
+	return (x->backend > y->backend) - (x->backend < y->backend);
+}
+
+int dataplane_find_bound(const struct dataplane *dp, const struct dp_service *services,
+			 size_t count, struct dp_bound **ret, size_t *ret_count)
+{
+	_cleanup_free_ struct real *reals = NULL;
+	size_t wanted = 0, all, found = 0;
+	struct dp_bound *bound;
+
+	for (size_t i = 0; i < count; i++)
+		wanted += services[i].backends_count;
+	reals = calloc(dp->maps.backend_slots + wanted, sizeof(*reals));
+	bound = calloc(wanted + 1, sizeof(*bound));
+	if (!reals || !bound) {
+		free(bound);
+		return -ENOMEM;
+	}
+	wanted = add_wanted(dp, services, count, reals);
+	all = wanted + add_known(dp, reals + wanted);
+	qsort(reals, all, sizeof(*reals), compare);
+	for (size_t i = 0; i < all; i++) {
+		const struct real *other = reals[i].made ? find_bond(dp, reals, all, i) : NULL;
+
+		if (i % PAUSE_REALS == PAUSE_REALS - 1)
+			task_pause();
+		if (other)
+			describe_bound(dp, &reals[i], other, &bound[found++]);
+	}
+	qsort(bound, found, sizeof(*bound), compare_places);
+	*ret = bound;
+	*ret_count = found;
+	return 0;
 }
 
 /* ---- the table ---- */

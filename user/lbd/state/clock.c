@@ -131,7 +131,7 @@ static void backend_tick(struct backend *backend, struct tick *tick)
 
 	ended |= drain_forced(backend, clock_monotonic_ms());
 	tick->commit |= ended || is_lost_while_draining(backend) || backend->ramp_start_ms ||
-			latency_moved(backend) ||
+			latency_moved(backend) || backend->bound_why ||
 			backend_hold_is_over(backend, clock_monotonic_ms());
 	tick->remove |=
 	    backend->removed && (backend->drained || backend->condition == BACKEND_DRAINED);

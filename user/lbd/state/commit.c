@@ -76,6 +76,7 @@ static void service_describe(const struct service *service, struct dp_backend *b
 		    .hop = backend->hop,
 		    .path_mtu = backend_mtu(backend),
 		    .latency_us = backend_response_us(backend),
+		    .waits = backend->bound_why,
 		};
 	}
 }
@@ -101,6 +102,72 @@ static void note_sent(struct state *state, struct world *world, const struct dp_
 	}
 }
 
+/* ---- backends whose reals are not free ---- */
+
+/* The file has changed while no lbd ran, or before one was killed: nobody can be asked to undo
+ * it. The backends that cannot be had yet are left out, and taken as soon as they are free. A
+ * change while lbd runs is refused as a whole. */
+static bool may_be_bound(const struct state *state, const struct backend *backend)
+{
+	return state->first || backend->bound_why;
+}
+
+static bool any_may_be_bound(const struct state *state, const struct world *world)
+{
+	for (unsigned i = 0; i < world->count; i++) {
+		const struct service *service = world->services[i];
+
+		for (unsigned j = 0; j < service->backends_count; j++)
+			if (service->config->forward == LB_FORWARD_NAT &&
+			    may_be_bound(state, service->backends[j]))
+				return true;
+		task_pause();
+	}
+	return false;
+}
+
+/* Both lists have the order of the world. */
+static void take_bound(const struct state *state, const struct world *world,
+		       const struct dp_bound *bound, size_t count)
+{
+	size_t at = 0;
+
+	for (unsigned i = 0; i < world->count; i++) {
+		const struct service *service = world->services[i];
+
+		for (unsigned j = 0; j < service->backends_count; j++) {
+			struct backend *backend = service->backends[j];
+			bool is = at < count && bound[at].service == i && bound[at].backend == j;
+
+			if (may_be_bound(state, backend))
+				remark_set(&backend->bound_why, is ? bound[at].why : "");
+			at += is;
+		}
+		task_pause();
+	}
+}
+
+/* Room for the description of the world: for use before it is weighed. 0 or -ENOMEM. */
+static int note_bound(const struct state *state, const struct world *world,
+		      struct dp_service *services, struct dp_backend *backends)
+{
+	_cleanup_free_ struct dp_bound *bound = NULL;
+	size_t count;
+	int rc;
+
+	if (!any_may_be_bound(state, world))
+		return 0;
+	for (unsigned i = 0; i < world->count; i++) {
+		service_describe(world->services[i], backends, &services[i]);
+		backends += world->services[i]->backends_count;
+		task_pause();
+	}
+	rc = dataplane_find_bound(state->options.dataplane, services, world->count, &bound, &count);
+	if (!rc)
+		take_bound(state, world, bound, count);
+	return rc;
+}
+
 int world_commit(struct state *state, struct world *world, struct error *err)
 {
 	_cleanup_free_ struct dp_service *services = calloc(world->count + 1, sizeof(*services));
@@ -110,7 +177,7 @@ int world_commit(struct state *state, struct world *world, struct error *err)
 	uint64_t start, stores;
 	int rc;
 
-	if (!services || !backends)
+	if (!services || !backends || note_bound(state, world, services, backends))
 		return error_set(err, -ENOMEM, "out of memory");
 	for (unsigned i = 0; i < world->count; i++) {
 		service_weigh(world->services[i], clock_monotonic_ms(), clock_wall_ms());
@@ -208,7 +275,7 @@ int state_switch(struct state *state, struct config *config, struct overrides *o
 	if (!rc)
 		rc = nat_prepare(state, config, err);
 	if (!rc && changed)
-		rc = kept_write(state, overrides, err);
+		rc = kept_write(state, config, overrides, err);
 	if (!rc) {
 		rc = commit_with_unserved(state, &next, config, err);
 		if (rc && changed)

@@ -237,10 +237,11 @@ int kept_read_held(struct state *state, struct error *err);
 /* The world with all of them could not be committed: drops those that add backends, or all. false:
  * none were left to drop. */
 bool kept_shed(struct state *state);
-/* Writes overrides before they come into force. 0, or -EROFS with err set: then nothing is written.
- * If they are those in force, a file that could not be written earlier is tried again, and a
- * failure is only logged. */
-int kept_write(struct state *state, const struct overrides *overrides, struct error *err);
+/* Writes overrides, which are about the config, before they come into force. 0, or -EROFS with err
+ * set: then nothing is written. If they are those in force, a file that could not be written
+ * earlier is tried again, and a failure is only logged. */
+int kept_write(struct state *state, const struct config *config, const struct overrides *overrides,
+	       struct error *err);
 /* They did not come into force: writes the present ones again. */
 void kept_restore(struct state *state);
 /* Writes the present ones, of which only ends of leases differ from the file. 0 or -EROFS. */

@@ -4,9 +4,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/files.h"
 #include "common/log.h"
@@ -19,7 +21,7 @@
 struct override_filter {
 	const struct state *state;
 	struct config_index index; /* of its config */
-	unsigned room;             /* for added backends */
+	unsigned limit, room;      /* of backends; for added ones */
 	unsigned dropped;
 };
 
@@ -54,8 +56,7 @@ static int check_entry(struct override_filter *filter, const struct override *en
 	if (entry->origin == ORIGIN_source && !config_from_kind(&service->from))
 		return error_set(why, -ENOENT, "the service has no `backends-from` any more");
 	if (!filter->room)
-		return error_set(why, -ENOSPC, "no room: limits: backends is %u",
-				 index->config->limits.backends);
+		return error_set(why, -ENOSPC, "no room: limits: backends is %u", filter->limit);
 	filter->room--;
 	return 0;
 }
@@ -84,15 +85,39 @@ static bool keep_none(void *arg, const struct override *entry)
 	return false;
 }
 
-/* 0 or -ENOMEM. */
-static int filter_make(const struct state *state, struct override_filter *ret)
+/* Pinned maps have the room that they were made with, whatever the file says now. */
+static unsigned backends_most(const struct state *state)
 {
-	unsigned backends = backends_of(state->config), limit = state->config->limits.backends;
-	struct override_filter filter = {.state = state,
-					 .room = limit > backends ? limit - backends : 0};
+	const struct dataplane *dp = state->options.dataplane;
+
+	return dp ? dataplane_backends_most(dp) : state->config->limits.backends;
+}
+
+/* Those of the config that are removed at run time. */
+static unsigned count_removed(const struct config_index *index, const struct overrides *changes)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < changes->count; i++) {
+		const struct override *entry = &changes->list[i];
+		const struct config_service *service = config_index_name(index, entry->service);
+
+		count += entry->removed && config_index_backend(index, service, &entry->address);
+	}
+	return count;
+}
+
+/* For these changes. 0 or -ENOMEM. */
+static int filter_make(const struct state *state, const struct overrides *changes,
+		       struct override_filter *ret)
+{
+	struct override_filter filter = {.state = state, .limit = backends_most(state)};
+	unsigned backends = backends_of(state->config);
 
 	if (config_index_make(state->config, &filter.index))
 		return -ENOMEM;
+	backends -= count_removed(&filter.index, changes);
+	filter.room = filter.limit > backends ? filter.limit - backends : 0;
 	*ret = filter;
 	return 0;
 }
@@ -123,7 +148,7 @@ static void drop_what_does_not_apply(struct state *state)
 {
 	struct override_filter filter;
 
-	if (filter_make(state, &filter)) {
+	if (filter_make(state, &state->overrides, &filter)) {
 		log_error("%s: out of memory: run-time changes of backends are dropped",
 			  state->overrides_path);
 		overrides_filter(&state->overrides, keep_none, NULL);
@@ -169,12 +194,83 @@ static void apply_services(struct state *state)
 	overrides_done(&kept);
 }
 
+/* As it was when the file was written. NULL: an older lbd has written it. */
+static const struct service_override *find_named(const struct overrides *overrides,
+						 const char *service)
+{
+	for (unsigned i = 0; i < overrides->named_count; i++)
+		if (!strcmp(overrides->named[i].service, service))
+			return &overrides->named[i];
+	return NULL;
+}
+
+/* It is known by VIP, protocol and port, as in a reload; else by its name. NULL: it is gone. */
+static const struct config_service *find_now(const struct config_index *index,
+					     const struct service_override *known, const char *name)
+{
+	const struct config_service *same =
+	    known ? config_index_same(index, &known->vip, known->protocol, known->port) : NULL;
+
+	return same ? same : config_index_name(index, name);
+}
+
+static bool is_as_known(const struct config_service *service, const struct service_override *known)
+{
+	return service && known && !strcmp(service->name, known->service) &&
+	       addr_equal(&service->vip, &known->vip) && service->protocol == known->protocol &&
+	       service->port == known->port;
+}
+
+/* changed: the file is to be written again. 0 or -ENOMEM; ret is for overrides_done also then. */
+static int rename_entries(const struct overrides *former, const struct config *config,
+			  struct overrides *ret, bool *changed)
+{
+	struct config_index index;
+	int rc = 0;
+
+	if (config_index_make(config, &index))
+		return -ENOMEM;
+	for (unsigned i = 0; i < former->count && !rc; i++) {
+		const struct override *entry = &former->list[i];
+		const struct service_override *known = find_named(former, entry->service);
+		const struct config_service *service = find_now(&index, known, entry->service);
+		struct override *copy =
+		    overrides_get(ret, service ? service->name : entry->service, &entry->address);
+
+		*changed |= !is_as_known(service, known);
+		if (copy)
+			overrides_set(copy, entry);
+		else
+			rc = -ENOMEM;
+	}
+	config_index_done(&index);
+	return rc;
+}
+
+/* The file may have renamed services while no lbd ran. */
+static void follow_names(struct state *state)
+{
+	struct overrides renamed = {.node = state->overrides.node};
+
+	if (rename_entries(&state->overrides, state->config, &renamed, &state->overrides_stale)) {
+		log_error("%s: out of memory: run-time changes of services that were renamed are "
+			  "dropped",
+			  state->overrides_path);
+		overrides_done(&renamed);
+		overrides_forget_names(&state->overrides);
+		return;
+	}
+	overrides_take_services(&renamed, &state->overrides);
+	overrides_done(&state->overrides);
+	state->overrides = renamed;
+}
+
 /* ---- reading ---- */
 
 /* As many as can apply: each backend of the file, and others up to the limit. */
 static unsigned most_overrides(const struct state *state)
 {
-	return backends_of(state->config) + state->config->limits.backends;
+	return backends_of(state->config) + backends_most(state);
 }
 
 /* What cannot be read now is no reason to forget it: drains would end. */
@@ -207,7 +303,7 @@ static bool any_applies(const struct state *state, const struct overrides *overr
 	struct error why;
 	bool any = false;
 
-	if (filter_make(state, &filter))
+	if (filter_make(state, overrides, &filter))
 		return false;
 	for (unsigned i = 0; i < overrides->count && !any; i++)
 		any = !check_entry(&filter, &overrides->list[i], &why);
@@ -251,6 +347,8 @@ int kept_read(struct state *state, struct error *err)
 	    (rc = load(state, state->overrides_path, &state->overrides, err)))
 		return rc;
 	apply_services(state);
+	if (state->overrides.count)
+		follow_names(state);
 	drop_what_does_not_apply(state);
 	leases_resume(state);
 	count = state_overrides_count(state);
@@ -333,11 +431,49 @@ static void save(void *arg)
 	saving->rc = overrides_save(saving->overrides, saving->path, &saving->err);
 }
 
-static int write_out(struct state *state, const struct overrides *overrides, struct error *err)
+/* Adds the services of the list, as the config has them. 0 or -ENOMEM; the caller frees ret->named
+ * alone: all else is of the config and the other overrides. */
+static int with_names(const struct overrides *overrides, const struct config *config,
+		      struct overrides *ret)
 {
-	struct saving saving = {.overrides = overrides, .path = state->overrides_path};
+	_cleanup_free_ bool *is_named = NULL;
+	struct config_index index;
 
-	task_wait(save, &saving); /* for the disk */
+	*ret = *overrides;
+	ret->named = NULL;
+	ret->named_count = 0;
+	if (!overrides->count)
+		return 0;
+	is_named = calloc(config->services_count + 1, sizeof(*is_named));
+	ret->named = calloc(config->services_count + 1, sizeof(*ret->named));
+	if (!is_named || !ret->named || config_index_make(config, &index))
+		return -ENOMEM;
+	for (unsigned i = 0; i < overrides->count; i++) {
+		const struct config_service *service =
+		    config_index_name(&index, overrides->list[i].service);
+
+		if (!service || is_named[service - config->services])
+			continue;
+		is_named[service - config->services] = true;
+		ret->named[ret->named_count++] = (struct service_override){
+		    service->name, service->vip, service->protocol, service->port, NULL};
+	}
+	config_index_done(&index);
+	return 0;
+}
+
+static int write_out(struct state *state, const struct config *config,
+		     const struct overrides *overrides, struct error *err)
+{
+	struct overrides written;
+	struct saving saving = {.overrides = &written, .path = state->overrides_path};
+
+	saving.rc = with_names(overrides, config, &written);
+	if (saving.rc)
+		error_set(&saving.err, saving.rc, "out of memory");
+	else
+		task_wait(save, &saving); /* for the disk */
+	free(written.named);
 	/* After an error it is uncertain what is there: the directory may have failed to sync. */
 	state->overrides_stale = saving.rc;
 	if (!saving.rc) {
@@ -349,14 +485,16 @@ static int write_out(struct state *state, const struct overrides *overrides, str
 			 : 0;
 }
 
-int kept_write(struct state *state, const struct overrides *overrides, struct error *err)
+int kept_write(struct state *state, const struct config *config, const struct overrides *overrides,
+	       struct error *err)
 {
 	bool same = overrides_equal(overrides, &state->overrides);
+	bool same_names = config == state->config || !overrides->count;
 	int rc;
 
-	if (!state->overrides_path || (same && !state->overrides_stale))
+	if (!state->overrides_path || (same && same_names && !state->overrides_stale))
 		return 0;
-	rc = write_out(state, overrides, err);
+	rc = write_out(state, config, overrides, err);
 	if (!rc || !same)
 		return rc;
 	state_warn(state, "%s", err->text);
@@ -367,7 +505,7 @@ void kept_restore(struct state *state)
 {
 	struct error err;
 
-	if (state->overrides_path && write_out(state, &state->overrides, &err))
+	if (state->overrides_path && write_out(state, state->config, &state->overrides, &err))
 		log_error("%s: the file has a change that is not in force: the next start of lbd "
 			  "would apply it",
 			  err.text);
@@ -375,5 +513,5 @@ void kept_restore(struct state *state)
 
 int kept_write_leases(struct state *state, struct error *err)
 {
-	return state->overrides_path ? write_out(state, &state->overrides, err) : 0;
+	return state->overrides_path ? write_out(state, state->config, &state->overrides, err) : 0;
 }

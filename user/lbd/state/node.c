@@ -56,7 +56,7 @@ int state_node_drain(struct state *state, bool on, bool withdraw, struct error *
 		next.node.drain_ms = 0;
 	next.node.drain = on;
 	next.node.withdraw = on && (withdraw || next.node.withdraw);
-	rc = kept_write(state, &next, err);
+	rc = kept_write(state, state->config, &next, err);
 	if (rc) {
 		overrides_done(&next);
 		return rc;

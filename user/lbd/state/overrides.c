@@ -55,6 +55,15 @@ static void service_entry_done(struct service_override *entry)
 	free(entry->added);
 }
 
+void overrides_forget_names(struct overrides *overrides)
+{
+	for (unsigned i = 0; i < overrides->named_count; i++)
+		service_entry_done(&overrides->named[i]);
+	free(overrides->named);
+	overrides->named = NULL;
+	overrides->named_count = 0;
+}
+
 void overrides_done(struct overrides *overrides)
 {
 	for (unsigned i = 0; i < overrides->count; i++)
@@ -64,6 +73,7 @@ void overrides_done(struct overrides *overrides)
 	for (unsigned i = 0; i < overrides->services_count; i++)
 		service_entry_done(&overrides->services[i]);
 	free(overrides->services);
+	overrides_forget_names(overrides);
 	*overrides = (struct overrides){0};
 }
 
@@ -801,6 +811,34 @@ static int service_from_json(json_t *item, struct overrides *into, const char *p
 	return rc ? error_set(err, rc, "%s: out of memory", path) : 0;
 }
 
+static int one_name_from_json(json_t *item, struct overrides *into, const char *path,
+			      unsigned index, struct unknown_keys *unknown, struct error *err)
+{
+	static const char *const known[] = {"service", "vip", "port", "protocol", NULL};
+	struct service_override entry = {0}, *list;
+	const char *service, *vip, *protocol;
+	json_int_t port;
+	json_error_t why;
+
+	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s:I, s:s}", "service", &service, "vip", &vip,
+			   "port", &port, "protocol", &protocol))
+		return error_set(err, -EINVAL, "%s: name %u: %s", path, index, why.text);
+	look_for_unknown(item, known, unknown);
+	if (endpoint_from_json(vip, port, protocol, &entry))
+		return error_set(err, -EINVAL,
+				 "%s: name %u: expected an IP address as vip, a port, and tcp or "
+				 "udp",
+				 path, index);
+	list = reallocarray(into->named, into->named_count + 1, sizeof(*list));
+	if (list)
+		into->named = list;
+	entry.service = list ? strdup(service) : NULL;
+	if (!entry.service)
+		return error_set(err, -ENOMEM, "%s: out of memory", path);
+	list[into->named_count++] = entry;
+	return 0;
+}
+
 /* Those beyond the most that a config can have are dropped. */
 static int services_from_json(json_t *list, struct overrides *into, const char *path,
 			      struct unknown_keys *unknown, struct error *err)
@@ -867,16 +905,17 @@ static int overrides_from_json(json_t *root, const char *path, unsigned max, str
 			       struct unknown_keys *unknown, struct error *err)
 {
 	static const char *const known[] = {"version", "backends", "tags", "places", "states",
-					    "origins", "services", "node", NULL};
+					    "origins", "services", "node", "names",  NULL};
 	struct overrides into = {0};
 	json_t *list, *tags = NULL, *places = NULL, *states = NULL, *origins = NULL,
-		      *services = NULL, *node = NULL;
+		      *services = NULL, *node = NULL, *names = NULL;
 	json_error_t why;
 	int version, rc;
 
-	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o, s?o, s?o, s?o, s?o, s?o}", "version",
-			   &version, "backends", &list, "tags", &tags, "places", &places, "states",
-			   &states, "origins", &origins, "services", &services, "node", &node))
+	if (json_unpack_ex(root, &why, 0, "{s:i, s:o, s?o, s?o, s?o, s?o, s?o, s?o, s?o}",
+			   "version", &version, "backends", &list, "tags", &tags, "places", &places,
+			   "states", &states, "origins", &origins, "services", &services, "node",
+			   &node, "names", &names))
 		return error_set(err, -EINVAL, "%s: %s", path, why.text);
 	if (version != OVERRIDES_VERSION || !json_is_array(list))
 		return error_set(err, -EINVAL,
@@ -899,6 +938,8 @@ static int overrides_from_json(json_t *root, const char *path, unsigned max, str
 	if (!rc)
 		rc = list_from_json(origins, "origins", one_origin_from_json, &into, path, unknown,
 				    err);
+	if (!rc)
+		rc = list_from_json(names, "names", one_name_from_json, &into, path, unknown, err);
 	if (rc)
 		overrides_done(&into);
 	else
@@ -1075,12 +1116,18 @@ static int add_list(json_t *root, const char *name, const struct overrides *over
 	return rc;
 }
 
-static json_t *service_to_json(const struct service_override *entry)
+static json_t *name_to_json(const struct service_override *entry)
 {
 	char text[ADDR_TEXT];
-	json_t *item = json_pack("{s:s, s:s, s:i, s:s}", "service", entry->service, "vip",
-				 addr_format(&entry->vip, text), "port", entry->port, "protocol",
-				 entry->protocol == CONFIG_TCP ? "tcp" : "udp");
+
+	return json_pack("{s:s, s:s, s:i, s:s}", "service", entry->service, "vip",
+			 addr_format(&entry->vip, text), "port", entry->port, "protocol",
+			 entry->protocol == CONFIG_TCP ? "tcp" : "udp");
+}
+
+static json_t *service_to_json(const struct service_override *entry)
+{
+	json_t *item = name_to_json(entry);
 	json_t *added =
 	    entry->added ? json_loads(entry->added, JSON_REJECT_DUPLICATES, NULL) : NULL;
 
@@ -1093,13 +1140,14 @@ static json_t *service_to_json(const struct service_override *entry)
 }
 
 /* NULL: out of memory. */
-static json_t *services_to_json(const struct overrides *overrides)
+static json_t *services_to_json(const struct service_override *services, unsigned count,
+				json_t *(*to_json)(const struct service_override *entry))
 {
 	json_t *list = json_array();
 
-	for (unsigned i = 0; i < overrides->services_count; i++)
-		json_array_append_new(list, service_to_json(&overrides->services[i]));
-	if (json_array_size(list) == overrides->services_count)
+	for (unsigned i = 0; i < count; i++)
+		json_array_append_new(list, to_json(&services[i]));
+	if (json_array_size(list) == count)
 		return list;
 	json_decref(list);
 	return NULL;
@@ -1125,7 +1173,14 @@ static int add_lists(json_t *root, const struct overrides *overrides)
 	if (!rc && overrides->node.drain)
 		rc = json_object_set_new(root, "node", node_to_json(&overrides->node));
 	if (!rc && overrides->services_count)
-		rc = json_object_set_new(root, "services", services_to_json(overrides));
+		rc = json_object_set_new(root, "services",
+					 services_to_json(overrides->services,
+							  overrides->services_count,
+							  service_to_json));
+	if (!rc && overrides->named_count)
+		rc = json_object_set_new(
+		    root, "names",
+		    services_to_json(overrides->named, overrides->named_count, name_to_json));
 	return rc;
 }
 

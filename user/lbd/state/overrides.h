@@ -52,7 +52,7 @@ struct service_override {
 	struct addr vip;
 	uint8_t protocol;
 	uint16_t port;
-	char *added; /* its keys, as config_add_service takes them; NULL: removed */
+	char *added; /* its keys, as config_add_service takes them; NULL: removed, or named */
 };
 
 struct overrides {
@@ -62,6 +62,10 @@ struct overrides {
 	struct service_override *services;
 	unsigned services_count;
 	struct node_order node;
+	/* Of a file: the services of the list as they were when it was written, by which they are
+	 * found when a config has renamed them. No copy has them. */
+	struct service_override *named;
+	unsigned named_count;
 };
 
 /* Reads path; a file that does not exist gives an empty list. Entries beyond max are dropped, which
@@ -74,6 +78,7 @@ int overrides_save(const struct overrides *overrides, const char *path, struct e
 void overrides_set(struct override *entry, const struct override *from);
 int overrides_copy(const struct overrides *overrides, struct overrides *ret); /* 0 or -ENOMEM */
 void overrides_done(struct overrides *overrides);
+void overrides_forget_names(struct overrides *overrides);
 
 /* Adds an entry for the service; added: NULL: it is removed. 0 or -ENOMEM. */
 int overrides_add_service(struct overrides *overrides, const struct config_service *service,

@@ -74,13 +74,16 @@ static bool has(const struct reals *reals, const struct real *wanted, const stru
 	return found;
 }
 
-static int add_service(struct reals *reals, const struct service *service)
+/* waiting: also those that it does not have yet. */
+static int add_service(struct reals *reals, const struct service *service, bool waiting)
 {
 	int rc = 0;
 
 	for (unsigned i = 0; i < service->backends_count && is_nat(service) && !rc; i++) {
 		const struct backend *backend = service->backends[i];
 
+		if (backend->bound_why && !waiting)
+			continue;
 		rc = add(reals, &(struct real){.service = service->config,
 					       .address = backend->address,
 					       .port = backend->port,
@@ -89,13 +92,13 @@ static int add_service(struct reals *reals, const struct service *service)
 	return rc;
 }
 
-int reals_of_world(const struct world *world, struct reals *ret)
+static int list(const struct world *world, bool waiting, struct reals *ret)
 {
 	struct reals reals = {0};
 	int rc = 0;
 
 	for (unsigned i = 0; i < world->count && !rc; i++) {
-		rc = add_service(&reals, world->services[i]);
+		rc = add_service(&reals, world->services[i], waiting);
 		task_pause();
 	}
 	if (rc)
@@ -103,6 +106,11 @@ int reals_of_world(const struct world *world, struct reals *ret)
 	else
 		*ret = reals;
 	return rc;
+}
+
+int reals_of_world(const struct world *world, struct reals *ret)
+{
+	return list(world, true, ret);
 }
 
 int reals_admit(struct reals *reals, const struct config_service *service,
@@ -186,7 +194,7 @@ int reals_check_world(const struct world *present, const struct world *next, str
 	}
 	if (!any)
 		return 0;
-	rc = reals_of_world(present, &reals);
+	rc = list(present, false, &reals); /* a file may undo what waits */
 	if (rc)
 		return error_set(err, rc, "out of memory");
 	for (unsigned i = 0; i < next->count && !rc; i++) {
@@ -200,7 +208,7 @@ int reals_check_world(const struct world *present, const struct world *next, str
 int reals_check_config(const struct world *present, const struct config *config, struct error *err)
 {
 	struct reals reals;
-	int rc = reals_of_world(present, &reals);
+	int rc = list(present, false, &reals);
 
 	if (rc)
 		return error_set(err, rc, "out of memory");

@@ -34,7 +34,7 @@ int state_begin(struct state *state, struct error *err)
 
 	if (rc)
 		return rc;
-	kept_write(state, &state->overrides, &why);
+	kept_write(state, state->config, &state->overrides, &why);
 	state_follow_links(state);
 	return 0;
 }

@@ -137,6 +137,9 @@ struct backend {
 		uint64_t ramp_start_ms;
 	} before_loss;
 	struct remark *health_why, *hop_why;
+	/* Since lbd's start: why its real is not free yet (world_commit); NULL: it is. The data
+	 * plane does not have the backend. */
+	struct remark *bound_why;
 };
 
 static inline unsigned backend_level(const struct backend *backend)

@@ -61,9 +61,12 @@ uint32_t latency_peak_ewma(uint32_t average_us, uint32_t sample_us, uint64_t ela
 
 /* ---- the operator and the agent ---- */
 
-/* It must not be used, whatever its check says. An operator's word counts more than an agent's. */
+/* It must not be used, whatever its check says. An operator's word counts more than an agent's; but
+ * nobody's makes its real free. */
 static bool is_told_off(const struct backend *backend)
 {
+	if (backend->bound_why)
+		return true;
 	if (backend->admin)
 		return backend->admin != ADMIN_UP;
 	return backend->agent.down || backend->agent.maint;
@@ -799,7 +802,9 @@ static void backend_set_condition(struct backend *backend, uint64_t now_ms, uint
 	if (!backend->since_ms || condition != backend->condition)
 		backend->since_ms = wall_ms;
 	backend->condition = condition;
-	if (backend->admin && is_told_off(backend) && !is_leaving(backend))
+	if (backend->bound_why)
+		why = remark_text(backend->bound_why);
+	else if (backend->admin && is_told_off(backend) && !is_leaving(backend))
 		why = others;
 	else if (backend->hop_known && !backend->has_hop)
 		why = remark_text(backend->hop_why);

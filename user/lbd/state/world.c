@@ -24,6 +24,7 @@ void backend_drop_remarks(struct backend *backend)
 	remark_drop(&backend->failed_why);
 	remark_drop(&backend->health_why);
 	remark_drop(&backend->hop_why);
+	remark_drop(&backend->bound_why);
 	remark_drop(&backend->agent.text);
 	remark_drop(&backend->agent.fault);
 }
@@ -203,6 +204,7 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->before_loss = former->before_loss;
 	remark_share(&backend->health_why, former->health_why);
 	remark_share(&backend->hop_why, former->hop_why);
+	remark_share(&backend->bound_why, former->bound_why);
 	if (backend->drain && former->drain && former->drain_ms < backend->drain_ms)
 		backend->drain_ms = former->drain_ms;
 	if (backend->drain || backend->removed)
@@ -381,6 +383,8 @@ static int keep_leaving(struct service *service, const struct service *former, c
 		backend->removed = true;
 		backend->origin = before->origin;
 		backend->drain_ms = before->drain || before->removed ? before->drain_ms : now;
+		backend->has_force = before->has_force;
+		backend->force_ms = before->force_ms;
 	}
 	return 0;
 }
