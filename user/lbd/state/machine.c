@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 
 #include "common/cleanup.h"
-#include "common/secret.h"
 
 static void name_missing_interface(const char *name, struct sentences *ret)
 {
@@ -37,21 +36,6 @@ static void name_missing_group(const struct config *config, struct sentences *re
 			      "group: %s: no such group here: only root can use the socket. To "
 			      "create it: groupadd --system %s",
 			      config->group, config->group);
-}
-
-/* What is in it shows when lbd starts. */
-static void name_bad_key_file(const struct config *config, struct sentences *ret)
-{
-	struct error err;
-	char text[1];
-	ssize_t rc;
-
-	if (!config->peers.on)
-		return;
-	rc = secret_read("peers: key-file", config->peers.key_file, text, sizeof(text), &err);
-	if (rc < 0 && rc != -EACCES) /* who checks the file may not be who runs lbd */
-		sentences_add(ret, "%s; lbd does not start", err.text);
-	explicit_bzero(text, sizeof(text));
 }
 
 /* Whether the user of the command may run it shows when it runs. object: whose command it is; lost:
@@ -213,6 +197,5 @@ void machine_lacks(const struct config *config, struct sentences *ret)
 	for (unsigned i = 0; i < config->interfaces_count; i++)
 		name_missing_interface(config->interfaces[i], ret);
 	name_missing_group(config, ret);
-	name_bad_key_file(config, ret);
 	machine_lacks_commands(config, ret);
 }

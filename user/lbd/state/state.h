@@ -207,6 +207,9 @@ struct state_options {
 	struct attach *attach;
 	struct neigh *neigh;
 	struct health *health;
+	/* Whether peers could know each other by the keys that `peers` names now: 0, or -errno with
+	 * the sentence in err. NULL: not asked. */
+	int (*check_peers)(const struct config_peers *peers, struct error *err);
 	/* Of base: what takes long runs as tasks. NULL: it runs at once. */
 	struct tasks *tasks;
 };
