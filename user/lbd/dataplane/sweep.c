@@ -304,9 +304,14 @@ static void begin_round(struct dataplane *dp, uint32_t now)
 	for (size_t id = 0; id < ids; id++)
 		dp->active_before[id] =
 		    __atomic_load_n(&dp->maps.loads[id].active, __ATOMIC_RELAXED);
-	for (size_t i = 0; i < dp->records_count; i++)
-		dp->records[i]->held_before =
-		    __atomic_load_n(&dp->maps.turns[dp->records[i]->id].held, __ATOMIC_RELAXED);
+	for (size_t i = 0; i < dp->records_count; i++) {
+		struct record *record = dp->records[i];
+
+		record->held_before =
+		    __atomic_load_n(&dp->maps.turns[record->id].held, __ATOMIC_RELAXED);
+		if (claims_any(dp))
+			claims_expire(dp, record, now);
+	}
 }
 
 /* Packets change the number while the table is counted. If the count lies between the number's
