@@ -128,10 +128,11 @@ struct backend {
 	struct damping damping;
 	struct passive passive;
 	struct silence silence;
-	bool held;        /* for its flaps, or as its connects fail: no new flow */
-	uint64_t lost_ms; /* CLOCK_MONOTONIC when it ceased to be reachable; 0: not lost */
-	bool frozen;      /* its service is blind: the values of before_loss stay in force */
-	struct {          /* before the first of the service's latest losses */
+	bool held;          /* for its flaps, or as its connects fail: no new flow */
+	uint64_t lost_ms;   /* CLOCK_MONOTONIC when it ceased to be reachable; 0: not lost */
+	bool frozen;        /* its service is blind: the values of before_loss stay in force */
+	bool used_in_panic; /* its level panics: its flows stay there, whatever its check says */
+	struct {            /* before the first of the service's latest losses */
 		uint32_t weight;
 		bool eligible;
 		uint64_t ramp_start_ms;
