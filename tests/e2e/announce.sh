@@ -168,6 +168,28 @@ sees_routes() { # ADDRESS
 	grep -qF "$1" "$WORK/monitor.log"
 }
 
+service_is_up() { [ "$(service_field "$1" status)" = up ]; } # SERVICE
+add_more() {
+	lbctl service add more "$VIP4:7006/tcp" --backend 10.0.0.11 --backend 10.0.0.12 \
+		--health tcp,port=7000 >/dev/null || return 1
+	lab_wait_for 20 "the service that was added" service_is_up more
+}
+test_with_require_all_a_service_that_is_added_withdraws_no_vip() {
+	sed -i.good '/^announce:/s/{/{ require: all,/' "$WORK/lbd.yaml"
+	lbctl reload >/dev/null || return 1
+	lab_spawn monitor in_ns lb ip monitor route
+	lab_wait_for 10 "the monitor" sees_routes 203.0.113.1
+	across add_more || return 1
+	lab_wait_for 10 "the monitor, still" sees_routes 203.0.113.2
+	lab_kill monitor
+	expect "changes of routes that BIRD would see" "$(grep -c "$VIP4\|$VIP6" "$WORK/monitor.log")" -eq 0
+	expect "state" "$(pair_node lb state)" = up
+	expect "VIPs announced" "$(pair_node lb announced)" = 4
+	lbctl service remove more --force >/dev/null || return 1
+	mv "$WORK/lbd.yaml.good" "$WORK/lbd.yaml"
+	lbctl reload >/dev/null
+}
+
 # What lbd-withdraw.service does when lbd cannot be started any more.
 test_lbd_withdraw_takes_the_routes_away_without_a_config() {
 	lab_kill lbd KILL

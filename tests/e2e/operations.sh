@@ -341,6 +341,33 @@ test_below_the_panic_threshold_all_are_used_and_reported() {
 	expect "lbd_service_panic" "$(service_metric lbd_service_panic tcp4)" = 0
 }
 
+# b2 serves, though its check fails.
+test_a_drain_in_a_panic_waits_for_the_last_flow() {
+	local i status
+	use "algorithm: round-robin" "panic-threshold: 50%" && all_up || return 1
+	for i in 1 2; do lab_kill nginx-b$i KILL; done
+	lab_wait_for 5 "two to be down" backends_left 8 || return 1
+	lab_kill nginx-b3 KILL
+	lab_wait_for 5 "panic" service_is panic || return 1
+	hold tcp4 24
+	lab_wait_for 5 "flows to be held" \
+		grep -q "24 connections open" "$WORK/held-tcp4.err" || return 1
+	sleep 1 # and each has asked
+	lbctl drain tcp4 10.0.0.12 --timeout 8s >"$WORK/drain.out" 2>&1 # twice the idle time, and a round
+	status=$?
+	expect "exit status of a wait that is too short" $status = 3
+	expect "condition" "$(backend tcp4 2 condition)" = draining
+	flows tcp4 30 "nothing new for b2" '.by == {b1: 10, b3: 10, b4: 10}'
+	let_go tcp4
+	lbctl drain tcp4 10.0.0.12 --timeout $((200 * LAB_SLOWDOWN))s >"$WORK/drain.out" || return 1
+	expect "lines that say it is safe" "$(printed drain 'no flow depends on it')" = 1
+	expect "held on b2" "$(answered_by "$(cat "$WORK/held-tcp4.json")" b2)" -gt 0
+	expect "moved or broken" "$(broken_or_moved held-tcp4)" = 0
+	for i in 1 2 3; do lab_nginx_start $i; done
+	lbctl backend undrain tcp4 10.0.0.12 >/dev/null
+	lab_wait_for 10 "the end of the panic" service_is up
+}
+
 set_up() {
 	lab_with_servers $COUNT || return 1
 	{

@@ -238,6 +238,27 @@ test_the_key_is_changed_without_a_moment_apart() {
 	expect "losses of the connection" "$(peer_field lb .losses)" = "$losses"
 }
 
+# The next step of a change of keys would leave this node alone.
+test_a_reload_and_its_dry_run_name_a_key_file_that_cannot_be_used() {
+	local words output good used
+	good=$(<"$WORK/peers.key")
+	used=$(peer_field lb .session.key)
+	echo "${good%?}x" >>"$WORK/peers.key"
+	for words in "reload --dry-run" reload; do
+		# shellcheck disable=SC2086
+		output=$(lbctl $words 2>&1) || return 1
+		contains "$output" "peers: key-file: $WORK/peers.key: key 2: expected 64 hexadecimal"
+		contains "$output" "the keys that were read before stay in force"
+	done
+	output=$("$BUILD/lbd" --check "$WORK/lbd.yaml" 2>&1) || return 1
+	contains "$output" "key 2: expected 64 hexadecimal"
+	both_are_synced || return 1
+	expect "key in use" "$(peer_field lb .session.key)" = "$used"
+	echo "$good" >"$WORK/peers.key"
+	output=$(lbctl reload 2>&1) || return 1
+	[[ $output != *key-file* ]]
+}
+
 # Connections that last half a second, so that each fail-over meets some of any age. What began just
 # before its node died may not have been told to the other one: how long before depends on how soon
 # lbd has its turn on this machine, and is printed. FLEET_YOUNG_S=0.03: older ones may not break.

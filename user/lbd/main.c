@@ -515,6 +515,7 @@ static int start_state(struct daemon *daemon, struct config *config, struct erro
 					.attach = daemon->attach,
 					.neigh = daemon->neigh,
 					.health = daemon->health,
+					.check_peers = fleet_check_keys,
 					.tasks = daemon->tasks};
 	struct kept_file overrides = {0}, held = {0};
 	_cleanup_free_ char *uptime = NULL;
@@ -867,11 +868,21 @@ static void print_mistake(void *arg, const char *sentence, size_t count)
 	fprintf(stderr, "%s\n", sentence);
 }
 
+static void name_bad_key_file(const struct config *config, struct sentences *ret)
+{
+	struct error err;
+	int rc = config->peers.on ? fleet_check_keys(&config->peers, &err) : 0;
+
+	if (rc && rc != -EACCES) /* who checks the config may not be who runs lbd */
+		sentences_add(ret, "%s; lbd does not start", err.text);
+}
+
 static void print_machine(const struct config *config)
 {
 	struct sentences sentences = {0};
 
 	machine_lacks(config, &sentences);
+	name_bad_key_file(config, &sentences);
 	machine_owns(config, &sentences);
 	machine_hinders_nat(config, &sentences);
 	config_lacks_services(config, &sentences);

@@ -60,11 +60,14 @@ static struct service *add(struct scene *scene, const char *name, const char *vi
 
 static enum node_state decide(struct scene *scene)
 {
-	free(scene->vips);
-	scene->vips = NULL;
+	const struct vips_before before = {scene->vips, scene->tally.vips};
+	struct announce_vip *vips;
+
 	assert_int_equal(
-	    vips_collect(scene->list, scene->count, &scene->config, &scene->vips, &scene->tally),
+	    vips_collect(scene->list, scene->count, &scene->config, &before, &vips, &scene->tally),
 	    0);
+	free(scene->vips);
+	scene->vips = vips;
 	return node_decide(&scene->facts, &scene->tally, scene->why);
 }
 
@@ -115,6 +118,76 @@ static void with_require_all_a_vip_needs_min_up_backends_in_every_service(void *
 	scene->services[1].up = 1;
 	decide(scene);
 	assert_true(scene->vips[0].usable);
+}
+
+/* Its connections would end at the very change that adds a service beside it. */
+static void a_service_that_is_added_takes_no_vip_away_before_its_first_results(void **state)
+{
+	struct scene *scene = *state;
+	struct service *tls;
+
+	scene->config.all = true;
+	add(scene, "web", "192.0.2.10", 3);
+	assert_int_equal(decide(scene), NODE_UP);
+	tls = add(scene, "tls", "192.0.2.10", 0);
+	tls->opened = false;
+	for (unsigned look = 0; look < 3; look++) {
+		assert_int_equal(decide(scene), NODE_UP);
+		assert_true(scene->vips[0].usable);
+		assert_string_equal(scene->vips[0].why, "");
+	}
+	tls->opened = true;
+	assert_int_equal(decide(scene), NODE_WITHDRAWN);
+	assert_string_equal(scene->vips[0].why, "tls: 0 of 3 backends up, expected 1");
+}
+
+static void a_service_that_is_added_hides_nothing_of_the_others(void **state)
+{
+	struct scene *scene = *state;
+
+	scene->config.all = true;
+	add(scene, "web", "192.0.2.10", 3);
+	decide(scene);
+	add(scene, "tls", "192.0.2.10", 0)->opened = false;
+	scene->services[0].up = 0;
+	decide(scene);
+	assert_false(scene->vips[0].usable);
+	assert_string_equal(scene->vips[0].why, "web: 0 of 3 backends up, expected 1");
+	scene->services[0].up = 3; /* not announced now: nothing to keep, so tls is waited for */
+	decide(scene);
+	assert_false(scene->vips[0].usable);
+	assert_string_equal(scene->vips[0].why, "tls: first health checks are not over");
+	scene->services[1].opened = true;
+	scene->services[1].up = 1;
+	decide(scene);
+	assert_true(scene->vips[0].usable);
+}
+
+static void a_new_vip_waits_for_all_its_services(void **state)
+{
+	struct scene *scene = *state;
+
+	scene->config.all = true;
+	add(scene, "dns", "192.0.2.53", 3);
+	decide(scene);
+	add(scene, "web", "192.0.2.10", 3);
+	add(scene, "tls", "192.0.2.10", 0)->opened = false;
+	assert_int_equal(decide(scene), NODE_UP);
+	assert_false(scene->vips[0].usable);
+	assert_true(scene->vips[1].usable);
+}
+
+/* All services of a VIP are replaced by others: there is nothing behind it. */
+static void a_vip_without_any_open_service_is_not_usable(void **state)
+{
+	struct scene *scene = *state;
+
+	scene->config.all = true;
+	add(scene, "web", "192.0.2.10", 3);
+	decide(scene);
+	scene->services[0].opened = false;
+	decide(scene);
+	assert_false(scene->vips[0].usable);
 }
 
 static void one_vip_without_backends_leaves_the_others(void **state)
@@ -244,6 +317,10 @@ int main(void)
 	    T(a_vip_of_many_services_is_there_once_and_the_list_is_sorted),
 	    T(a_vip_needs_min_up_backends_in_one_service),
 	    T(with_require_all_a_vip_needs_min_up_backends_in_every_service),
+	    T(a_service_that_is_added_takes_no_vip_away_before_its_first_results),
+	    T(a_service_that_is_added_hides_nothing_of_the_others),
+	    T(a_new_vip_waits_for_all_its_services),
+	    T(a_vip_without_any_open_service_is_not_usable),
 	    T(one_vip_without_backends_leaves_the_others),
 	    T(a_service_that_is_blind_or_not_open_is_not_usable),
 	    T(a_node_is_blind_only_while_no_backend_of_any_service_answers),

@@ -538,6 +538,67 @@ TEST(a_ring_gets_the_largest_size_that_a_node_asks_for)
 	assert_int_equal(in_transition(0) + in_transition(1), 0);
 }
 
+static uint32_t size_at(unsigned node)
+{
+	uint32_t size;
+
+	want_slots(dp[node], &want[node], &size);
+	return size;
+}
+
+/* Its flows come to the others, as large a ring as it had or not: its claims hold until they had
+ * time to show themselves, and so does what it asked for. */
+TEST(a_node_that_is_gone_asks_for_no_size_once_its_claims_are_over)
+{
+	want[0].service.slots = 101;
+	want_commit(dp[0], &want[0], 1);
+	meet();
+	advance(6 * (IDLE + DP_SLACK));
+	assert_int_equal(size_at(1), 101);
+	dataplane_peer_close(dp[1], PEER);
+	for (unsigned i = 0; i < IDLE + DP_SLACK; i++) {
+		sweep_rounds(dp[1], 1, now_of(1) + 1);
+		assert_int_equal(size_at(1), 101);
+	}
+	for (unsigned i = 0; i < 4 * (IDLE + DP_SLACK); i++)
+		sweep_rounds(dp[1], 1, now_of(1) + 1);
+	assert_int_equal(size_at(1), 31);
+	assert_int_equal(in_transition(1), 0);
+	assert_int_equal(want_line(dp[1], &want[1])->old_ring, 0);
+	assert_null(dp_find(dp[1], &want[1].service)->claims[PEER]);
+}
+
+/* The third one, that node 0 alone has known: its config asks for more. */
+static void third_node_comes_and_goes(void)
+{
+	const struct dp_shared_service service = {.ref = 1,
+						  .vip = want[0].service.vip,
+						  .protocol = IPPROTO_TCP,
+						  .port = 80,
+						  .size = 31,
+						  .configured = 101};
+
+	assert_int_equal(dataplane_peer_open(dp[0], PEER + 1), 0);
+	assert_int_equal(dataplane_take_service(dp[0], PEER + 1, &service), 0);
+	assert_int_equal(dataplane_take_end(dp[0], PEER + 1, 1), 0);
+	dataplane_peer_close(dp[0], PEER + 1);
+}
+
+TEST(two_nodes_do_not_change_their_rings_for_ever_after_a_third_is_gone)
+{
+	advance(3 * IDLE);
+	meet();
+	third_node_comes_and_goes();
+	advance(16 * (IDLE + DP_SLACK));
+	for (unsigned i = 0; i < 8 * (IDLE + DP_SLACK); i++) {
+		advance(1);
+		for (unsigned node = 0; node < 2; node++) {
+			assert_int_equal(size_at(node), 31);
+			assert_int_equal(in_transition(node), 0);
+		}
+	}
+}
+
 /* ---- entries ---- */
 
 TEST(an_entry_comes_with_its_age_and_counts_as_active)

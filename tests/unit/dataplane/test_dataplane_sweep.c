@@ -893,4 +893,27 @@ TCP_TEST(no_drain_ends_while_marks_are_lost)
 	assert_false(backend_stats(1).drained);
 }
 
+/* Stamps have 16 bits: after 32 768 ticks, 9.8 h, one looks as if it were of the future. */
+TCP_TEST(a_slot_that_was_quiet_while_marks_were_lost_for_hours_settles_after_that)
+{
+	uint32_t now = NOW;
+
+	want_find(&want, 1)->weight = 0;
+	want_commit(dp, &want, 1);
+	for (unsigned tick = 0; tick < 33000; tick++) {
+		turn()->forgotten = ++now;
+		dp->clock = now;
+		sweep_rounds(dp, 1, now);
+	}
+	assert_true(service_stats().slots_in_transition != 0);
+	assert_false(backend_stats(1).drained);
+	assert_in_range(backend_stats(1).held_ms, 3600 * 1000,
+			9 * 3600 * 1000); /* for lbctl drain */
+	now += 2 * TCP_IDLE + 1;
+	dp->clock = now;
+	sweep_rounds(dp, 2, now);
+	assert_int_equal(service_stats().slots_in_transition, 0);
+	assert_true(backend_stats(1).drained);
+}
+
 LB_TEST_MAIN("dataplane sweep")

@@ -645,8 +645,76 @@ static void panic_leaves_out_unreachable_and_draining_backends(void **unused)
 	weigh(&scene, NOW);
 	assert_int_equal(scene.service.status, SERVICE_PANIC);
 	assert_false(backend_usable(&scene.backends[0]));
+	assert_false(backend_usable(&scene.backends[1])); /* it was drained, and not used, before */
+	assert_int_equal(scene.backends[1].condition, BACKEND_DRAINED);
 	assert_int_equal(scene.backends[1].effective_weight, 0);
 	assert_int_equal(scene.backends[2].effective_weight, 100);
+}
+
+/* Three of four fail their checks, and all are used. */
+static void set_panic(struct scene *scene)
+{
+	scene_set(scene, 4);
+	scene->config.panic_threshold = 50;
+	for (unsigned i = 0; i < 3; i++)
+		down(&scene->backends[i]);
+	weigh(scene, NOW);
+	assert_int_equal(scene->service.status, SERVICE_PANIC);
+}
+
+/* Its check may be what is wrong: it has flows like the others. */
+static void a_drain_in_a_panic_waits_for_the_flows(void **unused)
+{
+	_cleanup_scene_ struct scene scene = {0};
+	struct backend *leaving = &scene.backends[1];
+
+	set_panic(&scene);
+	leaving->drain = true;
+	for (unsigned tick = 0; tick < 3; tick++) {
+		weigh(&scene, NOW + 60000 * tick);
+		assert_int_equal(leaving->effective_weight, 0);
+		assert_true(backend_usable(leaving));
+		assert_int_equal(leaving->condition, BACKEND_DRAINING);
+	}
+	leaving->drained = true; /* by the data plane's count */
+	weigh(&scene, NOW + 200000);
+	assert_int_equal(leaving->condition, BACKEND_DRAINED);
+}
+
+static void the_end_of_the_panic_is_the_end_of_that(void **unused)
+{
+	_cleanup_scene_ struct scene scene = {0};
+
+	set_panic(&scene);
+	scene.backends[1].drain = true;
+	weigh(&scene, NOW);
+	scene.backends[0].health = scene.backends[2].health = HEALTH_UP;
+	weigh(&scene, NOW + 60000);
+	assert_false(backend_usable(&scene.backends[1]));
+	assert_int_equal(scene.backends[1].condition, BACKEND_DRAINED);
+	scene.backends[0].health = scene.backends[2].health = HEALTH_DOWN;
+	weigh(&scene, NOW + 120000); /* another one: it has no flows now */
+	assert_int_equal(scene.service.status, SERVICE_PANIC);
+	assert_false(backend_usable(&scene.backends[1]));
+}
+
+static void one_that_drains_when_its_check_fails_in_a_panic_keeps_its_flows(void **unused)
+{
+	_cleanup_scene_ struct scene scene = {0};
+
+	set_panic(&scene);
+	scene.backends[3].drain = true;
+	weigh(&scene, NOW);
+	assert_int_equal(scene.service.status, SERVICE_PANIC);
+	assert_true(backend_usable(&scene.backends[3]));
+	down(&scene.backends[3]);
+	weigh(&scene, NOW + 60000);
+	assert_int_equal(scene.service.blind, false);
+	assert_true(backend_usable(&scene.backends[3]));
+	assert_int_equal(scene.backends[3].condition, BACKEND_DRAINING);
+	scene.backends[3].has_hop = false; /* no packet gets there */
+	weigh(&scene, NOW + 120000);
+	assert_false(backend_usable(&scene.backends[3]));
 }
 
 static void no_panic_before_the_first_probes(void **unused)
@@ -1749,6 +1817,32 @@ static void a_removed_backend_has_flows_if_an_operator_lets_it(void **unused)
 	world_free(&present);
 }
 
+static void a_backend_that_is_removed_in_a_panic_drains_before_it_goes(void **unused)
+{
+	struct worlds worlds;
+	struct world none = {0}, present, next;
+
+	worlds_set(&worlds);
+	worlds.service.algorithm = algo_find("maglev");
+	worlds.service.panic_threshold = 100;
+	present = build(&worlds, &none);
+	make_up(&present);
+	find(&present, "10.0.0.2")->health = HEALTH_DOWN;
+	find(&present, "2001:db8::3")->health = HEALTH_DOWN;
+	present.services[0]->opened = true;
+	service_weigh(present.services[0], NOW, WALL);
+	assert_true(backend_usable(find(&present, "2001:db8::3")));
+	worlds.service.backends_count = 2;
+	next = build(&worlds, &present);
+	assert_int_equal(next.services[0]->backends_count, 3);
+	service_weigh(next.services[0], NOW, WALL);
+	assert_int_equal(find(&next, "2001:db8::3")->condition, BACKEND_DRAINING);
+	assert_int_equal(find(&next, "2001:db8::3")->effective_weight, 0);
+	assert_true(backend_usable(find(&next, "2001:db8::3")));
+	world_free(&next);
+	world_free(&present);
+}
+
 static void a_state_that_is_set_comes_from_the_run_time_changes(void **unused)
 {
 	struct worlds worlds;
@@ -2028,6 +2122,9 @@ int main(void)
 	    cmocka_unit_test(drained_primaries_make_backups_serve),
 	    cmocka_unit_test(below_the_threshold_panic_uses_backends_that_are_down),
 	    cmocka_unit_test(panic_leaves_out_unreachable_and_draining_backends),
+	    cmocka_unit_test(a_drain_in_a_panic_waits_for_the_flows),
+	    cmocka_unit_test(the_end_of_the_panic_is_the_end_of_that),
+	    cmocka_unit_test(one_that_drains_when_its_check_fails_in_a_panic_keeps_its_flows),
 	    cmocka_unit_test(no_panic_before_the_first_probes),
 	    cmocka_unit_test(when_all_are_lost_at_once_the_ring_is_frozen),
 	    cmocka_unit_test(losses_of_one_interval_and_timeout_count_as_one),
@@ -2076,6 +2173,7 @@ int main(void)
 	    cmocka_unit_test(removed_backend_drains_before_it_goes),
 	    cmocka_unit_test(a_dead_backend_or_one_removed_now_goes_at_once),
 	    cmocka_unit_test(a_removed_backend_has_flows_if_an_operator_lets_it),
+	    cmocka_unit_test(a_backend_that_is_removed_in_a_panic_drains_before_it_goes),
 	    cmocka_unit_test(a_state_that_is_set_comes_from_the_run_time_changes),
 	    cmocka_unit_test(l2_backend_behind_a_gateway_has_no_next_hop),
 	    cmocka_unit_test(tunnelled_backend_behind_a_gateway_has_a_next_hop),

@@ -330,6 +330,7 @@ static bool put_in_force(struct announce *announce, struct announce_record *next
 static int collect(struct announce *announce, struct node_tally *ret_tally, struct error *err)
 {
 	const struct config *config = state_config(announce->options.state);
+	const struct vips_before before = {announce->vips, announce->count};
 	struct announce_vip *vips;
 	struct service *const *services;
 	unsigned count;
@@ -337,7 +338,8 @@ static int collect(struct announce *announce, struct node_tally *ret_tally, stru
 
 	services = state_services(announce->options.state, &count);
 	wanted = calloc(count + 1, sizeof(*wanted));
-	if (!wanted || vips_collect(services, count, &config->announce, &vips, ret_tally)) {
+	if (!wanted ||
+	    vips_collect(services, count, &config->announce, &before, &vips, ret_tally)) {
 		free(wanted);
 		return error_set(err, -ENOMEM, "out of memory");
 	}

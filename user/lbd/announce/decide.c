@@ -36,20 +36,22 @@ static int by_vip(const void *a, const void *b)
 	return addr_compare(&(*first)->config->vip, &(*second)->config->vip);
 }
 
-/* The services of one VIP. The first one that is not usable says why the VIP is not. */
+/* The services of one VIP. The first one that is not usable says why the VIP is not. A service that
+ * a change has added takes no usable VIP away from the others while its first checks go on. */
 static void judge(struct service *const *services, unsigned count,
-		  const struct config_announce *config, struct announce_vip *ret)
+		  const struct config_announce *config, bool was_usable, struct announce_vip *ret)
 {
-	unsigned usable = 0;
+	unsigned usable = 0, needed = 0;
 
 	*ret = (struct announce_vip){.address = services[0]->config->vip};
 	for (unsigned i = 0; i < count; i++) {
+		needed += services[i]->opened || !was_usable;
 		if (is_usable(services[i], config->min_up))
 			usable++;
 		else if (!ret->why[0])
 			describe(services[i], config->min_up, ret->why);
 	}
-	ret->usable = config->all ? usable == count : usable > 0;
+	ret->usable = usable && (!config->all || usable == needed);
 	if (ret->usable)
 		ret->why[0] = 0;
 }
@@ -63,9 +65,27 @@ static void count_service(const struct service *service, struct node_tally *tall
 		tally->up += service->up;
 }
 
+static int vip_by_address(const void *key, const void *item)
+{
+	return addr_compare(key, &((const struct announce_vip *)item)->address);
+}
+
+struct announce_vip *vips_find(const struct announce_vip *vips, unsigned count,
+			       const struct addr *address)
+{
+	return count ? bsearch(address, vips, count, sizeof(*vips), vip_by_address) : NULL;
+}
+
+static bool was_usable(const struct vips_before *before, const struct addr *address)
+{
+	const struct announce_vip *vip = vips_find(before->vips, before->count, address);
+
+	return vip && vip->usable;
+}
+
 int vips_collect(struct service *const *services, unsigned count,
-		 const struct config_announce *config, struct announce_vip **ret,
-		 struct node_tally *ret_tally)
+		 const struct config_announce *config, const struct vips_before *before,
+		 struct announce_vip **ret, struct node_tally *ret_tally)
 {
 	_cleanup_free_ struct service **sorted = calloc(count + 1, sizeof(struct service *));
 	struct announce_vip *vips = calloc(count + 1, sizeof(*vips));
@@ -84,23 +104,13 @@ int vips_collect(struct service *const *services, unsigned count,
 		next = first + 1;
 		while (next < count && !by_vip(&sorted[first], &sorted[next]))
 			next++;
-		judge(&sorted[first], next - first, config, &vips[tally.vips]);
+		judge(&sorted[first], next - first, config,
+		      was_usable(before, &sorted[first]->config->vip), &vips[tally.vips]);
 		tally.usable += vips[tally.vips++].usable;
 	}
 	*ret = vips;
 	*ret_tally = tally;
 	return 0;
-}
-
-static int vip_by_address(const void *key, const void *item)
-{
-	return addr_compare(key, &((const struct announce_vip *)item)->address);
-}
-
-struct announce_vip *vips_find(const struct announce_vip *vips, unsigned count,
-			       const struct addr *address)
-{
-	return count ? bsearch(address, vips, count, sizeof(*vips), vip_by_address) : NULL;
 }
 
 /* ---- the node ---- */

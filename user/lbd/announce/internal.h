@@ -24,10 +24,16 @@ struct node_tally {
 	unsigned vips, usable;
 };
 
+/* What vips_collect found the last time; none at the start. */
+struct vips_before {
+	const struct announce_vip *vips;
+	unsigned count;
+};
+
 /* The VIPs of the services by address, each once. 0 with *ret to be freed, or -ENOMEM. */
 int vips_collect(struct service *const *services, unsigned count,
-		 const struct config_announce *config, struct announce_vip **ret,
-		 struct node_tally *ret_tally);
+		 const struct config_announce *config, const struct vips_before *before,
+		 struct announce_vip **ret, struct node_tally *ret_tally);
 /* By address, among those of vips_collect; NULL: it is none of them. */
 struct announce_vip *vips_find(const struct announce_vip *vips, unsigned count,
 			       const struct addr *address);

@@ -317,6 +317,14 @@ static void note_unplaced(const struct dataplane *dp, const struct record *recor
 		dp_store(&turn->unplaced, theirs);
 }
 
+/* The ring becomes as large as the largest that a config asks for, when it may. */
+static void want_size(const struct dataplane *dp, struct record *record)
+{
+	uint32_t asked = claims_size(dp, record);
+
+	record->wanted_size = asked > record->configured ? asked : record->configured;
+}
+
 /* A ring that no config asks for: is not heard. */
 #define RING_MOST (1u << 28)
 
@@ -351,8 +359,7 @@ int dataplane_take_service(struct dataplane *dp, unsigned number,
 	claims->digest = service->digest;
 	claims->fresh = service->fresh;
 	note_unplaced(dp, record, service->unplaced, now);
-	record->wanted_size = claims_size(dp, record) > record->configured ? claims_size(dp, record)
-									   : record->configured;
+	want_size(dp, record);
 	if (!resized)
 		return 0;
 	if (claims_fresh(dp, record) && !record->adopted && !record->want.track_never &&
@@ -431,6 +438,20 @@ uint32_t claims_size(const struct dataplane *dp, const struct record *record)
 		if (dp->peers[i] && record->claims[i] && record->claims[i]->configured > most)
 			most = record->claims[i]->configured;
 	return most;
+}
+
+/* Only here: claims that were kept would ask for a size without end, against nodes that know
+ * nothing of that peer. What replaces a ring then is a change of size like any other. */
+void claims_expire(struct dataplane *dp, struct record *record, uint32_t now)
+{
+	uint32_t idle = ring_idle(&dp->maps.services[record->id], record->want.protocol);
+
+	for (unsigned i = 0; i < DP_PEERS; i++) {
+		if (!record->claims[i] || counts(dp->peers[i], now, idle))
+			continue;
+		drop_claims(record, i);
+		want_size(dp, record);
+	}
 }
 
 uint32_t claims_fresh_size(const struct dataplane *dp, const struct record *record)

@@ -717,6 +717,8 @@ uint32_t claims_pull(const struct dataplane *dp, const struct record *record);
 /* Whether our ring of this size must not change its size: a peer with the same size still needs its
  * old ring, and rings of two sizes settle nothing; or what a peer has is not known yet. */
 bool claims_resizing(const struct dataplane *dp, const struct record *record, uint32_t size);
+/* Drops the claims of peers that were lost so long ago that they do not hold any more. */
+void claims_expire(struct dataplane *dp, struct record *record, uint32_t now);
 /* The size of the peers' rings, for a ring of ours that has had no packet yet; 0: any. */
 uint32_t claims_fresh_size(const struct dataplane *dp, const struct record *record);
 /* The largest ring that a peer's config asks for; 0: none does. */

@@ -150,8 +150,8 @@ static uint16_t record_idle(const struct dataplane *dp, const struct record *rec
 	return ring_idle(&dp->maps.services[record->id], record->want.protocol);
 }
 
-/* Stamps wrap, and while nodes differ a slot may be in transition for days: one that is so old
- * grows no older. A packet that stamps at the same time counts. */
+/* Stamps wrap, and while nodes differ, or marks are lost, a slot may be in transition for days: one
+ * that is so old grows no older. A packet that stamps at the same time counts. */
 #define STAMP_OLDEST (2 * LB_FLOW_MAX_IDLE)
 
 static uint32_t slot_silence(const struct dataplane *dp, uint32_t at, uint32_t now)
@@ -172,13 +172,12 @@ static uint32_t slot_silence(const struct dataplane *dp, uint32_t at, uint32_t n
  * sizes, as after a time apart, one that still needs its old ring must do without, to become as the
  * others. */
 static bool settle_with_peers(struct dataplane *dp, struct record *record, uint32_t index,
-			      bool may_settle)
+			      bool may_settle, uint32_t silence)
 {
 	uint32_t at = LB_REGION_BASE(dp->maps.services[record->id].ring) + index;
 	uint32_t now = dp->sweep.now, slot = dp->maps.arena[at];
 	uint16_t current = LB_SLOT_CURRENT(slot);
 	struct claims_view view = claims_look(dp, record, index, current, now);
-	uint32_t silence = slot_silence(dp, at, now);
 	bool quiet = may_settle && silence > record_idle(dp, record) + DP_SLACK;
 
 	claims_note_quiet(dp, at, quiet);
@@ -202,13 +201,15 @@ static void settle_slot(struct dataplane *dp, struct record *record, uint32_t in
 	uint32_t at = LB_REGION_BASE(dp->maps.services[record->id].ring) + index;
 	uint32_t now = dp->sweep.now, idle = record_idle(dp, record), slot = dp->maps.arena[at];
 	uint16_t current = LB_SLOT_CURRENT(slot);
+	uint32_t silence;
 
 	if (!(slot & LB_SLOT_TRANSITION))
 		return;
+	silence = slot_silence(dp, at, now);
 	if (claims_any(dp)) {
-		if (settle_with_peers(dp, record, index, may_settle))
+		if (settle_with_peers(dp, record, index, may_settle, silence))
 			return;
-	} else if (may_settle && dp_stamp_age(now, dp_load(&dp->maps.stamps[at])) > idle) {
+	} else if (may_settle && silence > idle) {
 		dp_slot_store(dp, at, LB_SLOT(current, current));
 		return;
 	}
@@ -304,9 +305,14 @@ static void begin_round(struct dataplane *dp, uint32_t now)
 	for (size_t id = 0; id < ids; id++)
 		dp->active_before[id] =
 		    __atomic_load_n(&dp->maps.loads[id].active, __ATOMIC_RELAXED);
-	for (size_t i = 0; i < dp->records_count; i++)
-		dp->records[i]->held_before =
-		    __atomic_load_n(&dp->maps.turns[dp->records[i]->id].held, __ATOMIC_RELAXED);
+	for (size_t i = 0; i < dp->records_count; i++) {
+		struct record *record = dp->records[i];
+
+		record->held_before =
+		    __atomic_load_n(&dp->maps.turns[record->id].held, __ATOMIC_RELAXED);
+		if (claims_any(dp))
+			claims_expire(dp, record, now);
+	}
 }
 
 /* Packets change the number while the table is counted. If the count lies between the number's

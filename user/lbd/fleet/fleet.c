@@ -252,6 +252,16 @@ static void look_at_joining(struct fleet *fleet, uint64_t now_ms)
 
 /* ---- the config ---- */
 
+int fleet_check_keys(const struct config_peers *peers, struct error *err)
+{
+	struct fleet_keys keys;
+	int rc = fleet_keys_read(peers->key_file, &keys, err);
+
+	if (!rc)
+		fleet_keys_clear(&keys);
+	return rc;
+}
+
 static void read_keys_again(struct fleet *fleet, const struct config_peers *config)
 {
 	struct fleet_keys keys;

@@ -22,6 +22,8 @@ struct fleet_options {
 	const char *identity; /* path of the file with the node's identity; NULL: it has none */
 };
 
+/* Reads the keys, as fleet_new does, and a reload. 0, or -errno with the sentence in err. */
+int fleet_check_keys(const struct config_peers *peers, struct error *err);
 /* Reads the keys. Until fleet_begin nothing is listened on, and the node is joining. 0, or -errno
  * with the sentence in err. */
 int fleet_new(const struct fleet_options *options, struct fleet **ret, struct error *err);

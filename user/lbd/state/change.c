@@ -567,6 +567,19 @@ static void warn_of_command(const struct state *state, const struct config *conf
 	sentences_done(&lacks);
 }
 
+/* fleet reads the keys when the reload is over. */
+static void warn_of_peers(const struct state *state, const struct config *config)
+{
+	const struct config *started = state->started ? state->started : state->config;
+	struct error err;
+
+	if (!config->peers.on || !state->options.check_peers ||
+	    !state->options.check_peers(&config->peers, &err))
+		return;
+	state_warn(state, "%s; %slbd does not start with this file", err.text,
+		   started->peers.on ? "the keys that were read before stay in force, and " : "");
+}
+
 /* What the reload would do, without doing it. */
 static int try_config(struct state *state, const struct config *config,
 		      const struct overrides *kept, struct reload_report *report, struct error *err)
@@ -577,6 +590,7 @@ static int try_config(struct state *state, const struct config *config,
 	warn_of_fixed_keys(state, config);
 	state_warn_of_machine(state, config);
 	warn_of_command(state, config);
+	warn_of_peers(state, config);
 	nat_warn_of_change(state, config);
 	state_warn_of_interfaces(state, config);
 	state->trial = false;
@@ -594,6 +608,7 @@ static int apply_config(struct state *state, struct config *config, struct overr
 	warn_of_fixed_keys(state, config);
 	state_warn_of_machine(state, config);
 	warn_of_command(state, config);
+	warn_of_peers(state, config);
 	nat_warn_of_change(state, config);
 	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u run-time changes, "
 		  "drops %u",

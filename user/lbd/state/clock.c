@@ -117,7 +117,8 @@ static bool drain_forced(struct backend *backend, uint64_t now_ms)
 /* Such a backend is drained once its loss is certain. */
 static bool is_lost_while_draining(const struct backend *backend)
 {
-	return backend->condition == BACKEND_DRAINING && backend->lost_ms;
+	return backend->condition == BACKEND_DRAINING && backend->lost_ms &&
+	       !backend->used_in_panic;
 }
 
 struct tick {

@@ -212,9 +212,6 @@ void machine_lacks(const struct config *config, struct sentences *ret)
 	for (unsigned i = 0; i < config->interfaces_count; i++)
 		name_missing_interface(config->interfaces[i], ret);
 	name_missing_group(config, ret);
-	if (config->peers.on)
-		name_bad_secret("peers: key-file", config->peers.key_file, "lbd does not start",
-				ret);
 	if (config->metrics_token_file)
 		name_bad_secret("metrics-token-file", config->metrics_token_file,
 				"lbd runs without metrics", ret);

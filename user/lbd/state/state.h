@@ -128,10 +128,11 @@ struct backend {
 	struct damping damping;
 	struct passive passive;
 	struct silence silence;
-	bool held;        /* for its flaps, or as its connects fail: no new flow */
-	uint64_t lost_ms; /* CLOCK_MONOTONIC when it ceased to be reachable; 0: not lost */
-	bool frozen;      /* its service is blind: the values of before_loss stay in force */
-	struct {          /* before the first of the service's latest losses */
+	bool held;          /* for its flaps, or as its connects fail: no new flow */
+	uint64_t lost_ms;   /* CLOCK_MONOTONIC when it ceased to be reachable; 0: not lost */
+	bool frozen;        /* its service is blind: the values of before_loss stay in force */
+	bool used_in_panic; /* its level panics: its flows stay there, whatever its check says */
+	struct {            /* before the first of the service's latest losses */
 		uint32_t weight;
 		bool eligible;
 		uint64_t ramp_start_ms;
@@ -210,6 +211,9 @@ struct state_options {
 	struct attach *attach;
 	struct neigh *neigh;
 	struct health *health;
+	/* Whether peers could know each other by the keys that `peers` names now: 0, or -errno with
+	 * the sentence in err. NULL: not asked. */
+	int (*check_peers)(const struct config_peers *peers, struct error *err);
 	/* Of base: what takes long runs as tasks. NULL: it runs at once. */
 	struct tasks *tasks;
 };

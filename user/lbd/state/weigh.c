@@ -193,14 +193,16 @@ static bool service_opens(const struct service *service, uint64_t now_ms)
 
 static bool is_usable_in_panic(const struct backend *backend)
 {
-	return !is_leaving(backend) && is_decided(backend) && backend->has_hop &&
-	       !is_told_off(backend);
+	return is_decided(backend) && backend->has_hop && !is_told_off(backend);
 }
 
-static bool is_used_in_panic(const struct backend *backend)
+/* One that leaves has flows there only if it was used before it left, or before it was lost. */
+static void follow_panic(struct backend *backend)
 {
-	return backend->service->levels[backend_level(backend)].panic &&
-	       is_usable_in_panic(backend);
+	bool was_used = backend->used_in_panic || is_reachable(backend);
+
+	backend->used_in_panic = backend->service->levels[backend_level(backend)].panic &&
+				 is_usable_in_panic(backend) && (!is_leaving(backend) || was_used);
 }
 
 bool backend_usable(const struct backend *backend)
@@ -209,7 +211,7 @@ bool backend_usable(const struct backend *backend)
 		return false;
 	if (backend->service->blind)
 		return backend->frozen;
-	return is_reachable(backend) || is_used_in_panic(backend);
+	return is_reachable(backend) || backend->used_in_panic;
 }
 
 /* ---- all backends lost at once ---- */
@@ -736,11 +738,12 @@ static void update_eligible(struct backend *backend, uint64_t now_ms)
 	backend->eligible = eligible;
 }
 
-/* A dead backend has no flows to drain, but its loss must be certain. */
+/* A dead backend has no flows to drain, but its loss must be certain, and believed. */
 static bool backend_is_drained(const struct backend *backend, uint64_t now_ms)
 {
-	return backend->drained || (is_decided(backend) && !is_reachable(backend) &&
-				    !backend_may_return(backend, now_ms));
+	return backend->drained ||
+	       (is_decided(backend) && !is_reachable(backend) && !backend->used_in_panic &&
+		!backend_may_return(backend, now_ms));
 }
 
 static enum backend_condition decide_condition(const struct backend *backend, uint64_t now_ms)
@@ -842,7 +845,7 @@ static uint32_t backend_weigh(const struct backend *backend, uint64_t now_ms)
 		return 0;
 	if (backend->service->blind)
 		return frozen_weight(backend);
-	if (is_used_in_panic(backend))
+	if (backend->used_in_panic)
 		return backend_share(backend);
 	if (!backend->eligible || !backend->service->levels[backend_level(backend)].share)
 		return 0;
@@ -973,12 +976,14 @@ void service_weigh(struct service *service, uint64_t now_ms, uint64_t wall_ms)
 	service->opened = service_opens(service, now_ms);
 	service_follow_losses(service, now_ms);
 	service_hold(service, now_ms);
-	for (unsigned i = 0; i < service->backends_count; i++) {
+	for (unsigned i = 0; i < service->backends_count; i++)
 		update_eligible(service->backends[i], now_ms);
+	service_share(service, now_ms);
+	for (unsigned i = 0; i < service->backends_count; i++) {
+		follow_panic(service->backends[i]);
 		backend_set_condition(service->backends[i], now_ms, wall_ms);
 	}
 	service_count_up(service);
-	service_share(service, now_ms);
 	service->status = decide_status(service);
 	weigh_backends(service, now_ms);
 }

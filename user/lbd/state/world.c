@@ -201,6 +201,7 @@ static void backend_continue(struct backend *backend, struct backend *former)
 	backend->passive = former->passive;
 	backend->silence = former->silence;
 	backend->frozen = former->frozen;
+	backend->used_in_panic = former->used_in_panic;
 	backend->before_loss = former->before_loss;
 	remark_share(&backend->health_why, former->health_why);
 	remark_share(&backend->hop_why, former->hop_why);
@@ -347,7 +348,7 @@ static int add_from_overrides(struct service *service, const struct changes *cha
 static bool has_no_flows(const struct backend *backend, uint64_t now_ms)
 {
 	return backend->removed_now || backend->drained ||
-	       ((!backend_agreed_up(backend) || !backend->has_hop) &&
+	       ((!backend_agreed_up(backend) || !backend->has_hop) && !backend->used_in_panic &&
 		!backend_may_return(backend, now_ms));
 }
 
