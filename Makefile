@@ -253,6 +253,9 @@ $(BUILD)/tests/unit/api/test_changes: ALL_LDFLAGS += -Wl,--wrap=clock_wall_ms
 # A file system that does not answer.
 $(BUILD)/tests/unit/sources/test_sources: ALL_LDFLAGS += -Wl,--wrap=file_read
 
+# Sockets that take no long packet.
+$(BUILD)/tests/unit/sources/test_etcd_fleet: ALL_LDFLAGS += -Wl,--wrap=socketpair -Wl,--wrap=setsockopt
+
 # Plays reloads.
 $(BUILD)/tests/unit/fleet/test_peers: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,state_config state_zone state_config_age state_generation)
 
