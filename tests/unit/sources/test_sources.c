@@ -285,6 +285,28 @@ static void the_last_list_stays_over_a_restart(void **unused)
 			    "two");
 }
 
+/* ---- a change that takes long ---- */
+
+static atomic_ulong ahead_ms; /* of the clock */
+static uint64_t held_up_ms;   /* each change */
+
+uint64_t __real_clock_monotonic_ms(void);
+uint64_t __wrap_clock_monotonic_ms(void);
+uint64_t __wrap_clock_monotonic_ms(void)
+{
+	return __real_clock_monotonic_ms() + ahead_ms;
+}
+
+int __real_state_source_apply(struct state *to, struct source_change *changes, unsigned count);
+int __wrap_state_source_apply(struct state *to, struct source_change *changes, unsigned count);
+int __wrap_state_source_apply(struct state *to, struct source_change *changes, unsigned count)
+{
+	int rc = __real_state_source_apply(to, changes, count);
+
+	ahead_ms += held_up_ms;
+	return rc;
+}
+
 /* ---- a file system that does not answer, or fails: that of the source's file ---- */
 
 static atomic_bool hangs;
@@ -378,6 +400,19 @@ static void one_that_could_not_be_read_for_a_while_is_read_again(void **unused)
 	fails = 0;
 	wait_for_members("10.0.0.1 10.0.0.3");
 	assert_false(state_source_status(state, "web")->failed_ms);
+}
+
+/* As a debugger, a freezer or a disk may hold lbd up in the midst of a change. */
+static void a_change_that_was_held_up_is_not_paid_for_with_a_long_rest(void **unused)
+{
+	put("10.0.0.1\n10.0.0.2\n");
+	held_up_ms = 600000;
+	start();
+	wait_for_members("10.0.0.1 10.0.0.2");
+	held_up_ms = 0;
+	put("10.0.0.1\n10.0.0.3\n");
+	ahead_ms += 31000;
+	wait_for_members("10.0.0.1 10.0.0.3");
 }
 
 static void a_want_of_descriptors_is_a_failure_that_passes(void **unused)
@@ -787,6 +822,7 @@ int main(void)
 	    TEST(a_file_system_that_hangs_holds_up_neither_loop_nor_tasks),
 	    TEST(one_that_hangs_is_a_failure_and_may_come_back),
 	    TEST(one_that_could_not_be_read_for_a_while_is_read_again),
+	    TEST(a_change_that_was_held_up_is_not_paid_for_with_a_long_rest),
 	    TEST(a_want_of_descriptors_is_a_failure_that_passes),
 	    TEST(an_end_does_not_wait_for_one_that_hangs),
 	    TEST(the_last_list_stays_over_a_restart),
