@@ -256,6 +256,9 @@ $(BUILD)/tests/unit/sources/test_sources: ALL_LDFLAGS += $(addprefix -Wl$(comma)
 # Sockets that take no long packet.
 $(BUILD)/tests/unit/sources/test_etcd_fleet: ALL_LDFLAGS += -Wl,--wrap=socketpair -Wl,--wrap=setsockopt
 
+# Answers that a root's test cannot get.
+$(BUILD)/tests/unit/lbctl/test_lbctl_events: ALL_LDFLAGS += -Wl,--wrap=call_get
+
 # Plays reloads.
 $(BUILD)/tests/unit/fleet/test_peers: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,state_config state_zone state_config_age state_generation)
 
