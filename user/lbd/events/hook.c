@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Runs the command of `notify` for new events: one at a time, and not more often than once a
- * second. What comes meanwhile is handed over together. Nothing here waits for the command. */
+ * second. What comes meanwhile is handed over together. Nothing here waits for the command, but the
+ * end of lbd for what came last. */
 #include "internal.h"
 
 #include <errno.h>
