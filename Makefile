@@ -250,8 +250,14 @@ $(BUILD)/tests/unit/attach/test_takeover: ALL_LDFLAGS += $(addprefix -Wl$(comma)
 # A wall clock that has not been set.
 $(BUILD)/tests/unit/api/test_changes: ALL_LDFLAGS += -Wl,--wrap=clock_wall_ms
 
-# A file system that does not answer.
-$(BUILD)/tests/unit/sources/test_sources: ALL_LDFLAGS += -Wl,--wrap=file_read
+# A file system that does not answer, and changes that take long.
+$(BUILD)/tests/unit/sources/test_sources: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,file_read clock_monotonic_ms state_source_apply)
+
+# Sockets that take no long packet.
+$(BUILD)/tests/unit/sources/test_etcd_fleet: ALL_LDFLAGS += -Wl,--wrap=socketpair -Wl,--wrap=setsockopt
+
+# Answers that a root's test cannot get.
+$(BUILD)/tests/unit/lbctl/test_lbctl_events: ALL_LDFLAGS += -Wl,--wrap=call_get
 
 # Plays reloads.
 $(BUILD)/tests/unit/fleet/test_peers: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,state_config state_zone state_config_age state_generation)

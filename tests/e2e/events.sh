@@ -275,6 +275,21 @@ test_a_command_that_hangs_holds_up_nothing_and_is_killed() {
 	change_weight 100
 }
 
+test_a_command_is_given_the_end_of_lbd() {
+	rm -rf "$WORK/out"
+	write_command "cat >>$WORK/out/events"
+	notify_with "$WORK/notify" || return 1
+	stop_lbd TERM || return 1
+	expect "the last event" "$(jq -rs 'last.kind' "$WORK/out/events")" = lbd-stopped
+	write_command "echo \$\$ >$WORK/out/hangs; exec sleep 1000"
+	lab_lbd_start || return 1
+	lab_wait_for 20 "the command to run" test -s "$WORK/out/hangs" || return 1
+	stop_lbd TERM # in spite of it
+	expect "the command has ended" "$(is_gone "$(cat "$WORK/out/hangs")" && echo yes)" = yes
+	lab_lbd_start || return 1
+	notify_with ""
+}
+
 # Or is a zombie, that somebody else has to wait for.
 is_gone() { ! grep -q '^State:.[^Z]' "/proc/$1/status" 2>/dev/null; } # PID
 

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "lbctl/core/call.h"
 #include "lbctl/core/client.h"
 #include "lbctl/core/format.h"
@@ -15,7 +16,7 @@
 #include "lbctl/core/verb.h"
 
 #define WAIT_S   10  /* a call that waits for events is answered after this time at the latest */
-#define RETRY_MS 500 /* while lbd does not run */
+#define RETRY_MS 500 /* while lbd does not run, or does not wait for events */
 #define WHO      12  /* columns */
 
 struct follow {
@@ -126,11 +127,12 @@ static char *path_of(const struct follow *follow)
 	return path;
 }
 
-/* -ENOENT, -ECONNREFUSED and the like are lbd that does not run, or is being started again. */
+/* -ENOENT, -ECONNREFUSED and the like are lbd that does not run, or is being started again: its
+ * new socket is root's alone at first (-EACCES), and all who follow come at once (-EAGAIN). */
 static bool is_away(int rc)
 {
 	return rc == -ENOENT || rc == -ECONNREFUSED || rc == -ECONNRESET || rc == -ETIMEDOUT ||
-	       rc == -EIO;
+	       rc == -EIO || rc == -EACCES || rc == -EAGAIN;
 }
 
 static int ask(struct follow *follow, json_t **ret, struct error *err)
@@ -181,11 +183,19 @@ static int read_next(struct follow *follow, const json_t *answer, bool more, str
 	return 0;
 }
 
+/* Asked to wait for events, and answered without a new one: lbd takes its time for that. */
+static bool is_idle(const json_t *answer, uint64_t before)
+{
+	return !json_array_size(json_object_get(answer, "events")) ||
+	       json_number(answer, "next") <= before;
+}
+
 static int run_pages(struct follow *follow, struct error *err)
 {
 	for (;;) {
+		uint64_t asked_ms = clock_monotonic_ms(), before = follow->next;
+		bool waited = follow->begun && follow->follows, more, idle;
 		json_t *answer = NULL;
-		bool more;
 		int rc = ask(follow, &answer, err);
 
 		if (rc && waits_for_lbd(follow, rc))
@@ -198,9 +208,12 @@ static int run_pages(struct follow *follow, struct error *err)
 		rc = print_page(follow, answer, err);
 		more = json_flag(answer, "more");
 		rc = rc ? rc : read_next(follow, answer, more, err);
+		idle = waited && !more && is_idle(answer, before);
 		json_decref(answer);
 		if (rc || (!more && !follow->follows))
 			return rc;
+		if (idle && clock_monotonic_ms() - asked_ms < RETRY_MS)
+			rest();
 	}
 }
 

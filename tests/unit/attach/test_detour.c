@@ -24,6 +24,7 @@
 
 #include "lbd/attach/detour.h"
 #include "support/test_addr.h"
+#include "support/test_file.h"
 #include "support/test_netns.h"
 
 #define HANG_SECONDS 60 /* a wait that long means that the test hangs */
@@ -494,6 +495,53 @@ static void a_name_that_another_user_has_taken_is_no_lbd(void **state)
 }
 
 /* The number of one that is gone is taken again, and all of them can be had. */
+/* Each has another index: a tunnel of a VPN, or a VLAN, that comes and goes. */
+static void devices_that_are_made_anew_leave_room_for_others(void **state)
+{
+	struct addr vip = test_addr(VIP4);
+	unsigned descriptors = 0;
+	uint32_t number;
+
+	needs_root();
+	assert_int_equal(detour_add(detours, &number), 0);
+	for (unsigned i = 0; i < 70; i++) {
+		char why[DETOUR_WHY];
+
+		here(
+		    "ip link add w0 type veth peer name w1 && ip link set w0 up && ip route add " VIP4
+		    " dev w0");
+		detour_missed(detours);
+		if (detour_prepare(detours, &vip, why))
+			fail_msg("device %u: %s", i + 1, why);
+		if (i)
+			assert_int_equal(test_file_descriptors(), descriptors);
+		descriptors = test_file_descriptors();
+		here("ip link del w0");
+	}
+}
+
+static void a_device_that_is_there_keeps_its_place(void **state)
+{
+	struct addr vip = test_addr(VIP4);
+	struct detours *other;
+	char why[DETOUR_WHY];
+	uint32_t number;
+
+	needs_root();
+	other = detours_new();
+	assert_non_null(other);
+	assert_int_equal(detour_add(detours, &number), 0);
+	assert_int_equal(detour_add(other, &number), 0);
+	assert_int_equal(detour_prepare(detours, &vip, why), 0); /* v0 */
+	here("ip link add w0 type veth peer name w1 && ip link set w0 up && ip route add " VIP4
+	     " dev w0");
+	detour_missed(detours);
+	assert_int_equal(detour_prepare(detours, &vip, why), 0); /* w0: v0 is still its own */
+	here("ip link del w0");
+	assert_int_equal(detour_prepare(other, &vip, why), -EBUSY);
+	detours_free(other);
+}
+
 static void numbers_of_ways_are_used_again(void **state)
 {
 	uint32_t number, first;
@@ -529,6 +577,8 @@ int main(void)
 	    TEST(a_device_has_the_program_of_one_lbd),
 	    TEST(an_lbd_that_was_asked_often_still_has_its_device),
 	    TEST(a_name_that_another_user_has_taken_is_no_lbd),
+	    TEST(devices_that_are_made_anew_leave_room_for_others),
+	    TEST(a_device_that_is_there_keeps_its_place),
 	    TEST(numbers_of_ways_are_used_again),
 	};
 

@@ -41,17 +41,23 @@ static const char *in_directory(const char *name)
 	return path;
 }
 
-static void begin_limited(unsigned limit_ms)
+static void begin_with(unsigned limit_ms, unsigned stop_ms)
 {
 	struct events_options options = {.socket = "/run/lbd/lbd.sock",
 					 .hook = {.gather_ms = 1, .rest_ms = 1}};
 	struct error err;
 
 	options.hook.limit_ms = limit_ms;
+	options.hook.stop_ms = stop_ms;
 	options.base = base = loop_new();
 	assert_non_null(base);
 	if (events_open(&options, &err))
 		fail_msg("%s", err.text);
+}
+
+static void begin_limited(unsigned limit_ms)
+{
+	begin_with(limit_ms, 1);
 }
 
 static void begin(void)
@@ -486,6 +492,28 @@ static void one_that_runs_ends_with_lbd(void **unused)
 	assert_true(has_ended(pid));
 }
 
+static void what_came_last_is_handed_over_before_the_end(void **unused)
+{
+	begin_with(LONG_MS, PATIENCE_MS);
+	use_script("cat >input");
+	say("the last");
+	events_close(); /* the loop has had no turn since */
+	assert_non_null(strstr(content("input"), "the last"));
+}
+
+static void one_that_runs_may_end_and_the_next_is_handed_over_before_the_end(void **unused)
+{
+	begin_with(LONG_MS, PATIENCE_MS);
+	use_script("cat >>input; touch began; sleep 0.3; echo ended >>input");
+	say("one");
+	run_until(file_is_there, "began");
+	say("two");
+	events_close();
+	assert_non_null(strstr(content("input"), "one"));
+	assert_non_null(strstr(content("input"), "two"));
+	assert_non_null(strstr(strstr(content("input"), "ended") + 1, "ended"));
+}
+
 static void no_descriptor_is_left(void **unused)
 {
 	unsigned before;
@@ -527,6 +555,8 @@ int main(int argc, char **argv)
 	    TEST(one_that_prints_without_end_is_not_listened_to),
 	    TEST(one_that_reads_nothing_is_no_failure),
 	    TEST(one_that_runs_ends_with_lbd),
+	    TEST(what_came_last_is_handed_over_before_the_end),
+	    TEST(one_that_runs_may_end_and_the_next_is_handed_over_before_the_end),
 	    TEST(no_descriptor_is_left),
 	};
 	int failed;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* lbctl events against a stand-in for lbd: pages, following, and what it prints. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "common/clock.h"
 #include "lbctl_run.h"
 #include "support/fake_lbd.h"
 
@@ -21,6 +23,25 @@
 static struct lbctl_run run;
 static struct fake_lbd fake;
 
+/* Calls with these numbers, 1: the first, fail so. */
+static struct failure {
+	unsigned call;
+	int rc;
+} failures[2];
+
+int __real_call_get(struct call *call, const char *path, json_t **ret, struct error *err);
+int __wrap_call_get(struct call *call, const char *path, json_t **ret, struct error *err);
+int __wrap_call_get(struct call *call, const char *path, json_t **ret, struct error *err)
+{
+	static unsigned calls; /* of one lbctl: it is a process of its own */
+
+	calls++;
+	for (unsigned i = 0; i < 2; i++)
+		if (calls == failures[i].call)
+			return error_set(err, failures[i].rc, "made up");
+	return __real_call_get(call, path, ret, err);
+}
+
 static void answer(const struct fake_answer *answers)
 {
 	assert_int_equal(fake_lbd_start(&fake, answers), 0);
@@ -31,6 +52,7 @@ static void answer(const struct fake_answer *answers)
 static int stop(void **unused)
 {
 	fake_lbd_stop(&fake);
+	memset(failures, 0, sizeof(failures));
 	return 0;
 }
 
@@ -112,6 +134,50 @@ static void follow_goes_on_where_it_was_when_lbd_is_back(void **unused)
 	assert_non_null(strstr(run.err, "lbctl: events: lbd answers again\n"));
 }
 
+/* While lbd is started again: its socket is nobody's but root's at first, and many others wait. */
+static void follow_goes_on_when_the_socket_is_not_open_to_all_yet(void **unused)
+{
+	answer((const struct fake_answer[]){
+	    {"GET /v1/events?since_s=0", 200, PAGE("", 5, false, false)},
+	    {"GET /v1/events?after=5&wait_s=10", 200,
+	     PAGE(EVENT(7, "info", "new"), 7, false, false)},
+	    {NULL}});
+	failures[0] = (struct failure){2, -EACCES};
+	failures[1] = (struct failure){3, -EAGAIN};
+	lbctl_run(&run, "events", "--follow");
+	assert_non_null(strstr(run.out, "new\n"));
+	assert_non_null(strstr(run.err, "lbctl: events: lbd answers again\n"));
+}
+
+static void who_may_not_ask_is_told_so_at_once(void **unused)
+{
+	answer((const struct fake_answer[]){{NULL}});
+	failures[0] = (struct failure){1, -EACCES};
+	lbctl_run(&run, "events", "--follow");
+	assert_int_equal(run.exit_code, 1);
+	assert_non_null(strstr(run.err, "made up"));
+	expect_requests("");
+}
+
+/* lbd itself waits for events: this is none, or a broken one. */
+static void follow_rests_where_it_is_answered_at_once_without_events(void **unused)
+{
+	uint64_t begun_ms = clock_monotonic_ms();
+
+	answer((const struct fake_answer[]){
+	    {"GET /v1/events?since_s=0", 200, PAGE("", 5, false, false)},
+	    {"GET /v1/events?after=5&wait_s=10", 200, PAGE("", 5, false, false)},
+	    {"GET /v1/events?after=5&wait_s=10", 200, PAGE("", 6, false, false)},
+	    {"GET /v1/events?after=6&wait_s=10", 200,
+	     PAGE(EVENT(6, "info", "again"), 6, false, false)},
+	    {"GET /v1/events?after=6&wait_s=10", 200,
+	     PAGE(EVENT(7, "info", "new"), 7, false, false)},
+	    {NULL}});
+	lbctl_run(&run, "events", "--follow");
+	assert_non_null(strstr(run.out, "new\n"));
+	assert_true(clock_monotonic_ms() - begun_ms >= 3 * 500);
+}
+
 static void who_is_too_slow_is_told_that_events_are_missing(void **unused)
 {
 	answer((const struct fake_answer[]){
@@ -170,6 +236,9 @@ int main(void)
 	    TEST(json_is_one_event_in_each_line),
 	    TEST(follow_begins_with_now_and_waits_for_the_next_event),
 	    TEST(follow_goes_on_where_it_was_when_lbd_is_back),
+	    TEST(follow_goes_on_when_the_socket_is_not_open_to_all_yet),
+	    TEST(who_may_not_ask_is_told_so_at_once),
+	    TEST(follow_rests_where_it_is_answered_at_once_without_events),
 	    TEST(who_is_too_slow_is_told_that_events_are_missing),
 	    TEST(a_refusal_ends_it),
 	    TEST(what_a_terminal_obeys_is_not_printed),

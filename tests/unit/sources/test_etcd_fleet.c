@@ -11,10 +11,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
 #include "support/test_source.h"
+
+int __real_socketpair(int domain, int type, int protocol, int fds[2]);
+int __wrap_socketpair(int domain, int type, int protocol, int fds[2]);
+int __real_setsockopt(int fd, int level, int name, const void *value, socklen_t length);
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t length);
+
+static bool small_sockets; /* as of a system with a small net.core.wmem_default */
+static bool no_room;       /* nor may lbd change that */
 
 /* ---- a server ---- */
 
@@ -116,6 +125,7 @@ static void follow(const char *node)
 static int set_up(void **unused)
 {
 	*live = *done = 0;
+	small_sockets = no_room = false;
 	for (unsigned i = 0; i < ANSWERS; i++) {
 		answers[i].text = "{}";
 		answers[i].asked = 0;
@@ -207,6 +217,96 @@ static void a_long_order_arrives_whole(void **unused)
 	free(body);
 }
 
+/* ---- sockets that take no long packet ---- */
+
+static void shrink(int fd)
+{
+	const int least = 1;
+
+	assert_int_equal(__real_setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof(least)), 0);
+}
+
+int __wrap_socketpair(int domain, int type, int protocol, int fds[2])
+{
+	int rc = __real_socketpair(domain, type, protocol, fds);
+
+	for (unsigned i = 0; !rc && small_sockets && i < 2; i++)
+		shrink(fds[i]);
+	return rc;
+}
+
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+{
+	if (no_room && level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE)) {
+		errno = EPERM;
+		return -1;
+	}
+	return __real_setsockopt(fd, level, name, value, length);
+}
+
+static const char *long_config(void)
+{
+	enum { LONG = 12000 };
+	static char text[LONG + 256];
+	int head = snprintf(text, sizeof(text),
+			    "{\"header\":{\"revision\":\"41\"},\"kvs\":[{\"key\":"
+			    "\"L2xiZC9jb25maWc=\",\"mod_revision\":\"7\",\"value\":\"");
+
+	memset(text + head, 'V', LONG);
+	strcpy(text + head + LONG, "\"}]}");
+	return text;
+}
+
+static void long_messages_arrive_whole_where_sockets_are_small(void **unused)
+{
+	answers[RANGE].text = long_config();
+	small_sockets = true;
+	a_long_order_arrives_whole(unused);
+}
+
+/* The socket of this process to the source process. */
+static int find_socket(void)
+{
+	int found = -1;
+
+	for (int fd = 3; fd < 1024; fd++) {
+		int type = 0;
+		socklen_t length = sizeof(type);
+
+		if (!getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) && type == SOCK_SEQPACKET)
+			found = fd;
+	}
+	assert_true(found >= 0);
+	return found;
+}
+
+/* Else it would be tried for ever, and all behind it would wait. */
+static void an_order_that_the_socket_never_takes_is_lost_with_a_reason(void **unused)
+{
+	char body[8192];
+
+	memset(body, 'x', sizeof(body));
+	body[sizeof(body) - 1] = 0;
+	follow(NULL);
+	test_source_wait("7 ");
+	shrink(find_socket());
+	order(body);
+	wait_until_done("1 2 the source process: its socket takes no request of ");
+	assert_non_null(strstr(done, "Message too long"));
+	test_source_wait("7 "); /* from another process */
+	answers[TXN].text = "{\"header\":{},\"succeeded\":true}";
+	order(body);
+	wait_until_done("2 0 ");
+}
+
+static void a_config_that_the_socket_never_takes_is_a_failure_with_a_reason(void **unused)
+{
+	answers[RANGE].text = long_config();
+	small_sockets = no_room = true;
+	follow(NULL);
+	test_source_wait("failed: the source process: its socket takes no reply of ");
+}
+
 /* Its key was in an etcd that is no more. */
 static void a_node_that_is_no_longer_shown_shows_itself_again_at_once(void **unused)
 {
@@ -290,6 +390,9 @@ int main(int argc, char **argv)
 	    TEST(a_node_that_is_no_longer_shown_shows_itself_again_at_once),
 	    TEST(an_order_is_made_overtaken_or_lost),
 	    TEST(a_long_order_arrives_whole),
+	    TEST(long_messages_arrive_whole_where_sockets_are_small),
+	    TEST(an_order_that_the_socket_never_takes_is_lost_with_a_reason),
+	    TEST(a_config_that_the_socket_never_takes_is_a_failure_with_a_reason),
 	    TEST(the_text_is_fetched_from_a_server_that_answers),
 	    TEST(what_cannot_be_fetched_is_named),
 	};

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -284,9 +285,32 @@ static void the_last_list_stays_over_a_restart(void **unused)
 			    "two");
 }
 
-/* ---- a file system that does not answer: that of the source's file ---- */
+/* ---- a change that takes long ---- */
+
+static atomic_ulong ahead_ms; /* of the clock */
+static uint64_t held_up_ms;   /* each change */
+
+uint64_t __real_clock_monotonic_ms(void);
+uint64_t __wrap_clock_monotonic_ms(void);
+uint64_t __wrap_clock_monotonic_ms(void)
+{
+	return __real_clock_monotonic_ms() + ahead_ms;
+}
+
+int __real_state_source_apply(struct state *to, struct source_change *changes, unsigned count);
+int __wrap_state_source_apply(struct state *to, struct source_change *changes, unsigned count);
+int __wrap_state_source_apply(struct state *to, struct source_change *changes, unsigned count)
+{
+	int rc = __real_state_source_apply(to, changes, count);
+
+	ahead_ms += held_up_ms;
+	return rc;
+}
+
+/* ---- a file system that does not answer, or fails: that of the source's file ---- */
 
 static atomic_bool hangs;
+static atomic_int fails; /* 0, or -errno of each read */
 static atomic_uint hanging;
 
 ssize_t __real_file_read(int fd, char *text, size_t max);
@@ -302,6 +326,8 @@ ssize_t __wrap_file_read(int fd, char *text, size_t max)
 	while (hangs)
 		usleep(1000);
 	atomic_fetch_sub(&hanging, 1);
+	if (fails)
+		return fails;
 	return __real_file_read(fd, text, max);
 }
 
@@ -351,6 +377,59 @@ static void one_that_hangs_is_a_failure_and_may_come_back(void **unused)
 	hangs = false;
 	wait_for_members("10.0.0.1 10.0.0.3");
 	assert_false(state_source_status(state, "web")->failed_ms);
+}
+
+static void wait_for_recovery(void)
+{
+	uint64_t until = clock_monotonic_ms() + PATIENCE_MS;
+
+	while (state_source_status(state, "web")->failed_ms)
+		turn(until);
+}
+
+/* The file is as it was when it could not be read: nothing of it has to change once more. */
+static void one_that_could_not_be_read_for_a_while_is_read_again(void **unused)
+{
+	put("10.0.0.1\n10.0.0.2\n");
+	start();
+	wait_for_members("10.0.0.1 10.0.0.2");
+	fails = -EIO;
+	put("10.0.0.1\n10.0.0.3\n");
+	wait_for_failure("Input/output error");
+	assert_string_equal(members(), "10.0.0.1 10.0.0.2");
+	fails = 0;
+	wait_for_members("10.0.0.1 10.0.0.3");
+	assert_false(state_source_status(state, "web")->failed_ms);
+}
+
+/* As a debugger, a freezer or a disk may hold lbd up in the midst of a change. */
+static void a_change_that_was_held_up_is_not_paid_for_with_a_long_rest(void **unused)
+{
+	put("10.0.0.1\n10.0.0.2\n");
+	held_up_ms = 600000;
+	start();
+	wait_for_members("10.0.0.1 10.0.0.2");
+	held_up_ms = 0;
+	put("10.0.0.1\n10.0.0.3\n");
+	ahead_ms += 31000;
+	wait_for_members("10.0.0.1 10.0.0.3");
+}
+
+static void a_want_of_descriptors_is_a_failure_that_passes(void **unused)
+{
+	struct rlimit usual, none;
+
+	put("10.0.0.1\n10.0.0.2\n");
+	start();
+	wait_for_members("10.0.0.1 10.0.0.2");
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+	none = usual;
+	none.rlim_cur = 0;
+	setrlimit(RLIMIT_NOFILE, &none);
+	wait_for_failure("out of memory or descriptors");
+	setrlimit(RLIMIT_NOFILE, &usual);
+	wait_for_recovery();
+	assert_string_equal(members(), "10.0.0.1 10.0.0.2");
 }
 
 /* The thread outlives what it was begun for, and the end of lbd does not wait for it. */
@@ -742,6 +821,9 @@ int main(void)
 	    TEST(a_file_that_not_all_may_read_is_not_quoted),
 	    TEST(a_file_system_that_hangs_holds_up_neither_loop_nor_tasks),
 	    TEST(one_that_hangs_is_a_failure_and_may_come_back),
+	    TEST(one_that_could_not_be_read_for_a_while_is_read_again),
+	    TEST(a_change_that_was_held_up_is_not_paid_for_with_a_long_rest),
+	    TEST(a_want_of_descriptors_is_a_failure_that_passes),
 	    TEST(an_end_does_not_wait_for_one_that_hangs),
 	    TEST(the_last_list_stays_over_a_restart),
 	    TEST(a_reload_keeps_them_and_the_config_has_the_last_word),

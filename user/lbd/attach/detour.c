@@ -344,7 +344,31 @@ static int claim(struct device *device)
 	return 0;
 }
 
-/* NULL: there are too many. */
+/* For certain: not when descriptors are lacking. */
+static bool is_gone(uint32_t ifindex)
+{
+	char name[IF_NAMESIZE];
+
+	return !if_indextoname(ifindex, name) && errno == ENXIO;
+}
+
+/* A device that is made anew has another index: those that were would take all places. */
+static void forget_gone(struct detours *detours)
+{
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < detours->devices_count; i++) {
+		const struct device *device = &detours->devices[i];
+
+		if (!is_gone(device->ifindex))
+			detours->devices[left++] = *device;
+		else if (device->lock >= 0)
+			close(device->lock);
+	}
+	detours->devices_count = left;
+}
+
+/* NULL: there are too many. It stays where it is until the next call. */
 static struct device *device_of(struct detours *detours, uint32_t ifindex)
 {
 	struct device *device = detours->devices;
@@ -354,9 +378,10 @@ static struct device *device_of(struct detours *detours, uint32_t ifindex)
 		device++;
 	if (device < end)
 		return device;
+	forget_gone(detours);
 	if (detours->devices_count == DEVICES_MAX)
 		return NULL;
-	detours->devices_count++;
+	device = &detours->devices[detours->devices_count++];
 	*device = (struct device){.ifindex = ifindex, .lock = -1};
 	return device;
 }

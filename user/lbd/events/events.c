@@ -282,8 +282,8 @@ void events_close(void)
 
 	if (!events)
 		return;
+	keep_free(events->keep); /* first: the other may take a while */
 	hook_free(events->hook);
-	keep_free(events->keep);
 	sink = NULL;
 	ring_done(&events->ring);
 	free(events);

@@ -126,6 +126,7 @@ struct events_hook_options {
 	unsigned gather_ms; /* from an event until the command starts; what comes is bundled */
 	unsigned rest_ms;   /* from one start to the next, at least */
 	unsigned limit_ms;  /* then the command is killed */
+	unsigned stop_ms; /* so long events_close waits for it, and for one with the last events */
 };
 
 struct events_options {
@@ -138,7 +139,8 @@ struct events_options {
 /* From now on events_log records, in this one object of the process. A file that cannot be used is
  * set aside. 0 or -ENOMEM. */
 int events_open(const struct events_options *options, struct error *err);
-/* Writes what is not on disk yet, and kills a command that runs. */
+/* Writes what is not on disk yet, hands the last events to the command, and kills it if it runs on.
+ */
 void events_close(void);
 
 /* One that is kept. The pointers hold until the next event. */

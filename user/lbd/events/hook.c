@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Runs the command of `notify` for new events: one at a time, and not more often than once a
- * second. What comes meanwhile is handed over together. Nothing here waits for the command. */
+ * second. What comes meanwhile is handed over together. Nothing here waits for the command, but the
+ * end of lbd for what came last. */
 #include "internal.h"
 
 #include <errno.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <event2/event_struct.h>
 
@@ -17,6 +19,8 @@
 #define GATHER_MS     200
 #define REST_MS       1000
 #define LIMIT_MS      10000
+#define STOP_MS       2000
+#define STOP_POLL_MS  5
 #define BUNDLE_MAX    49152 /* bytes of one hand-over; what is beyond is in the next one */
 #define VARIABLES_MAX 32
 #define WARN_EVERY_MS 10000
@@ -288,6 +292,7 @@ int hook_new(const struct events_options *options, const struct event_ring *ring
 	hook->options.gather_ms = or_default(hook->options.gather_ms, GATHER_MS);
 	hook->options.rest_ms = or_default(hook->options.rest_ms, REST_MS);
 	hook->options.limit_ms = or_default(hook->options.limit_ms, LIMIT_MS);
+	hook->options.stop_ms = or_default(hook->options.stop_ms, STOP_MS);
 	evtimer_assign(&hook->due, hook->base, on_due, hook);
 	if (commands_new(hook->base, hook->options.keeper, &hook->commands) ||
 	    (options->socket && !(hook->socket = strdup(options->socket)))) {
@@ -298,10 +303,31 @@ int hook_new(const struct events_options *options, const struct event_ring *ring
 	return 0;
 }
 
+static bool has_more(const struct hook *hook)
+{
+	return hook->command && (hook->command_now || ring_after(hook->ring, hook->handed));
+}
+
+/* lbd ends, and that is an event too. Its loop has ended before, and nothing is gathered any more.
+ */
+static void hand_over_rest(struct hook *hook)
+{
+	const struct timespec pause = {.tv_nsec = STOP_POLL_MS * 1000000L};
+	uint64_t end_ms = clock_monotonic_ms() + hook->options.stop_ms;
+
+	while (has_more(hook) && clock_monotonic_ms() < end_ms) {
+		if (!hook->command_now)
+			on_due(-1, EV_TIMEOUT, hook);
+		if (!hook->command_now || !command_serve(hook->command_now))
+			nanosleep(&pause, NULL);
+	}
+}
+
 void hook_free(struct hook *hook)
 {
 	if (!hook)
 		return;
+	hand_over_rest(hook);
 	commands_free(hook->commands);
 	event_del(&hook->due);
 	free(hook->socket);

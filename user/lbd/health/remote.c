@@ -28,7 +28,6 @@
 #define MESSAGES_TURN 64    /* replies that are read before the loop goes on */
 #define STEADY_MS     10000 /* a process that lived so long is started again at once */
 #define WARN_EVERY_MS 10000
-#define SEND_ROOM     106496 /* bytes for requests; what Linux gives a socket by default */
 
 /* A probe is in the queue until the socket takes it, then in the list of those sent. */
 TAILQ_HEAD(probe_list, remote_probe);
@@ -507,20 +506,6 @@ static void kill_and_wait(struct remote *remote)
 	forget_process(remote);
 }
 
-/* Room for many requests, also where the system's default has none for a long one. */
-static void make_room(int fd)
-{
-	const int size = SEND_ROOM;
-	int now = 0;
-	socklen_t length = sizeof(now);
-
-	/* the kernel says twice as much, and counts its own bookkeeping */
-	if (!getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &now, &length) && now >= 2 * size)
-		return;
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)))
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-}
-
 static int start_process(struct remote *remote)
 {
 	int fds[2], rc;
@@ -541,7 +526,7 @@ static int start_process(struct remote *remote)
 		return rc;
 	}
 	remote->fd = fds[0];
-	make_room(remote->fd);
+	spawn_make_room(remote->fd);
 	rc = watch_process(remote);
 	if (rc)
 		kill_and_wait(remote);

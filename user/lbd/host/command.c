@@ -127,11 +127,6 @@ static void on_deadline(int fd, short what, void *arg)
 	ask_to_end(command);
 }
 
-bool command_serve(struct command *command)
-{
-	return reap(command);
-}
-
 void command_end(struct command *command)
 {
 	bool asked = command->timed_out;
@@ -185,6 +180,14 @@ static void read_some(struct command *command)
 static void on_readable(int fd, short what, void *arg)
 {
 	read_some(arg);
+}
+
+bool command_serve(struct command *command)
+{
+	if (command->input >= 0)
+		on_writable(command->input, EV_WRITE, command);
+	read_some(command);
+	return reap(command);
 }
 
 /* ---- start ---- */

@@ -55,7 +55,8 @@ unsigned commands_running(const struct commands *commands);
 /* 0, or -errno: this host is out of resources; input is freed then too. */
 int command_start(struct commands *commands, const struct command_options *options,
 		  struct command **ret);
-/* Looks whether it has ended by now. True: done was called. */
+/* Without the loop: feeds it, reads what it prints, and looks whether it has ended by now. True:
+ * done was called. */
 bool command_serve(struct command *command);
 /* Kills it with all it has started; done is not called. It is gone for its owner. */
 void command_end(struct command *command);

@@ -96,6 +96,19 @@ int spawn_self(const struct spawn_options *options, pid_t *ret)
 	return -rc;
 }
 
+void spawn_make_room(int fd)
+{
+	const int size = SPAWN_ROOM;
+	int now = 0;
+	socklen_t length = sizeof(now);
+
+	/* the kernel says twice as much, and counts its own bookkeeping */
+	if (!getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &now, &length) && now >= 2 * size)
+		return;
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)))
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
 /* ---- in that process ---- */
 
 static bool is_socket_to_lbd(int fd)

@@ -22,6 +22,13 @@ struct spawn_options {
 /* Signals have their defaults there, and none is blocked. 0 with *ret set, or -errno. */
 int spawn_self(const struct spawn_options *options, pid_t *ret);
 
+/* Bytes of packets on their way that Linux gives a socket by default. */
+#define SPAWN_ROOM 106496
+
+/* Room for so many, and so for a packet of 64 KiB, also where the system's default has less: a
+ * packet that is longer than that never gets through. Of what the socket sends. */
+void spawn_make_room(int fd);
+
 /* For a process that was started so, with a socket of packets to lbd: it takes the name, and
  * leaves signals to lbd, which ends it. False, with a line to stderr: that descriptor is no such
  * socket, so somebody else has started it with this argument. */

@@ -51,6 +51,7 @@ struct run {
 	struct aside *asks; /* it is being asked for; NULL: it is not */
 	bool again;         /* it has changed meanwhile */
 	bool overdue;       /* no answer has come for LIMIT_MS */
+	bool unsure;        /* it may be good, and could not be read: `seen` tells nothing */
 };
 
 /* When the file is read. */
@@ -67,7 +68,7 @@ struct question {
 	char *path, *directory;
 	int inotify;      /* a descriptor of its own; -1: none */
 	struct stat seen; /* as of the run */
-	bool recent;
+	bool recent, unsure;
 
 	int watch;
 	bool read; /* the rest is an answer */
@@ -91,6 +92,7 @@ static int read_text(struct question *question, char **ret, size_t *ret_length)
 		return error_set(&question->err, -EINVAL, "expected a regular file");
 	if (question->state.st_size > FILE_MAX)
 		return error_set(&question->err, -EFBIG, "expected at most %d KiB", FILE_MAX >> 10);
+	question->unsure = true; /* what fails from here on is not the file's fault */
 	text = malloc(FILE_MAX + 1);
 	if (!text)
 		return error_set(&question->err, -ENOMEM, "out of memory");
@@ -99,6 +101,7 @@ static int read_text(struct question *question, char **ret, size_t *ret_length)
 		free(text);
 		return error_set(&question->err, (int)length, "%s", strerror(-(int)length));
 	}
+	question->unsure = false;
 	*ret = text;
 	*ret_length = (size_t)length;
 	return 0;
@@ -113,6 +116,7 @@ static void parse(struct question *question, const char *text, size_t length)
 	question->rc = source_list_parse(text, length, &question->list, &why);
 	if (!question->rc)
 		return;
+	question->unsure = question->rc == -ENOMEM;
 	if (question->state.st_mode & S_IROTH || !strchr(why.text, ':'))
 		question->err = why;
 	else
@@ -147,7 +151,8 @@ static bool is_announced(const struct question *question)
 {
 	struct stat state;
 
-	return question->recent || stat(question->path, &state) || differs(question, &state);
+	return question->recent || question->unsure || stat(question->path, &state) ||
+	       differs(question, &state);
 }
 
 static bool is_found(const struct question *question)
@@ -156,11 +161,11 @@ static bool is_found(const struct question *question)
 	struct stat state;
 
 	if (stat(question->path, &state))
-		return question->seen.st_ino != 0;
+		return question->unsure || question->seen.st_ino != 0;
 	written = in_ms(&state.st_mtim);
 	if (written <= now && now - written < SETTLED_MS)
 		return false; /* somebody may be writing it */
-	return differs(question, &state);
+	return question->unsure || differs(question, &state);
 }
 
 static bool is_to_be_read(const struct question *question)
@@ -183,6 +188,7 @@ static void answer(void *arg)
 	question->read = is_to_be_read(question);
 	if (!question->read)
 		return;
+	question->unsure = false;
 	question->rc = read_text(question, &text, &length);
 	if (!question->rc)
 		parse(question, text, length);
@@ -217,6 +223,7 @@ static void on_answer(void *arg)
 	if (question->read) {
 		run->seen = question->state;
 		run->recent = question->recent;
+		run->unsure = question->unsure;
 		run->env.report(run->arg, question->rc ? NULL : &question->list,
 				question->rc ? question->err.text : NULL);
 	}
@@ -233,7 +240,7 @@ static void on_overdue(void *arg)
 	struct run *run = question->run;
 	char why[80];
 
-	run->overdue = true;
+	run->overdue = run->unsure = true;
 	if (aside_waits(run->asks))
 		snprintf(why, sizeof(why),
 			 "%d other files are read whose file systems do not answer", ASIDE_MAX);
@@ -256,6 +263,7 @@ static struct question *question_new(struct run *run, enum wanted wanted)
 				      .inotify = -1,
 				      .seen = run->seen,
 				      .recent = run->recent,
+				      .unsure = run->unsure,
 				      .watch = -1};
 	if (run->shared->inotify >= 0)
 		question->inotify = fcntl(run->shared->inotify, F_DUPFD_CLOEXEC, 0);
@@ -326,8 +334,10 @@ static void on_poll(int fd, short what, void *arg)
 {
 	struct run *run = arg;
 
-	if (!run->asks && !ask(run, WHEN_FOUND))
-		run->env.report(run->arg, NULL, "out of memory or descriptors");
+	if (run->asks || ask(run, WHEN_FOUND))
+		return;
+	run->unsure = true; /* nothing of the file has to change for it to recover */
+	run->env.report(run->arg, NULL, "out of memory or descriptors");
 }
 
 static void run_free(struct run *run)
@@ -377,7 +387,8 @@ static void *file_start(const struct source_env *env, const struct config_from *
 
 	if (!run)
 		return NULL;
-	*run = (struct run){.shared = env->shared, .env = *env, .arg = arg, .watch = -1};
+	*run = (struct run){
+	    .shared = env->shared, .env = *env, .arg = arg, .watch = -1, .unsure = true};
 	run->path = strdup(from->file);
 	run->directory = strdup(from->file);
 	if (!run->path || !run->directory) {

@@ -172,13 +172,35 @@ static void on_ended(int fd, short what, void *arg)
 
 /* ---- requests ---- */
 
-/* False: not now. */
+/* The socket takes it later, or the process has ended: on_ended says how. */
+static bool passes(int error)
+{
+	return error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM ||
+	       error == EPIPE || error == ECONNRESET;
+}
+
+/* False: not now. What can never be sent ends the process: all behind it would wait for ever. */
 static bool send_request(struct source_process *process, const struct source_request *request)
 {
 	size_t length = source_message_request_length(request);
+	char why[128];
 
-	return process->fd >= 0 &&
-	       send(process->fd, request, length, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)length;
+	if (process->fd < 0)
+		return false;
+	if (send(process->fd, request, length, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)length)
+		return true;
+	if (!passes(errno)) {
+		snprintf(why, sizeof(why), "its socket takes no request of %zu bytes: %s", length,
+			 strerror(errno));
+		end_process(process, why);
+	}
+	return false;
+}
+
+static void send_later(struct source_process *process)
+{
+	if (process->fd >= 0)
+		event_add(&process->writable, NULL);
 }
 
 static bool send_start(struct process_run *run)
@@ -237,7 +259,7 @@ static void stop_later(struct source_process *process, uint32_t id)
 		return; /* what it reports is ignored */
 	process->stops = stops;
 	stops[process->stops_count++] = id;
-	event_add(&process->writable, NULL);
+	send_later(process);
 }
 
 static void send_waiting(struct source_process *process)
@@ -249,12 +271,12 @@ static void send_waiting(struct source_process *process)
 	while (process->stops_count && send_stop(process, process->stops[process->stops_count - 1]))
 		process->stops_count--;
 	if (process->stops_count) {
-		event_add(&process->writable, NULL);
+		send_later(process);
 		return;
 	}
 	for (run = TAILQ_FIRST(&process->runs); run; run = TAILQ_NEXT(run, link))
 		if ((!run->sent && !send_start(run)) || (run->order && !send_order(run))) {
-			event_add(&process->writable, NULL);
+			send_later(process);
 			return;
 		}
 	event_del(&process->writable);
@@ -403,6 +425,8 @@ static int spawn(struct source_process *process)
 		return -ENOSYS;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds))
 		return -errno;
+	spawn_make_room(fds[0]);
+	spawn_make_room(fds[1]);
 	options.fds[SOURCE_FD] = fds[1];
 	rc = spawn_self(&options, &process->pid);
 	close(fds[1]);

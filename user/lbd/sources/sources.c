@@ -21,7 +21,8 @@
 
 #define AGAIN_MS      5000  /* what state could not take over, or what may have changed for it */
 #define REST_MS       100   /* between two changes */
-#define REST_TIMES    4     /* and so many times as long as the first took */
+#define REST_TIMES    4     /* and so many times as long as the first took ... */
+#define REST_MAX_MS   30000 /* ... at most: lbd itself may have been stopped meanwhile */
 #define WARN_FIRST_MS 10000 /* of one that fails now and then */
 #define WARN_EVERY_MS 60000 /* of one source, while it fails for other reasons */
 #define LINES         20    /* about failures, of all sources ... */
@@ -320,6 +321,13 @@ static void put_last(struct source_table *sources, struct source *source)
 
 static void begin_apply(struct source_table *sources);
 
+static uint64_t rest_after_ms(uint64_t took_ms)
+{
+	uint64_t rest_ms = REST_MS + REST_TIMES * took_ms;
+
+	return rest_ms < REST_MAX_MS ? rest_ms : REST_MAX_MS;
+}
+
 /* The sources stay: what changes the config is a task as well. Other tasks get their turns between
  * two of these. */
 static void run_apply(void *arg)
@@ -343,7 +351,7 @@ static void run_apply(void *arg)
 	if (!any_fresh(sources))
 		sources->singly = 0;
 	if (!sources->singly)
-		sources->rest_until_ms = end_ms + REST_MS + REST_TIMES * (end_ms - start_ms);
+		sources->rest_until_ms = end_ms + rest_after_ms(end_ms - start_ms);
 	if (any_fresh(sources))
 		begin_apply(sources);
 }

@@ -56,12 +56,36 @@ struct worker {
 
 /* ---- replies ---- */
 
+static void fill(struct source_reply *reply, enum source_reply_type type, uint32_t id,
+		 const char *why)
+{
+	memset(reply, 0, sizeof(*reply));
+	reply->type = type;
+	reply->id = id;
+	snprintf(reply->why, sizeof(reply->why), "%s", why);
+}
+
+/* lbd logs why. */
+_Noreturn static void end_unfit(const char *why)
+{
+	struct source_reply reply;
+
+	fill(&reply, SOURCE_UNFIT, 0, why);
+	send(SOURCE_FD, &reply, source_message_length(&reply), MSG_DONTWAIT | MSG_NOSIGNAL);
+	_exit(EXIT_FAILURE);
+}
+
 static bool send_now(const struct source_reply *reply, size_t length)
 {
 	ssize_t sent = send(SOURCE_FD, reply, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+	char why[80];
 
 	if (sent >= 0)
 		return true;
+	if (errno == EMSGSIZE) {
+		snprintf(why, sizeof(why), "its socket takes no reply of %zu bytes", length);
+		end_unfit(why);
+	}
 	if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS && errno != ENOMEM)
 		_exit(EXIT_SUCCESS); /* lbd is gone */
 	return false;
@@ -99,15 +123,6 @@ static void send_reply(struct worker *worker, const struct source_reply *reply)
 	memcpy(&outgoing->reply, reply, length);
 	TAILQ_INSERT_TAIL(&worker->outgoing, outgoing, link);
 	event_add(&worker->writable, NULL);
-}
-
-static void fill(struct source_reply *reply, enum source_reply_type type, uint32_t id,
-		 const char *why)
-{
-	memset(reply, 0, sizeof(*reply));
-	reply->type = type;
-	reply->id = id;
-	snprintf(reply->why, sizeof(reply->why), "%s", why);
 }
 
 static void send_plain(struct worker *worker, enum source_reply_type type, uint32_t id,
@@ -409,17 +424,12 @@ bool source_table_can_spawn(void)
 int source_table_run_worker(void)
 {
 	static struct worker worker;
-	struct source_reply reply;
 	struct error err;
 
 	if (!spawn_begin(SOURCE_FD, SOURCE_ARGUMENT, NAME))
 		return EXIT_FAILURE;
-	if (start(&worker, &err)) {
-		fill(&reply, SOURCE_UNFIT, 0, "");
-		snprintf(reply.why, sizeof(reply.why), "%.*s", SOURCE_WHY - 1, err.text);
-		send_now(&reply, source_message_length(&reply));
-		_exit(EXIT_FAILURE);
-	}
+	if (start(&worker, &err))
+		end_unfit(err.text);
 	send_plain(&worker, SOURCE_READY, 0, "");
 	event_base_dispatch(worker.base);
 	_exit(EXIT_FAILURE);
