@@ -526,7 +526,8 @@ static void prepare(struct source *source)
 
 	source->stale = false;
 	if (!source->opened->kind->prepare) {
-		prepare_at_once(source);
+		if (!source->run)
+			prepare_at_once(source);
 		return;
 	}
 	source->prepares = source_prepare_aside(source->opened->kind, &source->from, &options);
