@@ -247,6 +247,12 @@ $(BUILD)/tests/unit/state/test_many: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wra
 $(BUILD)/tests/unit/attach/test_takeover: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,if_nameindex pins_link_inspect link_replace attach_look \
 	dataplane_program_fd dataplane_add_egress)
 
+# A disk that stalls.
+$(BUILD)/tests/unit/state/test_state_tasks: ALL_LDFLAGS += -Wl,--wrap=file_replace
+
+# A database of users that does not answer.
+$(BUILD)/tests/unit/events/test_actor: ALL_LDFLAGS += $(addprefix -Wl$(comma)--wrap=,getpwuid_r clock_monotonic_ms)
+
 # A wall clock that has not been set.
 $(BUILD)/tests/unit/api/test_changes: ALL_LDFLAGS += -Wl,--wrap=clock_wall_ms
 

@@ -155,11 +155,12 @@ static void a_text_of_others_is_made_printable_in_json_too(void **unused)
 
 static void a_user_without_a_name_is_its_number(void **unused)
 {
+	struct event_names names = {0};
 	struct event_actor actor;
 
-	event_actor_find(0, &actor);
+	event_actor_find(&names, 0, &actor);
 	assert_string_equal(actor.name, "root");
-	event_actor_find(3999999999U, &actor);
+	event_actor_find(&names, 3999999999U, &actor);
 	assert_string_equal(actor.name, "uid 3999999999");
 }
 

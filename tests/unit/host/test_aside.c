@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* user/lbd/host/aside.c: calls that do not return, those that wait for them, and those that nobody
  * wants to hear of any more. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -146,6 +147,70 @@ static void one_that_waits_begins_when_those_that_were_dropped_have_returned(voi
 	wait_for_freed(1);
 }
 
+/* ---- without the loop ---- */
+
+static void one_that_has_returned_is_done_without_the_loop(void **unused)
+{
+	struct aside *aside = start(return_at_once);
+
+	assert_true(aside_finish(aside, PATIENCE_MS));
+	assert_int_equal(done, 1);
+	wait_for_freed(1);
+	close(gate[1]);
+}
+
+static void one_that_does_not_return_goes_on_after_the_limit(void **unused)
+{
+	struct aside *aside = start(wait_at_gate);
+
+	assert_false(aside_finish(aside, LIMIT_MS));
+	assert_int_equal(done, 0);
+	close(gate[1]);
+	wait_until(&done, 1);
+	wait_for_freed(1);
+}
+
+static int call_within(void (*call)(void *), unsigned limit_ms)
+{
+	const struct aside_options options = {
+	    .call = call, .done = on_done, .limit_ms = limit_ms, .free = on_free};
+
+	return aside_within(&options);
+}
+
+static void a_call_within_its_limit_is_done_before_it_is_over(void **unused)
+{
+	assert_int_equal(call_within(return_at_once, PATIENCE_MS), 0);
+	assert_int_equal(done, 1);
+	wait_for_freed(1);
+	close(gate[1]);
+}
+
+static void of_one_that_takes_longer_nobody_hears(void **unused)
+{
+	assert_int_equal(call_within(wait_at_gate, LIMIT_MS), -ETIMEDOUT);
+	close(gate[1]);
+	wait_for_freed(1);
+	assert_int_equal(done, 0);
+}
+
+/* arg stays the caller's: it is not freed. */
+static void a_call_that_finds_no_room_is_not_made(void **unused)
+{
+	struct aside *all[ASIDE_MAX];
+
+	fill(all);
+	assert_int_equal(call_within(return_at_once, PATIENCE_MS), -EAGAIN);
+	assert_int_equal(done, 0);
+	for (unsigned i = 0; i < ASIDE_MAX; i++)
+		aside_drop(all[i]);
+	close(gate[1]);
+	wait_for_freed(ASIDE_MAX);
+	while (call_within(return_at_once, PATIENCE_MS) == -EAGAIN)
+		usleep(1000); /* the last ones are about to end */
+	wait_for_freed(1);
+}
+
 static int set_up(void **unused)
 {
 	done = late = 0;
@@ -170,6 +235,11 @@ int main(void)
 	    TEST(one_that_does_not_return_is_late_once_and_done_when_it_does),
 	    TEST(more_than_may_be_under_way_wait_and_may_be_dropped),
 	    TEST(one_that_waits_begins_when_those_that_were_dropped_have_returned),
+	    TEST(one_that_has_returned_is_done_without_the_loop),
+	    TEST(one_that_does_not_return_goes_on_after_the_limit),
+	    TEST(a_call_within_its_limit_is_done_before_it_is_over),
+	    TEST(of_one_that_takes_longer_nobody_hears),
+	    TEST(a_call_that_finds_no_room_is_not_made),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -493,6 +493,49 @@ static void a_reload_keeps_them_and_the_config_has_the_last_word(void **unused)
 	assert_int_equal(state->overrides.count, 0);
 }
 
+/* ---- one that hangs under the files of a source on the network ---- */
+
+static void from_server(const char *more)
+{
+	char lines[512];
+
+	snprintf(
+	    lines, sizeof(lines),
+	    "    backends-from: { consul: \"http://127.0.0.1:1\", service: web, token-file: %s }\n%s",
+	    file, more);
+	write_config(lines);
+}
+
+static void a_token_that_hangs_holds_up_neither_loop_nor_tasks(void **unused)
+{
+	put("secret-of-one-line\n");
+	from_server("");
+	hangs = true;
+	start(); /* a task, and the loop that waits for its end */
+	wait_for_hanging(1);
+	from_server("    backends: [{ address: 10.0.0.9 }]\n");
+	reload();
+	assert_string_equal(members(), "10.0.0.9");
+	wait_for_failure("their file system has not answered for 5 s");
+	assert_int_equal(hanging, 1); /* it is asked for once */
+	hangs = false;
+	wait_for_failure("the source process"); /* which a test has not: it is followed now */
+}
+
+static void an_end_does_not_wait_for_a_token_that_hangs(void **unused)
+{
+	put("secret-of-one-line\n");
+	from_server("");
+	hangs = true;
+	start();
+	wait_for_hanging(1);
+	stop();
+	assert_int_equal(hanging, 1);
+	let_go();
+	start();
+	wait_for_failure("the source process");
+}
+
 static void a_source_that_the_config_no_longer_has_is_not_followed(void **unused)
 {
 	uint64_t until;
@@ -825,6 +868,8 @@ int main(void)
 	    TEST(a_change_that_was_held_up_is_not_paid_for_with_a_long_rest),
 	    TEST(a_want_of_descriptors_is_a_failure_that_passes),
 	    TEST(an_end_does_not_wait_for_one_that_hangs),
+	    TEST(a_token_that_hangs_holds_up_neither_loop_nor_tasks),
+	    TEST(an_end_does_not_wait_for_a_token_that_hangs),
 	    TEST(the_last_list_stays_over_a_restart),
 	    TEST(a_reload_keeps_them_and_the_config_has_the_last_word),
 	    TEST(a_source_that_the_config_no_longer_has_is_not_followed),

@@ -3,12 +3,14 @@
  * while one is under way, and what is found meanwhile. Every pause is one. */
 #include <errno.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -20,6 +22,26 @@
 #define SERVICES    12
 #define BACKENDS    3 /* of each */
 #define PATIENCE_MS 60000
+
+/* ---- a disk that keeps whoever writes waiting ---- */
+
+static atomic_bool disk_stalls;
+static atomic_uint writes_begun, writes_ended;
+
+int __wrap_file_replace(const char *path, const char *text);
+int __real_file_replace(const char *path, const char *text);
+
+int __wrap_file_replace(const char *path, const char *text)
+{
+	int rc;
+
+	atomic_fetch_add(&writes_begun, 1);
+	while (atomic_load(&disk_stalls))
+		usleep(1000);
+	rc = __real_file_replace(path, text);
+	atomic_fetch_add(&writes_ended, 1);
+	return rc;
+}
 
 static struct event_base *base;
 static struct tasks *tasks;
@@ -123,6 +145,7 @@ static void begin_usual(void)
 
 static int end(void **unused)
 {
+	atomic_store(&disk_stalls, false);
 	tasks_finish(tasks);
 	state_free(state);
 	health_free(health);
@@ -451,6 +474,140 @@ static void the_loop_goes_on_while_the_file_is_read_for_a_save(void **unused)
 	assert_in_range(change.turns, 1, UINT32_MAX);
 }
 
+/* ---- a disk that stalls ---- */
+
+#define UPTIMES "/tmp/test_state_tasks.availability"
+
+/* The next tick saves the availabilities. */
+static void make_save_due(void)
+{
+	state->uptime_saved_ms = clock_monotonic_ms() - 11 * 60 * 1000;
+}
+
+static void begin_with_file(void)
+{
+	begin_usual();
+	unlink(UPTIMES);
+	state->uptime_path = strdup(UPTIMES);
+	atomic_store(&writes_begun, 0);
+	atomic_store(&writes_ended, 0);
+	make_save_due();
+}
+
+static void stall_with_a_write(void)
+{
+	atomic_store(&disk_stalls, true);
+	for (uint64_t until = patience_ends(); !atomic_load(&writes_begun);)
+		turn(until);
+}
+
+/* Of the data plane too. */
+static bool soon_is(const struct backend *backend, enum backend_condition condition)
+{
+	uint64_t until = clock_monotonic_ms() + 10000;
+	bool usable = condition == BACKEND_UP;
+
+	while ((backend->condition != condition || backend->sent.usable != usable) &&
+	       clock_monotonic_ms() < until)
+		turn(until);
+	return backend->condition == condition && backend->sent.usable == usable;
+}
+
+/* Whatever this host's routes are. */
+static void give_hops(const struct service *service)
+{
+	const struct next_hop hop = {.ifindex = 7, .mtu = 1500};
+
+	for (unsigned i = 0; i < service->backends_count; i++)
+		backend_on_next_hop(service->backends[i]->handle, &service->backends[i]->address,
+				    &hop, NULL);
+}
+
+static void a_backend_that_fails_is_taken_out_while_the_disk_stalls(void **unused)
+{
+	const struct health_result result = {
+	    .outcome = HEALTH_FAILED, .status = HEALTH_DOWN, .why = "connect: refused"};
+	const struct backend *backend;
+	bool down;
+
+	begin_with_file();
+	give_hops(state->world.services[0]);
+	backend = backend_of(0);
+	assert_true(soon_is(backend, BACKEND_UP));
+	stall_with_a_write();
+	backend_on_health(backend->handle, &result);
+	down = soon_is(backend, BACKEND_DOWN);
+	assert_int_equal(atomic_load(&writes_ended), 0);
+	atomic_store(&disk_stalls, false);
+	assert_true(down);
+}
+
+static void a_change_is_made_while_the_disk_stalls(void **unused)
+{
+	struct change change = {.weight = 7};
+	uint64_t until = clock_monotonic_ms() + 10000;
+
+	begin_with_file();
+	stall_with_a_write();
+	assert_int_equal(tasks_add(tasks, run_weight, &change), 0);
+	while (!change.ended && clock_monotonic_ms() < until)
+		turn(until);
+	assert_int_equal(atomic_load(&writes_ended), 0);
+	atomic_store(&disk_stalls, false);
+	assert_true(change.ended);
+}
+
+static void one_write_of_availabilities_is_under_way_at_a_time(void **unused)
+{
+	uint64_t until = patience_ends();
+
+	begin_with_file();
+	stall_with_a_write();
+	for (unsigned ticks = 0; ticks < 3; ticks++) {
+		uint64_t before = state->uptime_ms;
+
+		make_save_due();
+		while (state->uptime_ms == before)
+			turn(until);
+	}
+	assert_int_equal(atomic_load(&writes_begun), 1);
+	atomic_store(&disk_stalls, false);
+	while (atomic_load(&writes_ended) < 2)
+		turn(until); /* what was due meanwhile follows */
+	assert_int_equal(access(UPTIMES, F_OK), 0);
+	unlink(UPTIMES);
+}
+
+/* What had been begun, and then what has come since. */
+static void a_stop_completes_the_write(void **unused)
+{
+	begin_with_file();
+	stall_with_a_write();
+	atomic_store(&disk_stalls, false);
+	tasks_finish(tasks);
+	state_free(state);
+	state = NULL;
+	assert_int_equal(atomic_load(&writes_begun), 2);
+	assert_int_equal(atomic_load(&writes_ended), 2);
+	assert_int_equal(access(UPTIMES, F_OK), 0);
+	unlink(UPTIMES);
+}
+
+static void a_stop_does_not_wait_for_ever(void **unused)
+{
+	begin_with_file();
+	stall_with_a_write();
+	tasks_finish(tasks);
+	state_free(state);
+	state = NULL;
+	assert_int_equal(atomic_load(&writes_begun), 1); /* no second one beside it */
+	assert_int_equal(atomic_load(&writes_ended), 0);
+	atomic_store(&disk_stalls, false);
+	for (uint64_t until = patience_ends(); !atomic_load(&writes_ended); usleep(1000))
+		assert_true(clock_monotonic_ms() < until);
+	unlink(UPTIMES);
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, end)
 
 int main(void)
@@ -467,6 +624,11 @@ int main(void)
 	    TEST(changes_wait_for_one_another),
 	    TEST(a_reload_of_lists_is_a_commit_that_others_are_told_of),
 	    TEST(the_loop_goes_on_while_the_file_is_read_for_a_save),
+	    TEST(a_backend_that_fails_is_taken_out_while_the_disk_stalls),
+	    TEST(a_change_is_made_while_the_disk_stalls),
+	    TEST(one_write_of_availabilities_is_under_way_at_a_time),
+	    TEST(a_stop_completes_the_write),
+	    TEST(a_stop_does_not_wait_for_ever),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lbd/host/host.h"
+#include "common/files.h"
 #include "lbd/state/uptime.h"
 
 #define SECOND 1000ULL
@@ -72,15 +72,22 @@ static unsigned count_of_lines(const char *path)
 	return lines;
 }
 
+static void save(const struct uptimes *uptimes, const char *path, uint64_t at)
+{
+	char *text = uptimes_text(uptimes, at);
+
+	assert_non_null(text);
+	assert_int_equal(file_replace(path, text), 0);
+	free(text);
+}
+
 /* Four lines in the file, and one at its head. */
 static unsigned kept(struct uptimes *uptimes, uint64_t at)
 {
 	static const char path[] = "/tmp/test_uptime_tidy";
-	struct error err;
 	unsigned lines;
 
-	if (uptimes_save(uptimes, path, at, &err))
-		fail_msg("%s", err.text);
+	save(uptimes, path, at);
 	lines = count_of_lines(path);
 	unlink(path);
 	assert_int_equal(lines % 4, 1);
@@ -283,7 +290,7 @@ static void it_survives_a_restart(void **state)
 	uptime_add_connects(uptimes_get(before, "a"), NOW, 41, 2);
 	uptimes_get(before, "never seen");
 	uptime_add(uptimes_get(before, "long gone"), NOW - 31 * DAY, SECOND, true);
-	assert_int_equal(uptimes_save(before, path, NOW, &err), 0);
+	save(before, path, NOW);
 	assert_int_equal(uptimes_load(after, path, &err), 0);
 	for (unsigned i = 0; i < UPTIME_WINDOWS; i++) {
 		struct uptime_share share =
@@ -392,38 +399,6 @@ static void a_file_of_any_bytes_does_no_harm(void **state)
 	}
 }
 
-/* ---- as a task ---- */
-
-static struct uptimes *saved;
-
-static void run_save(void *arg)
-{
-	struct error err;
-
-	*(int *)arg = uptimes_save(saved, path, NOW, &err);
-}
-
-static void the_loop_goes_on_while_the_disk_is_waited_for(void **state)
-{
-	struct event_base *base = loop_new();
-	struct tasks *tasks;
-	int rc = 1;
-
-	saved = uptimes_new();
-	pass(uptimes_get(saved, "a"), NOW - MINUTE, MINUTE, true);
-	assert_int_equal(tasks_new(base, &tasks), 0);
-	tasks_by_hand(tasks);
-	assert_int_equal(tasks_add(tasks, run_save, &rc), 0);
-	assert_true(tasks_turn(tasks, 0));
-	assert_int_equal(rc, 1);
-	while (tasks_turn(tasks, 0))
-		;
-	assert_int_equal(rc, 0);
-	tasks_free(tasks);
-	event_base_free(base);
-	uptimes_free(saved);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -440,8 +415,6 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_file_of_before_has_no_connects_and_is_read, make_path,
 					    remove_path),
 	    cmocka_unit_test_setup_teardown(it_survives_a_restart, make_path, remove_path),
-	    cmocka_unit_test_setup_teardown(the_loop_goes_on_while_the_disk_is_waited_for,
-					    make_path, remove_path),
 	    cmocka_unit_test(no_file_is_no_error),
 	    cmocka_unit_test_setup_teardown(a_file_that_is_something_else_is_refused_with_its_line,
 					    make_path, remove_path),

@@ -51,6 +51,7 @@ struct api {
 	struct tasks *tasks;      /* NULL: changes are made at once */
 	struct queue_group *open; /* registrations that the next one may join; NULL: none */
 	uint64_t start_ms;        /* CLOCK_MONOTONIC */
+	struct event_names names; /* of who asks; for the tasks alone */
 	/* The last interface name looked up for this answer: thousands of backends share a few
 	 * interfaces. 0: none. */
 	uint32_t named_ifindex;

@@ -66,7 +66,8 @@ static void find_actors(void *arg)
 		if (last && last->actor.uid == change->actor.uid)
 			change->actor = last->actor;
 		else
-			event_actor_find(change->actor.uid, &change->actor);
+			event_actor_find(&change->door->api->names, change->actor.uid,
+					 &change->actor);
 		last = change;
 	}
 }
@@ -126,7 +127,7 @@ static void run_change(void *arg)
 	int rc;
 
 	TAILQ_INSERT_TAIL(&alone, change, link);
-	task_wait(find_actors, &alone); /* for the database of users */
+	task_wait(find_actors, &alone); /* for the database of users, a moment */
 	rc = run_one(change, &result, &err);
 	answer_change(change, rc, &err, result);
 	change_free(change);

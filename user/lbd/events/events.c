@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,19 +56,6 @@ static const char *level_name(int level)
 }
 
 /* ---- who asks ---- */
-
-void event_actor_find(uid_t uid, struct event_actor *ret)
-{
-	struct passwd entry, *found = NULL;
-	char bytes[4096];
-
-	ret->uid = uid;
-	if (!getpwuid_r(uid, &entry, bytes, sizeof(bytes), &found) && found)
-		snprintf(ret->name, sizeof(ret->name), "%s", found->pw_name);
-	else
-		snprintf(ret->name, sizeof(ret->name), "uid %u", (unsigned)uid);
-	make_printable(ret->name, false);
-}
 
 void event_actor_set(const char *name, struct event_actor *ret)
 {

@@ -104,8 +104,22 @@ struct event_actor {
 	char name[128]; /* of the user; "uid 1000" if it has none; or as event_actor_set says */
 };
 
-/* The name is looked up, which may wait (NSS): in a task, by task_wait. */
-void event_actor_find(uid_t uid, struct event_actor *ret);
+#define EVENT_NAMES_MAX 16
+
+/* Of the users who have asked lately: the database of users may be on the network (NSS), and then
+ * its servers may not answer. All 0: none. */
+struct event_names {
+	struct event_name {
+		uint64_t found_ms; /* CLOCK_MONOTONIC */
+		struct event_actor actor;
+	} list[EVENT_NAMES_MAX];
+	unsigned count;
+	uint64_t silent_ms; /* CLOCK_MONOTONIC when the database gave no answer; 0: it does */
+};
+
+/* The name may be looked up, which takes half a second at most: in a task, by task_wait. Without an
+ * answer it is the one that the user had, else the number. */
+void event_actor_find(struct event_names *names, uid_t uid, struct event_actor *ret);
 /* One that is no user of this machine. */
 void event_actor_set(const char *name, struct event_actor *ret);
 /* Until the next call, the events of this thread (a task has its own) are what the actor asked for.

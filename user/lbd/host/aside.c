@@ -3,7 +3,9 @@
  */
 #include "aside.h"
 
+#include <errno.h>
 #include <event2/event_struct.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -121,9 +123,9 @@ static void start_waiting(void)
 	}
 }
 
-struct aside *aside_start(const struct aside_options *options)
+/* With two references. NULL, and errno. */
+static struct aside *aside_new(const struct aside_options *options)
 {
-	const struct timeval limit = clock_span_ms(options->limit_ms);
 	struct aside *aside = calloc(1, sizeof(*aside));
 
 	if (!aside)
@@ -135,6 +137,16 @@ struct aside *aside_start(const struct aside_options *options)
 		return NULL;
 	}
 	atomic_init(&aside->refs, 2);
+	return aside;
+}
+
+struct aside *aside_start(const struct aside_options *options)
+{
+	const struct timeval limit = clock_span_ms(options->limit_ms);
+	struct aside *aside = aside_new(options);
+
+	if (!aside)
+		return NULL;
 	aside->waits = true;
 	event_assign(&aside->done, options->base, aside->returned, EV_READ, on_done, aside);
 	evtimer_assign(&aside->late, options->base, on_late, aside);
@@ -161,4 +173,59 @@ void aside_drop(struct aside *aside)
 bool aside_waits(const struct aside *aside)
 {
 	return aside->waits;
+}
+
+static bool returns_within(const struct aside *aside, unsigned limit_ms)
+{
+	uint64_t now = clock_monotonic_ms(), until = now + limit_ms;
+	struct pollfd returned = {.fd = aside->returned, .events = POLLIN};
+	int rc;
+
+	do {
+		rc = poll(&returned, 1, (int)(until - now));
+		now = clock_monotonic_ms();
+	} while (rc < 0 && errno == EINTR && now < until);
+	return rc > 0;
+}
+
+bool aside_finish(struct aside *aside, unsigned limit_ms)
+{
+	if (aside->waits || !returns_within(aside, limit_ms))
+		return false;
+	on_done(aside->returned, EV_READ, aside);
+	return true;
+}
+
+/* It does not wait for its turn among the others: there is a limit to its time. */
+static int start_now(struct aside *aside)
+{
+	int rc = -EAGAIN;
+
+	if (atomic_fetch_add(&under_way, 1) < ASIDE_MAX)
+		rc = -start_thread(aside);
+	if (rc)
+		atomic_fetch_sub(&under_way, 1);
+	return rc;
+}
+
+int aside_within(const struct aside_options *options)
+{
+	struct aside *aside = aside_new(options);
+	uint64_t count;
+	int rc = aside ? start_now(aside) : -errno;
+
+	if (rc) {
+		if (aside)
+			close(aside->returned);
+		free(aside);
+		return rc;
+	}
+	if (returns_within(aside, options->limit_ms)) {
+		(void)!read(aside->returned, &count, sizeof(count));
+		options->done(options->arg);
+	} else {
+		rc = -ETIMEDOUT;
+	}
+	unref(aside);
+	return rc;
 }

@@ -22,16 +22,23 @@ struct aside_options {
 	void (*late)(void *arg);
 	unsigned limit_ms;
 	/* Frees arg, in whatever thread is the last to have it: after `done`, or after aside_drop
-	 * and the return of the call. */
+	 * or -ETIMEDOUT and the return of the call. */
 	void (*free)(void *arg);
 	void *arg;
 };
 
-/* From the loop. NULL: out of memory or descriptors; arg is still the caller's. */
+/* From the loop or a task. NULL: out of memory or descriptors; arg is still the caller's. */
 struct aside *aside_start(const struct aside_options *options);
 /* Nobody wants to know any more: neither `done` nor `late` is called. NULL is fine. */
 void aside_drop(struct aside *aside);
 /* Does it wait for others that do not return? */
 bool aside_waits(const struct aside *aside);
+/* Waits for it without the loop, at most limit_ms. True: it has returned, `done` was called, and
+ * the aside is over. False: it goes on. */
+bool aside_finish(struct aside *aside, unsigned limit_ms);
+/* For who can wait, but not for ever, such as a task in task_wait: calls, and waits at most
+ * limit_ms; `done` is called here. `base` and `late` are not needed. 0; -ETIMEDOUT: nobody hears of
+ * it any more; otherwise -errno: it was not called, and arg is still the caller's. */
+int aside_within(const struct aside_options *options);
 
 #endif

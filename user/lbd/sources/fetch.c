@@ -94,7 +94,7 @@ int config_fetch(const struct config_remote *where, struct config_fetched *ret, 
 	struct source_prepared prepared;
 	int rc;
 
-	source_prepare(source_kind_find(SOURCE_KIND_FLEET), &where->from, false, &prepared);
+	source_prepare(source_kind_find(SOURCE_KIND_FLEET), &where->from, &prepared);
 	free(prepared.from.node); /* the node is not there yet */
 	prepared.from.node = NULL;
 	if (!fetch.base)

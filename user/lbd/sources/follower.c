@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/printable.h"
 #include "lbd/events/events.h"
+#include "lbd/host/host.h"
 #include "documents.h"
 #include "prepare.h"
 #include "process.h"
@@ -32,8 +33,8 @@ struct config_follower {
 	struct config_from used; /* as the kind has prepared it */
 	void *run;
 	struct event *again, *soon;
-	uint64_t prepared_ms; /* CLOCK_MONOTONIC: its files were looked at */
-	bool prepare_waits;   /* the task that does so has not ended */
+	uint64_t prepared_ms;   /* CLOCK_MONOTONIC: its files were looked at */
+	struct aside *prepares; /* they are being looked at */
 	/* what etcd has */
 	struct source_list heard;
 	uint64_t digest; /* of its config; 0: not heard yet */
@@ -432,48 +433,47 @@ static void on_report(void *arg, struct source_list *list, const char *why)
 
 /* The machine's files may say something else than when it was started: a certificate is replaced
  * before it expires. While it works with what they said, that counts. */
-static void prepare(struct config_follower *follower, bool beside)
+static void on_prepared(void *arg, struct source_prepared *prepared)
 {
-	const struct source_kind *kind = source_kind_find(SOURCE_KIND_FLEET);
-	struct source_prepared prepared;
+	struct config_follower *follower = arg;
 
-	source_prepare(kind, &follower->options.where->from, beside, &prepared);
-	if (prepared.rc) {
+	follower->prepares = NULL;
+	if (prepared->rc) {
 		if (!follower->run || follower->failed_ms)
-			fail(follower, prepared.err.text);
+			fail(follower, prepared->err.text);
 		return;
 	}
-	if (follower->run && config_from_equal(&prepared.from, &follower->used)) {
-		config_from_done(&prepared.from);
+	if (follower->run && config_from_equal(&prepared->from, &follower->used))
 		return;
-	}
 	if (follower->run)
 		source_process_stop(follower->run);
 	config_from_done(&follower->used);
-	follower->used = prepared.from;
-	follower->run = source_process_start(follower->process, kind, &follower->used, follower);
+	follower->used = prepared->from;
+	prepared->from = (struct config_from){0};
+	follower->run =
+	    source_process_start(follower->process, prepared->kind, &follower->used, follower);
 	if (follower->ordered) /* nobody will say how it has ended */
 		on_done(follower, 0, SOURCE_LOST, "the connection to etcd was replaced");
 }
 
-/* A task, as files may keep it waiting. */
-static void run_prepare(void *arg)
+static void on_prepare_late(void *arg)
 {
 	struct config_follower *follower = arg;
 
-	prepare(follower, true);
-	follower->prepare_waits = false;
+	if (!follower->run || follower->failed_ms)
+		fail(follower, PREPARE_LATE);
 }
 
-static void begin_prepare(struct config_follower *follower)
+static void prepare(struct config_follower *follower)
 {
-	if (follower->prepare_waits)
-		return;
-	follower->prepare_waits = true;
-	if (!follower->options.tasks)
-		run_prepare(follower);
-	else if (tasks_add(follower->options.tasks, run_prepare, follower))
-		follower->prepare_waits = false; /* memory is short: the next time */
+	const struct source_preparing options = {.base = follower->options.base,
+						 .done = on_prepared,
+						 .late = on_prepare_late,
+						 .arg = follower};
+
+	if (!follower->prepares)
+		follower->prepares = source_prepare_aside(source_kind_find(SOURCE_KIND_FLEET),
+							  &follower->options.where->from, &options);
 }
 
 static void on_again(int fd, short what, void *arg)
@@ -481,7 +481,7 @@ static void on_again(int fd, short what, void *arg)
 	struct config_follower *follower = arg;
 
 	if (log_is_due(&follower->prepared_ms, PREPARE_MS) || follower->failed_ms || !follower->run)
-		begin_prepare(follower);
+		prepare(follower);
 	say_failure(follower);
 	look(follower);
 }
@@ -612,13 +612,14 @@ void config_follower_begin(struct config_follower *follower)
 
 	event_add(follower->again, &again);
 	follower->prepared_ms = clock_monotonic_ms();
-	prepare(follower, false);
+	prepare(follower);
 }
 
 void config_follower_free(struct config_follower *follower)
 {
 	if (!follower)
 		return;
+	aside_drop(follower->prepares);
 	if (follower->run)
 		source_process_stop(follower->run);
 	source_process_free(follower->process);

@@ -2,29 +2,81 @@
 /* Reads the files of a source, which may keep it waiting. */
 #include "prepare.h"
 
-#include <stddef.h>
+#include <stdlib.h>
 
 #include "lbd/host/host.h"
 
-/* It shares nothing with the loop. */
-static void read_prepared(void *arg)
-{
-	struct source_prepared *prepared = arg;
-
-	prepared->rc = prepared->kind->prepare(&prepared->from, &prepared->err);
-}
-
-void source_prepare(const struct source_kind *kind, const struct config_from *from, bool beside,
+void source_prepare(const struct source_kind *kind, const struct config_from *from,
 		    struct source_prepared *ret)
 {
 	*ret = (struct source_prepared){.kind = kind};
 	ret->rc = config_from_copy(from, &ret->from);
 	if (ret->rc)
 		error_set(&ret->err, ret->rc, "out of memory");
-	else if (kind->prepare && beside)
-		task_wait(read_prepared, ret);
 	else if (kind->prepare)
-		read_prepared(ret);
+		ret->rc = kind->prepare(&ret->from, &ret->err);
 	if (ret->rc)
 		config_from_done(&ret->from);
+}
+
+/* ---- aside ---- */
+
+struct question {
+	const struct source_kind *kind;
+	struct config_from from; /* its own copy */
+	struct source_prepared prepared;
+	struct source_preparing options; /* for the loop alone */
+};
+
+static void read_files(void *arg)
+{
+	struct question *question = arg;
+
+	source_prepare(question->kind, &question->from, &question->prepared);
+}
+
+static void on_done(void *arg)
+{
+	struct question *question = arg;
+
+	question->options.done(question->options.arg, &question->prepared);
+}
+
+static void on_late(void *arg)
+{
+	const struct question *question = arg;
+
+	question->options.late(question->options.arg);
+}
+
+static void question_free(void *arg)
+{
+	struct question *question = arg;
+
+	config_from_done(&question->from);
+	config_from_done(&question->prepared.from);
+	free(question);
+}
+
+struct aside *source_prepare_aside(const struct source_kind *kind, const struct config_from *from,
+				   const struct source_preparing *options)
+{
+	struct question *question = calloc(1, sizeof(*question));
+	const struct aside_options how = {.base = options->base,
+					  .call = read_files,
+					  .done = on_done,
+					  .late = on_late,
+					  .limit_ms = PREPARE_LATE_MS,
+					  .free = question_free,
+					  .arg = question};
+	struct aside *aside;
+
+	if (!question)
+		return NULL;
+	question->kind = kind;
+	question->options = *options;
+	aside = config_from_copy(from, &question->from) ? NULL : aside_start(&how);
+	if (!aside)
+		question_free(question);
+	return aside;
 }

@@ -6,7 +6,12 @@
 
 #include "kind.h"
 
-#define PREPARE_MS 20000 /* from one look at a source's files to the next, while it works */
+#define PREPARE_MS      20000 /* from one look at a source's files to the next, while it works */
+#define PREPARE_LATE_MS 5000
+#define PREPARE_LATE \
+	"its files (tokens, keys, certificates, resolv.conf): their file system has not answered for 5 s"
+
+struct aside;
 
 struct source_prepared {
 	const struct source_kind *kind;
@@ -15,8 +20,22 @@ struct source_prepared {
 	int rc;
 };
 
-/* beside: the loop may run meanwhile. */
-void source_prepare(const struct source_kind *kind, const struct config_from *from, bool beside,
+/* At once: for kinds that read no files, and where nothing else waits. */
+void source_prepare(const struct source_kind *kind, const struct config_from *from,
 		    struct source_prepared *ret);
+
+struct source_preparing {
+	struct event_base *base;
+	/* From the loop. prepared->from may be taken over, and {0} put in its place. */
+	void (*done)(void *arg, struct source_prepared *prepared);
+	/* From the loop, once: the files have kept it waiting for PREPARE_LATE_MS. */
+	void (*late)(void *arg);
+	void *arg;
+};
+
+/* In a thread of its own, as the files may keep it waiting, for ever: for aside_drop until `done`
+ * is called. NULL: out of memory or descriptors. */
+struct aside *source_prepare_aside(const struct source_kind *kind, const struct config_from *from,
+				   const struct source_preparing *options);
 
 #endif

@@ -16,6 +16,7 @@
 #include "common/printable.h"
 #include "common/text.h"
 #include "lbd/events/events.h"
+#include "lbd/host/host.h"
 #include "prepare.h"
 #include "process.h"
 
@@ -28,6 +29,7 @@
 #define LINES         20    /* about failures, of all sources ... */
 #define LINES_MS      10000 /* ... in this time: what all share may fail for each of them */
 #define KINDS_MAX     8
+#define PREPARES_MAX  8 /* sources whose files are read at the same time, but those that hang */
 
 struct opened {
 	const struct source_kind *kind;
@@ -49,13 +51,15 @@ struct source {
 	bool shadowed;              /* something of it is there by other means, which may end */
 	struct source_status status;
 	uint64_t warned_ms, ignored_ms, prepared_ms;
-	bool bad;      /* the last that it reported was a failure */
-	bool repeated; /* what is pending was taken over before */
-	bool said;     /* that it has failed */
-	bool unsaid;   /* it fails for another reason than was said */
-	bool ignores;  /* it was said that some of its backends are ignored */
-	bool stale;    /* its files are to be looked at */
-	bool wanted;   /* while the sources are compared with a config */
+	bool bad;               /* the last that it reported was a failure */
+	bool repeated;          /* what is pending was taken over before */
+	bool said;              /* that it has failed */
+	bool unsaid;            /* it fails for another reason than was said */
+	bool ignores;           /* it was said that some of its backends are ignored */
+	bool stale;             /* its files are to be looked at */
+	struct aside *prepares; /* they are being looked at */
+	bool late;              /* ... and that takes long */
+	bool wanted;            /* while the sources are compared with a config */
 };
 
 struct source_table {
@@ -67,8 +71,9 @@ struct source_table {
 	struct source_process *process; /* of the kinds that are confined */
 	struct event *again, *rested;
 	uint64_t rest_until_ms;
-	bool apply_waits, prepare_waits;
-	uint64_t lines_ms; /* lines are counted since then */
+	bool apply_waits;
+	unsigned preparing; /* sources whose files are being looked at, without those that hang */
+	uint64_t lines_ms;  /* lines are counted since then */
 	unsigned lines;
 	unsigned singly; /* so many are taken over each by itself: all at once could not be */
 };
@@ -466,54 +471,86 @@ static void stop_following(struct source *source)
 
 /* The machine's files may say something else than when it was started: a token is replaced before
  * it expires. While it works with what they said, that counts. */
-static void prepare_again(struct source *source)
+static void take_prepared(struct source *source, struct source_prepared *prepared)
 {
-	struct source_prepared prepared;
-
-	source_prepare(source->opened->kind, &source->from, true, &prepared);
-	if (prepared.rc) {
+	if (prepared->rc) {
 		if (source->run && !source->status.failed_ms)
 			return;
 		source->bad = true;
-		fail(source, prepared.err.text);
+		fail(source, prepared->err.text);
 		return;
 	}
-	if (source->run && config_from_equal(&prepared.from, &source->used)) {
-		config_from_done(&prepared.from);
+	if (source->run && config_from_equal(&prepared->from, &source->used))
 		return;
-	}
 	stop_following(source);
 	config_from_done(&source->used);
-	source->used = prepared.from;
+	source->used = prepared->from;
+	prepared->from = (struct config_from){0};
 	follow(source); /* out of memory: the next time */
 }
 
-/* A task, as files may keep it waiting. The sources stay: what changes the config is one as well.
- */
-static void run_prepare(void *arg)
+static void prepare_at_once(struct source *source)
 {
-	struct source_table *sources = arg;
-	struct source *source;
+	struct source_prepared prepared;
 
-	for (source = TAILQ_FIRST(&sources->list); source; source = TAILQ_NEXT(source, link)) {
-		if (!source->stale)
-			continue;
-		source->stale = false;
-		prepare_again(source);
-		task_pause();
-	}
-	sources->prepare_waits = false;
+	source_prepare(source->opened->kind, &source->from, &prepared);
+	take_prepared(source, &prepared);
+	config_from_done(&prepared.from);
 }
 
-static void begin_prepare(struct source_table *sources)
+static void prepare_next(struct source_table *sources);
+
+static void on_prepared(void *arg, struct source_prepared *prepared)
 {
-	if (sources->prepare_waits)
+	struct source *source = arg;
+
+	source->sources->preparing -= !source->late;
+	source->late = source->stale = false;
+	source->prepares = NULL;
+	take_prepared(source, prepared);
+	prepare_next(source->sources);
+}
+
+/* The others need not wait for it. */
+static void on_prepare_late(void *arg)
+{
+	struct source *source = arg;
+
+	source->late = true;
+	source->sources->preparing--;
+	if (!source->run || source->status.failed_ms) {
+		source->bad = true;
+		fail(source, PREPARE_LATE);
+	}
+	prepare_next(source->sources);
+}
+
+static void prepare(struct source *source)
+{
+	const struct source_preparing options = {.base = source->sources->options.base,
+						 .done = on_prepared,
+						 .late = on_prepare_late,
+						 .arg = source};
+
+	source->stale = false;
+	if (!source->opened->kind->prepare) {
+		if (!source->run)
+			prepare_at_once(source);
 		return;
-	sources->prepare_waits = true;
-	if (!sources->options.tasks)
-		run_prepare(sources);
-	else if (tasks_add(sources->options.tasks, run_prepare, sources))
-		sources->prepare_waits = false; /* memory is short: the next time */
+	}
+	source->prepares = source_prepare_aside(source->opened->kind, &source->from, &options);
+	source->sources->preparing += source->prepares != NULL; /* else the next time */
+}
+
+/* Those that are stale, as many as may be looked at now. */
+static void prepare_next(struct source_table *sources)
+{
+	struct source *source;
+
+	for (source = TAILQ_FIRST(&sources->list); source && sources->preparing < PREPARES_MAX;
+	     source = TAILQ_NEXT(source, link))
+		if (source->stale && !source->prepares)
+			prepare(source);
 }
 
 /* ---- now and then ---- */
@@ -532,14 +569,10 @@ static void on_again(int fd, short what, void *arg)
 {
 	struct source_table *sources = arg;
 	struct source *source;
-	bool stale = false;
 
-	for (source = TAILQ_FIRST(&sources->list); source; source = TAILQ_NEXT(source, link)) {
+	for (source = TAILQ_FIRST(&sources->list); source; source = TAILQ_NEXT(source, link))
 		look_after(source);
-		stale |= source->stale;
-	}
-	if (stale)
-		begin_prepare(sources);
+	prepare_next(sources);
 	if (any_fresh(sources))
 		begin_apply(sources);
 }
@@ -549,6 +582,8 @@ static void on_again(int fd, short what, void *arg)
 static void source_free(struct source *source)
 {
 	TAILQ_REMOVE(&source->sources->list, source, link);
+	source->sources->preparing -= source->prepares && !source->late;
+	aside_drop(source->prepares);
 	stop_following(source);
 	if (source->service)
 		state_source_note(source->sources->options.state, source->service, NULL);
@@ -571,7 +606,6 @@ static const struct opened *find_opened(const struct source_table *sources, cons
 static void source_add(struct source_table *sources, const struct config_service *service)
 {
 	struct source *source = calloc(1, sizeof(*source));
-	struct source_prepared prepared;
 	bool failed = false;
 
 	if (!source) {
@@ -592,14 +626,7 @@ static void source_add(struct source_table *sources, const struct config_service
 	}
 	note(source);
 	source->prepared_ms = clock_monotonic_ms();
-	source_prepare(source->opened->kind, &source->from, false, &prepared);
-	source->used = prepared.from;
-	if (prepared.rc) {
-		source->bad = true;
-		fail(source, prepared.err.text); /* it is tried again */
-	} else {
-		follow(source);
-	}
+	source->stale = true;
 }
 
 static struct source *find_source(const struct source_table *sources,
@@ -643,6 +670,7 @@ static void compare(struct source_table *sources, const struct config *config)
 		if (config_from_kind(&config->services[i].from) &&
 		    !find_source(sources, &config->services[i]))
 			source_add(sources, &config->services[i]);
+	prepare_next(sources);
 	if (any_fresh(sources))
 		begin_apply(sources);
 }

@@ -3,6 +3,7 @@
  * answered: added up each second, and kept on disk. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -12,6 +13,8 @@
 #include "lbd/host/host.h"
 
 #define SAVE_MS (10 * 60 * 1000)
+#define LATE_MS 30000 /* a disk that takes longer is worth a line of the log */
+#define STOP_MS 5000  /* so long a stop waits for the disk, for each write */
 /* After a longer pause than this nobody knows what was. */
 #define SPAN_MAX_MS 5000
 
@@ -46,19 +49,136 @@ static void tidy(struct state *state)
 	uptimes_tidy(state->uptimes, clock_wall_ms());
 }
 
+/* ---- the file ---- */
+
+/* A write to disk, in a thread of its own: a disk that stalls keeps it waiting, and whoever waits
+ * for it. */
+struct saving {
+	struct state *state; /* for the loop alone */
+	char *path, *text;
+	int rc;
+};
+
+static void saving_free(void *arg)
+{
+	struct saving *saving = arg;
+
+	free(saving->path);
+	free(saving->text);
+	free(saving);
+}
+
+static void write_out(void *arg)
+{
+	struct saving *saving = arg;
+
+	saving->rc = file_replace(saving->path, saving->text);
+}
+
+/* Once, until it is written again. */
+static void note_failure(struct state *state, const char *why)
+{
+	if (!state->uptime_failed)
+		log_warning("%s: %s: availabilities are not kept over a restart",
+			    state->uptime_path, why);
+	state->uptime_failed = true;
+}
+
+static void on_written(void *arg)
+{
+	const struct saving *saving = arg;
+	struct state *state = saving->state;
+
+	state->uptime_saving = NULL;
+	if (saving->rc) {
+		note_failure(state, strerror(-saving->rc));
+		return;
+	}
+	if (state->uptime_failed)
+		log_info("%s: written again", state->uptime_path);
+	state->uptime_failed = false;
+}
+
+static void on_late(void *arg)
+{
+	const struct saving *saving = arg;
+
+	note_failure(saving->state, "the disk does not answer");
+}
+
+/* NULL: out of memory. */
+static struct saving *saving_new(struct state *state)
+{
+	struct saving *saving = calloc(1, sizeof(*saving));
+
+	if (!saving)
+		return NULL;
+	saving->state = state;
+	saving->path = strdup(state->uptime_path);
+	saving->text = uptimes_text(state->uptimes, clock_wall_ms());
+	if (saving->path && saving->text)
+		return saving;
+	saving_free(saving);
+	return NULL;
+}
+
+static struct aside_options aside_of(const struct state *state, struct saving *saving)
+{
+	return (struct aside_options){.base = state->options.base,
+				      .call = write_out,
+				      .done = on_written,
+				      .late = on_late,
+				      .limit_ms = LATE_MS,
+				      .free = saving_free,
+				      .arg = saving};
+}
+
 static void save(struct state *state)
 {
-	struct error err;
-	int rc;
+	struct saving *saving;
+	struct aside_options options;
 
-	if (!state->uptime_path || !state->uptimes)
+	if (!state->uptime_path)
 		return;
-	rc = uptimes_save(state->uptimes, state->uptime_path, clock_wall_ms(), &err);
-	if (rc && !state->uptime_failed)
-		log_warning("%s: availabilities are not kept over a restart", err.text);
-	state->uptime_failed = rc;
-	state->uptime_saved_ms = clock_monotonic_ms();
+	saving = saving_new(state);
+	if (saving) {
+		options = aside_of(state, saving);
+		state->uptime_saving = aside_start(&options);
+	}
+	if (state->uptime_saving)
+		return;
+	if (saving)
+		saving_free(saving);
+	note_failure(state, "out of memory or descriptors");
 }
+
+/* lbd ends, and nothing waits for it any more; but a disk that stalls must not keep it. */
+static void save_last(struct state *state)
+{
+	struct saving *saving;
+	struct aside_options options;
+	int rc = -ENOMEM;
+
+	if (state->uptime_saving && !aside_finish(state->uptime_saving, STOP_MS)) {
+		note_failure(state, "the disk does not answer");
+		aside_drop(state->uptime_saving);
+		state->uptime_saving = NULL;
+		return;
+	}
+	saving = saving_new(state);
+	if (saving) {
+		options = aside_of(state, saving);
+		options.limit_ms = STOP_MS;
+		rc = aside_within(&options);
+	}
+	if (!rc)
+		return;
+	if (saving && rc != -ETIMEDOUT)
+		saving_free(saving);
+	note_failure(state, rc == -ETIMEDOUT ? "the disk does not answer" : strerror(-rc));
+}
+
+/* ---- what is added ---- */
 
 /* A service that is blind, or was never open, is neither up nor down: lbd does not know. */
 static bool is_known(const struct service *service)
@@ -106,7 +226,8 @@ void availability_tick(struct state *state)
 			uptime_add(service->uptime, wall, (uint32_t)(now - since),
 				   service->status != SERVICE_DOWN);
 	}
-	if (state->uptimes && now - state->uptime_saved_ms >= SAVE_MS) {
+	/* while the last has not returned there is no other: they would write to the same file */
+	if (state->uptimes && !state->uptime_saving && now - state->uptime_saved_ms >= SAVE_MS) {
 		tidy(state);
 		save(state);
 		state->uptime_saved_ms = now; /* also without a file */
@@ -115,7 +236,8 @@ void availability_tick(struct state *state)
 
 void availability_stop(struct state *state)
 {
-	save(state);
+	if (state->uptime_path && state->uptimes)
+		save_last(state);
 	uptimes_free(state->uptimes);
 	state->uptimes = NULL;
 }

@@ -48,6 +48,7 @@ struct state {
 	struct uptimes *uptimes;
 	char *uptime_path;                   /* NULL: not kept */
 	uint64_t uptime_ms, uptime_saved_ms; /* CLOCK_MONOTONIC: last added, last saved */
+	struct aside *uptime_saving;         /* a save that has not returned */
 	bool uptime_failed;                  /* the last save: logged once */
 	bool overrides_stale;                /* what is on disk differs from them */
 	bool leases_stale;        /* leases were renewed, and the file has their former ends */
@@ -151,7 +152,7 @@ void service_count_flows(struct service *service, uint64_t now_ms);
 int availability_start(struct state *state); /* reads the file; 0 or -ENOMEM */
 /* Each second: adds the time since the last call to each service. */
 void availability_tick(struct state *state);
-void availability_stop(struct state *state); /* writes the file */
+void availability_stop(struct state *state); /* writes the file, if the disk lets it */
 /* That of a service; NULL: out of memory, or before availability_start. */
 struct uptime *availability_of(struct state *state, const struct config_service *config);
 

@@ -15,7 +15,6 @@
 
 #include "common/cleanup.h"
 #include "common/files.h"
-#include "lbd/host/host.h"
 
 #define HEAD       "lbd availability 2"
 #define HEAD_1     "lbd availability 1"
@@ -293,38 +292,23 @@ static void write_one(const void *node, VISIT visit, void *arg)
 		write_ring(uptime, i, writer->to);
 }
 
-struct saving {
-	const char *path, *text;
-	int rc;
-};
-
-static void replace(void *arg)
+char *uptimes_text(const struct uptimes *uptimes, uint64_t wall_ms)
 {
-	struct saving *saving = arg;
-
-	saving->rc = file_replace(saving->path, saving->text);
-}
-
-int uptimes_save(const struct uptimes *uptimes, const char *path, uint64_t wall_ms,
-		 struct error *err)
-{
-	_cleanup_free_ char *text = NULL;
-	struct saving saving = {.path = path};
 	struct writer writer = {.wall_ms = wall_ms};
 	size_t length = 0;
+	char *text = NULL;
 	bool failed;
 
 	writer.to = open_memstream(&text, &length);
 	if (!writer.to)
-		return error_set(err, -ENOMEM, "%s: out of memory", path);
+		return NULL;
 	fputs(HEAD "\n", writer.to);
 	twalk_r(uptimes->tree, write_one, &writer);
 	failed = ferror(writer.to);
-	if (fclose(writer.to) || failed)
-		return error_set(err, -ENOMEM, "%s: out of memory", path);
-	saving.text = text;
-	task_wait(replace, &saving); /* for the disk */
-	return saving.rc ? error_set(err, saving.rc, "%s: %s", path, strerror(-saving.rc)) : 0;
+	if (!fclose(writer.to) && !failed)
+		return text;
+	free(text);
+	return NULL;
 }
 
 /* A number and the blank before it. */

@@ -57,9 +57,8 @@ struct uptime_share uptime_total(const struct uptime *uptime);
 /* Adds what the file says. 0, also if there is no file, or -errno with err: -EINVAL names the line
  * that is no record of this kind; then some may have been added. */
 int uptimes_load(struct uptimes *uptimes, const char *path, struct error *err);
-/* Without those of which nothing was seen in the last 30 days. As a task it waits for the disk. 0
- * or -errno. */
-int uptimes_save(const struct uptimes *uptimes, const char *path, uint64_t wall_ms,
-		 struct error *err);
+/* The text of the file, without those of which nothing was seen in the last 30 days. NULL: out of
+ * memory; otherwise the caller's to free. */
+char *uptimes_text(const struct uptimes *uptimes, uint64_t wall_ms);
 
 #endif
