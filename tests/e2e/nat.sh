@@ -891,6 +891,10 @@ leaves_checksums() { # on | off
 	in_ns router ethtool -K to-lb tx "$1" tso off gso off >/dev/null 2>&1
 }
 test_unfinished_checksums_of_backends_are_made_anew() {
+	[ "$MODE" = native ] || {
+		skip "the kernel finishes them a second time in generic mode (docs/nat.md, Limits)"
+		return
+	}
 	leaves_checksums on
 	for family in $FAMILIES; do
 		expect "sha256 over IPv$family" "$(fetch "$(url "$family")/files/big" | sha256sum)" = \
