@@ -198,13 +198,16 @@ static __always_inline int forward_tunnel(const struct packet *p, const struct r
 	return encap(p, r, ETH_HLEN + LB_VLAN_LEN, tunnel);
 }
 
-/* Direct routing: the IP packet is not changed, not even its TTL. */
+/* Direct routing: of the IP packet nothing changes but its hop limit. Without that, balancers that
+ * are each other's backends would send a packet round for ever. */
 static __always_inline int forward_l2(const struct packet *p, const struct route *r)
 {
 	const struct lb_backend *b = r->backend;
 
 	if (unlikely(p->length > b->mtu))
 		return icmp_too_big(p->ctx, b->mtu);
+	if (!continues(hop_limit_decrease(p)))
+		return icmp_time_exceeded(p->ctx);
 	if (likely(link_length(b) == ETH_HLEN))
 		return direct(p, b, ETH_HLEN);
 	return direct(p, b, ETH_HLEN + LB_VLAN_LEN);

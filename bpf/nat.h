@@ -98,31 +98,52 @@ static __always_inline __u16 pseudo_fold(const struct packet *p, __u32 header)
 	}
 }
 
-/* The field of a plain packet whose sum is unfinished, else NULL. What a host beside this one sends
- * may leave the sum to the interface: the field has the sum of the pseudo-header alone, and XDP is
- * not told. A finished packet looks like that once in 65 536 times; its sum is made anew as well,
- * and comes out the same. */
-static __always_inline __u16 *unfinished_check(struct packet *p)
-{
-	const __u32 header = p->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
-	__u16 *check = parse_plain(p) ? transport_check_again(p) : NULL;
+/* What unfinished_find says: bytes of IP header and extension headers (bits 0-15), protocol
+ * (16-23). */
+#define UNFINISHED(header, protocol) ((__u32)(header) | (__u32)(protocol) << 16)
+#define UNFINISHED_HEADER(u)         ((u)&0xffff)
+#define UNFINISHED_PROTOCOL(u)       ((__u8)((u) >> 16))
 
-	return check && *check == pseudo_fold(p, header) ? check : NULL;
+/* Where the transport header of a packet is whose sum is unfinished; 0: it is not. What a host
+ * beside this one sends may leave the sum to the interface: the field has the sum of the
+ * pseudo-header alone, and XDP is not told. A finished packet looks like that once in 65 536 times;
+ * its sum is made anew as well, and comes out the same. A host finishes the sums of what it sends
+ * in fragments. */
+LB_NOINLINE __u32 unfinished_find(struct xdp_md *ctx)
+{
+	struct packet p = {.ctx = ctx};
+	__u64 header;
+	__u16 *check;
+
+	if (!continues(parse_link(&p)) || is_cut_short(&p) || !continues(parse_transport(&p)) ||
+	    p.kind != PACKET_WHOLE || !is_transport(p.protocol))
+		return 0;
+	header = p.l4 - p.l3;
+	OPAQUE(header);
+	check = transport_check_again(&p);
+	return check && *check == pseudo_fold(&p, header) ? UNFINISHED(header, p.protocol) : 0;
+}
+
+/* The field with the sum, of a packet of which the IP header is known. In fact never NULL. */
+static __always_inline __u16 *unfinished_check(struct packet *p, __u32 unfinished)
+{
+	p->l4 = p->l3 + (UNFINISHED_HEADER(unfinished) & 4095);
+	p->protocol = UNFINISHED_PROTOCOL(unfinished);
+	return transport_check_again(p);
 }
 
 /* Makes the sum of a packet anew if it is unfinished. */
 LB_NOINLINE int sum_finish(struct xdp_md *ctx)
 {
+	__u32 unfinished = unfinished_find(ctx), header = UNFINISHED_HEADER(unfinished), sum;
 	struct packet p = {.ctx = ctx};
-	__u32 header, sum;
 	__u16 *check;
 
-	if (!continues(parse_link(&p)))
+	if (!unfinished || !continues(parse_link(&p)))
 		return 0;
-	check = unfinished_check(&p);
+	check = unfinished_check(&p, unfinished);
 	if (!check)
 		return 0;
-	header = p.family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 	*check = 0;
 	sum = (__u16)~transport_sum(ctx, p.family, p.l3_offset,
 				    TRANSPORT(p.protocol, header, p.length - header));

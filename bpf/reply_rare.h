@@ -190,18 +190,15 @@ LB_NOINLINE int reply_write(struct xdp_md *ctx, __u32 backend)
  * unfinished: there the field must have the sum of the new pseudo-header. */
 LB_NOINLINE int reply_to_kernel(struct xdp_md *ctx, __u32 backend)
 {
+	__u32 unfinished = settings.finished ? 0 : unfinished_find(ctx);
 	struct packet p = {.ctx = ctx};
-	__u32 header;
 	__u16 *check;
 
-	if (!continues(parse_link(&p)))
+	if (!continues(parse_link(&p)) || !reply_write(ctx, backend))
 		return LB_REASON_not_vip;
-	check = settings.finished ? NULL : unfinished_check(&p);
-	if (!reply_write(ctx, backend))
-		return LB_REASON_not_vip;
-	header = p.family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	check = unfinished ? unfinished_check(&p, unfinished) : NULL;
 	if (check)
-		*check = pseudo_fold(&p, header);
+		*check = pseudo_fold(&p, UNFINISHED_HEADER(unfinished));
 	if (p.family == 4) {
 		struct iphdr *ip = p.l3;
 

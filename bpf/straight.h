@@ -155,7 +155,7 @@ static __always_inline int straight_direct(const struct packet *p, const struct 
 	const __u32 kind = lb_backend_kind(b);
 
 	if ((kind != LB_BACKEND_STRAIGHT(4) && kind != LB_BACKEND_STRAIGHT(6)) ||
-	    p->length > b->mtu)
+	    p->length > b->mtu || !continues(hop_limit_decrease(p)))
 		return LB_CONTINUE;
 	return direct(p, b, ETH_HLEN);
 }

@@ -291,7 +291,7 @@ static __always_inline int back_write(struct packet *p, const struct behind6 *be
 	bool unfinished = false;
 
 	if (!settings.finished && way->kept)
-		unfinished = unfinished_check(p) != NULL;
+		unfinished = unfinished_find(p->ctx) != 0;
 	else if (!settings.finished)
 		sum_finish(p->ctx);
 	if (behind->kind != PACKET_LATER_FRAGMENT && !back_transport(p, line, ip, unfinished))

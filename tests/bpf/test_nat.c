@@ -403,7 +403,7 @@ static void unfinish(struct packet *p, size_t header, size_t field)
 	uint8_t *ip = p->data + (p->data[12] == 0x81 ? 18 : 14);
 	bool v6 = ip[0] >> 4 == 6;
 	uint16_t length = htons(p->data + p->len - ip - header),
-		 protocol = htons(v6 ? ip[6] : ip[9]), sum;
+		 protocol = htons(field == 16 ? IPPROTO_TCP : IPPROTO_UDP), sum;
 
 	sum = v6 ? packet_sum(ip + 8, 32, length + protocol)
 		 : packet_sum(ip + 12, 8, length + protocol);
@@ -440,6 +440,49 @@ LB_TEST(unfinished_checksums_are_made_anew)
 			      UDP(.sport = N_DNS, .dport = 9), DATA(5)));
 }
 
+#define OPTIONS .options = "\x07\x07\x04\x00\x00\x00\x00\x01", .options_len = 8
+
+LB_TEST(unfinished_checksums_behind_options_are_made_anew)
+{
+	expect_unfinished(LB_REASON_forwarded_tx, PKT(ETH(), CLIENT_VIP(OPTIONS), SYN_IN, DATA(11)),
+			  28, 16,
+			  PKT(TO_BACKEND, CLIENT_REAL(.ttl = 63, OPTIONS), SYN_REAL, DATA(11)));
+	expect_unfinished(
+	    LB_REASON_returned_tx,
+	    PKT(FROM_REAL, REAL_CLIENT(OPTIONS), UDP(.sport = 5353, .dport = 9), DATA(6)), 28, 6,
+	    PKT(TO_ROUTER, VIP_CLIENT(.ttl = 63, OPTIONS), UDP(.sport = N_DNS, .dport = 9),
+		DATA(6)));
+}
+
+LB_TEST(unfinished_checksums_behind_extension_headers_are_made_anew)
+{
+	expect_unfinished(
+	    LB_REASON_forwarded_tx,
+	    PKT(ETH(), CLIENT_VIP6(), EXT6(.type = 0), EXT6(.type = 60, .extra = 2), SYN_IN),
+	    40 + 8 + 24, 16,
+	    PKT(TO_BACKEND, CLIENT_REAL6(.hop = 63), EXT6(.type = 0), EXT6(.type = 60, .extra = 2),
+		SYN_REAL));
+	expect_unfinished(
+	    LB_REASON_returned_tx,
+	    PKT(FROM_REAL, REAL_CLIENT6(), EXT6(.type = 60, .extra = 1), BACK, DATA(3)), 40 + 16,
+	    16,
+	    PKT(TO_ROUTER, VIP_CLIENT6(.hop = 63), EXT6(.type = 60, .extra = 1), BACK_VIP,
+		DATA(3)));
+}
+
+/* Longer than what the kernel has room for in one page: the rest is in another buffer. */
+LB_TEST(unfinished_checksums_of_packets_in_several_buffers_are_made_anew)
+{
+	struct fixture *f = fixture_get();
+
+	for (uint32_t id = 1; id < f->backends; id++)
+		f->map.backends[id].link_mtu = f->map.backends[id].mtu = 9000;
+	expect_unfinished(LB_REASON_forwarded_tx, PKT(ETH(), CLIENT_VIP(), SYN_IN, DATA(3960)), 20,
+			  16, PKT(TO_BACKEND, CLIENT_REAL(.ttl = 63), SYN_REAL, DATA(3960)));
+	expect_unfinished(LB_REASON_forwarded_tx, PKT(ETH(), CLIENT_VIP6(), SYN_IN, DATA(3801)), 40,
+			  16, PKT(TO_BACKEND, CLIENT_REAL6(.hop = 63), SYN_REAL, DATA(3801)));
+}
+
 LB_TEST(no_checksum_is_looked_at_where_all_are_finished)
 {
 	struct fixture *f = fixture_get();
@@ -466,6 +509,22 @@ LB_TEST(an_unfinished_checksum_for_the_kernel_stays_unfinished)
 	packet_build(&expected,
 		     PKT(FROM_REAL, IP4(.src = VIP4, .dst = CLIENT4_ASK), BACK_VIP, DATA(10)));
 	unfinish(&expected, 20, 16);
+	assert_true(packet_same(&expected, &f->out));
+}
+
+LB_TEST(an_unfinished_checksum_behind_options_for_the_kernel_stays_unfinished)
+{
+	struct fixture *f = fixture_get();
+	struct packet expected;
+
+	packet_build(
+	    &f->in, PKT(FROM_REAL, IP4(.src = REAL4, .dst = CLIENT4_ASK, OPTIONS), BACK, DATA(10)));
+	unfinish(&f->in, 28, 16);
+	fixture_send(f);
+	assert_int_equal(f->reason, LB_REASON_returned_kernel);
+	packet_build(&expected, PKT(FROM_REAL, IP4(.src = VIP4, .dst = CLIENT4_ASK, OPTIONS),
+				    BACK_VIP, DATA(10)));
+	unfinish(&expected, 28, 16);
 	assert_true(packet_same(&expected, &f->out));
 }
 

@@ -158,22 +158,26 @@ static const struct packet_case cases[] = {
 	 .out = PKT(TO_BACKEND, OUT6(), IN6(.hop = 63), DGRAM_TO(P_IPIP6), DATA(11))),
 
     /* ---- L2 ---- */
-    CASE("l2_rewrites_the_macs_and_nothing_else", forwarded_tx,
-	 .in = PKT(ETH(), IN4(), SYN_TO(P_L2), DATA(20)),
-	 .out = PKT(TO_BACKEND, IN4(), SYN_TO(P_L2), DATA(20))),
+    CASE("l2_rewrites_the_macs_and_takes_one_from_the_ttl", forwarded_tx,
+	 .in = PKT(ETH(), IN4(.id = 4711), SYN_TO(P_L2), DATA(20)),
+	 .out = PKT(TO_BACKEND, IN4(.ttl = 63, .id = 4711), SYN_TO(P_L2), DATA(20))),
     CASE("l2_rewrites_the_macs_of_ipv6", forwarded_tx,
 	 .in = PKT(ETH(), IN6(), DGRAM_TO(P_L2), DATA(20)),
-	 .out = PKT(TO_BACKEND, IN6(), DGRAM_TO(P_L2), DATA(20))),
+	 .out = PKT(TO_BACKEND, IN6(.hop = 63), DGRAM_TO(P_L2), DATA(20))),
     CASE("l2_takes_the_vlan_tag_off", forwarded_tx,
 	 .in = PKT(ETH(), VLAN(.tci = 7), IN4(), SYN_TO(P_L2)),
-	 .out = PKT(TO_BACKEND, IN4(), SYN_TO(P_L2))),
+	 .out = PKT(TO_BACKEND, IN4(.ttl = 63), SYN_TO(P_L2))),
     CASE("l2_puts_a_vlan_tag_on", forwarded_tx, .in = PKT(ETH(), IN4(), SYN_TO(P_L2_VLAN)),
-	 .out = PKT(TO_BACKEND, VLAN(.tci = WORLD_VLAN), IN4(), SYN_TO(P_L2_VLAN))),
+	 .out = PKT(TO_BACKEND, VLAN(.tci = WORLD_VLAN), IN4(.ttl = 63), SYN_TO(P_L2_VLAN))),
     CASE("l2_changes_the_vlan_tag", forwarded_tx,
 	 .in = PKT(ETH(), VLAN(.tci = 7), IN6(), SYN_TO(P_L2_VLAN)),
-	 .out = PKT(TO_BACKEND, VLAN(.tci = WORLD_VLAN), IN6(), SYN_TO(P_L2_VLAN))),
+	 .out = PKT(TO_BACKEND, VLAN(.tci = WORLD_VLAN), IN6(.hop = 63), SYN_TO(P_L2_VLAN))),
     CASE("l2_keeps_ipv4_options", forwarded_tx, .in = PKT(ETH(), IN4(OPTIONS12), SYN_TO(P_L2)),
-	 .out = PKT(TO_BACKEND, IN4(OPTIONS12), SYN_TO(P_L2))),
+	 .out = PKT(TO_BACKEND, IN4(.ttl = 63, OPTIONS12), SYN_TO(P_L2))),
+    CASE("l2_sends_ttl_2_as_1", forwarded_tx, .in = PKT(ETH(), IN4(.ttl = 2), SYN_TO(P_L2)),
+	 .out = PKT(TO_BACKEND, IN4(.ttl = 1), SYN_TO(P_L2))),
+    CASE("l2_sends_hop_limit_2_as_1", forwarded_tx, .in = PKT(ETH(), IN6(.hop = 2), SYN_TO(P_L2)),
+	 .out = PKT(TO_BACKEND, IN6(.hop = 1), SYN_TO(P_L2))),
 
     /* ---- GUE ---- */
     CASE("tcp4_goes_into_gue_over_ipv4", forwarded_tx,
@@ -273,8 +277,8 @@ static const struct packet_case cases[] = {
     CASE("a_full_frame_is_sent_by_l2", forwarded_tx,
 	 .in = PKT(ETH(), IN4(.frag = 0x4000), TCP(.sport = 1, .dport = P_L2, .flags = ACK),
 		   DATA(1460)),
-	 .out = PKT(TO_BACKEND, IN4(.frag = 0x4000), TCP(.sport = 1, .dport = P_L2, .flags = ACK),
-		    DATA(1460))),
+	 .out = PKT(TO_BACKEND, IN4(.ttl = 63, .frag = 0x4000),
+		    TCP(.sport = 1, .dport = P_L2, .flags = ACK), DATA(1460))),
 };
 
 /* ---- fields that vary with the flow, and random headers ---- */

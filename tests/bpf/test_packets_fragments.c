@@ -104,7 +104,7 @@ LB_TEST(later_fragments_are_forwarded_by_l2)
 		     PKT(ETH(), IN4(FRAG4(MF, 3)), UDP(.sport = 1, .dport = P_L2), DATA(64)));
 	fixture_send(f);
 	expect(f, LB_REASON_forwarded_tx, PKT(ETH(), IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)),
-	       PKT(TO_BACKEND, IN4(FRAG4(AT(72), 3), .proto = 17), DATA(9)));
+	       PKT(TO_BACKEND, IN4(.ttl = 63, FRAG4(AT(72), 3), .proto = 17), DATA(9)));
 }
 
 /* An entry is found by client, VIP, protocol and identification: all four must match. */

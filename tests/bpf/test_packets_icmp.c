@@ -183,7 +183,7 @@ static const struct packet_case cases[] = {
 		    QUOTE6(), QUOTED_UDP(P_IPIP4))),
     CASE("an_error_is_forwarded_by_l2", forwarded_tx,
 	 .in = PKT(ETH(), FROM_ROUTER4(), ICMP(.type = 3, .code = 1), QUOTE4(), QUOTED_TCP(P_L2)),
-	 .out = PKT(TO_BACKEND, FROM_ROUTER4(), ICMP(.type = 3, .code = 1), QUOTE4(),
+	 .out = PKT(TO_BACKEND, FROM_ROUTER4(.ttl = 63), ICMP(.type = 3, .code = 1), QUOTE4(),
 		    QUOTED_TCP(P_L2))),
     CASE("a_quote_of_an_unknown_port_is_dropped", unserved,
 	 .in = PKT(ETH(), FROM_ROUTER4(), ICMP(.type = 3, .code = 3), QUOTE4(), QUOTED_UDP(9999))),
@@ -673,6 +673,25 @@ LB_TEST(hop_limit_1_draws_time_exceeded)
 LB_TEST(hop_limit_0_draws_time_exceeded)
 {
 	time_exceeded6(fixture_get(), PKT(ETH(), IN6(.hop = ZERO), SYN_TO(P_IPIP4)), 60);
+}
+
+/* Where balancers are each other's backends, this is what ends the round. */
+LB_TEST(a_hop_limit_that_ends_at_an_l2_service_draws_time_exceeded)
+{
+	struct fixture *f = fixture_get();
+
+	time_exceeded4(f, PKT(ETH(), IN4(.ttl = 1), SYN_TO(P_L2)), 40);
+	time_exceeded4(f, PKT(ETH(), IN4(.ttl = ZERO), SYN_TO(P_L2_VLAN)), 40);
+	time_exceeded6(f, PKT(ETH(), IN6(.hop = 1), SYN_TO(P_L2)), 60);
+	time_exceeded6(f, PKT(ETH(), IN6(.hop = ZERO), SYN_TO(P_L2_VLAN)), 60);
+}
+
+LB_TEST(what_draws_no_answer_ends_at_an_l2_service_without_one)
+{
+	expect(fixture_get(), LB_REASON_ttl_exceeded,
+	       PKT(ETH(), FROM_ROUTER4(.ttl = 1), ICMP(.type = 3, .code = 1), QUOTE4(),
+		   QUOTED_TCP(P_L2)),
+	       NULL);
 }
 
 LB_TEST(an_icmp_error_with_ttl_1_draws_none)

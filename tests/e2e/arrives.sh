@@ -2,6 +2,8 @@
 # "Up" means that traffic arrives: what lbd can know of lost packets it avoids or names, what it
 # cannot know it counts. Devices as containers have them, gateways, bridges, changing links.
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tools/pair.sh
+. "$(dirname "$0")/../../tools/pair.sh"
 
 COUNT=2
 
@@ -97,6 +99,33 @@ test_auto_works_by_itself_on_veth_pairs_that_nobody_has_prepared() {
 	all_arrive $VIP4 "[$VIP6]"
 	expect "lost frames" "$(lost_frames)" = 0
 }
+
+# Each has the other as its only usable backend, as where one text with both is on both. Of the client's 64 hops the
+# router takes one; the packet that is left with one is sent no more.
+each_others_backends() {
+	echo "services: [{ name: ring, vip: $VIP4, protocol: udp, port: 53, forward: l2, health: { type: none },"
+	echo "  backends: [{ address: 10.0.0.2 }, { address: 10.0.0.3 }] }]"
+}
+test_a_packet_between_balancers_that_are_each_others_backends_comes_to_rest() {
+	local node before ended
+	pair_node_up lb2 3
+	for node in lb lb2; do each_others_backends | pair_config $node; done
+	contains "$(lbctl reload 2>&1)" "backend 10.0.0.2 is an address of this host, on eth0"
+	pair_lbd_start lb2 || return 1
+	contains "$(cat "$WORK/lbd-lb2.log")" "backend 10.0.0.3 is an address of this host, on eth0"
+	lab_wait_for 10 "lb to use lb2" condition_is ring 10.0.0.3 up || return 1
+	lab_wait_for 10 "lb2 to use lb" pair_backends_up lb2 1 || return 1
+	before=$(sent_round) ended=$(ended)
+	in_ns client bash -c "echo x >/dev/udp/$VIP4/53"
+	lab_wait_for 10 "the packet to end" ended_more "$ended" || return 1
+	expect "times it was sent on" $(($(sent_round) - before)) = 62
+	lab_kill lbd-lb2
+	configure "" && lbctl reload >/dev/null && lab_wait_for 10 "all backends to be up" all_up
+}
+sent_round() { echo $(($(pair_forwarded lb) + $(pair_forwarded lb2))); }
+# on lb, to which it comes with the odd numbers of hops
+ended() { echo $(($(reason_packets ttl_exceeded) + $(reason_packets time_exceeded_answered))); }
+ended_more() { [ "$(ended)" -gt "$1" ]; } # THAN
 
 test_auto_takes_native_mode_where_the_other_end_is_ready() {
 	as_lbd_asks

@@ -888,16 +888,25 @@ test_with_two_arms_replies_leave_by_the_other_interface() {
 
 # ---- checksums that a neighbour leaves to its device ----
 
-# In native mode, where nothing else finishes them; segments must not be joined.
-test_unfinished_checksums_of_backends_are_made_anew() {
+# Segments must not be joined. The router's end of lb's cable leaves them unfinished too, that of the client's finishes
+# what its device says is not: so it shows what a card would send.
+leaves_checksums() { # on | off
 	local host
-	for host in client b1 b2; do in_ns $host ethtool -K eth0 tx on tso off gso off >/dev/null 2>&1; done
+	for host in client b1 b2; do in_ns $host ethtool -K eth0 tx "$1" tso off gso off >/dev/null 2>&1; done
+	in_ns router ethtool -K to-lb tx "$1" tso off gso off >/dev/null 2>&1
+}
+test_unfinished_checksums_of_backends_are_made_anew() {
+	[ "$MODE" = native ] || {
+		skip "the kernel finishes them a second time in generic mode (docs/nat.md, Limits)"
+		return
+	}
+	leaves_checksums on
 	for family in $FAMILIES; do
 		expect "sha256 over IPv$family" "$(fetch "$(url "$family")/files/big" | sha256sum)" = \
 			"$(sha256sum <"$WORK/files/big")"
 	done
 	for family in $FAMILIES; do asks "$family" 100; done
-	for host in client b1 b2; do in_ns $host ethtool -K eth0 tx off >/dev/null 2>&1; done
+	leaves_checksums off
 }
 
 # ---- the daemon dies, and the balancer changes ----

@@ -180,7 +180,7 @@ size_t model_mtu(const struct world_service *service)
 static reason_set sent_on(const struct model *model, const struct view *v,
 			  const struct world_service *service)
 {
-	if (!model_overhead(service) || v->ttl > 1)
+	if (v->ttl > 1)
 		return leaves(service);
 	return model_draws_error(model, v) ? REASON(time_exceeded_answered) : REASON(ttl_exceeded);
 }

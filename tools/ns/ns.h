@@ -27,7 +27,8 @@ struct scenario {
 	uint32_t drained;  /* so many of them get weight 0: their slots are in transition */
 	bool replaced;     /* other backends take the place of all: every slot is in transition */
 	bool ipv6, not_vip;
-	bool nat; /* forward: nat */
+	bool direct; /* forward: l2 */
+	bool nat;    /* forward: nat */
 	/* of nat: VIPs of IPv4, backends of IPv6; the harness calls the program that translates,
 	 * without the cost of a tail call. ipv6: of the frames: replies */
 	bool translated;

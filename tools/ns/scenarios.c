@@ -23,6 +23,11 @@ const struct scenario scenarios[] = {
     {"udp6-10k", "UDP over IPv6 in IPv6, 10 000 flows", .traffic = DATAGRAM, .flows = 10 * K,
      .ipv6 = true},
 
+    {"l2-4-10k", "forward: l2, TCP over IPv4, 10 000 flows", .flows = 10 * K, .direct = true},
+    {"l2-4-new", "every packet a new flow (SYN)", .traffic = SYN, .flows = 1, .fresh = true,
+     .direct = true},
+    {"l2-6-10k", "over IPv6, 10 000 flows", .flows = 10 * K, .direct = true, .ipv6 = true},
+
     {"not-vip", "not for a VIP, 10 000 flows", .flows = 10 * K, .not_vip = true},
     {"not-vip-v6", "the same over IPv6", .flows = 10 * K, .not_vip = true, .ipv6 = true},
 

@@ -248,7 +248,9 @@ static void service_fill(struct dp_service *service, const struct scenario *scen
 		service->vip.family = 4;
 		put32(service->vip.bytes, FIRST_VIP + i);
 	}
-	service->forward = scenario->nat ? LB_FORWARD_NAT : LB_FORWARD_IPIP;
+	service->forward = scenario->nat      ? LB_FORWARD_NAT
+			   : scenario->direct ? LB_FORWARD_L2
+					      : LB_FORWARD_IPIP;
 	if (scenario->limited)
 		service->limit = (struct dp_limit){.service = {UNREACHED, UNREACHED},
 						   .source = {UNREACHED / 60, UNREACHED},
@@ -290,7 +292,7 @@ int services_commit(const struct bench *bench, bool changed)
 
 /* ---- what comes out ---- */
 
-/* Whether the inner packet is unchanged except for TTL - 1 and a correct header checksum. */
+/* Whether the packet is unchanged except for TTL - 1 and a correct header checksum. */
 static bool inner_is_right(const uint8_t *in, const uint8_t *out, uint32_t length, bool ipv6)
 {
 	uint8_t was[BENCH_FRAME_MAX], is[BENCH_FRAME_MAX];
@@ -386,6 +388,10 @@ static bool packet_is_right(const struct bench *bench, const uint8_t *frame, uin
 	if (bench->scenario->nat)
 		return verdict == 3 && out_length == length &&
 		       nat_is_right(bench, frame + 14, out + 14, service);
+	if (bench->scenario->direct)
+		return verdict == 3 && out_length == length &&
+		       !memcmp(out, "\x02\x00\x00\x00\x01", 5) &&
+		       inner_is_right(frame + 14, out + 14, length - 14, bench->scenario->ipv6);
 	return verdict == 3 && out_length == length + extra &&
 	       !memcmp(out, "\x02\x00\x00\x00\x01", 5) &&
 	       outer_is_right(bench, out + 14, length - 14, service) &&

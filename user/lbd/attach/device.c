@@ -42,12 +42,15 @@ bool device_is_bond(const char *name)
 
 bool device_is_card(const char *name)
 {
-	/* they have a device of the bus, but the host at the other end may be in this machine */
-	static const char *const paravirtual[] = {"virtio_net", "vif", "hv_netvsc", "vmxnet3"};
+	/* The first three have no device of the bus, but /sys may be that of another network
+	 * namespace, with a card of this name. The others have one, but the host at the other end
+	 * may be in this machine. */
+	static const char *const beside[] = {"veth", "tun",       "bridge", "virtio_net",
+					     "vif",  "hv_netvsc", "vmxnet3"};
 	char path[64];
 
-	for (size_t i = 0; i < sizeof(paravirtual) / sizeof(paravirtual[0]); i++)
-		if (driver_is(name, paravirtual[i]))
+	for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]); i++)
+		if (driver_is(name, beside[i]))
 			return false;
 	snprintf(path, sizeof(path), "/sys/class/net/%s/device", name);
 	return !access(path, F_OK);

@@ -95,48 +95,109 @@ void machine_lacks_commands(const struct config *config, struct sentences *ret)
 	name_missing_checks(config, ret);
 }
 
-/* ---- VIPs that are addresses of this host ---- */
+/* ---- VIPs and backends that are addresses of this host ---- */
 
-static bool is_among(const struct ifaddrs *all, const struct addr *addr, const char **ret_name)
+struct own {
+	struct addr address;
+	const char *interface;
+	bool is_named_vip, is_named_backend; /* a service before has it, and was named */
+};
+
+static int compare_own(const void *a, const void *b)
 {
-	for (const struct ifaddrs *one = all; one; one = one->ifa_next) {
-		struct addr there;
+	const struct own *x = a, *y = b;
+	int rc = addr_compare(&x->address, &y->address);
 
-		if (addr_from_sockaddr(one->ifa_addr, &there) || !addr_equal(&there, addr))
-			continue;
-		*ret_name = one->ifa_name;
-		return true;
-	}
-	return false;
+	return rc ? rc : strcmp(x->interface, y->interface);
 }
 
-/* The services before it have named their VIPs. */
-static bool is_first_of_its_vip(const struct config *config, unsigned index)
+static int compare_address(const void *address, const void *own)
 {
-	for (unsigned i = 0; i < index; i++)
-		if (addr_equal(&config->services[i].vip, &config->services[index].vip))
-			return false;
-	return true;
+	return addr_compare(address, &((const struct own *)own)->address);
+}
+
+/* In order. all: lives as long as what is returned. */
+static struct own *own_list(const struct ifaddrs *all, size_t *ret_count)
+{
+	struct own *list;
+	size_t count = 0;
+
+	for (const struct ifaddrs *one = all; one; one = one->ifa_next)
+		count++;
+	list = calloc(count + 1, sizeof(*list));
+	if (!list)
+		return NULL;
+	count = 0;
+	for (const struct ifaddrs *one = all; one; one = one->ifa_next)
+		if (!addr_from_sockaddr(one->ifa_addr, &list[count].address))
+			list[count++].interface = one->ifa_name;
+	qsort(list, count, sizeof(*list), compare_own);
+	*ret_count = count;
+	return list;
+}
+
+static void name_own_vip(const struct config_service *service, struct own *own,
+			 struct sentences *ret)
+{
+	char vip[ADDR_TEXT];
+
+	if (!own->is_named_vip)
+		sentences_add(ret,
+			      "service %s: VIP %s is also an address of this host, on %s: "
+			      "connections from this host to it stay here, and checks do not go "
+			      "to it through the tunnel",
+			      service->name, addr_format(&service->vip, vip), own->interface);
+	own->is_named_vip = true;
+}
+
+/* Through tunnels and NAT nothing goes round: there the address in the packet is no longer the VIP.
+ */
+static void name_own_backend(const struct config_service *service,
+			     const struct config_backend *backend, struct own *own,
+			     struct sentences *ret)
+{
+	char address[ADDR_TEXT];
+
+	if (!own->is_named_backend)
+		sentences_add(ret,
+			      "service %s: backend %s is an address of this host, on %s: it gets "
+			      "no packets, and if another backend balances to this host, packets "
+			      "go to and fro until their TTL ends; expected addresses of hosts "
+			      "that do not balance",
+			      service->name, addr_format(&backend->address, address),
+			      own->interface);
+	own->is_named_backend = true;
+}
+
+static void name_own(const struct config_service *service, struct own *list, size_t count,
+		     struct sentences *ret)
+{
+	struct own *own = bsearch(&service->vip, list, count, sizeof(*list), compare_address);
+
+	if (own)
+		name_own_vip(service, own, ret);
+	for (unsigned i = 0; i < service->backends_count && service->forward == LB_FORWARD_L2;
+	     i++) {
+		const struct config_backend *backend = &service->backends[i];
+
+		own = bsearch(&backend->address, list, count, sizeof(*list), compare_address);
+		if (own)
+			name_own_backend(service, backend, own, ret);
+	}
 }
 
 void machine_owns(const struct config *config, struct sentences *ret)
 {
 	struct ifaddrs *all = NULL;
-	char vip[ADDR_TEXT];
-	const char *name;
+	struct own *list;
+	size_t count;
 
 	if (getifaddrs(&all))
 		return;
-	for (unsigned i = 0; i < config->services_count; i++) {
-		const struct config_service *service = &config->services[i];
-
-		if (is_among(all, &service->vip, &name) && is_first_of_its_vip(config, i))
-			sentences_add(ret,
-				      "service %s: VIP %s is also an address of this host, on %s: "
-				      "connections from this host to it stay here, and checks do "
-				      "not go to it through the tunnel",
-				      service->name, addr_format(&service->vip, vip), name);
-	}
+	list = own_list(all, &count);
+	for (unsigned i = 0; list && i < config->services_count; i++)
+		name_own(&config->services[i], list, count, ret);
+	free(list);
 	freeifaddrs(all);
 }
 

@@ -338,7 +338,7 @@ int state_save(const struct state *state, struct saved *ret, struct error *err);
 void machine_lacks(const struct config *config, struct sentences *ret);
 /* Of that, the commands of `notify` and of checks alone. */
 void machine_lacks_commands(const struct config *config, struct sentences *ret);
-/* VIPs that are addresses of this machine. */
+/* VIPs, and backends of services with `forward: l2`, that are addresses of this machine. */
 void machine_owns(const struct config *config, struct sentences *ret);
 /* Settings of its kernel by which replies of services with `forward: nat` are lost or go astray. */
 void machine_hinders_nat(const struct config *config, struct sentences *ret);
