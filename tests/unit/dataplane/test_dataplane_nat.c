@@ -364,6 +364,22 @@ TEST(a_real_outlives_its_backend_by_an_idle_timeout)
 	assert_int_equal(look(2, IPPROTO_TCP, 8080), id_of(&wants[0], 2));
 }
 
+/* Its id is not free yet, but its time is over: the replies from there are of the new one. */
+TEST(a_real_whose_time_is_over_gets_no_replies_of_one_that_has_all_ports)
+{
+	add(&wants[0], 1, 8080);
+	add(&wants[0], 2, 8080);
+	want_commit(dp, &wants[0], 1);
+	want_remove(&wants[0], 1);
+	want_commit(dp, &wants[0], 1);
+	dp->clock += TCP_IDLE + 1;
+	want_nat(&wants[1], "192.0.2.2", IPPROTO_TCP, 0);
+	add(&wants[1], 1, 0);
+	want_commit(dp, wants, 2);
+	assert_int_equal(look(1, IPPROTO_TCP, 8080), 0);
+	assert_int_equal(look(1, IPPROTO_TCP, 0), id_of(&wants[1], 1));
+}
+
 TEST(a_real_outlives_its_service)
 {
 	want_nat(&wants[0], "192.0.2.1", IPPROTO_UDP, 53);

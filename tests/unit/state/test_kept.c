@@ -704,6 +704,45 @@ static void a_drain_holds_over_a_start_with_its_service_renamed(void **ret)
 	assert_int_equal(scene->state.overrides.named_count, 0);
 }
 
+/* The file gives the name of a service that is gone to the one beside it: a change of the service
+ * itself stands, not one of what had its name, in whatever order they are kept. */
+static void a_drain_stands_where_its_service_gets_the_name_of_one_that_is_gone(void **ret)
+{
+	struct scene *scene = *ret;
+	struct config both = scene->config;
+	struct config_service services[2] = {scene->service, scene->service};
+	struct config_service renamed = scene->service;
+	struct addr one = test_addr("10.0.0.1");
+	struct override *entry;
+
+	services[1].name = (char *)"shop";
+	services[1].vip = test_addr("192.0.2.11");
+	both.services = services;
+	both.services_count = 2;
+	renamed.name = (char *)"shop";
+	for (unsigned drain_first = 0; drain_first < 2; drain_first++) {
+		for (unsigned i = 0; i < 2; i++) {
+			bool drains = i != drain_first;
+
+			entry = overrides_get(&scene->state.overrides,
+					      drains ? scene->service.name : "shop", &one);
+			assert_non_null(entry);
+			entry->drain = drains;
+			entry->has_weight = !drains;
+			entry->weight = 5;
+		}
+		scene->state.overrides_stale = true;
+		assert_int_equal(kept_write(&scene->state, &both, &scene->state.overrides, NULL),
+				 0);
+		overrides_done(&scene->state.overrides);
+		scene->config.services = &renamed;
+		read_kept(scene);
+		entry = overrides_find(&scene->state.overrides, "shop", &one);
+		assert_true(entry && entry->drain && !entry->has_weight);
+		overrides_done(&scene->state.overrides);
+	}
+}
+
 /* A service that has another VIP is found by its name, as by a reload; and the file names services
  * as the config in force has them. */
 static void a_drain_holds_over_a_start_with_its_service_moved(void **ret)
@@ -811,6 +850,7 @@ int main(void)
 	    TEST(a_drain_that_the_file_says_too_is_the_files),
 	    TEST(a_drain_holds_when_its_service_is_renamed),
 	    TEST(a_drain_holds_over_a_start_with_its_service_renamed),
+	    TEST(a_drain_stands_where_its_service_gets_the_name_of_one_that_is_gone),
 	    TEST(a_drain_holds_over_a_start_with_its_service_moved),
 	    TEST(a_drain_ends_with_its_backend_which_is_named),
 	    TEST(the_report_is_bounded_and_its_counts_are_not),

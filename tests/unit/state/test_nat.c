@@ -344,6 +344,35 @@ static void a_start_leaves_out_what_is_not_free_and_takes_it_later(void **unused
 	memory_dataplane_free(memory);
 }
 
+/* A reload takes the service off NAT: its real is in nobody's way then. */
+static void what_waits_waits_no_more_without_nat(void **unused)
+{
+	struct memory_dataplane *memory =
+	    memory_dataplane_new((struct memory_limits){64, 256, 1 << 16, 64});
+	static struct scene before, now;
+	struct config_service *service;
+
+	memory->dp->clock = 10000;
+	scene_set(&before, "services:\n" SERVICE("a", "192.0.2.1", ONE));
+	commit_as_up(&before, memory->dp, 0);
+	scene_set(&now, "services:\n" SERVICE("a", "192.0.2.7", ONE));
+	now.state.first = true;
+	commit_as_up(&now, memory_dataplane_restart(memory), 0);
+	expect_waiting(&now, &now.backends[0][0],
+		       "10.0.0.1:8080/tcp is a backend of 192.0.2.1:80/tcp");
+	now.state.first = false;
+	service = &now.config->services[0];
+	service->forward = LB_FORWARD_IPIP;
+	service->backends[0].port = 0;
+	now.backends[0][0].port = 0;
+	commit_as_up(&now, memory->dp, 0);
+	expect_up(&now, &now.backends[0][0]);
+	assert_null(now.backends[0][0].bound_why);
+	scene_end(&before);
+	scene_end(&now);
+	memory_dataplane_free(memory);
+}
+
 static void a_trial_says_the_same_of_a_config(void **unused)
 {
 	static struct scene present;
@@ -483,6 +512,7 @@ int main(void)
 	    cmocka_unit_test(what_was_adopted_does_not_count),
 	    cmocka_unit_test(what_waits_for_a_real_does_not_keep_it_from_its_service),
 	    cmocka_unit_test(a_start_leaves_out_what_is_not_free_and_takes_it_later),
+	    cmocka_unit_test(what_waits_waits_no_more_without_nat),
 	    cmocka_unit_test(a_trial_says_the_same_of_a_config),
 	    cmocka_unit_test(a_reload_that_ends_connections_is_warned_of),
 	    cmocka_unit_test(another_prefix_of_clients_is_warned_of_where_some_are_in_it),

@@ -211,13 +211,6 @@ static bool contradict(const struct real *a, const struct real *b)
 	       (a->line.port == b->line.port || !a->line.port || !b->line.port) && !same_vip(a, b);
 }
 
-/* Whether the other keeps the one that is made from its real: not when its time is over, and only
- * its id is not free yet. */
-static bool prevents(const struct dataplane *dp, const struct real *other, const struct real *made)
-{
-	return contradict(made, other) && (other->made || time_left(dp, &other->line));
-}
-
 static struct dp_service backend_key(const struct lb_return *line)
 {
 	struct dp_service key = {.protocol = line->protocol & ~LB_REAL_TRANSLATED,
@@ -276,18 +269,20 @@ static int check(const struct dataplane *dp, const struct real *reals, size_t co
 			const struct real *made = reals[i].made ? &reals[i] : &reals[j];
 			const struct real *other = reals[i].made ? &reals[j] : &reals[i];
 
-			if (made->made && prevents(dp, other, made))
+			if (made->made && contradict(made, other))
 				return refuse(dp, made, other, err);
 		}
 	return 0;
 }
 
+/* Not those whose time is over, and only their ids are not free yet: they are in nobody's way, and
+ * in the table one with a port would get the replies of a new one that has all ports. */
 static size_t add_known(const struct dataplane *dp, struct real *reals)
 {
 	size_t count = 0;
 
 	for (uint32_t id = 1; id < dp->maps.backend_slots; id++)
-		if (dp->maps.returns[id].family)
+		if (reals_wait(dp, id))
 			reals[count++] = (struct real){.line = dp->maps.returns[id], .id = id};
 	return count;
 }
@@ -362,15 +357,14 @@ static size_t add_wanted(const struct dataplane *dp, const struct dp_service *se
 }
 
 /* The one in use that keeps reals[at] from its service; NULL: none does. reals: sorted. */
-static const struct real *find_bond(const struct dataplane *dp, const struct real *reals,
-				    size_t count, size_t at)
+static const struct real *find_bond(const struct real *reals, size_t count, size_t at)
 {
 	size_t i = at;
 
 	while (i && same_address(&reals[i - 1], &reals[at]))
 		i--;
 	for (; i < count && same_address(&reals[i], &reals[at]); i++)
-		if (!reals[i].made && prevents(dp, &reals[i], &reals[at]))
+		if (!reals[i].made && contradict(&reals[at], &reals[i]))
 			return &reals[i];
 	return NULL;
 }
@@ -415,7 +409,7 @@ int dataplane_find_bound(const struct dataplane *dp, const struct dp_service *se
 	all = wanted + add_known(dp, reals + wanted);
 	qsort(reals, all, sizeof(*reals), compare);
 	for (size_t i = 0; i < all; i++) {
-		const struct real *other = reals[i].made ? find_bond(dp, reals, all, i) : NULL;
+		const struct real *other = reals[i].made ? find_bond(reals, all, i) : NULL;
 
 		if (i % PAUSE_REALS == PAUSE_REALS - 1)
 			task_pause();

@@ -117,9 +117,10 @@ static bool any_may_be_bound(const struct state *state, const struct world *worl
 	for (unsigned i = 0; i < world->count; i++) {
 		const struct service *service = world->services[i];
 
+		/* one that waits does so no more when its service is no NAT now */
 		for (unsigned j = 0; j < service->backends_count; j++)
-			if (service->config->forward == LB_FORWARD_NAT &&
-			    may_be_bound(state, service->backends[j]))
+			if (service->backends[j]->bound_why ||
+			    (state->first && service->config->forward == LB_FORWARD_NAT))
 				return true;
 		task_pause();
 	}

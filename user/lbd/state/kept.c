@@ -214,11 +214,15 @@ static const struct config_service *find_now(const struct config_index *index,
 	return same ? same : config_index_name(index, name);
 }
 
+static bool has_key(const struct config_service *service, const struct service_override *known)
+{
+	return service && known && addr_equal(&service->vip, &known->vip) &&
+	       service->protocol == known->protocol && service->port == known->port;
+}
+
 static bool is_as_known(const struct config_service *service, const struct service_override *known)
 {
-	return service && known && !strcmp(service->name, known->service) &&
-	       addr_equal(&service->vip, &known->vip) && service->protocol == known->protocol &&
-	       service->port == known->port;
+	return has_key(service, known) && !strcmp(service->name, known->service);
 }
 
 /* changed: the file is to be written again. 0 or -ENOMEM; ret is for overrides_done also then. */
@@ -234,10 +238,14 @@ static int rename_entries(const struct overrides *former, const struct config *c
 		const struct override *entry = &former->list[i];
 		const struct service_override *known = find_named(former, entry->service);
 		const struct config_service *service = find_now(&index, known, entry->service);
-		struct override *copy =
-		    overrides_get(ret, service ? service->name : entry->service, &entry->address);
+		const char *name = service ? service->name : entry->service;
+		struct override *copy = overrides_find(ret, name, &entry->address);
 
 		*changed |= !is_as_known(service, known);
+		if (copy && !has_key(service, known))
+			continue; /* its own service is gone, and another has its name */
+		if (!copy)
+			copy = overrides_get(ret, name, &entry->address);
 		if (copy)
 			overrides_set(copy, entry);
 		else
