@@ -365,12 +365,15 @@ static int hand_over(struct host *host, const json_t *change, struct error *ret_
 
 	if (rc || !other)
 		return rc ? rc : host_is_shared(change) ? -EALREADY : 0;
-	return error_set(ret_why, -ESTALE, "%s%s: stays as it is: %s is set up too, and needs it",
+	return error_set(ret_why, -ESTALE, "%s%s: stays as it is: %s %s",
 			 *path || *name ? "" : "lo: ",
 			 *path   ? sysctl_name(path, sysctl)
 			 : *name ? name
 				 : json_text(change, "address"),
-			 other);
+			 other,
+			 if_nametoindex(other) ? "is set up too, and needs it"
+					       : "is gone, but still on record as set up: undo "
+						 "it too");
 }
 
 /* Undoes one change. 0: it is no longer on record. */

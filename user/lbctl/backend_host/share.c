@@ -9,26 +9,28 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/files.h"
 #include "lbctl/core/json.h"
 #include "lbctl/core/tool.h"
 
-#define PREFIX HOST_RUN_DIRECTORY "/backend-host-"
+#define PREFIX "/backend-host-"
 
 /* ---- the records of the others ---- */
 
 int host_share_begin(struct host *host, struct error *err)
 {
-	int rc = directory_make(HOST_RUN_DIRECTORY, 0755);
+	int rc = directory_make(HOST_RUN_DIRECTORY, 0700);
 
 	host->lock = -1;
 	if (rc)
 		return error_set(err, rc, "%s: cannot create: %s", HOST_RUN_DIRECTORY,
 				 strerror(-rc));
 	host->lock = open(HOST_RUN_DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (host->lock < 0 || flock(host->lock, LOCK_EX))
+	/* Whoever may open it may lock it, for ever; an lbctl of before made it with 0755. */
+	if (host->lock < 0 || fchmod(host->lock, 0700) || flock(host->lock, LOCK_EX))
 		return error_set(err, -errno, "%s: cannot lock: %s", HOST_RUN_DIRECTORY,
 				 strerror(errno));
 	return 0;
@@ -37,8 +39,9 @@ int host_share_begin(struct host *host, struct error *err)
 /* PREFIX INTERFACE END, where the end is that of the own record: it names the network namespace. */
 static bool read_interface(const struct host *host, const char *path, char ret[IF_NAMESIZE])
 {
-	const char *end = host->record.path + strlen(PREFIX) + strlen(host->interface);
-	const char *name = path + strlen(PREFIX);
+	const char *end =
+	    strrchr(host->record.path, '/') + strlen(PREFIX) + strlen(host->interface);
+	const char *name = strrchr(path, '/') + strlen(PREFIX);
 	size_t length = strlen(name) - strlen(end);
 
 	if (strlen(name) <= strlen(end) || length >= IF_NAMESIZE ||
@@ -49,12 +52,21 @@ static bool read_interface(const struct host *host, const char *path, char ret[I
 	return strcmp(ret, host->interface) != 0;
 }
 
+/* In both directories: the record is read from the present one. */
+static bool is_read(const struct host *host, const char *interface)
+{
+	for (size_t i = 0; i < host->others_count; i++)
+		if (!strcmp(host->others[i].interface, interface))
+			return true;
+	return false;
+}
+
 static void read_other(struct host *host, const char *path)
 {
 	struct host_other *other = &host->others[host->others_count];
 	struct error why;
 
-	if (!read_interface(host, path, other->interface))
+	if (!read_interface(host, path, other->interface) || is_read(host, other->interface))
 		return;
 	if (host_record_open(HOST_RUN_DIRECTORY, HOST_FORMER_DIRECTORY, other->interface,
 			     &other->record, &why))
@@ -67,8 +79,11 @@ static void read_other(struct host *host, const char *path)
 int host_share_read(struct host *host, struct error *err)
 {
 	glob_t found = {0};
-	int rc = glob(PREFIX "*.json", GLOB_NOSORT, NULL, &found);
+	int rc = glob(HOST_RUN_DIRECTORY PREFIX "*.json", GLOB_NOSORT, NULL, &found);
 
+	if (!rc || rc == GLOB_NOMATCH)
+		rc = glob(HOST_FORMER_DIRECTORY PREFIX "*.json", GLOB_NOSORT | GLOB_APPEND, NULL,
+			  &found);
 	if (rc && rc != GLOB_NOMATCH)
 		return error_set(err, -EIO, "%s: cannot list the records", HOST_RUN_DIRECTORY);
 	host->others = calloc(found.gl_pathc + 1, sizeof(*host->others));

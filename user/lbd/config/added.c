@@ -164,18 +164,15 @@ static bool names_command(const struct raw_health *raw)
 	return raw->command_count > 0;
 }
 
-/* Does a service of the files run it? */
+/* Does a service of the files run it? Also one that is removed at run time: the file has it. */
 static bool is_run(const struct config *config, const char *command)
 {
-	for (unsigned i = 0; i < config->services_count; i++) {
-		const struct config_service *service = &config->services[i];
-		unsigned count;
-		const struct health_spec *list = health_spec_list(&service->health, &count);
+	size_t length = strlen(command);
+	const char *at = config->commands ? strstr(config->commands, command) : NULL;
 
-		for (unsigned j = 0; service->file < REQUEST && j < count; j++)
-			if (!strcmp(list[j].type, "exec") && same_text(list[j].command, command))
-				return true;
-	}
+	for (; at; at = strstr(at + 1, command)) /* it begins with a slash: something is before it */
+		if (at[-1] == CONFIG_COMMAND_END && at[length] == CONFIG_COMMAND_END)
+			return true;
 	return false;
 }
 

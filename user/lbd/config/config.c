@@ -75,6 +75,29 @@ static void keep_defaults(struct config_source *source, const struct raw_config 
 		config_source_oom(source);
 }
 
+/* For services added later. A service that is removed at run time is still in the files. */
+static void keep_commands(struct config_source *source, struct config *config)
+{
+	const char *last = NULL;
+	size_t size;
+	FILE *out = open_memstream(&config->commands, &size);
+
+	for (unsigned i = 0; out && i < config->services_count; i++) {
+		unsigned count;
+		const struct health_spec *list =
+		    health_spec_list(&config->services[i].health, &count);
+
+		for (unsigned j = 0; j < count; j++) {
+			if (strcmp(list[j].type, "exec") || same_text(list[j].command, last))
+				continue;
+			last = list[j].command;
+			fprintf(out, "%c%s%c", CONFIG_COMMAND_END, last, CONFIG_COMMAND_END);
+		}
+	}
+	if (!out || fclose(out))
+		config_source_oom(source);
+}
+
 /* What a node says for itself is not read in the text of its fleet. Services are never its own. */
 static void hide_overruled(const struct config_sources *sources)
 {
@@ -98,6 +121,8 @@ static struct config *build(const struct config_sources *sources)
 		read_raws(sources, raws, config);
 	if (!config_sources_failed(sources))
 		keep_defaults(&sources->list[0], raws[0], config);
+	if (!config_sources_failed(sources))
+		keep_commands(&sources->list[0], config);
 	for (unsigned i = 0; raws && i < sources->count; i++)
 		config_schema_free(&sources->list[i], raws[i]);
 	free(raws);

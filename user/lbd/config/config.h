@@ -257,10 +257,13 @@ struct config_nat {
 	struct config_prefix prefix;
 };
 
+#define CONFIG_COMMAND_END '\1' /* no word of a command has it */
+
 struct config {
 	char *include;        /* the directory and pattern; NULL: the main file is all there is */
 	unsigned files_count; /* with the main one */
 	char *defaults;       /* as YAML, for services that are added later; NULL: none */
+	char *commands;       /* of the files' `exec` checks, each between CONFIG_COMMAND_END */
 	char **interfaces;
 	unsigned interfaces_count;
 	enum config_mode mode;

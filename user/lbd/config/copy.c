@@ -20,7 +20,7 @@ static const size_t owned[] = {
     TEXT(metrics),       TEXT(metrics_path),
     TEXT(notify),        TEXT(metrics_token_file),
     TEXT(announce.file), TEXT(peers.key_file),
-    TEXT(zone),
+    TEXT(zone),          TEXT(commands),
 };
 #define TEXTS (sizeof(owned) / sizeof(owned[0]))
 
