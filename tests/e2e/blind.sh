@@ -38,8 +38,7 @@ held_across() { # CUT MEND
 	lab_wait_for 15 "all backends to be up" backends_up $((6 * COUNT))
 	hold_end
 	expect "both services to be blind:" "$blind" = yes
-	expect "status once all are back" \
-		"$(service_field tcp4 status) $(service_field tcp6 status)" = "up up"
+	lab_wait_for 20 "the services to be up" both_are up
 }
 
 carrier_off() { ip -n "$(ns router)" link set to-lb down; }

@@ -20,17 +20,17 @@
 static struct health_spec tcp_check = {
     .type = "tcp", .interval_ms = 2000, .timeout_ms = 1000, .rise = 2, .fall = 3};
 
-/* ---- a service of up to four backends, all up with weight 100 ---- */
+/* ---- a service of up to five backends, all up with weight 100 ---- */
 
 struct scene {
 	struct config_service config;
 	struct service service;
-	struct backend backends[4], *list[4];
+	struct backend backends[5], *list[5];
 };
 
 static void scene_done(struct scene *scene)
 {
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < 5; i++)
 		backend_drop_remarks(&scene->backends[i]);
 }
 
@@ -717,6 +717,73 @@ static void one_that_drains_when_its_check_fails_in_a_panic_keeps_its_flows(void
 	assert_false(backend_usable(&scene.backends[3]));
 }
 
+static void a_drain_does_not_end_the_panic_that_its_flows_live_by(void **unused)
+{
+	_cleanup_scene_ struct scene scene = {0};
+
+	scene_set(&scene, 5);
+	scene.config.panic_threshold = 50;
+	for (unsigned i = 0; i < 3; i++)
+		down(&scene.backends[i]);
+	weigh(&scene, NOW);
+	assert_int_equal(scene.service.status, SERVICE_PANIC);
+	scene.backends[1].drain = true; /* two of the other four are up */
+	weigh(&scene, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_PANIC);
+	assert_true(backend_usable(&scene.backends[1]));
+	assert_int_equal(scene.backends[1].condition, BACKEND_DRAINING);
+	assert_true(backend_usable(&scene.backends[2]));
+	scene.backends[1].drained = true;
+	weigh(&scene, NOW + 200000);
+	assert_int_equal(scene.service.status, SERVICE_DEGRADED);
+}
+
+static void a_drain_of_all_in_a_panic_waits_for_the_flows(void **unused)
+{
+	_cleanup_scene_ struct scene scene = {0};
+
+	scene_set(&scene, 4);
+	scene.config.panic_threshold = 50;
+	scene.backends[3].drain = true;
+	weigh(&scene, NOW);
+	for (unsigned i = 0; i < 3; i++)
+		down(&scene.backends[i]);
+	weigh(&scene, NOW + 1000);
+	assert_int_equal(scene.service.status, SERVICE_PANIC);
+	for (unsigned i = 0; i < 3; i++) {
+		scene.backends[i].drain = true;
+		weigh(&scene, NOW + 2000 + 1000 * i);
+	}
+	down(&scene.backends[3]);
+	weigh(&scene, NOW + 60000);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(backend_usable(&scene.backends[i]));
+		assert_int_equal(scene.backends[i].condition, BACKEND_DRAINING);
+	}
+}
+
+static void one_that_drains_and_is_the_first_to_be_lost_is_used_when_the_panic_begins(void **unused)
+{
+	_cleanup_scene_ struct scene scene = {0};
+
+	scene_set(&scene, 4);
+	scene.config.health = tcp_check;
+	scene.config.panic_threshold = 50;
+	scene.backends[0].drain = true;
+	for (unsigned i = 0; i < 4; i++)
+		scene.backends[i].passed_ms = NOW;
+	weigh(&scene, NOW);
+	for (unsigned i = 0; i < 3; i++) {
+		down(&scene.backends[i]);
+		weigh(&scene, NOW + 500 * (i + 1));
+	}
+	assert_int_equal(scene.service.status, SERVICE_PANIC);
+	assert_true(backend_usable(&scene.backends[0]));
+	weigh(&scene, NOW + 60000);
+	assert_true(backend_usable(&scene.backends[0]));
+	assert_int_equal(scene.backends[0].condition, BACKEND_DRAINING);
+}
+
 static void no_panic_before_the_first_probes(void **unused)
 {
 	_cleanup_scene_ struct scene scene = {0};
@@ -1206,6 +1273,32 @@ static void while_blind_there_is_no_panic(void **unused)
 	assert_int_equal(scene.service.status, SERVICE_BLIND);
 	assert_false(scene.service.panic);
 	expect_traffic(&scene.backends[1], true, 7);
+}
+
+static void a_panic_goes_on_for_one_that_drains_when_blindness_ends(void **unused)
+{
+	_cleanup_scene_ struct scene scene = {0};
+
+	scene_set(&scene, 5);
+	scene.config.health = tcp_check;
+	scene.config.panic_threshold = 50;
+	for (unsigned i = 0; i < 3; i++)
+		down(&scene.backends[i]);
+	weigh(&scene, NOW);
+	scene.backends[1].drain = true;
+	weigh(&scene, NOW + 1000);
+	lose(&scene, 3, 4, NOW + 60000);
+	assert_int_equal(scene.service.status, SERVICE_BLIND);
+	expect_traffic(&scene.backends[0], true, 100);
+	expect_traffic(&scene.backends[1], true, 0);
+	assert_int_equal(scene.backends[1].condition, BACKEND_DRAINING);
+	up(&scene.backends[3]);
+	up(&scene.backends[4]);
+	for (uint64_t now = NOW + 61000; scene.service.blind && now < NOW + 120000; now += 1000)
+		weigh(&scene, now);
+	assert_int_equal(scene.service.status, SERVICE_PANIC);
+	expect_traffic(&scene.backends[1], true, 0);
+	assert_int_equal(scene.backends[1].condition, BACKEND_DRAINING);
 }
 
 /* ---- an unconfirmed loss: probes of each backend end at known times ---- */
@@ -2125,6 +2218,10 @@ int main(void)
 	    cmocka_unit_test(a_drain_in_a_panic_waits_for_the_flows),
 	    cmocka_unit_test(the_end_of_the_panic_is_the_end_of_that),
 	    cmocka_unit_test(one_that_drains_when_its_check_fails_in_a_panic_keeps_its_flows),
+	    cmocka_unit_test(a_drain_does_not_end_the_panic_that_its_flows_live_by),
+	    cmocka_unit_test(a_drain_of_all_in_a_panic_waits_for_the_flows),
+	    cmocka_unit_test(
+		one_that_drains_and_is_the_first_to_be_lost_is_used_when_the_panic_begins),
 	    cmocka_unit_test(no_panic_before_the_first_probes),
 	    cmocka_unit_test(when_all_are_lost_at_once_the_ring_is_frozen),
 	    cmocka_unit_test(losses_of_one_interval_and_timeout_count_as_one),
@@ -2141,6 +2238,7 @@ int main(void)
 	    cmocka_unit_test(losing_all_again_restarts_the_wait),
 	    cmocka_unit_test(while_blind_backups_are_not_used),
 	    cmocka_unit_test(while_blind_there_is_no_panic),
+	    cmocka_unit_test(a_panic_goes_on_for_one_that_drains_when_blindness_ends),
 	    cmocka_unit_test(a_loss_counts_when_another_has_answered_since),
 	    cmocka_unit_test(a_cut_counts_as_one_failed_probe),
 	    cmocka_unit_test(a_loss_does_not_count_while_nothing_is_known_of_the_others),

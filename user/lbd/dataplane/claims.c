@@ -440,6 +440,18 @@ uint32_t claims_size(const struct dataplane *dp, const struct record *record)
 	return most;
 }
 
+/* Whether a live peer has a ring of the size that this one's config asks for, and ours does not:
+ * that peer may hear what we do not. If each changed its ring in turn, none would ever settle. */
+static bool others_have(const struct dataplane *dp, const struct record *record,
+			const struct claims *claims, uint32_t now, uint32_t idle)
+{
+	for (unsigned i = 0; i < DP_PEERS && claims->configured > record->configured; i++)
+		if (record->claims[i] && counts(dp->peers[i], now, idle) &&
+		    record->claims[i]->size == claims->configured)
+			return true;
+	return false;
+}
+
 /* Only here: claims that were kept would ask for a size without end, against nodes that know
  * nothing of that peer. What replaces a ring then is a change of size like any other. */
 void claims_expire(struct dataplane *dp, struct record *record, uint32_t now)
@@ -448,6 +460,8 @@ void claims_expire(struct dataplane *dp, struct record *record, uint32_t now)
 
 	for (unsigned i = 0; i < DP_PEERS; i++) {
 		if (!record->claims[i] || counts(dp->peers[i], now, idle))
+			continue;
+		if (others_have(dp, record, record->claims[i], now, idle))
 			continue;
 		drop_claims(record, i);
 		want_size(dp, record);

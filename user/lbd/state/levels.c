@@ -65,7 +65,7 @@ static void share_dead(struct level *levels, unsigned count)
 
 static bool is_few(const struct level *level, unsigned panic_threshold)
 {
-	return level->up * 100ULL < (uint64_t)panic_threshold * level->count;
+	return level->up * 100ULL < (uint64_t)panic_threshold * (level->count + level->leaving);
 }
 
 void levels_share(struct level *levels, unsigned count, unsigned panic_threshold)

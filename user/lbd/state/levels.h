@@ -21,6 +21,7 @@ struct level {
 	unsigned count;    /* backends that are wanted, with results */
 	unsigned up;       /* of these, those that take new flows */
 	unsigned usable;   /* of these, those that can be used in a panic */
+	unsigned leaving;  /* besides: down, drain or are removed, and keep flows of a panic */
 	/* what levels_share makes of them */
 	uint32_t share; /* of the service's new flows */
 	bool panic;     /* too few are up: all that are usable get flows */

@@ -196,13 +196,25 @@ static bool is_usable_in_panic(const struct backend *backend)
 	return is_decided(backend) && backend->has_hop && !is_told_off(backend);
 }
 
-/* One that leaves has flows there only if it was used before it left, or before it was lost. */
-static void follow_panic(struct backend *backend)
+/* A level that has no other backend any more says nothing against those that leave. */
+static bool panic_lasts(const struct backend *backend)
+{
+	const struct level *level = &backend->service->levels[backend_level(backend)];
+
+	return level->panic || (!level->count && backend->used_in_panic);
+}
+
+/* One that leaves has flows there only if it was used before it left, or before it was lost: just
+ * now, if it was the first of many. While the service is blind all stays as it was. */
+static void follow_panic(struct backend *backend, uint64_t now_ms)
 {
 	bool was_used = backend->used_in_panic || is_reachable(backend);
 
-	backend->used_in_panic = backend->service->levels[backend_level(backend)].panic &&
-				 is_usable_in_panic(backend) && (!is_leaving(backend) || was_used);
+	if (backend->service->blind)
+		return;
+	was_used |= backend_may_return(backend, now_ms);
+	backend->used_in_panic = panic_lasts(backend) && is_usable_in_panic(backend) &&
+				 (!is_leaving(backend) || was_used);
 }
 
 bool backend_usable(const struct backend *backend)
@@ -483,7 +495,8 @@ static void freeze(struct service *service, uint64_t now_ms)
 	for (unsigned i = 0; i < service->backends_count; i++) {
 		struct backend *backend = service->backends[i];
 
-		backend->frozen = is_reachable(backend) || lost_recently(backend, now_ms);
+		backend->frozen = is_reachable(backend) || lost_recently(backend, now_ms) ||
+				  backend->used_in_panic;
 		if (!backend->frozen)
 			continue;
 		backend->eligible = backend->before_loss.eligible;
@@ -622,6 +635,14 @@ static void count_backend(const struct backend *backend, bool takes, uint64_t no
 	level->healthy += ramped(backend, weight, now_ms);
 }
 
+/* Its check failed, it leaves, and it has flows, as its level panics. Were it not counted as down
+ * until they are over, its own drain might end that panic, and move them. */
+static bool leaves_in_panic(const struct backend *backend)
+{
+	return is_leaving(backend) && backend->used_in_panic && is_usable_in_panic(backend) &&
+	       !is_reachable(backend) && !backend->drained;
+}
+
 /* One without results does not count, unless it was there and down already when this lbd took over:
  * else what is left of its level would get all new flows until the first checks end. */
 static void count_levels(const struct service *service, takes_fn *takes, uint64_t now_ms,
@@ -632,6 +653,7 @@ static void count_levels(const struct service *service, takes_fn *takes, uint64_
 		const struct backend *backend = service->backends[i];
 		struct level *level = &ret[backend_level(backend)];
 
+		level->leaving += leaves_in_panic(backend);
 		if (backend->removed)
 			continue;
 		if (is_decided(backend))
@@ -980,7 +1002,7 @@ void service_weigh(struct service *service, uint64_t now_ms, uint64_t wall_ms)
 		update_eligible(service->backends[i], now_ms);
 	service_share(service, now_ms);
 	for (unsigned i = 0; i < service->backends_count; i++) {
-		follow_panic(service->backends[i]);
+		follow_panic(service->backends[i], now_ms);
 		backend_set_condition(service->backends[i], now_ms, wall_ms);
 	}
 	service_count_up(service);
