@@ -260,7 +260,7 @@ enum lb_service_flags {
 enum lb_forward {
 	LB_FORWARD_IPIP, /* outer family = backend's: 4in4, 6in4, 4in6, 6in6 */
 	LB_FORWARD_GUE,  /* UDP + 4-byte GUE header (variant 0), port lb_settings.gue_port */
-	LB_FORWARD_L2,   /* MAC rewrite only */
+	LB_FORWARD_L2,   /* MAC rewrite, and one off the hop limit */
 	LB_FORWARD_GRE,  /* IP + 4-byte GRE header (RFC 2784: no checksum, no key) */
 	/* destination address and port become the backend's; replies come back through here */
 	LB_FORWARD_NAT,
