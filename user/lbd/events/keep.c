@@ -14,6 +14,7 @@
 #include "common/log.h"
 
 #define WARN_EVERY_MS 60000
+#define STOP_MS       5000 /* so long a stop waits for the disk, for each write */
 #define SEQ_MAX       (1LL << 52) /* us until the year 2112; a double has room for it */
 #define APPEND_MAX    (EVENTS_FILE_MAX - EVENTS_BYTES_MAX) /* bytes; then it is replaced */
 
@@ -234,8 +235,11 @@ void keep_free(struct keep *keep)
 {
 	if (!keep)
 		return;
-	if (keep->tasks)
-		tasks_finish(keep->tasks);
+	if (keep->tasks && !tasks_finish_within(keep->tasks, STOP_MS)) {
+		log_warning("%s: the disk does not answer: the last events are not kept",
+			    keep->path);
+		return; /* the thread, which has not come back, has it */
+	}
 	tasks_free(keep->tasks);
 	free(keep->path);
 	free(keep);

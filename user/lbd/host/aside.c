@@ -112,7 +112,8 @@ static void start_waiting(void)
 {
 	struct aside *aside;
 
-	while ((aside = STAILQ_FIRST(&waiting)) && atomic_load(&under_way) < ASIDE_MAX) {
+	while ((aside = STAILQ_FIRST(&waiting)) &&
+	       atomic_load(&under_way) < ASIDE_MAX + aside->options.extra) {
 		atomic_fetch_add(&under_way, 1);
 		if (start_thread(aside)) {
 			atomic_fetch_sub(&under_way, 1);
@@ -152,7 +153,10 @@ struct aside *aside_start(const struct aside_options *options)
 	evtimer_assign(&aside->late, options->base, on_late, aside);
 	event_add(&aside->done, NULL);
 	event_add(&aside->late, &limit);
-	STAILQ_INSERT_TAIL(&waiting, aside, link);
+	if (options->extra)
+		STAILQ_INSERT_HEAD(&waiting, aside, link);
+	else
+		STAILQ_INSERT_TAIL(&waiting, aside, link);
 	start_waiting();
 	return aside;
 }
@@ -201,7 +205,7 @@ static int start_now(struct aside *aside)
 {
 	int rc = -EAGAIN;
 
-	if (atomic_fetch_add(&under_way, 1) < ASIDE_MAX)
+	if (atomic_fetch_add(&under_way, 1) < ASIDE_MAX + aside->options.extra)
 		rc = -start_thread(aside);
 	if (rc)
 		atomic_fetch_sub(&under_way, 1);

@@ -21,6 +21,9 @@ struct aside_options {
 	/* From the loop, once, if it has not returned limit_ms after aside_start. */
 	void (*late)(void *arg);
 	unsigned limit_ms;
+	/* Beyond ASIDE_MAX, and before those that wait: for who calls one at a time, and does not
+	 * ask the file systems that others hang in. */
+	unsigned extra;
 	/* Frees arg, in whatever thread is the last to have it: after `done`, or after aside_drop
 	 * or -ETIMEDOUT and the return of the call. */
 	void (*free)(void *arg);

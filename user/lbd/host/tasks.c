@@ -244,19 +244,32 @@ bool tasks_turn(struct tasks *tasks, unsigned pauses)
 	return needs_turn(tasks);
 }
 
-void tasks_finish(struct tasks *tasks)
+/* limit_ms: for what a task waits for; negative: none. */
+static bool finish(struct tasks *tasks, int limit_ms)
 {
 	struct pollfd back = {.fd = tasks->returned, .events = POLLIN};
+	int rc = 1;
 
 	tasks->in_a_hurry = true;
-	while (tasks->running || !STAILQ_EMPTY(&tasks->waiting)) {
+	while (rc && (tasks->running || !STAILQ_EMPTY(&tasks->waiting))) {
 		if (!tasks->away)
 			give_turn(tasks);
-		else if (poll(&back, 1, -1) > 0)
+		else if ((rc = poll(&back, 1, limit_ms)) > 0)
 			on_back(-1, 0, tasks);
 	}
 	disarm_turn(tasks);
 	tasks->in_a_hurry = false;
+	return rc;
+}
+
+void tasks_finish(struct tasks *tasks)
+{
+	finish(tasks, -1);
+}
+
+bool tasks_finish_within(struct tasks *tasks, unsigned limit_ms)
+{
+	return finish(tasks, (int)limit_ms);
 }
 
 static int start_thread(struct tasks *tasks)

@@ -20,6 +20,9 @@ void tasks_free(struct tasks *tasks);
 int tasks_add(struct tasks *tasks, task_fn *run, void *arg);
 /* Runs all to their end, without the loop. */
 void tasks_finish(struct tasks *tasks);
+/* Waits at most so long for each task_wait. False: one has not returned; its thread has the tasks
+ * and what they use from then on, for good: no tasks_free. */
+bool tasks_finish_within(struct tasks *tasks, unsigned limit_ms);
 
 /* Length of a turn; 3 ms at first. With 0 every pause is one. */
 void tasks_set_turn(struct tasks *tasks, unsigned us);

@@ -461,7 +461,7 @@ static void on_prepare_late(void *arg)
 	struct config_follower *follower = arg;
 
 	if (!follower->run || follower->failed_ms)
-		fail(follower, PREPARE_LATE);
+		fail(follower, aside_waits(follower->prepares) ? PREPARE_WAITS : PREPARE_LATE);
 }
 
 static void prepare(struct config_follower *follower)
@@ -471,9 +471,12 @@ static void prepare(struct config_follower *follower)
 						 .late = on_prepare_late,
 						 .arg = follower};
 
-	if (!follower->prepares)
-		follower->prepares = source_prepare_aside(source_kind_find(SOURCE_KIND_FLEET),
-							  &follower->options.where->from, &options);
+	if (follower->prepares)
+		return;
+	follower->prepares = source_prepare_aside(source_kind_find(SOURCE_KIND_FLEET),
+						  &follower->options.where->from, &options);
+	if (!follower->prepares && !follower->run)
+		fail(follower, PREPARE_NOT); /* it is tried again */
 }
 
 static void on_again(int fd, short what, void *arg)

@@ -6,6 +6,12 @@
 
 #include "lbd/host/host.h"
 
+bool source_prepare_reads(const struct source_kind *kind, const struct config_from *from)
+{
+	return kind->prepare && (from->token || from->ca || from->cert || from->key ||
+				 (from->dns && !from->server)); /* resolv.conf */
+}
+
 void source_prepare(const struct source_kind *kind, const struct config_from *from,
 		    struct source_prepared *ret)
 {

@@ -11,6 +11,9 @@
 #define PREPARE_LATE \
 	"its files (tokens, keys, certificates, resolv.conf): their file system has not answered for 5 s"
 
+#define PREPARE_WAITS "too many other files are read whose file systems do not answer"
+#define PREPARE_NOT   "out of memory or descriptors"
+
 struct aside;
 
 struct source_prepared {
@@ -20,7 +23,9 @@ struct source_prepared {
 	int rc;
 };
 
-/* At once: for kinds that read no files, and where nothing else waits. */
+/* May source_prepare be kept waiting? */
+bool source_prepare_reads(const struct source_kind *kind, const struct config_from *from);
+/* At once: for what reads no files, and where nothing else waits. */
 void source_prepare(const struct source_kind *kind, const struct config_from *from,
 		    struct source_prepared *ret);
 

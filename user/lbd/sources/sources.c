@@ -520,9 +520,14 @@ static void on_prepare_late(void *arg)
 	source->sources->preparing--;
 	if (!source->run || source->status.failed_ms) {
 		source->bad = true;
-		fail(source, PREPARE_LATE);
+		fail(source, aside_waits(source->prepares) ? PREPARE_WAITS : PREPARE_LATE);
 	}
 	prepare_next(source->sources);
+}
+
+static bool reads_files(const struct source *source)
+{
+	return source_prepare_reads(source->opened->kind, &source->from);
 }
 
 static void prepare(struct source *source)
@@ -533,13 +538,17 @@ static void prepare(struct source *source)
 						 .arg = source};
 
 	source->stale = false;
-	if (!source->opened->kind->prepare) {
+	if (!reads_files(source)) {
 		if (!source->run)
 			prepare_at_once(source);
 		return;
 	}
 	source->prepares = source_prepare_aside(source->opened->kind, &source->from, &options);
-	source->sources->preparing += source->prepares != NULL; /* else the next time */
+	source->sources->preparing += source->prepares != NULL;
+	if (!source->prepares && !source->run) {
+		source->bad = true;
+		fail(source, PREPARE_NOT); /* it is tried again */
+	}
 }
 
 /* Those that are stale, as many as may be looked at now. */
@@ -551,6 +560,17 @@ static void prepare_next(struct source_table *sources)
 	     source = TAILQ_NEXT(source, link))
 		if (source->stale && !source->prepares)
 			prepare(source);
+}
+
+/* What reads no files does not wait for those that hang. */
+static void prepare_all(struct source_table *sources)
+{
+	struct source *source;
+
+	for (source = TAILQ_FIRST(&sources->list); source; source = TAILQ_NEXT(source, link))
+		if (source->stale && !reads_files(source))
+			prepare(source);
+	prepare_next(sources);
 }
 
 /* ---- now and then ---- */
@@ -572,7 +592,7 @@ static void on_again(int fd, short what, void *arg)
 
 	for (source = TAILQ_FIRST(&sources->list); source; source = TAILQ_NEXT(source, link))
 		look_after(source);
-	prepare_next(sources);
+	prepare_all(sources);
 	if (any_fresh(sources))
 		begin_apply(sources);
 }
@@ -670,7 +690,7 @@ static void compare(struct source_table *sources, const struct config *config)
 		if (config_from_kind(&config->services[i].from) &&
 		    !find_source(sources, &config->services[i]))
 			source_add(sources, &config->services[i]);
-	prepare_next(sources);
+	prepare_all(sources);
 	if (any_fresh(sources))
 		begin_apply(sources);
 }

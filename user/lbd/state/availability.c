@@ -129,6 +129,7 @@ static struct aside_options aside_of(const struct state *state, struct saving *s
 				      .done = on_written,
 				      .late = on_late,
 				      .limit_ms = LATE_MS,
+				      .extra = 1,
 				      .free = saving_free,
 				      .arg = saving};
 }
