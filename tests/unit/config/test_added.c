@@ -130,7 +130,7 @@ static void a_token_goes_only_to_servers_that_the_file_sends_it_to(void **state)
 #define EXEC(words) "{\"type\":\"exec\",\"command\":[" words "]}"
 #define RUNS        "type: exec, command: [/usr/bin/check, $LBD_ADDRESS]"
 #define THE_SAME    "\"/usr/bin/check\",\"$LBD_ADDRESS\""
-#define OTHER(more)                                                        \
+#define OTHER(more)                                                      \
 	"{\"vip\":\"192.0.2.40\",\"port\":80,\"protocol\":\"tcp\"," more \
 	"\"backends\":[{\"address\":\"10.0.0.3\"}]}"
 
@@ -178,9 +178,8 @@ static void a_command_of_the_defaults_is_of_the_file(void **state)
 			       &err),
 	    -EKEYREJECTED);
 	/* nor is the one that was added a reason for the next */
-	assert_int_equal(
-	    config_add_service(config, OTHER("\"health\":" EXEC(THE_SAME) ","), &err),
-	    -EKEYREJECTED);
+	assert_int_equal(config_add_service(config, OTHER("\"health\":" EXEC(THE_SAME) ","), &err),
+			 -EKEYREJECTED);
 	config_free(config);
 }
 

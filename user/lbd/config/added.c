@@ -170,7 +170,8 @@ static bool is_run(const struct config *config, const char *command)
 	size_t length = strlen(command);
 	const char *at = config->commands ? strstr(config->commands, command) : NULL;
 
-	for (; at; at = strstr(at + 1, command)) /* it begins with a slash: something is before it */
+	for (; at;
+	     at = strstr(at + 1, command)) /* it begins with a slash: something is before it */
 		if (at[-1] == CONFIG_COMMAND_END && at[length] == CONFIG_COMMAND_END)
 			return true;
 	return false;

@@ -14,7 +14,7 @@
 #include "common/log.h"
 
 #define WARN_EVERY_MS 60000
-#define STOP_MS       5000 /* so long a stop waits for the disk, for each write */
+#define STOP_MS       5000        /* so long a stop waits for the disk, for each write */
 #define SEQ_MAX       (1LL << 52) /* us until the year 2112; a double has room for it */
 #define APPEND_MAX    (EVENTS_FILE_MAX - EVENTS_BYTES_MAX) /* bytes; then it is replaced */
 
