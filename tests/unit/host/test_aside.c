@@ -130,6 +130,31 @@ static void more_than_may_be_under_way_wait_and_may_be_dropped(void **unused)
 	wait_for_freed(ASIDE_MAX + 1);
 }
 
+/* The calls that fill all places do not return: this one has one of its own. */
+static void one_with_a_place_of_its_own_waits_for_no_other(void **unused)
+{
+	struct aside_options options = {.base = base,
+					.call = return_at_once,
+					.done = on_done,
+					.late = on_late,
+					.limit_ms = PATIENCE_MS,
+					.extra = 1,
+					.free = on_free};
+	struct aside *all[ASIDE_MAX], *other;
+
+	fill(all);
+	other = start(return_at_once);
+	assert_true(aside_waits(other));
+	assert_non_null(aside_start(&options));
+	wait_until(&done, 1);
+	assert_true(aside_waits(other));
+	assert_int_equal(done, 1);
+	wait_for_freed(1);
+	close(gate[1]);
+	wait_until(&done, ASIDE_MAX + 2);
+	wait_for_freed(ASIDE_MAX + 1);
+}
+
 /* As after a reload that names other files: nobody is told that the former calls have returned. */
 static void one_that_waits_begins_when_those_that_were_dropped_have_returned(void **unused)
 {
@@ -234,6 +259,7 @@ int main(void)
 	    TEST(a_call_that_returns_is_done),
 	    TEST(one_that_does_not_return_is_late_once_and_done_when_it_does),
 	    TEST(more_than_may_be_under_way_wait_and_may_be_dropped),
+	    TEST(one_with_a_place_of_its_own_waits_for_no_other),
 	    TEST(one_that_waits_begins_when_those_that_were_dropped_have_returned),
 	    TEST(one_that_has_returned_is_done_without_the_loop),
 	    TEST(one_that_does_not_return_goes_on_after_the_limit),

@@ -248,6 +248,23 @@ static void finish_runs_what_has_begun_and_what_waits_to_its_end(void **unused)
 	}
 }
 
+/* A disk does not answer: whoever ends leaves it behind. */
+static void finish_within_a_limit_leaves_what_does_not_return(void **unused)
+{
+	struct waits waits = {0};
+
+	assert_int_equal(pipe(waits.pipe), 0);
+	assert_int_equal(tasks_add(tasks, work_wait_work, &waits), 0);
+	assert_false(tasks_finish_within(tasks, 20));
+	assert_false(waits.task_ended);
+	write_byte(-1, 0, &waits);
+	assert_true(tasks_finish_within(tasks, PATIENCE_MS));
+	assert_true(waits.task_ended);
+	assert_int_equal(waits.byte, 'x');
+	close(waits.pipe[0]);
+	close(waits.pipe[1]);
+}
+
 static void what_is_no_task_neither_pauses_nor_needs_the_loop(void **unused)
 {
 	struct waits waits = {0};
@@ -313,6 +330,7 @@ int main(void)
 	    TEST(a_loop_with_nothing_else_to_do_gives_turns_without_a_rest),
 	    TEST(the_loop_goes_on_while_a_task_waits),
 	    TEST(finish_runs_what_has_begun_and_what_waits_to_its_end),
+	    TEST(finish_within_a_limit_leaves_what_does_not_return),
 	    TEST(what_is_no_task_neither_pauses_nor_needs_the_loop),
 	    TEST(by_hand_each_pause_is_one_turn_and_the_clock_gives_none),
 	};
