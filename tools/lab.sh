@@ -277,8 +277,9 @@ lab_namespaces() { # PATTERN
 lab_down() {
 	local name pid
 	for pid in "${LAB_PIDS[@]}"; do
-		# one that is stopped would be waited for for ever
-		lab_owns "$pid" && kill "$pid" 2>/dev/null && kill -CONT "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+		# One that is stopped would be waited for for ever. CONT comes first: the leak sanitizer stops a process that
+		# ends, and would wait for ever for one that was continued.
+		lab_owns "$pid" && kill -CONT "$pid" 2>/dev/null && kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
 	done
 	LAB_PIDS=()
 	for name in $(lab_namespaces "^$LAB-b[0-9]"); do
