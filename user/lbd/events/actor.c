@@ -25,19 +25,23 @@ struct question {
 	int rc; /* 0 or an error number */
 };
 
+static void set_number(uid_t uid, struct event_actor *ret)
+{
+	ret->uid = uid;
+	snprintf(ret->name, sizeof(ret->name), "uid %u", (unsigned)uid);
+}
+
 static void ask(void *arg)
 {
 	struct question *question = arg;
 	struct passwd entry, *found = NULL;
 	char bytes[ENTRY_BYTES];
 
-	question->found.uid = question->uid;
+	set_number(question->uid, &question->found);
 	question->rc = getpwuid_r(question->uid, &entry, bytes, sizeof(bytes), &found);
-	if (!question->rc && found)
-		snprintf(question->found.name, sizeof(question->found.name), "%s", found->pw_name);
-	else
-		snprintf(question->found.name, sizeof(question->found.name), "uid %u",
-			 (unsigned)question->uid);
+	if (question->rc || !found)
+		return;
+	snprintf(question->found.name, sizeof(question->found.name), "%s", found->pw_name);
 	make_printable(question->found.name, false);
 }
 
@@ -123,10 +127,8 @@ void event_actor_find(struct event_names *names, uid_t uid, struct event_actor *
 
 	if (!known || clock_monotonic_ms() - known->found_ms >= NAME_MS)
 		known = ask_for(names, uid, known);
-	if (known) {
+	if (known)
 		*ret = known->actor;
-		return;
-	}
-	ret->uid = uid;
-	snprintf(ret->name, sizeof(ret->name), "uid %u", (unsigned)uid);
+	else
+		set_number(uid, ret);
 }

@@ -461,7 +461,7 @@ static void on_prepare_late(void *arg)
 	struct config_follower *follower = arg;
 
 	if (!follower->run || follower->failed_ms)
-		fail(follower, aside_waits(follower->prepares) ? PREPARE_WAITS : PREPARE_LATE);
+		fail(follower, source_prepare_late(follower->prepares));
 }
 
 static void prepare(struct config_follower *follower)

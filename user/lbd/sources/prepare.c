@@ -86,3 +86,11 @@ struct aside *source_prepare_aside(const struct source_kind *kind, const struct 
 		question_free(question);
 	return aside;
 }
+
+const char *source_prepare_late(const struct aside *prepares)
+{
+	return aside_waits(prepares)
+		   ? "too many other files are read whose file systems do not answer"
+		   : "its files (tokens, keys, certificates, resolv.conf): their file "
+		     "system has not answered for 5 s";
+}

@@ -8,11 +8,7 @@
 
 #define PREPARE_MS      20000 /* from one look at a source's files to the next, while it works */
 #define PREPARE_LATE_MS 5000
-#define PREPARE_LATE \
-	"its files (tokens, keys, certificates, resolv.conf): their file system has not answered for 5 s"
-
-#define PREPARE_WAITS "too many other files are read whose file systems do not answer"
-#define PREPARE_NOT   "out of memory or descriptors"
+#define PREPARE_NOT     "out of memory or descriptors"
 
 struct aside;
 
@@ -42,5 +38,7 @@ struct source_preparing {
  * is called. NULL: out of memory or descriptors. */
 struct aside *source_prepare_aside(const struct source_kind *kind, const struct config_from *from,
 				   const struct source_preparing *options);
+/* Why one is late: a constant sentence. */
+const char *source_prepare_late(const struct aside *prepares);
 
 #endif

@@ -469,15 +469,20 @@ static void stop_following(struct source *source)
 	source->run = NULL;
 }
 
+/* It cannot be followed: it is tried again. */
+static void fail_to_prepare(struct source *source, const char *why)
+{
+	source->bad = true;
+	fail(source, why);
+}
+
 /* The machine's files may say something else than when it was started: a token is replaced before
  * it expires. While it works with what they said, that counts. */
 static void take_prepared(struct source *source, struct source_prepared *prepared)
 {
 	if (prepared->rc) {
-		if (source->run && !source->status.failed_ms)
-			return;
-		source->bad = true;
-		fail(source, prepared->err.text);
+		if (!source->run || source->status.failed_ms)
+			fail_to_prepare(source, prepared->err.text);
 		return;
 	}
 	if (source->run && config_from_equal(&prepared->from, &source->used))
@@ -518,10 +523,8 @@ static void on_prepare_late(void *arg)
 
 	source->late = true;
 	source->sources->preparing--;
-	if (!source->run || source->status.failed_ms) {
-		source->bad = true;
-		fail(source, aside_waits(source->prepares) ? PREPARE_WAITS : PREPARE_LATE);
-	}
+	if (!source->run || source->status.failed_ms)
+		fail_to_prepare(source, source_prepare_late(source->prepares));
 	prepare_next(source->sources);
 }
 
@@ -545,10 +548,8 @@ static void prepare(struct source *source)
 	}
 	source->prepares = source_prepare_aside(source->opened->kind, &source->from, &options);
 	source->sources->preparing += source->prepares != NULL;
-	if (!source->prepares && !source->run) {
-		source->bad = true;
-		fail(source, PREPARE_NOT); /* it is tried again */
-	}
+	if (!source->prepares && !source->run)
+		fail_to_prepare(source, PREPARE_NOT);
 }
 
 /* Those that are stale, as many as may be looked at now. */

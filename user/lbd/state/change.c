@@ -580,6 +580,16 @@ static void warn_of_peers(const struct state *state, const struct config *config
 		   started->peers.on ? "the keys that were read before stay in force, and " : "");
 }
 
+/* What the reload, or its trial, says of the config besides its result. */
+static void warn_of_config(struct state *state, const struct config *config)
+{
+	warn_of_fixed_keys(state, config);
+	state_warn_of_machine(state, config);
+	warn_of_command(state, config);
+	warn_of_peers(state, config);
+	nat_warn_of_change(state, config);
+}
+
 /* What the reload would do, without doing it. */
 static int try_config(struct state *state, const struct config *config,
 		      const struct overrides *kept, struct reload_report *report, struct error *err)
@@ -587,11 +597,7 @@ static int try_config(struct state *state, const struct config *config,
 	const struct diff_side now = {state->config, &state->overrides}, next = {config, kept};
 
 	state->trial = true;
-	warn_of_fixed_keys(state, config);
-	state_warn_of_machine(state, config);
-	warn_of_command(state, config);
-	warn_of_peers(state, config);
-	nat_warn_of_change(state, config);
+	warn_of_config(state, config);
 	state_warn_of_interfaces(state, config);
 	state->trial = false;
 	if (diff_sides(&now, &next, &report->changes))
@@ -605,11 +611,7 @@ static int apply_config(struct state *state, struct config *config, struct overr
 	struct state_summary summary;
 	int rc;
 
-	warn_of_fixed_keys(state, config);
-	state_warn_of_machine(state, config);
-	warn_of_command(state, config);
-	warn_of_peers(state, config);
-	nat_warn_of_change(state, config);
+	warn_of_config(state, config);
 	log_debug("reload: %s is valid: %u services, %u interfaces; keeps %u run-time changes, "
 		  "drops %u",
 		  state->config_path, config->services_count, config->interfaces_count,

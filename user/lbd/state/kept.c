@@ -194,13 +194,19 @@ static void apply_services(struct state *state)
 	overrides_done(&kept);
 }
 
-/* As it was when the file was written. NULL: an older lbd has written it. */
+/* As it was when the file was written. NULL: an older lbd has written it. Looked for from *at on,
+ * where the one before was: the services are in the order of their first entries. */
 static const struct service_override *find_named(const struct overrides *overrides,
-						 const char *service)
+						 const char *service, unsigned *at)
 {
-	for (unsigned i = 0; i < overrides->named_count; i++)
-		if (!strcmp(overrides->named[i].service, service))
-			return &overrides->named[i];
+	for (unsigned i = 0; i < overrides->named_count; i++) {
+		unsigned index = (*at + i) % overrides->named_count;
+
+		if (strcmp(overrides->named[index].service, service) != 0)
+			continue;
+		*at = index;
+		return &overrides->named[index];
+	}
 	return NULL;
 }
 
@@ -230,13 +236,14 @@ static int rename_entries(const struct overrides *former, const struct config *c
 			  struct overrides *ret, bool *changed)
 {
 	struct config_index index;
+	unsigned at = 0;
 	int rc = 0;
 
 	if (config_index_make(config, &index))
 		return -ENOMEM;
 	for (unsigned i = 0; i < former->count && !rc; i++) {
 		const struct override *entry = &former->list[i];
-		const struct service_override *known = find_named(former, entry->service);
+		const struct service_override *known = find_named(former, entry->service, &at);
 		const struct config_service *service = find_now(&index, known, entry->service);
 		const char *name = service ? service->name : entry->service;
 		struct override *copy = overrides_find(ret, name, &entry->address);

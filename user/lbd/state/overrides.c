@@ -777,34 +777,45 @@ static int endpoint_from_json(const char *vip, json_int_t port, const char *prot
 	return 0;
 }
 
+/* Service, VIP, port and protocol of an item. what: the kind of list, for err. ret->service is of
+ * the item. */
+static int key_from_json(json_t *item, const char *what, const char *path, unsigned index,
+			 struct service_override *ret, struct error *err)
+{
+	const char *service, *vip, *protocol;
+	json_int_t port;
+	json_error_t why;
+
+	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s:I, s:s}", "service", &service, "vip", &vip,
+			   "port", &port, "protocol", &protocol))
+		return error_set(err, -EINVAL, "%s: %s %u: %s", path, what, index, why.text);
+	if (endpoint_from_json(vip, port, protocol, ret))
+		return error_set(err, -EINVAL,
+				 "%s: %s %u: expected an IP address as vip, a port, and tcp or udp",
+				 path, what, index);
+	ret->service = (char *)service;
+	return 0;
+}
+
 static int service_from_json(json_t *item, struct overrides *into, const char *path, unsigned index,
 			     struct unknown_keys *unknown, struct error *err)
 {
 	static const char *const known[] = {"service", "vip",     "port", "protocol",
 					    "added",   "removed", NULL};
 	struct service_override entry = {0};
-	const char *service, *vip, *protocol;
 	json_t *added = NULL;
-	json_int_t port;
-	int removed = 0, rc;
+	int removed = 0, rc = key_from_json(item, "service", path, index, &entry, err);
 	json_error_t why;
 
-	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s:I, s:s, s?o, s?b}", "service", &service,
-			   "vip", &vip, "port", &port, "protocol", &protocol, "added", &added,
-			   "removed", &removed))
+	if (rc)
+		return rc;
+	if (json_unpack_ex(item, &why, 0, "{s?o, s?b}", "added", &added, "removed", &removed))
 		return error_set(err, -EINVAL, "%s: service %u: %s", path, index, why.text);
 	look_for_unknown(item, known, unknown);
-	if (endpoint_from_json(vip, port, protocol, &entry))
-		return error_set(
-		    err, -EINVAL,
-		    "%s: service %u: expected an IP address as vip, a port, and tcp or "
-		    "udp",
-		    path, index);
 	if (added ? removed || !json_is_object(added) : !removed)
 		return error_set(err, -EINVAL,
 				 "%s: service %u: expected either added, an object, or removed",
 				 path, index);
-	entry.service = (char *)service;
 	entry.added = added ? json_dumps(added, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
 	rc = added && !entry.added ? -ENOMEM : copy_service(into, &entry);
 	free(entry.added);
@@ -816,23 +827,15 @@ static int one_name_from_json(json_t *item, struct overrides *into, const char *
 {
 	static const char *const known[] = {"service", "vip", "port", "protocol", NULL};
 	struct service_override entry = {0}, *list;
-	const char *service, *vip, *protocol;
-	json_int_t port;
-	json_error_t why;
+	int rc = key_from_json(item, "name", path, index, &entry, err);
 
-	if (json_unpack_ex(item, &why, 0, "{s:s, s:s, s:I, s:s}", "service", &service, "vip", &vip,
-			   "port", &port, "protocol", &protocol))
-		return error_set(err, -EINVAL, "%s: name %u: %s", path, index, why.text);
+	if (rc)
+		return rc;
 	look_for_unknown(item, known, unknown);
-	if (endpoint_from_json(vip, port, protocol, &entry))
-		return error_set(err, -EINVAL,
-				 "%s: name %u: expected an IP address as vip, a port, and tcp or "
-				 "udp",
-				 path, index);
 	list = reallocarray(into->named, into->named_count + 1, sizeof(*list));
 	if (list)
 		into->named = list;
-	entry.service = list ? strdup(service) : NULL;
+	entry.service = list ? strdup(entry.service) : NULL;
 	if (!entry.service)
 		return error_set(err, -ENOMEM, "%s: out of memory", path);
 	list[into->named_count++] = entry;
