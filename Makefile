@@ -208,7 +208,7 @@ $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf >$@
 
-$(LBCTL_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBCTL_OBJS)) $(BUILD)/tests/support/fake_lbd.o
+$(LBCTL_TESTS): %: %.o $(COMMON_OBJS) $(filter-out %/main.o,$(LBCTL_OBJS)) $(addprefix $(BUILD)/tests/support/,fake_lbd.o test_file.o)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_LBCTL) $(LIBS_COMMON) -lcmocka -lm
 

@@ -53,7 +53,7 @@ show_new_failures() {
 	(cd "$WORK" && awk '{ from = int($1 * 10) / 10; $1 = $2 = ""; n[FILENAME " from " from " s:" $0]++ }
 		END { for (i in n) printf "#   %d of %s\n", n[i], i }' healthy.failed healthy4.failed | sort -k5n | tail -n 40)
 }
-left_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -cE ': backend .* (down|no-next-hop|damped)'; } # LINE
+left_since() { log_since "$1" | grep -cE ': backend .* (down|no-next-hop|damped)'; } # LINE
 
 test_a_backend_that_loses_syn_acks_shows_while_its_checks_pass() {
 	in_ns b2 nft -f - <<-RULES || return 1

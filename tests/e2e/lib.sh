@@ -196,9 +196,10 @@ logged() { # TEXT
 }
 log_lines() { wc -l <"$WORK/lbd.log"; }
 # What is there already says nothing.
-is_logged_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -q "$2"; } # LINE PATTERN
+log_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log"; }       # LINE
+is_logged_since() { log_since "$1" | grep -q "$2"; }         # LINE PATTERN
 # Backends that went down after this line of the log.
-downs_since() { tail -n "+$(($1 + 1))" "$WORK/lbd.log" | grep -cE ': backend .* (down|no-next-hop)'; } # LINE
+downs_since() { log_since "$1" | grep -cE ': backend .* (down|no-next-hop)'; } # LINE
 
 # The process that runs HTTP checks.
 probe_process() { lbctl status --json | json ".probe_process.$1"; } # FIELD

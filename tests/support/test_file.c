@@ -19,6 +19,17 @@ void test_file_put(const char *path, const char *text)
 	fclose(out);
 }
 
+void test_file_is(const char *path, const char *expected)
+{
+	char text[4096] = "";
+	FILE *in = fopen(path, "r");
+
+	assert_non_null(in);
+	text[fread(text, 1, sizeof(text) - 1, in)] = 0;
+	fclose(in);
+	assert_string_equal(text, expected);
+}
+
 unsigned test_file_descriptors(void)
 {
 	unsigned count = 0;

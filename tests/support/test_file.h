@@ -5,6 +5,8 @@
 
 /* Writes text to path, in place of what was there. Fails the test if it cannot. */
 void test_file_put(const char *path, const char *text);
+/* Fails the test unless the file has this text, of less than 4 KiB. */
+void test_file_is(const char *path, const char *expected);
 /* How many descriptors this process has, of those below 1024. */
 unsigned test_file_descriptors(void);
 

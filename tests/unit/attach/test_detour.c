@@ -414,12 +414,10 @@ static void a_vip_without_a_usable_route_is_named(void **state)
 	here("ip addr del " VIP4 "/32 dev lo");
 }
 
-/* Each would send the other's checks to backends of its own. */
-static void a_device_has_the_program_of_one_lbd(void **state)
+/* Another lbd beside this one; both have a mark. */
+static struct detours *begin_other(void)
 {
-	struct addr vip = test_addr(VIP4);
 	struct detours *other;
-	char why[DETOUR_WHY];
 	uint32_t number;
 
 	needs_root();
@@ -427,6 +425,17 @@ static void a_device_has_the_program_of_one_lbd(void **state)
 	assert_non_null(other);
 	assert_int_equal(detour_add(detours, &number), 0);
 	assert_int_equal(detour_add(other, &number), 0);
+	return other;
+}
+
+/* Each would send the other's checks to backends of its own. */
+static void a_device_has_the_program_of_one_lbd(void **state)
+{
+	struct addr vip = test_addr(VIP4);
+	struct detours *other;
+	char why[DETOUR_WHY];
+
+	other = begin_other();
 	assert_int_equal(detour_prepare(detours, &vip, why), 0);
 	assert_int_equal(detour_prepare(other, &vip, why), -EBUSY);
 	assert_string_equal(why, "check not sent: v0: another lbd sends its checks to VIPs through "
@@ -525,13 +534,8 @@ static void a_device_that_is_there_keeps_its_place(void **state)
 	struct addr vip = test_addr(VIP4);
 	struct detours *other;
 	char why[DETOUR_WHY];
-	uint32_t number;
 
-	needs_root();
-	other = detours_new();
-	assert_non_null(other);
-	assert_int_equal(detour_add(detours, &number), 0);
-	assert_int_equal(detour_add(other, &number), 0);
+	other = begin_other();
 	assert_int_equal(detour_prepare(detours, &vip, why), 0); /* v0 */
 	here("ip link add w0 type veth peer name w1 && ip link set w0 up && ip route add " VIP4
 	     " dev w0");

@@ -39,17 +39,6 @@ static int tear_down(void **unused)
 	return rmdir(directory);
 }
 
-static void expect_file(const char *path, const char *expected)
-{
-	char text[512] = "";
-	FILE *in = fopen(path, "r");
-
-	assert_non_null(in);
-	text[fread(text, 1, sizeof(text) - 1, in)] = 0;
-	fclose(in);
-	assert_string_equal(text, expected);
-}
-
 /* Interfaces 1000001 and 1000002 are ours. No interface has such an index. */
 static bool mine(void *arg, uint32_t ifindex)
 {
@@ -69,7 +58,7 @@ static void the_old_file_of_one_lbd_is_moved(void **unused)
 {
 	test_file_put(former, "[" ITEM(1000001) "," ITEM(1000002) "]");
 	start();
-	expect_file(own, "[" ITEM(1000001) "," ITEM(1000002) "]");
+	test_file_is(own, "[" ITEM(1000001) "," ITEM(1000002) "]");
 	assert_int_not_equal(access(former, F_OK), 0);
 }
 
@@ -77,8 +66,8 @@ static void what_belongs_to_other_lbds_stays_for_them(void **unused)
 {
 	test_file_put(former, "[" ITEM(1000001) "," ITEM(1000009) "]");
 	start();
-	expect_file(own, "[" ITEM(1000001) "]");
-	expect_file(former, "[" ITEM(1000009) "]");
+	test_file_is(own, "[" ITEM(1000001) "]");
+	test_file_is(former, "[" ITEM(1000009) "]");
 }
 
 static void the_old_file_is_read_once(void **unused)
@@ -86,8 +75,8 @@ static void the_old_file_is_read_once(void **unused)
 	test_file_put(own, "[" ITEM(1000002) "]");
 	test_file_put(former, "[" ITEM(1000001) "]");
 	start();
-	expect_file(own, "[" ITEM(1000002) "]");
-	expect_file(former, "[" ITEM(1000001) "]");
+	test_file_is(own, "[" ITEM(1000002) "]");
+	test_file_is(former, "[" ITEM(1000001) "]");
 }
 
 static void a_fifo_in_its_place_does_not_hold_the_start(void **unused)
@@ -108,7 +97,7 @@ static void a_broken_file_is_kept_under_another_name(void **unused)
 {
 	test_file_put(own, "[{");
 	start();
-	expect_file(bad, "[{");
+	test_file_is(bad, "[{");
 	assert_int_not_equal(access(own, F_OK), 0);
 }
 

@@ -17,6 +17,7 @@
 
 #include "lbctl/core/client.h"
 #include "support/fake_lbd.h"
+#include "support/test_file.h"
 #include "lbctl_run.h"
 
 #define STATUS(interfaces, services, down, backends, up)                                           \
@@ -604,46 +605,6 @@ static void diff_exits_1_if_something_differs(void **state)
 	assert_string_equal(run.out, "what is in force is what the config file says\n");
 }
 
-#define SAVED(path)                                                                               \
-	"{\"path\":\"" path "\",\"changes\":2,\"text\":\"services: [] # \\u00fc\\n\",\"left\":[{" \
-	"\"service\":\"old\",\"address\":\"10.0.0.9\",\"change\":\"weight 7 (no longer in the file)\"}]}"
-static void save_writes_the_text_that_lbd_gives_with_the_mode_of_the_file(void **state)
-{
-	char text[64] = "", path[64], beside[80], saved[512], said[512];
-	const struct fake_answer answers[] = {{"POST /v1/save", 200, saved}, {NULL}};
-	struct stat st;
-	FILE *file;
-
-	/* the same test of another build may run at this time */
-	snprintf(path, sizeof(path), "/tmp/test_lbctl_save.%d.yaml", (int)getpid());
-	snprintf(beside, sizeof(beside), "%s.lbctl-save", path);
-	snprintf(saved, sizeof(saved), SAVED("%s"), path);
-	snprintf(said, sizeof(said),
-		 "2 run-time changes written into %s. Next: lbctl reload\n"
-		 "Warning: not saved: service old: backend 10.0.0.9: weight 7 (no longer "
-		 "in the file)\n",
-		 path);
-	file = fopen(path, "w");
-	assert_non_null(file);
-	fputs("before", file);
-	fclose(file);
-	assert_int_equal(chmod(path, 0640), 0);
-	RUN(answers, "save", "--print");
-	assert_string_equal(run.out, "services: [] # \u00fc\n");
-	RUN(answers, "save");
-	assert_int_equal(run.exit_code, 0);
-	assert_string_equal(run.out, said);
-	file = fopen(path, "r");
-	assert_non_null(file);
-	text[fread(text, 1, sizeof(text) - 1, file)] = 0;
-	fclose(file);
-	assert_string_equal(text, "services: [] # \u00fc\n");
-	assert_int_equal(stat(path, &st), 0);
-	assert_int_equal(st.st_mode & 0777, 0640);
-	assert_int_not_equal(access(beside, F_OK), 0);
-	unlink(path);
-}
-
 /* The same test with sanitizers may run at this time. */
 #ifdef __SANITIZE_ADDRESS__
 #define SAVE_FILE   "/tmp/test_lbctl_save_asan.yaml"
@@ -652,52 +613,58 @@ static void save_writes_the_text_that_lbd_gives_with_the_mode_of_the_file(void *
 #define SAVE_FILE   "/tmp/test_lbctl_save.yaml"
 #define SECOND_FILE "/tmp/test_lbctl_save2.yaml"
 #endif
+#define SAVED(path)                                                                               \
+	"{\"path\":\"" path "\",\"changes\":2,\"text\":\"services: [] # \\u00fc\\n\",\"left\":[{" \
+	"\"service\":\"old\",\"address\":\"10.0.0.9\",\"change\":\"weight 7 (no longer in the file)\"}]}"
+
+static void save_writes_the_text_that_lbd_gives_with_the_mode_of_the_file(void **state)
+{
+	const struct fake_answer answers[] = {{"POST /v1/save", 200, SAVED(SAVE_FILE)}, {NULL}};
+	struct stat st;
+
+	test_file_put(SAVE_FILE, "before");
+	assert_int_equal(chmod(SAVE_FILE, 0640), 0);
+	RUN(answers, "save", "--print");
+	assert_string_equal(run.out, "services: [] # \u00fc\n");
+	RUN(answers, "save");
+	assert_int_equal(run.exit_code, 0);
+	assert_string_equal(
+	    run.out, "2 run-time changes written into " SAVE_FILE ". Next: lbctl reload\n"
+		     "Warning: not saved: service old: backend 10.0.0.9: weight 7 (no longer "
+		     "in the file)\n");
+	test_file_is(SAVE_FILE, "services: [] # \u00fc\n");
+	assert_int_equal(stat(SAVE_FILE, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0640);
+	assert_int_not_equal(access(SAVE_FILE ".lbctl-save", F_OK), 0);
+	unlink(SAVE_FILE);
+}
+
 #define TWO                                                                                \
 	"{\"path\":\"" SAVE_FILE "\",\"changes\":2,\"text\":\"a\",\"left\":[],\"files\":[" \
 	"{\"path\":\"" SAVE_FILE "\",\"text\":\"new one\"},{\"path\":\"" SECOND_FILE       \
 	"\",\"text\":"                                                                     \
 	"\"new two\"}]}"
 
-static void put_file(const char *path, const char *text)
-{
-	FILE *file = fopen(path, "w");
-
-	assert_non_null(file);
-	fputs(text, file);
-	assert_int_equal(fclose(file), 0);
-}
-
-static void expect_file(const char *path, const char *expected)
-{
-	char text[64] = "";
-	FILE *file = fopen(path, "r");
-
-	assert_non_null(file);
-	text[fread(text, 1, sizeof(text) - 1, file)] = 0;
-	fclose(file);
-	assert_string_equal(text, expected);
-}
-
 static void save_changes_no_file_if_one_of_several_cannot_be_written(void **state)
 {
 	const struct fake_answer answers[] = {{"POST /v1/save", 200, TWO}, {NULL}};
 
-	put_file(SAVE_FILE, "old one");
-	put_file(SECOND_FILE, "old two");
-	put_file(SECOND_FILE ".lbctl-save", "another's");
+	test_file_put(SAVE_FILE, "old one");
+	test_file_put(SECOND_FILE, "old two");
+	test_file_put(SECOND_FILE ".lbctl-save", "another's");
 	RUN(answers, "save");
 	assert_int_equal(run.exit_code, 1);
 	assert_non_null(
 	    strstr(run.err, SECOND_FILE ".lbctl-save: File exists; nothing was changed"));
-	expect_file(SAVE_FILE, "old one");
-	expect_file(SECOND_FILE, "old two");
-	expect_file(SECOND_FILE ".lbctl-save", "another's");
+	test_file_is(SAVE_FILE, "old one");
+	test_file_is(SECOND_FILE, "old two");
+	test_file_is(SECOND_FILE ".lbctl-save", "another's");
 	assert_int_not_equal(access(SAVE_FILE ".lbctl-save", F_OK), 0);
 	unlink(SECOND_FILE ".lbctl-save");
 	RUN(answers, "save");
 	assert_int_equal(run.exit_code, 0);
-	expect_file(SAVE_FILE, "new one");
-	expect_file(SECOND_FILE, "new two");
+	test_file_is(SAVE_FILE, "new one");
+	test_file_is(SECOND_FILE, "new two");
 	assert_int_not_equal(access(SECOND_FILE ".lbctl-save", F_OK), 0);
 	unlink(SAVE_FILE);
 	unlink(SECOND_FILE);
@@ -708,15 +675,15 @@ static void save_that_stops_half_way_names_what_is_replaced_and_keeps_the_rest(v
 {
 	const struct fake_answer answers[] = {{"POST /v1/save", 200, TWO}, {NULL}};
 
-	put_file(SAVE_FILE, "old one");
+	test_file_put(SAVE_FILE, "old one");
 	assert_int_equal(mkdir(SECOND_FILE, 0700), 0);
 	RUN(answers, "save");
 	assert_int_equal(run.exit_code, 1);
 	assert_non_null(strstr(run.err,
 			       SECOND_FILE ": cannot be replaced: Is a directory. Replaced "
 					   "already: " SAVE_FILE ". lbd may refuse"));
-	expect_file(SAVE_FILE, "new one");
-	expect_file(SECOND_FILE ".lbctl-save", "new two");
+	test_file_is(SAVE_FILE, "new one");
+	test_file_is(SECOND_FILE ".lbctl-save", "new two");
 	unlink(SAVE_FILE);
 	unlink(SECOND_FILE ".lbctl-save");
 	assert_int_equal(rmdir(SECOND_FILE), 0);
@@ -727,11 +694,11 @@ static void save_whose_first_file_cannot_be_replaced_changes_nothing(void **stat
 	const struct fake_answer answers[] = {{"POST /v1/save", 200, TWO}, {NULL}};
 
 	assert_int_equal(mkdir(SAVE_FILE, 0700), 0);
-	put_file(SECOND_FILE, "old two");
+	test_file_put(SECOND_FILE, "old two");
 	RUN(answers, "save");
 	assert_int_equal(run.exit_code, 1);
 	assert_non_null(strstr(run.err, "cannot be replaced: Is a directory; nothing was changed"));
-	expect_file(SECOND_FILE, "old two");
+	test_file_is(SECOND_FILE, "old two");
 	assert_int_not_equal(access(SAVE_FILE ".lbctl-save", F_OK), 0);
 	assert_int_not_equal(access(SECOND_FILE ".lbctl-save", F_OK), 0);
 	unlink(SECOND_FILE);

@@ -651,10 +651,10 @@ static void panic_leaves_out_unreachable_and_draining_backends(void **unused)
 	assert_int_equal(scene.backends[2].effective_weight, 100);
 }
 
-/* Three of four fail their checks, and all are used. */
-static void set_panic(struct scene *scene)
+/* Three of them fail their checks, and all are used. */
+static void set_panic(struct scene *scene, unsigned count)
 {
-	scene_set(scene, 4);
+	scene_set(scene, count);
 	scene->config.panic_threshold = 50;
 	for (unsigned i = 0; i < 3; i++)
 		down(&scene->backends[i]);
@@ -668,7 +668,7 @@ static void a_drain_in_a_panic_waits_for_the_flows(void **unused)
 	_cleanup_scene_ struct scene scene = {0};
 	struct backend *leaving = &scene.backends[1];
 
-	set_panic(&scene);
+	set_panic(&scene, 4);
 	leaving->drain = true;
 	for (unsigned tick = 0; tick < 3; tick++) {
 		weigh(&scene, NOW + 60000 * tick);
@@ -685,7 +685,7 @@ static void the_end_of_the_panic_is_the_end_of_that(void **unused)
 {
 	_cleanup_scene_ struct scene scene = {0};
 
-	set_panic(&scene);
+	set_panic(&scene, 4);
 	scene.backends[1].drain = true;
 	weigh(&scene, NOW);
 	scene.backends[0].health = scene.backends[2].health = HEALTH_UP;
@@ -702,7 +702,7 @@ static void one_that_drains_when_its_check_fails_in_a_panic_keeps_its_flows(void
 {
 	_cleanup_scene_ struct scene scene = {0};
 
-	set_panic(&scene);
+	set_panic(&scene, 4);
 	scene.backends[3].drain = true;
 	weigh(&scene, NOW);
 	assert_int_equal(scene.service.status, SERVICE_PANIC);
@@ -721,12 +721,7 @@ static void a_drain_does_not_end_the_panic_that_its_flows_live_by(void **unused)
 {
 	_cleanup_scene_ struct scene scene = {0};
 
-	scene_set(&scene, 5);
-	scene.config.panic_threshold = 50;
-	for (unsigned i = 0; i < 3; i++)
-		down(&scene.backends[i]);
-	weigh(&scene, NOW);
-	assert_int_equal(scene.service.status, SERVICE_PANIC);
+	set_panic(&scene, 5);
 	scene.backends[1].drain = true; /* two of the other four are up */
 	weigh(&scene, NOW + 1000);
 	assert_int_equal(scene.service.status, SERVICE_PANIC);
